@@ -1,0 +1,105 @@
+"""The exceptions that fedtrack raises, and the exit code each one ends the command line with.
+
+::
+
+    FedtrackError               shown to the user as one sentence, without a traceback
+    ├── ConfigError             a job, a config file or an argument is wrong               exit 2
+    ├── PluginError             a plugin is missing, broken or named twice                 exit 2
+    ├── WorkspaceError          a workspace cannot be used: not writable, in use, full     exit 2
+    ├── ModelError              parameters that cannot be read, averaged or loaded         exit 1
+    ├── SiteError               a site died, timed out or sent something invalid           exit 1
+    ├── JobError                the job as a whole did not finish                          exit 1
+    └── DamagedError            bytes on disk fail their checksum or version check         exit 1
+
+    ReceiverError               raised by receivers, caught by delivery, never seen by users
+    ├── Transient               try the same records again later
+    └── Permanent               these records will never be accepted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class FedtrackError(Exception):
+    """An error whose message is written for the user: what is wrong, where, what is valid, what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(FedtrackError):
+    """A job, a config file or an argument is wrong."""
+
+    exit_code = 2
+
+
+class PluginError(FedtrackError):
+    """A plugin is missing, broken, incompatible, or shares its name with another one."""
+
+    exit_code = 2
+
+
+class WorkspaceError(FedtrackError):
+    """A workspace cannot be used: it is not writable, or another server holds it."""
+
+    exit_code = 2
+
+
+class ModelError(FedtrackError):
+    """Parameters cannot be read, averaged or loaded; the message names site and tensor."""
+
+
+class SiteError(FedtrackError):
+    """A site died, timed out, or answered with something invalid.
+
+    Args:
+        site: Name of the site.
+        message: What happened.
+        details: The site's own traceback or last lines of output, shown below the message.
+    """
+
+    def __init__(self, site: str, message: str, details: str = "") -> None:
+        super().__init__(f"{site}: {message}")
+        self.site = site
+        self.message = message
+        self.details = details
+
+
+class JobError(FedtrackError):
+    """The job as a whole did not finish; sites may have failed in a way that min_clients does not allow.
+
+    Args:
+        message: What happened.
+        details: A site's traceback or last lines of output, shown below the message.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class DamagedError(FedtrackError):
+    """Bytes on disk fail their checksum, or were written by a newer format than this version reads."""
+
+
+class ReceiverError(Exception):
+    """Base of what a receiver raises to tell delivery how to go on."""
+
+
+class Transient(ReceiverError):
+    """The backend cannot take the records now (network, lock, 5xx); delivery keeps them and tries again."""
+
+
+class Permanent(ReceiverError):
+    """The backend will never take these records; delivery sets them aside and goes on.
+
+    Args:
+        message: Why, in the backend's words.
+        indices: Positions in ``batch.records`` that are refused, counted from 0. Without them delivery
+            bisects the batch until it has found the refused records.
+    """
+
+    def __init__(self, message: str, indices: Iterable[int] | None = None) -> None:
+        super().__init__(message)
+        self.indices = None if indices is None else tuple(indices)

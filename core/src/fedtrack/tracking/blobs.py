@@ -1,0 +1,103 @@
+"""Content-addressed files for values too large to travel inside a frame."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from pathlib import Path
+from uuid import uuid4
+
+from fedtrack.errors import DamagedError
+from fedtrack.tracking.records import BlobRef
+
+#: Values up to this many bytes stay inside the record.
+INLINE_LIMIT = 32 * 1024
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class BlobStore:
+    """A folder of files named by the SHA-256 of their content.
+
+    Args:
+        folder: Created (0700) on the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, data: bytes) -> BlobRef:
+        """Store ``data`` and return its reference; storing the same content twice keeps one file.
+
+        Raises:
+            OSError: The disk is full or the folder cannot be written; nothing is left behind.
+        """
+        ref = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+        target = self.folder / ref.sha256
+        if target.exists():
+            return ref
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A reader must never see half a file, and two processes may write the same content at once.
+        temporary = self.folder / f".{uuid4().hex}"
+        try:
+            with open(temporary, "xb", opener=_private) as file:
+                file.write(data)
+            temporary.replace(target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+        return ref
+
+    def path(self, ref: BlobRef) -> Path:
+        """Return where the content lies.
+
+        Raises:
+            DamagedError: The digest is not one, or the file is missing or has another size.
+        """
+        if not _DIGEST.match(ref.sha256):
+            raise DamagedError(f"{ref.sha256[:80]!r} is no SHA-256 digest; a blob is named by 64 hex digits.")
+        path = self.folder / ref.sha256
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            raise DamagedError(f"Blob {ref.sha256} is missing from {self.folder}.") from None
+        if size != ref.size:
+            raise DamagedError(f"Blob {ref.sha256} has {size} bytes, expected {ref.size}.")
+        return path
+
+    def read(self, data: bytes | BlobRef) -> bytes:
+        """Return the content of ``data``, wherever it lies.
+
+        Raises:
+            DamagedError: The content is missing or does not have the digest it is named by.
+        """
+        if not isinstance(data, BlobRef):
+            return data
+        content = self.path(data).read_bytes()
+        if hashlib.sha256(content).hexdigest() != data.sha256:
+            raise DamagedError(f"Blob {data.sha256} was changed after it was written.")
+        return content
+
+    def read_text(self, text: str | BlobRef) -> str:
+        """Return ``text``, wherever it lies."""
+        return text if isinstance(text, str) else self.read(text).decode()
+
+    def adopt(self, ref: BlobRef, source: BlobStore) -> None:
+        """Take the content of ``ref`` over from another store: a hard link where possible, else a copy."""
+        target = self.folder / ref.sha256
+        if target.exists():
+            return
+        origin = source.path(ref)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.link(origin, target)
+        except FileExistsError:
+            return
+        except OSError:
+            self.put(source.read(ref))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

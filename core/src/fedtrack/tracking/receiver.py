@@ -1,0 +1,162 @@
+"""Receiver: the base class of everything that puts records into a tracking backend.
+
+The laws, checked by ``fedtrack.testing.ReceiverContract``:
+
+* One instance serves all sites; only one thread ever calls it; it never outlives its run.
+* ``open`` comes before anything else. It may raise ``Transient`` and is then called again later.
+* ``receive`` sees each supported record at least once, in order per (site, stream). A site that was never
+  seen before is created on its first record.
+* ``flush`` is idempotent. After it, everything received survives SIGKILL, as far as the backend can do so.
+* ``close`` always runs, also after a failure in ``open``, and is idempotent.
+* The site's wall time and step are kept and never invented. A bool is not a number. NaN and infinities do not
+  break a batch. Keys that the backend refuses are encoded reversibly and never dropped.
+
+Construction must not import the backend's SDK, touch files or read the environment: a receiver object is also
+what a job builder holds. All of that happens in ``open``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from fedtrack.errors import ConfigError
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.events import FED_EVENT, Batch
+from fedtrack.tracking.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The run that a receiver serves.
+
+    Attributes:
+        run_id: Unique id of this run, stable when it is resumed or replayed: ``[a-z0-9-]{1,64}``.
+        job_name: The job's name as the user wrote it.
+        folder: Where this node keeps its results; a receiver's files go here.
+        node: ``"server"`` or the name of the site that hosts the receiver.
+        sites: The sites that the job names; others may still appear.
+        started_ns: Wall clock at the start of the run, nanoseconds since the epoch.
+        blobs: Resolves the data of Text, Image and Artifact records.
+    """
+
+    run_id: str
+    job_name: str
+    folder: Path
+    node: str
+    sites: tuple[str, ...]
+    started_ns: int
+    blobs: BlobStore
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Where a receiver put its records.
+
+    Attributes:
+        location: A path or URL that a person can open.
+        command: The shell command that shows it (``tensorboard --logdir ...``), or "" if there is none.
+    """
+
+    location: str
+    command: str = ""
+
+
+class ReceiverOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Options that every receiver has; a receiver adds its own in a subclass.
+
+    Attributes:
+        events: The events to listen to. None means ``fed.analytix_log_stats`` on the server and
+            ``analytix_log_stats`` on a site, as FLARE's receivers do.
+    """
+
+    events: list[str] | None = None
+
+
+class Receiver(ABC):
+    """Puts records into one backend.
+
+    Keyword arguments are the fields of ``Options`` (positional ones in their order). An unknown or ill-typed
+    argument raises ConfigError.
+
+    Class attributes:
+        name: What users type, unique among installed receivers: ``[a-z0-9_-]+``.
+        summary: One line for listings.
+        supports: Record kinds that the backend can hold. Others are counted, never silently dropped.
+        aliases: Further names under which a job file may name this receiver.
+        requires: Top-level modules of the SDK that ``open`` imports; a missing one is reported before a job
+            starts, with ``install`` as the remedy.
+        install: The command that installs them.
+        api: The receiver interface it was written for.
+        Options: The typed arguments.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    supports: ClassVar[frozenset[type[Record]]]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+    install: ClassVar[str] = ""
+    api: ClassVar[int] = 1
+    Options: ClassVar[type[ReceiverOptions]] = ReceiverOptions
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Options" in cls.__dict__:
+            cls.__signature__ = inspect.signature(cls.Options)  # type: ignore[attr-defined]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        positional = [field for field in self.Options.__struct_fields__ if field != "events"]
+        if len(args) > len(positional):
+            raise ConfigError(
+                f"{type(self).__name__} takes at most {len(positional)} positional arguments "
+                f"({', '.join(positional)}), got {len(args)}."
+            )
+        merged = dict(zip(positional, args, strict=False))
+        if twice := merged.keys() & kwargs.keys():
+            raise ConfigError(f"{type(self).__name__} got {sorted(twice)[0]!r} both by position and by name.")
+        try:
+            self.options = msgspec.convert(merged | kwargs, self.Options)
+        except msgspec.ValidationError as error:
+            fields = ", ".join(self.Options.__struct_fields__)
+            raise ConfigError(
+                f"{type(self).__name__} ({self.name}): {error}; valid arguments: {fields}."
+            ) from None
+
+    @abstractmethod
+    def open(self, run: RunInfo) -> None:
+        """Connect to the backend, or create or adopt what it keeps for this run.
+
+        Raises:
+            Transient: The backend cannot be reached now.
+        """
+
+    @abstractmethod
+    def receive(self, batch: Batch) -> None:
+        """Hand the batch's records to the backend.
+
+        Raises:
+            Transient: Try the whole batch again later.
+            Permanent: Some records will never be accepted.
+        """
+
+    def flush(self) -> None:  # noqa: B027 - a backend without buffers has nothing to flush
+        """Make everything received so far survive the death of this process."""
+
+    def close(self, status: str) -> None:  # noqa: B027 - optional as well
+        """Release the backend; ``status`` is ``"completed"``, ``"failed"`` or ``"aborted"``."""
+
+    def results(self) -> Results | None:
+        """Say where the records are; None if there is nothing to look at. Called after ``open``."""
+        return None
+
+
+def listened_events(receiver: Receiver, node_event: str = FED_EVENT) -> tuple[str, ...]:
+    """Return the events that the receiver listens to on a node whose own events are ``node_event``."""
+    events = receiver.options.events
+    return (node_event,) if events is None else tuple(events)

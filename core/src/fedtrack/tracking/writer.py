@@ -1,0 +1,195 @@
+"""Writer: the base class of what a training script holds.
+
+A writer is a thin dialect: it has the methods of the API that its users know, and each of them ends in one of
+the ``record_...`` methods below. Those normalise the arguments once, so that every receiver can hold what any
+writer logs, and return as soon as the record is in the spool.
+
+A log call never raises for a bad *value*: the value becomes a counted ``Rejected`` record and one warning,
+because a metric must not stop a training. A wrong *keyword* is a TypeError, as for every Python function.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from time import time_ns
+from typing import Any, ClassVar, Protocol
+
+from fedtrack.errors import ConfigError
+from fedtrack.tracking import normalise
+from fedtrack.tracking.blobs import INLINE_LIMIT, BlobStore
+from fedtrack.tracking.records import (
+    Artifact,
+    BlobRef,
+    Histogram,
+    Image,
+    Metric,
+    Param,
+    Record,
+    Rejected,
+    Tag,
+    Text,
+)
+
+log = logging.getLogger(__name__)
+
+
+class RecordLog(Protocol):
+    """Where writers put records: a site's spool, or a list in a test."""
+
+    blobs: BlobStore
+
+    def append(self, record: Record) -> None:
+        """Store one record; it is durable when the call returns."""
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Store several records with one write: all of them or, if there is no room, none."""
+
+
+_bound: RecordLog | None = None
+
+
+def bind(record_log: RecordLog | None) -> RecordLog | None:
+    """Make ``record_log`` what writers of this process use; return what they used before."""
+    global _bound
+    previous, _bound = _bound, record_log
+    return previous
+
+
+class Writer:
+    """Base of the dialects; create one after ``fedtrack.client.init()``.
+
+    Class attributes:
+        name: What listings show, unique among installed writers.
+        summary: One line for listings.
+        api: The writer interface it was written for.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    api: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        if _bound is None:
+            raise ConfigError(
+                f"{type(self).__name__} was created outside a fedtrack job; call fedtrack.client.init() "
+                "first, in a script that a job runs (fedtrack run, or python job.py)."
+            )
+        self._log = _bound
+        self._warned: set[str] = set()
+
+    def record_metric(self, key: str, value: Any, step: int | None = None, time: int | None = None) -> None:
+        """Log one scalar.
+
+        Args:
+            key: Name of the metric, 1 to 1,024 UTF-8 bytes.
+            value: Any real number, numpy scalar or one-element tensor; NaN and infinities are kept.
+            step: The script's step, or None.
+            time: Wall clock in nanoseconds since the epoch; now, if None.
+        """
+        now = time_ns() if time is None else time
+        if (
+            type(key) is str
+            and type(value) is float
+            and (step is None or type(step) is int)
+            and 0 < len(key) < 256
+        ):
+            try:
+                self._log.append(Metric(now, key, value, step))
+                return
+            except (UnicodeEncodeError, OverflowError):
+                pass  # a lone surrogate or a step beyond 64 bits: the checks below say so
+        self._append(
+            key, lambda: Metric(now, normalise.key(key), normalise.number(value), normalise.step(step))
+        )
+
+    def record_metrics(
+        self, metrics: Mapping[str, Any], step: int | None = None, time: int | None = None
+    ) -> None:
+        """Log several scalars of one step with one write; see ``record_metric``."""
+        now = time_ns() if time is None else time
+        records: list[Record] = []
+        for key, value in metrics.items():
+            try:
+                records.append(Metric(now, normalise.key(key), normalise.number(value), normalise.step(step)))
+            except Exception as error:
+                records.append(self._rejected(key, error))
+        self._log.extend(records)
+
+    def record_param(self, key: str, value: Any) -> None:
+        """Log a hyperparameter; what is no number, bool, str or None is stored as its ``str()``."""
+        self._append(key, lambda: Param(time_ns(), normalise.key(key), normalise.scalar(value)))
+
+    def record_tag(self, key: str, value: Any) -> None:
+        """Set a tag on this site's run; the value is stored as its ``str()``."""
+        self._append(key, lambda: Tag(time_ns(), normalise.key(key), normalise.text_value(value)))
+
+    def record_text(self, key: str, text: str, step: int | None = None) -> None:
+        """Log text of any length up to 64 Mi characters."""
+
+        def build() -> Text:
+            content = normalise.text(text)
+            stored: str | BlobRef = content
+            if len(content) > INLINE_LIMIT // 4:
+                stored = self._log.blobs.put(content.encode())
+            return Text(time_ns(), normalise.key(key), stored, normalise.step(step))
+
+        self._append(key, build)
+
+    def record_image(self, key: str, data: bytes, step: int | None = None, format: str = "png") -> None:
+        """Log an encoded image (``format`` is ``"png"`` or ``"jpeg"``)."""
+
+        def build() -> Image:
+            if format not in ("png", "jpeg"):
+                raise normalise.Refused(f"the image format {format!r} is unknown; valid are 'png' and 'jpeg'")
+            return Image(time_ns(), normalise.key(key), self._stored(data), normalise.step(step), format)
+
+        self._append(key, build)
+
+    def record_histogram(
+        self, key: str, edges: Iterable[Any], counts: Iterable[Any], step: int | None = None
+    ) -> None:
+        """Log counts over buckets; ``edges`` has one element more than ``counts`` and ascends."""
+
+        def build() -> Histogram:
+            bounds = tuple(normalise.number(edge) for edge in edges)
+            heights = tuple(normalise.number(count) for count in counts)
+            if len(bounds) != len(heights) + 1 or not heights:
+                raise normalise.Refused(
+                    f"the histogram has {len(bounds)} edges and {len(heights)} counts; it needs one edge more"
+                )
+            return Histogram(time_ns(), normalise.key(key), bounds, heights, normalise.step(step))
+
+        self._append(key, build)
+
+    def record_artifact(self, path: str, data: bytes) -> None:
+        """Log a file under a relative, ``/``-separated path."""
+
+        def build() -> Artifact:
+            parts = normalise.key(path).split("/")
+            if any(part in ("", ".", "..") for part in parts) or "\\" in path or "\0" in path:
+                raise normalise.Refused(f"the path {normalise.shorten(path)} is not relative and plain")
+            return Artifact(time_ns(), path, self._stored(data))
+
+        self._append(path, build)
+
+    def _stored(self, data: Any) -> bytes | BlobRef:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise normalise.Refused(f"the data is a {type(data).__name__}; it must be bytes")
+        content = bytes(data)
+        return content if len(content) <= INLINE_LIMIT else self._log.blobs.put(content)
+
+    def _append(self, key: Any, build: Callable[[], Record]) -> None:
+        try:
+            record = build()
+        except Exception as error:  # any object may be passed, and its methods may raise anything
+            record = self._rejected(key, error)
+        self._log.append(record)
+
+    def _rejected(self, key: Any, error: Exception) -> Rejected:
+        reason = str(error) if isinstance(error, normalise.Refused) else f"{type(error).__name__}: {error}"
+        shown = normalise.shorten(key)
+        if shown not in self._warned and len(self._warned) < 100:
+            self._warned.add(shown)
+            log.warning("%s: %s was not logged: %s (counted as rejected)", type(self).__name__, shown, reason)
+        return Rejected(time_ns(), shown, normalise.shorten(reason, 500))
