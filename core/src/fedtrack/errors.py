@@ -87,11 +87,11 @@ class ReceiverError(Exception):
     """Base of what a receiver raises to tell delivery how to go on."""
 
 
-class Transient(ReceiverError):
+class Transient(ReceiverError):  # noqa: N818 - says what to do, not only that it failed
     """The backend cannot take the records now (network, lock, 5xx); delivery keeps them and tries again."""
 
 
-class Permanent(ReceiverError):
+class Permanent(ReceiverError):  # noqa: N818
     """The backend will never take these records; delivery sets them aside and goes on.
 
     Args:

@@ -108,8 +108,6 @@ def _check_utf8(what: str, value: str, limit: int) -> None:
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise Refused(
-            f"the {what} {shorten(value)} holds a lone surrogate, which UTF-8 cannot encode"
-        ) from None
+        raise Refused(f"the {what} {shorten(value)} holds a lone surrogate, which UTF-8 cannot encode") from None
     if size > limit:
         raise Refused(f"the {what} has {size:,} bytes, more than {limit:,}")

@@ -99,13 +99,9 @@ class Writer:
                 return
             except (UnicodeEncodeError, OverflowError):
                 pass  # a lone surrogate or a step beyond 64 bits: the checks below say so
-        self._append(
-            key, lambda: Metric(now, normalise.key(key), normalise.number(value), normalise.step(step))
-        )
+        self._append(key, lambda: Metric(now, normalise.key(key), normalise.number(value), normalise.step(step)))
 
-    def record_metrics(
-        self, metrics: Mapping[str, Any], step: int | None = None, time: int | None = None
-    ) -> None:
+    def record_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time: int | None = None) -> None:
         """Log several scalars of one step with one write; see ``record_metric``."""
         now = time_ns() if time is None else time
         records: list[Record] = []

@@ -1,0 +1,1 @@
+"""The embedded engine: every site is a process of this machine."""
