@@ -19,17 +19,18 @@ SERVER = "server"
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive records of one stream of one site, in the order in which they were logged.
+    """Records of one stream of one site, in the order in which they were logged.
 
     Attributes:
         site: The site's name, taken from the channel and never from what the site wrote.
         stream: 32 hex digits, one stream per incarnation of a process.
-        first: Sequence number of ``records[0]`` in the stream; the same records always carry the same
-            numbers, so ``(stream, first)`` identifies a redelivery.
-        records: The records, oldest first; only kinds that the receiver supports.
+        seqs: The records' sequence numbers in the stream, ascending, with holes where a record was lost, is of
+            another kind or was refused. The same record always carries the same number, so ``(stream, seq)``
+            tells a redelivery from a new record, also after a restart.
+        records: The records, oldest first, one for each of ``seqs``; only kinds that the receiver supports.
     """
 
     site: str
     stream: str
-    first: int
+    seqs: Sequence[int]
     records: Sequence[Record]

@@ -105,6 +105,12 @@ class Receiver(ABC):
     api: ClassVar[int] = 1
     Options: ClassVar[type[ReceiverOptions]] = ReceiverOptions
 
+    #: Seconds to wait for more records before a call of ``receive``; a property may return an option's value.
+    gather_seconds: float = 0.25
+
+    #: The most records in one call of ``receive``.
+    max_records: int = 1000
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "Options" in cls.__dict__:

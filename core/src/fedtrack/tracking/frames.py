@@ -1,0 +1,204 @@
+"""The framing of spool files and journal batches: how a record's bytes are told from damage.
+
+A frame is ``magic 2 | length u32 | crc32 u32 | seq u64 | payload``, little-endian, 18 bytes before the payload.
+The checksum covers length, sequence number and payload. A payload carries its metric's whole name: names interned
+per segment would save about 10 bytes each, but one damaged definition would then lose every metric that uses it.
+
+A segment starts with a header of 52 bytes:
+``magic 8 | version u32 | flags u32 | stream 16 | first_seq u64 | created_ns u64 | crc32 u32``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+from zlib import crc32
+
+from fedtrack.errors import DamagedError
+
+MAGIC = b"\xf5\xd7"
+#: A longer payload is no frame of ours: larger values are kept in blobs.
+MAX_PAYLOAD = 1024 * 1024
+
+_FRAME = struct.Struct("<2sIIQ")
+_CHECKED = struct.Struct("<IQ")
+_HEADER = struct.Struct("<8sII16sQQ")
+_CRC = struct.Struct("<I")
+
+FRAME_SIZE = _FRAME.size
+HEADER_SIZE = _HEADER.size + _CRC.size
+HEADER_MAGIC = b"fedtrack"
+VERSION = 1
+
+_pack_frame = _FRAME.pack
+_pack_checked = _CHECKED.pack
+_unpack_frame = _FRAME.unpack_from
+
+
+def frame(seq: int, payload: bytes) -> bytes:
+    """Return the frame that carries ``payload`` as number ``seq``."""
+    length = len(payload)
+    return _pack_frame(MAGIC, length, crc32(payload, crc32(_pack_checked(length, seq))), seq) + payload
+
+
+def header(stream: bytes, first_seq: int, created_ns: int) -> bytes:
+    """Return the header of a segment whose first frame will have the number ``first_seq``."""
+    head = _HEADER.pack(HEADER_MAGIC, VERSION, 0, stream, first_seq, created_ns)
+    return head + _CRC.pack(crc32(head))
+
+
+class Header(NamedTuple):
+    """What a segment says of itself."""
+
+    stream: str
+    first_seq: int
+    created_ns: int
+
+
+def read_header(data: bytes) -> Header | None:
+    """Return the header at the start of ``data``; None if it is damaged or incomplete.
+
+    Raises:
+        DamagedError: The header is intact but its format is newer than this version reads.
+    """
+    if len(data) < HEADER_SIZE:
+        return None
+    magic, version, _flags, stream, first_seq, created_ns = _HEADER.unpack_from(data)
+    if magic != HEADER_MAGIC or crc32(data[: _HEADER.size]) != _CRC.unpack_from(data, _HEADER.size)[0]:
+        return None
+    if version > VERSION:
+        raise DamagedError(
+            f"The spool segment has format {version}, this version of fedtrack reads up to {VERSION}; upgrade it."
+        )
+    return Header(stream.hex(), first_seq, created_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive valid frames.
+
+    Attributes:
+        first: Sequence number of the first frame.
+        last: Sequence number of the last one; numbers ascend, holes are legal.
+        count: How many frames.
+        body: Their bytes, as they lie in the file.
+    """
+
+    first: int
+    last: int
+    count: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes that are no frame, at ``start`` up to ``end`` of the scanned data."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was found in a piece of a segment.
+
+    Attributes:
+        parts: Runs and damage, in file order.
+        consumed: How many bytes the parts cover; what follows is an incomplete or invalid suffix.
+    """
+
+    parts: list[Run | Damage]
+    consumed: int
+
+
+def scan(data: bytes, after_seq: int, *, final: bool) -> Scan:
+    """Find the frames in ``data`` whose numbers are greater than ``after_seq``.
+
+    Args:
+        data: A piece of a segment that starts at a frame boundary.
+        after_seq: Frames up to this number are already known; a valid frame at or below it is passed over.
+        final: Whether nothing will ever be appended. Otherwise an invalid suffix may be a frame that is still
+            being written, and is left unconsumed instead of being reported as damage.
+    """
+    parts: list[Run | Damage] = []
+    position, size = 0, len(data)
+    while position < size:
+        run, end = _valid_run(data, position, after_seq)
+        moved = end > position
+        position = end
+        if run is not None:
+            parts.append(run)
+            after_seq = run.last
+        if moved:
+            continue
+        following = _next_frame(data, position + 1, after_seq)
+        if following is None:
+            if not final:
+                break
+            parts.append(Damage(position, size))
+            position = size
+        else:
+            parts.append(Damage(position, following))
+            position = following
+    return Scan(parts, position)
+
+
+def _valid_run(data: bytes, position: int, after_seq: int) -> tuple[Run | None, int]:
+    """Return the frames that follow each other without damage from ``position`` on, and where they end."""
+    first = last = count = 0
+    start, size = position, len(data)
+    while position + FRAME_SIZE <= size:
+        magic, length, crc, seq = _unpack_frame(data, position)
+        end = position + FRAME_SIZE + length
+        if magic != MAGIC or length > MAX_PAYLOAD or end > size:
+            break
+        if crc32(data[position + FRAME_SIZE : end], crc32(_pack_checked(length, seq))) != crc:
+            break
+        if seq <= after_seq:
+            # Known already, or a block that a file system wrote twice: valid, but not to be taken again.
+            if count:
+                break
+            start = end
+        else:
+            if not count:
+                first = seq
+            count += 1
+            last = after_seq = seq
+        position = end
+    return (Run(first, last, count, data[start:position]) if count else None), position
+
+
+def _next_frame(data: bytes, position: int, after_seq: int) -> int | None:
+    """Return where the next frame that validates starts, looking from ``position`` on."""
+    while (position := data.find(MAGIC, position)) >= 0:
+        run, _ = _valid_run(data[position : position + FRAME_SIZE + MAX_PAYLOAD], 0, after_seq)
+        if run is not None:
+            return position
+        position += 1
+    return None
+
+
+def split(body: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Yield (seq, payload) of a run's body, which has been checked before."""
+    view = memoryview(body)
+    position, size = 0, len(body)
+    while position < size:
+        _, length, _, seq = _unpack_frame(body, position)
+        start = position + FRAME_SIZE
+        position = start + length
+        yield seq, view[start:position]
+
+
+def tail(body: bytes, after_seq: int) -> tuple[int, int, bytes]:
+    """Return (first seq, count, bytes) of a run's frames whose numbers are greater than ``after_seq``."""
+    position, size, kept_from, first, count = 0, len(body), len(body), 0, 0
+    while position < size:
+        _, length, _, seq = _unpack_frame(body, position)
+        if seq > after_seq:
+            if not count:
+                kept_from, first = position, seq
+            count += 1
+        position += FRAME_SIZE + length
+    return first, count, body[kept_from:]
