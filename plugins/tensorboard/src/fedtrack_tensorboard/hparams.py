@@ -30,7 +30,7 @@ def write(folder: Path, params: Mapping[str, str], started: float) -> None:
         OSError: They cannot be written.
     """
     values = {key: _typed(text) for key, text in params.items()}
-    summary = hparams_pb(values, trial_id=folder.name, start_time_secs=started)
+    summary = hparams_pb(values, trial_id="", start_time_secs=started)  # "": a row for each run
     version = Event(wall_time=started, file_version="brain.Event:2")
     content = Event(wall_time=started, summary=summary)
     temporary = folder / ".hparams"

@@ -1,4 +1,4 @@
-"""Encodes arrays as PNG with the standard library, and reads the size of an encoded image."""
+"""Encodes arrays as PNG with the standard library, and reads a PNG's size."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 #: PNG colour type by number of channels: grey, grey and alpha, RGB, RGBA.
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-
-_JPEG_WITHOUT_SIZE = {0xC4, 0xC8, 0xCC}
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -69,23 +67,12 @@ def as_array(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def size_of(data: bytes) -> tuple[int, int]:
-    """Return (width, height) in pixels of a PNG or JPEG, or (0, 0) if it is neither."""
-    if data.startswith(_SIGNATURE) and len(data) >= 24:
-        width, height = struct.unpack_from(">II", data, 16)
-        return width, height
-    return _jpeg_size(data) if data.startswith(b"\xff\xd8") else (0, 0)
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in _JPEG_WITHOUT_SIZE:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        at += 2 + length
-    return 0, 0
+def png_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) in pixels of a PNG; (0, 0) for other data, which TensorBoard shows all the same."""
+    if not data.startswith(_SIGNATURE) or len(data) < 24:
+        return 0, 0
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

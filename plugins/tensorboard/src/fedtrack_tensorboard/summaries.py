@@ -18,7 +18,7 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
-from fedtrack_tensorboard.images import size_of
+from fedtrack_tensorboard.images import png_size
 from fedtrack_tensorboard.passes import Kind
 
 #: Parameters and tags are texts for TensorBoard; the description that it shows with them tells them apart.
@@ -108,7 +108,7 @@ def _fill_with_text(value: Any, text: str, kind: Kind) -> None:
 
 def _fill_image(value: Any, record: Image, blobs: BlobStore) -> None:
     data = blobs.read(record.data)
-    width, height = size_of(data)
+    width, height = png_size(data)
     value.image.CopyFrom(Summary.Image(width=width, height=height, encoded_image_string=data))
 
 
