@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,36 +127,52 @@ def test_passes_are_limited(receiver: TBAnalyticsReceiver, feed: Feed, monkeypat
     assert error.value.indices == (3, 5, 6)
 
 
+@contextmanager
+def file_size_limit(limit: int) -> Iterator[None]:
+    """Refuse to let files grow beyond ``limit`` bytes, as a full disk does: with a short write first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_full_disk_loses_and_doubles_nothing(
     receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any
 ) -> None:
     records = metrics(range(2000))
     feed(receiver, records[:500])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_001, hard))
-    try:
+    with file_size_limit(20_001):
         for _ in range(2):
             with pytest.raises(Transient, match=r"site-1 cannot be written: .*too large"):
                 feed(receiver, records)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     feed(receiver, records)
     found = read_run(run.folder / "tb_events/site-1").Scalars("loss")
     assert [e.step for e in found] == list(range(2000))
 
 
-def test_a_folder_that_was_deleted_comes_back(
-    receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any
+def test_a_full_disk_leaves_no_empty_files(receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed) -> None:
+    with file_size_limit(0):
+        for _ in range(3):
+            with pytest.raises(Transient):
+                feed(receiver, metrics([1]))
+    assert list((run.folder / "tb_events/site-1").iterdir()) == []
+
+
+@pytest.mark.parametrize("deleted", ["site-1/events.out.tfevents.00000001.fedtrack", "site-1"])
+def test_what_was_deleted_begins_again(
+    receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any, deleted: str
 ) -> None:
     feed(receiver, metrics([1]))
-    folder = run.folder / "tb_events/site-1"
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    folder = run.folder / "tb_events"
+    (folder / deleted).rename(run.folder / "moved")
     with pytest.raises(Transient):
         feed(receiver, metrics([2]), first=1)
     feed(receiver, metrics([2]), first=1)
-    assert [e.step for e in read_run(folder).Scalars("loss")] == [2]
+    assert [e.step for e in read_run(folder / "site-1").Scalars("loss")] == [2]
+    feed(opened(run), metrics([2]), first=1)
+    assert [e.step for e in read_run(folder / "site-1").Scalars("loss")] == [2]
 
 
 def test_a_folder_that_cannot_be_created_is_tried_again(run: RunInfo) -> None:

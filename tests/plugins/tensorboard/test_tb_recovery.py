@@ -66,7 +66,7 @@ def test_what_follows_a_damaged_byte_is_written_again(run: RunInfo, feed: Feed, 
     folder = run.folder / "tb_events/site-1"
     (file,) = folder.iterdir()
     data = bytearray(file.read_bytes())
-    for at in (len(data) // 2, len(data) // 2 + 20, len(data) - 1):
+    for at in (7, len(data) // 2, len(data) // 2 + 20, len(data) - 1):  # 7: a length of 2**56 bytes
         data[at] ^= 1
         file.write_bytes(data)
         data[at] ^= 1
