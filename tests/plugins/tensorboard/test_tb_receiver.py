@@ -108,6 +108,25 @@ def test_a_redelivery_is_written_once(
     assert [e.step for e in again] == [0, 1, 2]
 
 
+def test_parameters_are_shown_also_when_a_process_was_killed_before_the_flush(
+    receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed
+) -> None:
+    feed(receiver, [Param(NOW, "lr", 0.5)])
+    folder = run.folder / "tb_events/site-1"
+    (folder / ".hparams").write_text("torn")
+    second = opened(run)
+    feed(second, [Param(NOW, "lr", 0.5)])
+    second.flush()
+    shown = folder / "events.out.tfevents.00000000.hparams"
+    written = shown.stat().st_ino
+    second.flush()
+    assert shown.stat().st_ino == written
+    feed(second, [Param(NOW, "lr", 0.25)], first=1)
+    second.flush()
+    assert shown.stat().st_ino != written
+    assert not (folder / ".hparams").exists()
+
+
 def test_a_damaged_record_is_named_and_the_others_are_written_once(
     receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any
 ) -> None:

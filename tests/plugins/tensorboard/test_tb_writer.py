@@ -93,7 +93,9 @@ def test_a_histogram_counts_every_finite_value(writer: SummaryWriter, record_log
     writer.add_histogram("w", torch.tensor([[0.0, 1.0], [1.0, 4.0]]), 5, bins=4)
     writer.add_histogram("w", [0, 1, math.nan, math.inf], bins=[0.0, 1.0, 2.0])
     writer.add_histogram("w", torch.arange(100, dtype=torch.bfloat16), bins="tensorflow")
-    first, second, third = record_log.records
+    writer.add_histogram("w", [0, 1, math.nan, -math.inf])
+    first, second, third, fourth = record_log.records
+    assert (fourth.edges[0], fourth.edges[-1], sum(fourth.counts)) == (0, 1, 2)
     assert first == Histogram(first.time_ns, "w", (0.0, 1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 0.0, 1.0), 5)
     assert (second.edges, second.counts) == ((0.0, 1.0, 2.0), (1.0, 1.0))
     assert (len(third.counts), sum(third.counts)) == (30, 100)
