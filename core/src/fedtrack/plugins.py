@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from fedtrack.tracking.writer import Writer
 
 if TYPE_CHECKING:
     from fedtrack.examples import Example
+
+log = logging.getLogger(__name__)
 
 #: Interface numbers (``Receiver.api``, ``Writer.api``) that this version of the core serves.
 SUPPORTED_APIS = (1,)
@@ -112,6 +115,16 @@ class Registry:
                 return cls
         raise self._unknown("writer", class_name, self.writers)
 
+    def engine(self, name: str) -> Any:
+        """Return the engine class with that name.
+
+        Raises:
+            PluginError: No installed plugin provides it.
+        """
+        if name in self.engines:
+            return self.engines[name]
+        raise self._unknown("engine", name, self.engines)
+
     def example(self, name: str) -> Example:
         """Return the example with that name.
 
@@ -121,6 +134,19 @@ class Registry:
         if name in self.examples:
             return self.examples[name]
         raise self._unknown("example", name, self.examples)
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Call a life-cycle hook of every plugin.
+
+        A plugin whose implementation raises is logged by name; the others are called all the same, which is why
+        this does not go through pluggy's own call.
+        """
+        for implementation in getattr(self.hooks.hook, hook).get_hookimpls():
+            accepted = {name: arguments[name] for name in implementation.argnames}
+            try:
+                implementation.function(**accepted)
+            except Exception as error:
+                log.error("plugin %s: %s raised %s: %s", implementation.plugin_name, hook, type(error).__name__, error)
 
     def owner(self, kind: str, name: str) -> Plugin:
         """Return the plugin that provides the ``kind`` (``"receiver"``, ...) called ``name``."""

@@ -34,9 +34,7 @@ class SpoolSource:
         delete: Whether to delete segments that have arrived; not while another reader needs them.
     """
 
-    def __init__(
-        self, site: str, folder: Path, journal: Journal, blobs: BlobStore, *, delete: bool = True
-    ) -> None:
+    def __init__(self, site: str, folder: Path, journal: Journal, blobs: BlobStore, *, delete: bool = True) -> None:
         self.site = site
         self.folder = folder
         self.ended = False

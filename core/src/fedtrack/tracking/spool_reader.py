@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,11 +78,7 @@ class SpoolReader:
             is_last = index == len(segments) - 1
             if segment.path in self._finished:
                 continue
-            if (
-                not is_last
-                and segments[index + 1].first_seq <= self.after_seq + 1
-                and segment.path != self._current
-            ):
+            if not is_last and segments[index + 1].first_seq <= self.after_seq + 1 and segment.path != self._current:
                 self._finished.add(segment.path)
                 continue
             yield from self._read_segment(segment.path, final=ended or not is_last, newest=is_last)
@@ -92,7 +89,7 @@ class SpoolReader:
         """Return the segments whose every record is known, and to which nothing can be appended."""
         done = [
             segment.path
-            for segment, following in zip(segments, segments[1:], strict=False)
+            for segment, following in pairwise(segments)
             if segment.path in self._finished and following.first_seq <= self.after_seq + 1
         ]
         if ended and segments and self._current == segments[-1].path and self._at_end():

@@ -59,6 +59,9 @@ def bind(record_log: RecordLog | None) -> RecordLog | None:
 class Writer:
     """Base of the dialects; create one after ``fedtrack.client.init()``.
 
+    Args:
+        record_log: Where the records go; what ``bind`` was given, if None.
+
     Class attributes:
         name: What listings show, unique among installed writers.
         summary: One line for listings.
@@ -69,13 +72,14 @@ class Writer:
     summary: ClassVar[str]
     api: ClassVar[int] = 1
 
-    def __init__(self) -> None:
-        if _bound is None:
+    def __init__(self, record_log: RecordLog | None = None) -> None:
+        chosen = record_log or _bound
+        if chosen is None:
             raise ConfigError(
-                f"{type(self).__name__} was created outside a fedtrack job; call fedtrack.client.init() "
-                "first, in a script that a job runs (fedtrack run, or python job.py)."
+                f"{type(self).__name__} was created outside a fedtrack job; call fedtrack.client.init() first, in a "
+                "script that a job runs (fedtrack run, or python job.py)."
             )
-        self._log = _bound
+        self._log = chosen
         self._warned: set[str] = set()
 
     def record_metric(self, key: str, value: Any, step: int | None = None, time: int | None = None) -> None:
@@ -88,12 +92,7 @@ class Writer:
             time: Wall clock in nanoseconds since the epoch; now, if None.
         """
         now = time_ns() if time is None else time
-        if (
-            type(key) is str
-            and type(value) is float
-            and (step is None or type(step) is int)
-            and 0 < len(key) < 256
-        ):
+        if type(key) is str and type(value) is float and (step is None or type(step) is int) and 0 < len(key) < 256:
             try:
                 self._log.append(Metric(now, key, value, step))
                 return
@@ -142,9 +141,7 @@ class Writer:
 
         self._append(key, build)
 
-    def record_histogram(
-        self, key: str, edges: Iterable[Any], counts: Iterable[Any], step: int | None = None
-    ) -> None:
+    def record_histogram(self, key: str, edges: Iterable[Any], counts: Iterable[Any], step: int | None = None) -> None:
         """Log counts over buckets; ``edges`` has one element more than ``counts`` and ascends."""
 
         def build() -> Histogram:
