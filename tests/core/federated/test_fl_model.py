@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from fedtrack.errors import ModelError
 from fedtrack.federated.fl_model import FLModel, MetaKey, ParamsType
 

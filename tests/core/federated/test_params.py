@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from fedtrack.errors import ModelError, WorkspaceError
 from fedtrack.federated.params import DTYPES, describe, load_metadata, load_params, save_params
 
@@ -23,6 +22,10 @@ def model_file(path: Path, header: dict[str, Any] | bytes, data: bytes) -> Path:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def entry(begin: int, end: int, dtype: str = "F32", shape: tuple[int, ...] = (2,)) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def test_a_file_is_private_and_the_only_one_left(tmp_path: Path) -> None:
     finally:
         os.umask(previous)
     assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o600
-    assert os.listdir(tmp_path) == ["model"]
+    assert names(tmp_path) == ["model"]
 
 
 def test_metadata_travels_with_the_file(tmp_path: Path) -> None:
@@ -112,7 +115,7 @@ def test_what_is_no_tensor_is_refused_by_name_and_nothing_is_written(
 ) -> None:
     with pytest.raises(ModelError, match=said):
         save_params(params, tmp_path / "model")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_a_file_that_cannot_be_written_is_said_to_be_so(tmp_path: Path) -> None:
@@ -120,7 +123,7 @@ def test_a_file_that_cannot_be_written_is_said_to_be_so(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere" / "model", tmp_path / "taken"):
         with pytest.raises(WorkspaceError, match=f"Cannot write the model {path}"):
             save_params({"w": np.ones(1)}, path)
-    assert os.listdir(tmp_path) == ["taken"]
+    assert names(tmp_path) == ["taken"]
 
 
 def test_a_file_by_another_program_loads(tmp_path: Path) -> None:

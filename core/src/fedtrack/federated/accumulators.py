@@ -118,9 +118,10 @@ class FloatMean(Accumulator):
         if share == 1.0:
             mean[:] = piece
             return
-        step = piece - mean
+        # Subtracted rather than added, so that a negative zero stays one.
+        step = mean - piece
         step *= share
-        mean += step
+        mean -= step
 
     def _result(self, total: float) -> Array:
         return self._mean.astype(self._reference.dtype, copy=False)

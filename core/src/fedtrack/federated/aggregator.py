@@ -19,6 +19,7 @@ from fedtrack.errors import ModelError
 from fedtrack.federated.accumulators import Accumulator, accumulator_for
 from fedtrack.federated.fl_model import MetaKey, ParamsType
 from fedtrack.federated.params import Array, describe, supported
+from fedtrack.tracking.normalise import shorten
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,9 @@ def weighted_metrics(results: Iterable[tuple[float, Mapping[str, Any]]]) -> dict
     for weight, metrics in results:
         for name, value in metrics.items():
             if not isinstance(value, Real | np.bool_):
-                log.warning("Metric %r is %.60r, a %s; it is not averaged.", name, value, type(value).__name__)
+                log.warning(
+                    "Metric %r is %s, a %s; it is not averaged.", name, shorten(value), type(value).__name__
+                )
                 continue
             number = float(value)
             share = 0.0 if math.isnan(number) else weight
@@ -144,10 +147,13 @@ def weighted_metrics(results: Iterable[tuple[float, Mapping[str, Any]]]) -> dict
     return {name: sums[name] / weights[name] if weights[name] else math.nan for name in sums}
 
 
-def _checked_weight(weight: object, what: str) -> float:
-    if isinstance(weight, Real) and not isinstance(weight, bool) and 0.0 < float(weight) <= MAX_WEIGHT:
+def _checked_weight(weight: Any, what: str) -> float:
+    number = isinstance(weight, Real) and not isinstance(weight, bool)
+    if number and 0 < weight <= MAX_WEIGHT:
         return float(weight)
-    raise ModelError(f"{what} is {weight!r}; a weight is a number of steps, greater than 0 and at most 2**53.")
+    raise ModelError(
+        f"{what} is {shorten(weight)}; a weight is a number of steps, greater than 0 and at most 2**53."
+    )
 
 
 def _found(value: object) -> str:

@@ -82,8 +82,8 @@ class ModelSelector:
             return
         self._warned = True
         log.warning(
-            "No best model is selected: the sites' results have no metric %r, only %s. "
-            "Pass one of them as key_metric, or send it in FLModel(metrics=...).",
+            "No best model can be selected by %r: the sites report %s. "
+            "Name a metric that they report as key_metric, or send this one in FLModel(metrics=...).",
             self.key_metric,
-            ", ".join(map(repr, sorted(metrics))) or "none at all",
+            ", ".join(map(repr, sorted(metrics))) or "no metrics",
         )
