@@ -136,9 +136,7 @@ def weighted_metrics(results: Iterable[tuple[float, Mapping[str, Any]]]) -> dict
     for weight, metrics in results:
         for name, value in metrics.items():
             if not isinstance(value, Real | np.bool_):
-                log.warning(
-                    "Metric %r is %s, a %s; it is not averaged.", name, shorten(value), type(value).__name__
-                )
+                log.warning("Metric %r is %s, a %s; it is not averaged.", name, shorten(value), type(value).__name__)
                 continue
             number = float(value)
             share = 0.0 if math.isnan(number) else weight
@@ -151,9 +149,7 @@ def _checked_weight(weight: Any, what: str) -> float:
     number = isinstance(weight, Real) and not isinstance(weight, bool)
     if number and 0 < weight <= MAX_WEIGHT:
         return float(weight)
-    raise ModelError(
-        f"{what} is {shorten(weight)}; a weight is a number of steps, greater than 0 and at most 2**53."
-    )
+    raise ModelError(f"{what} is {shorten(weight)}; a weight is a number of steps, greater than 0 and at most 2**53.")
 
 
 def _found(value: object) -> str:

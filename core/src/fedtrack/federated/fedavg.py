@@ -14,7 +14,7 @@ from typing import Any
 
 from fedtrack.errors import ConfigError, JobError, ModelError
 from fedtrack.federated.aggregator import WeightedAggregator, weight_of, weighted_metrics
-from fedtrack.federated.fl_model import FLModel
+from fedtrack.federated.fl_model import FLModel, ParamsType
 from fedtrack.federated.workflow import TRAIN, VALIDATE, Answer, RoundResult, Server, Task, Workflow
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class FedAvg(Workflow):
             JobError: Too few sites are left.
         """
         params = server.initial_params()
-        first = max(self.start_round, server.persistor.next_round or 0)
+        first = max(self.start_round, server.next_round)
         for current_round in range(first, self.start_round + self.num_rounds):
             params = self._play_round(server, current_round, params)
         if self.evaluate_final_model:
@@ -157,7 +157,7 @@ class _RoundAverage:
                 raise ModelError("the result of a train task has no params; send FLModel(params=...)")
             if self._aggregator is None:
                 self._aggregator = WeightedAggregator(model.params)
-            self._aggregator.accept(answer.site, model.params, model.params_type, weight)
+            self._aggregator.accept(answer.site, model.params, model.params_type or ParamsType.FULL, weight)
         except ModelError as error:
             self._server.reject(answer.site, error)
             return

@@ -49,9 +49,7 @@ class ModelPersistor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(
-        self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None
-    ) -> None:
+    def save(self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None) -> None:
         """Keep the model that ``current_round`` has made; a resumed job goes on with the next round.
 
         Raises:
@@ -92,9 +90,7 @@ class ModelPersistor:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise WorkspaceError(
-                f"Cannot create {self.folder} for the models: {error}; check its rights."
-            ) from None
+            raise WorkspaceError(f"Cannot create {self.folder} for the models: {error}; check its rights.") from None
         # As text, because JSON has no NaN and no infinities.
         texts = {key: str(float(value)) for key, value in (metrics or {}).items()}
         origin = msgspec.json.encode(_Origin(current_round, texts)).decode()
@@ -109,7 +105,5 @@ class ModelPersistor:
             origin = msgspec.json.decode(text, type=_Origin)
             metrics = {key: float(value) for key, value in origin.metrics.items()}
         except (msgspec.MsgspecError, ValueError):
-            raise ModelError(
-                f"{path} says {text[:80]!r} about its round and metrics; move the file away."
-            ) from None
+            raise ModelError(f"{path} says {text[:80]!r} about its round and metrics; move the file away.") from None
         return StoredModel(load_params(path), origin.current_round, metrics)

@@ -81,6 +81,7 @@ class Server(Protocol):
     selector: ModelSelector | None
     rounds: list[RoundResult]
     final_metrics: dict[str, float]
+    next_round: int
 
     def sites(self) -> list[str]:
         """Return the sites that are alive, in the job's order."""

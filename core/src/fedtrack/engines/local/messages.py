@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -79,7 +79,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
     spool: str
     exchange: str
     log: str
-    framework: str
+    framework: Literal["numpy", "pytorch"]
     external: list[str]
     environment: dict[str, str]
     threads: int

@@ -49,6 +49,9 @@ class LocalServer:
     ) -> None:
         self.run = run
         self.persistor = ModelPersistor(workspace.server / "app_server")
+        self._stored = self.persistor.load()
+        stored_round = self._stored.current_round if self._stored else None
+        self.next_round = 0 if stored_round is None else stored_round + 1
         selector = job.selector
         self.selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
         self.rounds: list[RoundResult] = []
@@ -77,8 +80,8 @@ class LocalServer:
 
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model."""
-        if self.persistor.next_round:
-            return self.persistor.load()
+        if self._stored is not None:
+            return self._stored.params
         return load_params(self._job.initial_model) if self._job.initial_model else None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
