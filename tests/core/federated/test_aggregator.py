@@ -82,9 +82,7 @@ def test_differences_average_to_what_full_floats_do(data: st.DataObject, dtype: 
 
 
 @given(st.data(), st.sampled_from(INTEGERS), st.lists(st.integers(1, 1000), min_size=1, max_size=5))
-def test_integers_are_the_rounded_weighted_mean(
-    data: st.DataObject, dtype: np.dtype[Any], shares: list[int]
-) -> None:
+def test_integers_are_the_rounded_weighted_mean(data: st.DataObject, dtype: np.dtype[Any], shares: list[int]) -> None:
     values = [data.draw(hnp.arrays(dtype, 3)) for _ in shares]
     found = average(np.zeros(3, dtype), zip(values, shares, strict=True))
     for index in range(3):

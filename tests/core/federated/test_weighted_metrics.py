@@ -20,9 +20,7 @@ def test_a_result_weighs_its_steps_or_1() -> None:
 
 @pytest.mark.parametrize("value", [0, -5, math.nan, math.inf, True, np.True_, "200", None, [1]])
 def test_steps_that_are_no_positive_number_are_refused(value: Any) -> None:
-    with pytest.raises(
-        ModelError, match=r"meta\['NUM_STEPS_CURRENT_ROUND'\] is .*; a weight is a number of steps"
-    ):
+    with pytest.raises(ModelError, match=r"meta\['NUM_STEPS_CURRENT_ROUND'\] is .*; a weight is a number of steps"):
         weight_of({"NUM_STEPS_CURRENT_ROUND": value})
 
 

@@ -164,8 +164,7 @@ class _RoundAverage:
         self._used.append(answer.site)
         self.total_weight += weight
         self._scored.append((weight, model.metrics or {}))
-        light = FLModel(params_type=model.params_type, metrics=model.metrics, meta=model.meta)
-        light.current_round = model.current_round
+        light = FLModel(metrics=model.metrics, meta=model.meta, current_round=model.current_round)
         self._server.notify("fedtrack_result_received", site=answer.site, model=light)
 
 

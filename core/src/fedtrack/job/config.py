@@ -42,7 +42,7 @@ class ExecutorConfig(msgspec.Struct, forbid_unknown_fields=True):
     """Which tasks an executor takes; ``["*"]`` are all."""
 
     executor: ExecutorComponent
-    tasks: list[str] = ["*"]
+    tasks: list[str] = msgspec.field(default_factory=lambda: ["*"])
 
 
 class ServerConfig(msgspec.Struct, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time_ns
@@ -153,6 +154,9 @@ def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: _Out
         outcome.error = JobError("The run was interrupted.")
     except FedtrackError as error:
         outcome.error = error
+    except Exception as error:
+        # A fault of ours or of a workflow: what was logged until now is delivered all the same.
+        outcome.error = JobError(f"The run failed: {type(error).__name__}: {error}.", traceback.format_exc())
 
 
 def _finish(host: ReceiverHost, outcome: _Outcome) -> None:
