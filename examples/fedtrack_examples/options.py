@@ -37,7 +37,9 @@ DataDir = Annotated[
 Partition = Annotated[
     partition.Method, typer.Option("--partition", help="How the images are dealt out to the sites.")
 ]
-Alpha = Annotated[float, typer.Option("--alpha", help="For dirichlet: the smaller, the more the sites differ.")]
+Alpha = Annotated[
+    float, typer.Option("--alpha", min=0.001, help="For dirichlet: the smaller, the more the sites differ.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]
 
 

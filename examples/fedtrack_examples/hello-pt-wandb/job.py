@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from fedtrack.errors import ConfigError
@@ -12,14 +11,10 @@ from fedtrack_examples import options
 from fedtrack_examples.data_choice import DataChoice
 from fedtrack_wandb import WandBReceiver
 
-
-class Mode(StrEnum):
-    """Where W&B's data goes at first."""
-
-    OFFLINE = "offline"
-    ONLINE = "online"
-
-
+Mode = Annotated[
+    Literal["offline", "online"],
+    typer.Option("--mode", help="online uploads; offline writes files that `wandb sync` uploads later."),
+]
 StreamedToClients = Annotated[
     bool,
     typer.Option(
@@ -44,9 +39,7 @@ def main(
     workspace: options.Workspace = options.WORKSPACE,
     streamed_to_clients: StreamedToClients = False,
     streamed_to_server: StreamedToServer = True,
-    mode: Annotated[
-        Mode, typer.Option(help="online uploads; offline writes files for `wandb sync`.")
-    ] = Mode.OFFLINE,
+    mode: Mode = "offline",
     launch_external_process: options.ExternalProcess = False,
     export_config: options.ExportConfig = False,
     job_root: options.JobRoot = options.JOB_ROOT,
@@ -86,9 +79,9 @@ def main(
         "config": {"dataset": dataset, "partition": partition, "sites": n_clients, "rounds": num_rounds},
     }
     if streamed_to_server:
-        job.to_server(WandBReceiver(wandb_args, mode=mode.value))
+        job.to_server(WandBReceiver(wandb_args, mode=mode))
     if streamed_to_clients:
-        job.to_clients(WandBReceiver(wandb_args, mode=mode.value, events=["analytix_log_stats"]))
+        job.to_clients(WandBReceiver(wandb_args, mode=mode, events=["analytix_log_stats"]))
     if export_config:
         print(f"Exporting job config... {job.export_job(job_root)}")
     else:
