@@ -166,6 +166,10 @@ class Writer:
 
         self._append(path, build)
 
+    def record_rejected(self, key: Any, error: Exception) -> None:
+        """Count a log call whose arguments a dialect cannot convert; ``error`` says why."""
+        self._log.append(self._rejected(key, error))
+
     def _stored(self, data: Any) -> bytes | BlobRef:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise normalise.Refused(f"the data is a {type(data).__name__}; it must be bytes")
