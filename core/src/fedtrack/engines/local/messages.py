@@ -104,6 +104,7 @@ class Build(msgspec.Struct, tag="build", forbid_unknown_fields=True):
 
     script: str
     callable_name: str
+    args: dict[str, Any]
     target: str
     log: str
 
