@@ -33,7 +33,7 @@ class SiteSummary(msgspec.Struct):
     Attributes:
         logged: Events whose log call returned, as the site's process counted them; None if it died before it
             could say.
-        journaled: Events in the server's journal; 0 for a site whose events stay at home.
+        journaled: Events in the server's journal, or in the site's own if its events stay at home.
         dropped: Log calls for which there was no room on the site's disk.
         rejected: Log calls whose value no record can hold.
         streams_to_server: Whether the site lets its events cross.
@@ -70,8 +70,8 @@ class ReceiverSummary(msgspec.Struct):
     dead: int
     pending: int
     error: str
-    location: str
-    command: str
+    location: str = ""
+    command: str = ""
 
 
 class RunResult(msgspec.Struct):

@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import traceback
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time_ns
 from uuid import uuid4
@@ -17,8 +16,9 @@ from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
 from fedtrack.engines.local.messages import SiteSpec
 from fedtrack.engines.local.progress import Progress
 from fedtrack.engines.local.server import LocalServer
+from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
 from fedtrack.engines.local.sites import SitePool
-from fedtrack.engines.local.summary import print_summary, summarize
+from fedtrack.engines.local.summary import Outcome, print_summary, summarize
 from fedtrack.engines.local.workspace import RUN_FOLDER, Workspace
 from fedtrack.errors import FedtrackError, JobError
 from fedtrack.job.components import ScriptRunner
@@ -29,9 +29,9 @@ from fedtrack.job.load import LoadedJob, LoadedSite, load_job
 from fedtrack.job.local_modules import third_party_modules
 from fedtrack.job.run_result import SUMMARY_FILE, RunResult
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import DeliveryReport
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.forwarder import SpoolSource
+from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.spool import Spool
 
@@ -98,14 +98,6 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
     return RunResult.load(workspace / "server" / RUN_FOLDER / SUMMARY_FILE)
 
 
-@dataclass
-class _Outcome:
-    status: str = "failed"
-    error: FedtrackError | None = None
-    interrupted: bool = False
-    reports: list[DeliveryReport] = field(default_factory=list)
-
-
 def _run(folder: Path, workspace: Workspace, pool: SitePool, gpus: str | None, started: float) -> RunResult:
     job = load_job(folder)
     earlier = workspace.move_earlier_run()
@@ -116,20 +108,26 @@ def _run(folder: Path, workspace: Workspace, pool: SitePool, gpus: str | None, s
     spool = Spool(workspace.server / "spool")
     host = ReceiverHost(run, job.receivers)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
+    agents: list[SiteAgent] = []
     for site in job.sites:
         pool.start(_site_spec(site, job, run, workspace, gpus))
+        if site.receivers:
+            spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
+            agents.append(SiteAgent(spec))
         if site.streams_to_server:
-            host.add_source(SpoolSource(site.name, workspace.site(site.name) / "spool", host.journal, run.blobs))
+            own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
+            spool_folder = workspace.site(site.name) / "spool"
+            host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
     server = LocalServer(job, run, workspace, pool, host, spool)
-    outcome = _Outcome()
+    outcome = Outcome()
     with Progress(job, server, host):
         _play(job, server, host, outcome)
         pool.close()
         for name in [SERVER, *(site.name for site in job.sites)]:
             host.forwarder.end(name)
         spool.close()
-        _finish(host, outcome)
-    result = summarize(job, server, host, outcome.reports, workspace, outcome.status, outcome.error, started)
+        _finish(host, agents, outcome)
+    result = summarize(job, server, host, workspace, outcome, perf_counter() - started)
     result.save()
     host.close()
     host.notify("fedtrack_job_ended", status=outcome.status)
@@ -141,7 +139,7 @@ def _run(folder: Path, workspace: Workspace, pool: SitePool, gpus: str | None, s
     return result
 
 
-def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: _Outcome) -> None:
+def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> None:
     host.start()
     server.notify("fedtrack_job_started")
     try:
@@ -159,13 +157,17 @@ def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: _Out
         outcome.error = JobError(f"The run failed: {type(error).__name__}: {error}.", traceback.format_exc())
 
 
-def _finish(host: ReceiverHost, outcome: _Outcome) -> None:
+def _finish(host: ReceiverHost, agents: list[SiteAgent], outcome: Outcome) -> None:
+    # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps what is left.
+    stall_seconds = 1.0 if outcome.interrupted else STALL_SECONDS
+    for agent in agents:
+        agent.finish(outcome.status, stall_seconds)
     try:
-        # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps what is left.
-        outcome.reports = host.finish(outcome.status, 1.0 if outcome.interrupted else STALL_SECONDS)
+        outcome.reports = host.finish(outcome.status, stall_seconds)
     except KeyboardInterrupt:
         outcome.interrupted = True
         outcome.reports = host.finish(outcome.status, 0.0)
+    outcome.agents = {agent.site: agent.report() for agent in agents}
 
 
 def _new_run(job: LoadedJob, workspace: Workspace) -> RunInfo:

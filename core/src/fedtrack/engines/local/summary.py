@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from time import perf_counter
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 
 from fedtrack.engines.local.host import ReceiverHost
 from fedtrack.engines.local.server import LocalServer
+from fedtrack.engines.local.site_agent import AgentReport, receiver_summary
 from fedtrack.engines.local.workspace import Workspace
 from fedtrack.errors import FedtrackError
 from fedtrack.job.load import LoadedJob
@@ -21,43 +22,68 @@ from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Gap, Rejected, decode
 
 
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        status: ``completed``, ``failed`` or ``aborted``.
+        error: Why it is not completed, or None.
+        interrupted: Whether the user ended it.
+        reports: What became of the server's receivers.
+        agents: What became of each site's own receivers; None for an agent that died.
+    """
+
+    status: str = "failed"
+    error: FedtrackError | None = None
+    interrupted: bool = False
+    reports: list[DeliveryReport] = field(default_factory=list)
+    agents: dict[str, AgentReport | None] = field(default_factory=dict)
+
+
 def summarize(
-    job: LoadedJob,
-    server: LocalServer,
-    host: ReceiverHost,
-    reports: list[DeliveryReport],
-    workspace: Workspace,
-    status: str,
-    error: FedtrackError | None,
-    started: float,
+    job: LoadedJob, server: LocalServer, host: ReceiverHost, workspace: Workspace, outcome: Outcome, seconds: float
 ) -> RunResult:
     """Collect what came of a run."""
     return RunResult(
         run_id=host.run.run_id,
         job_name=job.meta.name,
-        status=status,
-        error=str(error) if error else "",
+        status=outcome.status,
+        error=str(outcome.error) if outcome.error else "",
         workspace=workspace.root,
         folder=workspace.server,
-        seconds=perf_counter() - started,
+        seconds=seconds,
         rounds=[RoundSummary(r.current_round, r.metrics, list(r.sites), r.seconds, r.size) for r in server.rounds],
         final_metrics=server.final_metrics,
         best_round=server.selector.best_round if server.selector else None,
-        sites=_sites(job, server, host.journal),
-        receivers={report.name: _receiver(report) for report in reports},
+        sites=_sites(job, server, host.journal, outcome),
+        receivers=_receivers(job, outcome),
         gaps=[(site, reason) for site, _, _, reason in host.journal.gaps()],
     )
 
 
-def _sites(job: LoadedJob, server: LocalServer, journal: Journal) -> dict[str, SiteSummary]:
+def _receivers(job: LoadedJob, outcome: Outcome) -> dict[str, ReceiverSummary]:
+    found = {report.name: receiver_summary(report, SERVER) for report in outcome.reports}
+    for site in job.sites:
+        if site.name not in outcome.agents:
+            continue
+        report = outcome.agents[site.name]
+        for id_, receiver in site.receivers.items():
+            died = ReceiverSummary(receiver.name, site.name, 0, {}, 0, 0, "the site's agent died; see agent_log.txt")
+            found[f"{site.name}/{id_}"] = report.receivers[id_] if report else died
+    return found
+
+
+def _sites(job: LoadedJob, server: LocalServer, journal: Journal, outcome: Outcome) -> dict[str, SiteSummary]:
     journaled = journal.counts()
     rejected, dropped = _refused(journal)
     found: dict[str, SiteSummary] = {}
     for site in job.sites:
-        left = server.left.get(site.name)
+        left, agent = server.left.get(site.name), outcome.agents.get(site.name)
+        at_home = agent.journaled if agent else 0
         found[site.name] = SiteSummary(
             logged=left.logged if left else None,
-            journaled=journaled.get(site.name, 0),
+            journaled=journaled.get(site.name, 0) if site.streams_to_server else at_home,
             dropped=left.dropped if left else dropped[site.name],
             rejected=rejected[site.name],
             streams_to_server=site.streams_to_server,
@@ -84,21 +110,6 @@ def _refused(journal: Journal) -> tuple[Counter[str], Counter[str]]:
                         dropped[batch.site] += record.count
             after = batch.id
     return rejected, dropped
-
-
-def _receiver(report: DeliveryReport) -> ReceiverSummary:
-    results = report.results
-    return ReceiverSummary(
-        receiver=report.receiver,
-        node=SERVER,
-        delivered=report.delivered,
-        skipped=report.skipped,
-        dead=report.dead,
-        pending=report.pending,
-        error=report.error,
-        location=results.location if results else "",
-        command=results.command if results else "",
-    )
 
 
 def print_summary(result: RunResult) -> None:
