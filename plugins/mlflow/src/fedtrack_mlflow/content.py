@@ -78,10 +78,9 @@ def sort(records: Sequence[Record], run: SiteRun, blobs: BlobStore) -> Content:
 
 def _add_param(content: Content, index: int, record: Param, run: SiteRun) -> None:
     value = _cut(content, index, str(record.value), PARAM_LIMIT)
-    name = run.params.name(record.key, value, record.time_ns)
+    name = run.param_name(record.key, value, record.time_ns, content.tags)
     if name is not None:
         content.params[name] = value
-        run.note_origin(name, record.key, content.tags)
 
 
 def _cut(content: Content, index: int, value: str, limit: int) -> str:

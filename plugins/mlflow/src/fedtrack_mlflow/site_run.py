@@ -23,7 +23,6 @@ class SiteRun:
     Attributes:
         run_id: MLflow's id of the run.
         started_ms: The run's start as the store has it, milliseconds since the epoch.
-        params: What its parameters were.
     """
 
     def __init__(self, run: Run, in_files: bool) -> None:
@@ -34,29 +33,35 @@ class SiteRun:
         self._noted: set[str] = set()
         self._encode: Callable[[str], str] = keys.encode
         self._encode_tag: Callable[[str], str] = keys.encode_tag
-        encode_param = self._encode
+        self._encode_param: Callable[[str], str] = keys.encode
         if in_files:
             self._encode = FileNames(keys.encode, run.data.metrics)
             self._encode_tag = FileNames(keys.encode_tag, run.data.tags)
-            encode_param = FileNames(keys.encode, run.data.params)
-        self.params = ParamHistory(run.data.params, encode_param)
+            self._encode_param = FileNames(keys.encode, run.data.params)
+        self._params = ParamHistory(run.data.params, self._encode_param)
 
     def metric_name(self, key: str, tags: dict[str, str]) -> str:
         """Return the name of a metric, and note its key in ``tags`` if that differs and is not noted yet."""
         if (name := self._metrics.get(key)) is None:
             name = self._metrics[key] = self._encode(key)
-            self.note_origin(name, key, tags)
+            self._note_origin(name, key, tags)
         return name
 
     def tag_name(self, key: str, tags: dict[str, str]) -> str:
         """Return the name of a tag; see ``metric_name``."""
         if (name := self._tags.get(key)) is None:
             name = self._tags[key] = self._encode_tag(key)
-            self.note_origin(name, key, tags)
+            self._note_origin(name, key, tags)
         return name
 
-    def note_origin(self, name: str, key: str, tags: dict[str, str]) -> None:
-        """Put the key of a name that was encoded into ``tags``, once."""
+    def param_name(self, key: str, value: str, time_ns: int, tags: dict[str, str]) -> str | None:
+        """Return the name under which to store a parameter's value, or None if the run has it; see above."""
+        name = self._params.name(key, value, time_ns)
+        if name is not None:
+            self._note_origin(self._encode_param(key), key, tags)
+        return name
+
+    def _note_origin(self, name: str, key: str, tags: dict[str, str]) -> None:
         if name != key and name not in self._noted:
             self._noted.add(name)
             tags[keys.origin_tag(name)] = key.replace("\0", "\\x00")
