@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fedtrack import RunInfo
 
 from fedtrack_wandb import names
 from fedtrack_wandb.options import WandBOptions, project_from
+
+log = logging.getLogger(__name__)
 
 #: How long the W&B server may take to accept a run, seconds.
 INIT_TIMEOUT = 30.0
@@ -63,6 +66,7 @@ def _settings(finish_timeout: float, base_url: str) -> Any:
         "init_timeout": INIT_TIMEOUT,
         "finish_timeout": finish_timeout,
         "finish_timeout_raises": True,
+        "stop_fn": _refuse_to_stop,
     }
     if "x_transaction_log_flush_interval" in wandb.Settings.model_fields:  # since 0.31
         known["x_transaction_log_flush_interval"] = FLUSH_INTERVAL
@@ -70,3 +74,8 @@ def _settings(finish_timeout: float, base_url: str) -> Any:
         # Without it, wandb would reuse the server of this process's run before.
         known["base_url"] = base_url
     return wandb.Settings(**known)
+
+
+def _refuse_to_stop() -> None:
+    """Do nothing: W&B's default is a Ctrl-C for the main thread, which would end the whole federated job."""
+    log.warning("Somebody asked in W&B to stop a site's run; a receiver never stops a job, so this is ignored.")

@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from fedtrack import Transient
@@ -28,6 +30,7 @@ class CoreProcess:
 
     def __init__(self) -> None:
         self.generation = 0
+        self._runs: dict[str, Run] = {}
         self._users = 0
         self._lock = threading.RLock()
 
@@ -56,11 +59,13 @@ class CoreProcess:
 
         with self._lock:
             try:
-                return wandb.init(**arguments), self.generation
+                run = wandb.init(**arguments)
             except Exception as error:
                 # wandb-core regards the id as taken after a failed start, for as long as it lives.
                 self._teardown()
                 raise Transient(f"W&B cannot start run {arguments['id']}: {describe(error)}") from error
+            self._runs[arguments["id"]] = run
+            return run, self.generation
 
     def lost(self, generation: int) -> None:
         """Replace the wandb-core of ``generation``, unless someone else already has."""
@@ -72,9 +77,23 @@ class CoreProcess:
         import wandb
 
         self.generation += 1
+        finish_all([run.finish for run in self._runs.values()])  # or their threads would fail when wandb is gone
+        self._runs.clear()
         # A dead wandb-core raises here, and one that failed makes wandb exit; the next start works anyway.
         with contextlib.suppress(Exception, SystemExit):
             wandb.teardown()
+
+
+def finish_all(finishes: Sequence[Callable[[], object]]) -> None:
+    """Call everything at once, because each call may wait for as long as the server is down; ignore failures."""
+
+    def quietly(finish: Callable[[], object]) -> None:
+        with contextlib.suppress(Exception):
+            finish()
+
+    if finishes:
+        with ThreadPoolExecutor(len(finishes), thread_name_prefix="wandb-finish") as pool:
+            list(pool.map(quietly, finishes))
 
 
 def describe(error: BaseException) -> str:

@@ -6,8 +6,8 @@ import logging
 import shlex
 import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
@@ -17,7 +17,7 @@ from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param,
 
 from fedtrack_wandb import credentials, rows
 from fedtrack_wandb.arguments import init_arguments
-from fedtrack_wandb.core_process import CORE
+from fedtrack_wandb.core_process import CORE, finish_all
 from fedtrack_wandb.options import WandBArgs, WandBOptions, check_args
 from fedtrack_wandb.redelivery import Progress
 from fedtrack_wandb.site_run import Refused, SiteRun
@@ -119,10 +119,8 @@ class WandBReceiver(Receiver):
             except Transient as error:
                 log.warning("W&B run %s was not ended: %s", run, error)
                 break  # each of the others would wait as long, and fail as well
-        if alive:
-            # At once, because each one may use up the whole timeout.
-            with ThreadPoolExecutor(len(alive), thread_name_prefix="wandb-finish") as pool:
-                list(pool.map(lambda run: run.finish(0 if status == "completed" else 1), alive))
+        exit_code = 0 if status == "completed" else 1
+        finish_all([partial(run.finish, exit_code) for run in alive])
         CORE.release()
         self._cleanup.close()
         self._info = None

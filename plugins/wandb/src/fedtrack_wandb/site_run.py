@@ -163,7 +163,7 @@ class SiteRun:
             # Online, what the server lacks has to be sent again; offline, what the file lacks.
             self._forget(first_step - self._first_step if self._online else self._log.update())
         self._run, self._generation = run, generation
-        self.project_url = run.project_url or ""
+        self.project_url = (run.project_url or "") if self._online else ""
         self._log = TransactionLog(Path(run.dir).parent / f"run-{run.id}.wandb")
         self._first_step, self._sent, self._forgotten = first_step, 0, 0
         self._axis.forget_definitions()
