@@ -70,13 +70,14 @@ def load(entry_points: Iterable[tuple[EntryPoint, Distribution]]) -> Registry:
 
 
 def _plugin(entry_point: EntryPoint, distribution: Distribution) -> Plugin:
-    version = _field(distribution, "Version", "without a version")
-    return Plugin(entry_point.name, _field(distribution, "Name", "a distribution without a name"), version)
+    package = _field(distribution, "Name", "a distribution without a name")
+    return Plugin(entry_point.name, package, _field(distribution, "Version", "without a version"))
 
 
 def _field(distribution: Distribution, field: str, default: str) -> str:
     # A METADATA file that is missing or cut off has no fields.
-    return distribution.metadata[field] if field in distribution.metadata else default
+    metadata = distribution.metadata
+    return metadata[field] if field in metadata else default  # noqa: SIM401 - it promises no get()
 
 
 def _load_one(found: Registry, plugin: Plugin, entry_point: EntryPoint) -> None:
