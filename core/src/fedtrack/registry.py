@@ -89,9 +89,7 @@ class Registry:
         """
         cls = self.receivers.get(name)
         if cls is None:
-            cls = self._only(
-                "receiver", name, [c for c in self.receivers.values() if name in (c.__name__, *c.aliases)]
-            )
+            cls = self._only("receiver", name, [c for c in self.receivers.values() if name in (c.__name__, *c.aliases)])
         if cls is None:
             raise self._unknown("receiver", name, self.receivers)
         self._check_requirements(cls)

@@ -69,9 +69,7 @@ def construct(receiver: Receiver, folder: Path) -> Report:
     return msgspec.json.decode(ended.stdout.splitlines()[-1], type=Report)
 
 
-def flush_and_die(
-    receiver: Receiver, run: RunInfo, records: Sequence[AnyRecord]
-) -> subprocess.CompletedProcess[str]:
+def flush_and_die(receiver: Receiver, run: RunInfo, records: Sequence[AnyRecord]) -> subprocess.CompletedProcess[str]:
     """Open an equal receiver in a new process, hand it the records, flush it, and kill the process."""
     order = _order(receiver)
     order.run = {

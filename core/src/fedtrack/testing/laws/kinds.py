@@ -49,15 +49,11 @@ class KindLaws(Laws):
         """Names of parameters and tags are encoded as those of metrics are."""
         kinds = [kind for kind in (Param, Tag) if kind in self.make_receiver().supports]
         self.needs(*(kinds or [Param]))
-        records: list[Record] = [
-            kind(TIME_NS, key, f"v{i}") for kind in kinds for i, key in enumerate(HOSTILE_KEYS)
-        ]
+        records: list[Record] = [kind(TIME_NS, key, f"v{i}") for kind in kinds for i, key in enumerate(HOSTILE_KEYS)]
         self.deliver(batch(records))
         for kind in kinds:
             found = {s.key: s.value for s in self.stored(kind)}
-            assert {key: found.get(key) for key in HOSTILE_KEYS} == {
-                k: f"v{i}" for i, k in enumerate(HOSTILE_KEYS)
-            }
+            assert {key: found.get(key) for key in HOSTILE_KEYS} == {k: f"v{i}" for i, k in enumerate(HOSTILE_KEYS)}
 
     def test_text_is_kept(self) -> None:
         """Text arrives whole, whether it travels inside the record or beside it."""
@@ -101,6 +97,5 @@ def png(size: int) -> bytes:
     header = struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )

@@ -116,8 +116,7 @@ def batch(records: Sequence[Record], first: int = 0, site: str = SITE, stream: s
 def series(key: str, values: Sequence[float], first_step: int = 0) -> list[Metric]:
     """Return metrics of one key with ascending steps and times."""
     return [
-        Metric(TIME_NS + step * TIME_STEP_NS, key, value, step)
-        for step, value in enumerate(values, start=first_step)
+        Metric(TIME_NS + step * TIME_STEP_NS, key, value, step) for step, value in enumerate(values, start=first_step)
     ]
 
 
