@@ -34,9 +34,7 @@ Dataset = Annotated[datasets.Name, typer.Option("--dataset", help="What to train
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", "--data_dir", help="Where the images of cifar10 or imagefolder are.")
 ]
-Partition = Annotated[
-    partition.Method, typer.Option("--partition", help="How the images are dealt out to the sites.")
-]
+Partition = Annotated[partition.Method, typer.Option("--partition", help="How the images are dealt out to the sites.")]
 Alpha = Annotated[
     float, typer.Option("--alpha", min=0.001, help="For dirichlet: the smaller, the more the sites differ.")
 ]

@@ -47,9 +47,7 @@ def partition(
     return [np.sort(part) for part in parts]
 
 
-def _dirichlet(
-    classes: npt.NDArray[np.int64], n_sites: int, alpha: float, rng: np.random.Generator
-) -> list[Indices]:
+def _dirichlet(classes: npt.NDArray[np.int64], n_sites: int, alpha: float, rng: np.random.Generator) -> list[Indices]:
     if not (alpha > 0 and math.isfinite(alpha)):
         raise ConfigError(f"alpha is {alpha}; a Dirichlet partition needs a finite number above 0.")
     owner = np.empty(len(classes), dtype=np.int64)

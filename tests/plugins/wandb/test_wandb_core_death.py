@@ -19,9 +19,7 @@ def test_offline_nothing_is_lost_or_doubled(make_receiver: MakeReceiver, run_inf
     receiver = make_receiver()
     for start in range(0, 1000, 100):
         for site in ("site-1", "site-2"):
-            receiver.receive(
-                batch(*(Metric(i, "v", i, i) for i in range(start, start + 100)), site=site, first=start)
-            )
+            receiver.receive(batch(*(Metric(i, "v", i, i) for i in range(start, start + 100)), site=site, first=start))
         if start in (300, 600):
             kill_core()
     receiver.close("completed")

@@ -20,9 +20,7 @@ from .wandb_server import WandBServer
 def test_rows_settings_and_files_arrive(make_receiver: MakeReceiver, wandb_server: WandBServer) -> None:
     receiver = make_receiver(mode="online", wandb_args={"project": "experiments", "tags": ["t"]})
     for site in ("site-1", "site-2"):
-        receiver.receive(
-            batch(Param(0, "lr", 0.1), *(Metric(10**9, "loss", i, 9 - i) for i in range(9)), site=site)
-        )
+        receiver.receive(batch(Param(0, "lr", 0.1), *(Metric(10**9, "loss", i, 9 - i) for i in range(9)), site=site))
     receiver.receive(batch(Artifact(0, "a/b.txt", b"content"), site="site-2", first=10))
     results = receiver.results()
     receiver.close("completed")

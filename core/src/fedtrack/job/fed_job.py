@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,11 +148,7 @@ class FedJob:
             )
         if isinstance(obj, Workflow) and target != SERVER:
             raise ConfigError(f"{type(obj).__name__} runs on the server; place it with job.to_server(...).")
-        wanted = id or "component"
-        chosen, number = wanted, 0
-        while chosen in table:
-            number += 1
-            chosen = f"{wanted}_{number}"
+        chosen = unused_id(id or "component", table)
         table[chosen] = obj
         return chosen
 
@@ -245,6 +241,15 @@ class FedAvgJob(BaseFedJob):
                 task_timeout=task_timeout,
             )
         )
+
+
+def unused_id(wanted: str, taken: Container[str]) -> str:
+    """Return ``wanted``, with the first number behind it that makes it unique among ``taken`` (FLARE's rule)."""
+    chosen, number = wanted, 0
+    while chosen in taken:
+        number += 1
+        chosen = f"{wanted}_{number}"
+    return chosen
 
 
 def default_receiver() -> Receiver | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import runpy
 import subprocess
 import sys
@@ -98,7 +99,17 @@ def build_model(recipe: ModelRecipe, target: Path) -> None:
             f"{recipe.script} has no callable {recipe.callable_name!r}; "
             "it must return a torch.nn.Module or a dict of tensors."
         )
+    _seed()
     save_params(params_of(build(**recipe.args)), target)
+
+
+def _seed() -> None:
+    """Make the same job begin with the same model: a run that cannot be repeated cannot be compared."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def build_model_in_subprocess(recipe: ModelRecipe, target: Path) -> None:

@@ -119,7 +119,9 @@ def print_summary(result: RunResult) -> None:
     console.print(f"{result.job_name}: {result.status} in {result.seconds:.1f} s", markup=False, style="bold")
     if result.rounds:
         console.print(_rounds_table(result))
-    console.print(_events_table(result))
+    console.print(_sites_table(result))
+    if result.receivers:
+        console.print(_receivers_table(result))
     for line in _remarks(result):
         console.print(line, markup=False)
     console.print(f"Results:     {result.folder}", markup=False)
@@ -150,20 +152,26 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _events_table(result: RunResult) -> Table:
+def _sites_table(result: RunResult) -> Table:
     table = Table(title="Events", title_justify="left")
-    for column in ("site", "logged", "journaled"):
-        table.add_column(column, justify="left" if column == "site" else "right")
+    table.add_column("site")
+    table.add_column("logged", justify="right")
+    table.add_column("journaled", justify="right")
     for name, site in result.sites.items():
-        logged = "?" if site.logged is None else f"{site.logged:,}"
-        table.add_row(name, logged, f"{site.journaled:,}" if site.streams_to_server else "stay at the site")
-    journaled = sum(site.journaled for site in result.sites.values())
-    logged_total = [site.logged for site in result.sites.values()]
-    total = "?" if None in logged_total else f"{sum(n or 0 for n in logged_total):,}"
-    table.add_section()
-    table.add_row("all", total, f"{journaled:,}")
+        stays = "" if site.streams_to_server else " (stay there)"
+        table.add_row(name + stays, "?" if site.logged is None else f"{site.logged:,}", f"{site.journaled:,}")
+    return table
+
+
+def _receivers_table(result: RunResult) -> Table:
+    table = Table(title="Receivers", title_justify="left")
+    table.add_column("receiver")
+    table.add_column("component")
+    table.add_column("delivered", justify="right")
+    table.add_column("of", justify="right")
     for name, receiver in result.receivers.items():
-        table.add_row(f"delivered to {receiver.receiver} ({name})", "", f"{receiver.delivered:,}")
+        addressed = receiver.delivered + sum(receiver.skipped.values()) + receiver.dead + receiver.pending
+        table.add_row(receiver.receiver, name, f"{receiver.delivered:,}", f"{addressed:,}")
     return table
 
 
@@ -174,7 +182,7 @@ def _remarks(result: RunResult) -> list[str]:
             lines.append(f"Failed:      {site.error}")
         if site.logged is None:
             lines.append(
-                f"Note:        {name} died before it could count its log calls; all that returned are in the journal."
+                f"Note:        {name} died before it could count its log calls; those that returned are in the journal."
             )
         if site.dropped:
             lines.append(f"Lost:        {name}: {site.dropped:,} log calls found no room on the disk.")
