@@ -27,7 +27,7 @@ def trained(site: str, epochs: int = 1, current_round: int = 0) -> SimpleNetwork
 
 
 def test_a_few_epochs_are_enough_for_the_digits() -> None:
-    assert accuracy_of(trained("site-1", epochs=6), datasets.load("digits", train=False)) >= 0.95
+    assert accuracy_of(trained("site-1", epochs=4), datasets.load("digits", train=False)) >= 0.95
 
 
 def test_training_repeats_bit_by_bit() -> None:
