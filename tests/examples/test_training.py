@@ -11,6 +11,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Keep torch from spinning on cores that other tests use; a step on digits has nothing to share out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def trained(site: str, epochs: int = 1, current_round: int = 0) -> SimpleNetwork:
     """Return a network that was trained on all digits, from the same start."""
     torch.manual_seed(0)
