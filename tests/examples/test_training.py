@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 from fedtrack_examples import datasets
 from fedtrack_examples.image_set import ImageSet
