@@ -18,7 +18,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -103,3 +105,21 @@ class Permanent(ReceiverError):  # noqa: N818
     def __init__(self, message: str, indices: Iterable[int] | None = None) -> None:
         super().__init__(message)
         self.indices = None if indices is None else tuple(indices)
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Show a FedtrackError as its message and end the process with its exit code; for the outermost call of a script.
+
+    A site's traceback or output, where there is one, is shown above the message. Ctrl-C ends with code 130.
+    """
+    try:
+        yield
+    except FedtrackError as error:
+        if details := getattr(error, "details", ""):
+            print(details.rstrip(), end="\n\n", file=sys.stderr)
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)

@@ -71,9 +71,7 @@ def test_records_are_on_disk_when_receive_returns(
         assert len(read_run(run.folder / "tb_events/site-1").Scalars("loss")) == n + 1
 
 
-def test_images_histograms_and_texts(
-    receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any
-) -> None:
+def test_images_histograms_and_texts(receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any) -> None:
     data = b"\xff\xd8 as good as a JPEG"
     stored = run.blobs.put(b"long text")
     records = [
@@ -94,9 +92,7 @@ def test_images_histograms_and_texts(
     assert [e.histogram_value.num for e in found.Histograms("empty")] == [0]
 
 
-def test_a_redelivery_is_written_once(
-    receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any
-) -> None:
+def test_a_redelivery_is_written_once(receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any) -> None:
     records = metrics(range(10))
     feed(receiver, records[:6])
     feed(receiver, records[4:], first=4)

@@ -121,9 +121,7 @@ NONSENSE: list[Any] = [None, "words", object(), Hostile(), {}, [[1], [2, 3]], b"
     [
         lambda writer, value: writer.add_scalar("x", value),
         lambda writer, value: writer.add_scalars("x", value) if value != {} else writer.add_scalars("x", [1]),
-        lambda writer, value: (
-            writer.add_text("x", value) if not isinstance(value, str) else writer.add_text("x", 1)
-        ),
+        lambda writer, value: writer.add_text("x", value) if not isinstance(value, str) else writer.add_text("x", 1),
         lambda writer, value: writer.add_image("x", value),
         lambda writer, value: writer.add_image("x", np.zeros((1, 2, 2)), dataformats=value),
         lambda writer, value: writer.add_histogram("x", value),
@@ -134,9 +132,7 @@ NONSENSE: list[Any] = [None, "words", object(), Hostile(), {}, [[1], [2, 3]], b"
         lambda writer, value: writer.add_scalar(value if not isinstance(value, str) else "", 1),
     ],
 )
-def test_nonsense_is_rejected_and_never_raises(
-    writer: SummaryWriter, record_log: Any, call: Any, value: Any
-) -> None:
+def test_nonsense_is_rejected_and_never_raises(writer: SummaryWriter, record_log: Any, call: Any, value: Any) -> None:
     call(writer, value)
     (record,) = record_log.records
     assert isinstance(record, Rejected)

@@ -1,5 +1,10 @@
-"""The command line."""
+"""The command line: one file per command group, thin over the library, nothing heavy imported at start."""
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; every user error ends here, as one sentence and an exit code."""
+    from fedtrack.cli.app import build_app
+    from fedtrack.errors import report_errors
+
+    with report_errors():
+        build_app()()

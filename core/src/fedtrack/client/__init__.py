@@ -1,1 +1,44 @@
-"""What a training script imports: ``import fedtrack.client as flare``."""
+"""What a training script imports: ``import fedtrack.client as flare``.
+
+The names, arguments and defaults are those of ``nvflare.client``, so that a script moves over by changing its imports.
+"""
+
+from fedtrack.client.api import (
+    clear,
+    get_config,
+    get_job_id,
+    get_site_name,
+    get_task_name,
+    init,
+    is_evaluate,
+    is_running,
+    is_submit_model,
+    is_train,
+    log,
+    receive,
+    send,
+    shutdown,
+    system_info,
+)
+from fedtrack.federated.fl_model import FLModel, MetaKey, ParamsType
+
+__all__ = [
+    "FLModel",
+    "MetaKey",
+    "ParamsType",
+    "clear",
+    "get_config",
+    "get_job_id",
+    "get_site_name",
+    "get_task_name",
+    "init",
+    "is_evaluate",
+    "is_running",
+    "is_submit_model",
+    "is_train",
+    "log",
+    "receive",
+    "send",
+    "shutdown",
+    "system_info",
+]

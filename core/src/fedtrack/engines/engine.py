@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from fedtrack.job.fed_job import FedJob
+    from fedtrack.job.run_result import RunResult
 
 
 class Engine(Protocol):
@@ -15,3 +20,19 @@ class Engine(Protocol):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+
+    def run(self, folder: Path, workspace: Path, *, gpus: str | None = None) -> RunResult:
+        """Run the exported job in ``folder`` to its end and return what came of it.
+
+        Args:
+            folder: An exported job.
+            workspace: Folder for everything that the run writes.
+            gpus: GPU ids for the sites, comma-separated, dealt out in turn.
+
+        Raises:
+            ConfigError: The job is not valid; nothing was started.
+            JobError: The run failed.
+        """
+
+    def simulate(self, job: FedJob, workspace: Path, *, gpus: str | None = None) -> RunResult:
+        """Export ``job`` into the workspace and run it from there; see ``run``."""

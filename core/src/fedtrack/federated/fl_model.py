@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from fedtrack.errors import ModelError
+
 
 class ParamsType(StrEnum):
     """Whether ``params`` are a whole model or the difference to the model that was received."""
@@ -23,7 +25,7 @@ class MetaKey:
     SUBMIT_MODEL_NAME = "submit_model_name"
 
 
-@dataclass
+@dataclass(eq=False)  # comparing dicts of tensors has no single truth value
 class FLModel:
     """A model, its metrics and what belongs to them.
 
@@ -36,11 +38,15 @@ class FLModel:
         current_round: The round this model belongs to, counted from 0; None outside rounds.
         total_rounds: How many rounds the job has.
         meta: Anything msgpack can hold; see MetaKey for the keys that fedtrack reads.
+
+    Raises:
+        ModelError: An argument has the wrong type, or a params_type comes without params.
     """
 
     params_type: ParamsType | None = None
-    params: dict[str, Any] | None = None
-    optimizer_params: dict[str, Any] | None = None
+    # Tensors stay out of the repr: scripts print their models.
+    params: dict[str, Any] | None = field(default=None, repr=False)
+    optimizer_params: dict[str, Any] | None = field(default=None, repr=False)
     metrics: dict[str, float] | None = None
     start_round: int | None = 0
     current_round: int | None = None
@@ -48,9 +54,31 @@ class FLModel:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.params_type is not None:
-            self.params_type = ParamsType(self.params_type)
-        elif self.params is not None:
-            self.params_type = ParamsType.FULL
-        if self.meta is None:
+        if self.meta is None:  # scripts written for FLARE pass it
             self.meta = {}
+        for name in ("params", "optimizer_params", "metrics", "meta"):
+            _check_dict(name, getattr(self, name))
+        for name in ("start_round", "current_round", "total_rounds"):
+            _check_count(name, getattr(self, name))
+        self.params_type = self._checked_type()
+
+    def _checked_type(self) -> ParamsType | None:
+        if self.params_type is None:
+            return None if self.params is None else ParamsType.FULL
+        if self.params_type not in list(ParamsType):
+            valid = ", ".join(ParamsType)
+            raise ModelError(f"FLModel got params_type={self.params_type!r}; valid types are {valid}.")
+        if self.params is None:
+            raise ModelError(f"FLModel got params_type={self.params_type!s} but no params; give both or neither.")
+        return ParamsType(self.params_type)
+
+
+def _check_dict(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, dict):
+        raise ModelError(f"FLModel got {name} of type {type(value).__name__}; pass a dict by name, or None.")
+
+
+def _check_count(name: str, value: object) -> None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return
+    raise ModelError(f"FLModel got {name}={value!r}; pass an int from 0 on, or None.")

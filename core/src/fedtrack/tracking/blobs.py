@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 from pathlib import Path
 from uuid import uuid4
 
@@ -54,17 +55,17 @@ class BlobStore:
         """Return where the content lies.
 
         Raises:
-            DamagedError: The digest is not one, or the file is missing or has another size.
+            DamagedError: The digest is not one, or the file is missing, is no plain file or has another size.
         """
-        if not _DIGEST.match(ref.sha256):
-            raise DamagedError(f"{ref.sha256[:80]!r} is no SHA-256 digest; a blob is named by 64 hex digits.")
-        path = self.folder / ref.sha256
+        path = self._named(ref)
         try:
-            size = path.stat().st_size
+            found = path.lstat()
         except FileNotFoundError:
             raise DamagedError(f"Blob {ref.sha256} is missing from {self.folder}.") from None
-        if size != ref.size:
-            raise DamagedError(f"Blob {ref.sha256} has {size} bytes, expected {ref.size}.")
+        if not stat.S_ISREG(found.st_mode):  # a link would show a file of the server to whoever opens the path
+            raise DamagedError(f"Blob {ref.sha256} in {self.folder} is no plain file.")
+        if found.st_size != ref.size:
+            raise DamagedError(f"Blob {ref.sha256} has {found.st_size} bytes, expected {ref.size}.")
         return path
 
     def read(self, data: bytes | BlobRef) -> bytes:
@@ -81,12 +82,26 @@ class BlobStore:
         return content
 
     def read_text(self, text: str | BlobRef) -> str:
-        """Return ``text``, wherever it lies."""
-        return text if isinstance(text, str) else self.read(text).decode()
+        """Return ``text``, wherever it lies.
+
+        Raises:
+            DamagedError: The content is missing, was changed, or is no UTF-8.
+        """
+        if isinstance(text, str):
+            return text
+        try:
+            return self.read(text).decode()
+        except UnicodeDecodeError as error:
+            raise DamagedError(f"Blob {text.sha256} is no UTF-8 text: {error}.") from None
 
     def adopt(self, ref: BlobRef, source: BlobStore) -> None:
-        """Take the content of ``ref`` over from another store: a hard link where possible, else a copy."""
-        target = self.folder / ref.sha256
+        """Take the content of ``ref`` over from another store: a hard link where possible, else a copy.
+
+        Raises:
+            DamagedError: ``source`` does not have the content.
+            OSError: The disk is full or the folder cannot be written.
+        """
+        target = self._named(ref)
         if target.exists():
             return
         origin = source.path(ref)
@@ -97,6 +112,11 @@ class BlobStore:
             return
         except OSError:
             self.put(source.read(ref))
+
+    def _named(self, ref: BlobRef) -> Path:
+        if not _DIGEST.match(ref.sha256):
+            raise DamagedError(f"{ref.sha256[:80]!r} is no SHA-256 digest; a blob is named by 64 hex digits.")
+        return self.folder / ref.sha256
 
 
 def _private(path: str, flags: int) -> int:

@@ -31,11 +31,19 @@ class SpoolSource:
         folder: Its spool folder; need not exist yet.
         journal: Where the records go.
         blobs: Where the blobs of the records go.
-        delete: Whether to delete segments that have arrived; not while another reader needs them.
+        delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
+        other: The other reader's journal: what it does not have yet is not deleted either.
     """
 
     def __init__(
-        self, site: str, folder: Path, journal: Journal, blobs: BlobStore, *, delete: bool = True
+        self,
+        site: str,
+        folder: Path,
+        journal: Journal,
+        blobs: BlobStore,
+        *,
+        delete: bool = True,
+        other: Journal | None = None,
     ) -> None:
         self.site = site
         self.folder = folder
@@ -43,6 +51,7 @@ class SpoolSource:
         self._journal = journal
         self._blobs = blobs
         self._delete = delete
+        self._other = other
         self._readers: dict[str, SpoolReader] = {}
 
     def forward(self) -> int:
@@ -65,7 +74,8 @@ class SpoolSource:
             if runs:
                 self._apply(stream, runs)
             if self._delete:
-                for path in reader.deletable(segments, ended=ended):
+                up_to = None if self._other is None else self._other.high_water(self.site, stream)
+                for path in reader.deletable(segments, ended=ended, up_to=up_to):
                     path.unlink(missing_ok=True)
         return count
 

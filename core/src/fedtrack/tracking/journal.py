@@ -11,6 +11,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
 from typing import NamedTuple
@@ -34,7 +35,7 @@ CREATE TABLE gap (
     id INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, stream TEXT NOT NULL,
     first INTEGER, last INTEGER, bytes INTEGER NOT NULL, reason TEXT NOT NULL, recv_ns INTEGER NOT NULL);
 CREATE TABLE cursor (
-    receiver TEXT PRIMARY KEY, batch INTEGER NOT NULL, idx INTEGER NOT NULL,
+    receiver TEXT PRIMARY KEY, batch INTEGER NOT NULL,
     delivered INTEGER NOT NULL, skipped INTEGER NOT NULL, dead INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE dead (
     receiver TEXT NOT NULL, batch INTEGER NOT NULL, seq INTEGER NOT NULL, error TEXT NOT NULL,
@@ -42,7 +43,8 @@ CREATE TABLE dead (
 """
 
 
-class StoredBatch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
     """One row of the journal: consecutive events of one stream.
 
     Attributes:
@@ -64,15 +66,13 @@ class Cursor(NamedTuple):
     """How far a receiver is.
 
     Attributes:
-        batch: The journal batch that comes next is the first one with a greater id ...
-        idx: ... unless this is not 0: then it is ``batch`` itself, without its first ``idx`` events.
+        batch: Id of the last batch that is done.
         delivered: Events that the receiver has taken and flushed.
         skipped: Events of a kind that the receiver does not support.
         dead: Events that it refused for good.
     """
 
     batch: int = 0
-    idx: int = 0
     delivered: int = 0
     skipped: int = 0
     dead: int = 0
@@ -113,9 +113,7 @@ class Journal:
             self._writer.execute("PRAGMA synchronous=FULL")
             self._prepare()
         except (OSError, sqlite3.DatabaseError) as error:
-            raise WorkspaceError(
-                f"{path} cannot be used as a journal: {error}; choose another workspace."
-            ) from None
+            raise WorkspaceError(f"{path} cannot be used as a journal: {error}; choose another workspace.") from None
 
     def _prepare(self) -> None:
         if self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
@@ -131,9 +129,7 @@ class Journal:
 
     def apply(self, site: str, stream: str, runs: Iterable[frames.Run]) -> int:
         """Store what is new in ``runs`` and return the stream's new high-water mark; see ``apply_all``."""
-        return self.apply_all([(site, stream, run) for run in runs]).get(
-            (site, stream), self.high_water(site, stream)
-        )
+        return self.apply_all([(site, stream, run) for run in runs]).get((site, stream), self.high_water(site, stream))
 
     def apply_all(self, batches: Iterable[tuple[str, str, frames.Run]]) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
@@ -209,17 +205,11 @@ class Journal:
 
     def events_after(self, cursor: Cursor) -> int:
         """Return how many events a receiver at ``cursor`` has not seen yet."""
-        return (
-            int(
-                self._reader()
-                .execute("SELECT coalesce(sum(n), 0) FROM batch WHERE id > ?", (cursor.batch - bool(cursor.idx),))
-                .fetchone()[0]
-            )
-            - cursor.idx
-        )
+        query = "SELECT coalesce(sum(n), 0) FROM batch WHERE id > ?"
+        return int(self._reader().execute(query, (cursor.batch,)).fetchone()[0])
 
-    def read(self, after: int, limit_bytes: int = 4 * 1024 * 1024) -> Iterator[StoredBatch]:
-        """Yield the batches with an id greater than ``after``, oldest first, up to about ``limit_bytes``.
+    def read(self, after: int, limit_bytes: int = 4 * 1024 * 1024) -> list[StoredBatch]:
+        """Return the batches with an id greater than ``after``, oldest first, up to about ``limit_bytes``.
 
         Raises:
             DamagedError: A batch does not have the checksum that was stored with it.
@@ -227,28 +217,30 @@ class Journal:
         rows = self._reader().execute(
             "SELECT id, site, stream, n, body, crc FROM batch WHERE id > ? ORDER BY id", (after,)
         )
+        found: list[StoredBatch] = []
         size = 0
         for id_, site, stream, count, body, crc in rows:
             if crc32(body) != crc:
                 raise DamagedError(f"{self.path}: batch {id_} was changed after it was written.")
-            yield StoredBatch(id_, site, stream, count, body)
+            found.append(StoredBatch(id_, site, stream, count, body))
             size += len(body)
             if size >= limit_bytes:
                 break
-        rows.close()
+        rows.close()  # an open read keeps the write-ahead log from being checkpointed
+        return found
 
     def cursor(self, receiver: str) -> Cursor:
         """Return how far a receiver is."""
         row = (
             self._reader()
-            .execute("SELECT batch, idx, delivered, skipped, dead FROM cursor WHERE receiver = ?", (receiver,))
+            .execute("SELECT batch, delivered, skipped, dead FROM cursor WHERE receiver = ?", (receiver,))
             .fetchone()
         )
         return Cursor(*row) if row else Cursor()
 
     def cursors(self) -> dict[str, Cursor]:
         """Return how far every receiver is that ever had a cursor."""
-        rows = self._reader().execute("SELECT receiver, batch, idx, delivered, skipped, dead FROM cursor")
+        rows = self._reader().execute("SELECT receiver, batch, delivered, skipped, dead FROM cursor")
         return {row[0]: Cursor(*row[1:]) for row in rows}
 
     def advance(self, receiver: str, cursor: Cursor, dead: Iterable[DeadLetter] = ()) -> None:
@@ -257,7 +249,7 @@ class Journal:
             self._writer.executemany(
                 "INSERT OR IGNORE INTO dead VALUES (?,?,?,?,?)", [tuple(letter) for letter in dead]
             )
-            self._writer.execute("INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?,?)", (receiver, *cursor))
+            self._writer.execute("INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)", (receiver, *cursor))
 
     def dead_letters(self, receiver: str | None = None) -> list[DeadLetter]:
         """Return the events that receivers refused for good."""
@@ -270,7 +262,7 @@ class Journal:
     def meta(self, key: str) -> str | None:
         """Return a value stored with ``set_meta``."""
         row = self._reader().execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+        return str(row[0]) if row else None
 
     def set_meta(self, key: str, value: str) -> None:
         """Store a value about the run, such as its id."""

@@ -130,9 +130,7 @@ class Receiver(ABC):
             self.options = msgspec.convert(merged | kwargs, self.Options)
         except msgspec.ValidationError as error:
             fields = ", ".join(self.Options.__struct_fields__)
-            raise ConfigError(
-                f"{type(self).__name__} ({self.name}): {error}; valid arguments: {fields}."
-            ) from None
+            raise ConfigError(f"{type(self).__name__} ({self.name}): {error}; valid arguments: {fields}.") from None
 
     @abstractmethod
     def open(self, run: RunInfo) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,25 +78,28 @@ class SpoolReader:
             is_last = index == len(segments) - 1
             if segment.path in self._finished:
                 continue
-            if (
-                not is_last
-                and segments[index + 1].first_seq <= self.after_seq + 1
-                and segment.path != self._current
-            ):
+            if not is_last and segments[index + 1].first_seq <= self.after_seq + 1 and segment.path != self._current:
                 self._finished.add(segment.path)
                 continue
             yield from self._read_segment(segment.path, final=ended or not is_last, newest=is_last)
             if not is_last:
                 self._finished.add(segment.path)
 
-    def deletable(self, segments: list[Segment], *, ended: bool) -> list[Path]:
-        """Return the segments whose every record is known, and to which nothing can be appended."""
+    def deletable(self, segments: list[Segment], *, ended: bool, up_to: int | None = None) -> list[Path]:
+        """Return the segments whose every record is known, and to which nothing can be appended.
+
+        Args:
+            segments: The stream's segments.
+            ended: Whether the stream's process is gone.
+            up_to: The highest sequence number that another reader of this spool knows, if there is one.
+        """
+        known = self.after_seq if up_to is None else min(self.after_seq, up_to)
         done = [
             segment.path
-            for segment, following in zip(segments, segments[1:], strict=False)
-            if segment.path in self._finished and following.first_seq <= self.after_seq + 1
+            for segment, following in pairwise(segments)
+            if segment.path in self._finished and following.first_seq <= known + 1
         ]
-        if ended and segments and self._current == segments[-1].path and self._at_end():
+        if ended and segments and known >= self.after_seq and self._current == segments[-1].path and self._at_end():
             done.append(segments[-1].path)
         return done
 

@@ -50,9 +50,7 @@ class RunFolder:
     def add(self, stream: str, seq: int, event: Event) -> int:
         """Queue the event that holds record ``seq`` of ``stream``; return its size in bytes."""
         if self._expected is None:
-            self._pending += frame(
-                Event(wall_time=event.wall_time, file_version="brain.Event:2").SerializeToString()
-            )
+            self._pending += frame(Event(wall_time=event.wall_time, file_version="brain.Event:2").SerializeToString())
         if self._expected != (stream, seq):
             position = SourceMetadata(writer=f"fedtrack {stream} {seq}")
             self._pending += frame(Event(wall_time=event.wall_time, source_metadata=position).SerializeToString())

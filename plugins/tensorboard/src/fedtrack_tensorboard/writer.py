@@ -24,9 +24,7 @@ class SummaryWriter(Writer):
     name = "tensorboard"
     summary = "TensorBoard's SummaryWriter"
 
-    def add_scalar(
-        self, tag: str, scalar: Any, global_step: int | None = None, walltime: float | None = None
-    ) -> None:
+    def add_scalar(self, tag: str, scalar: Any, global_step: int | None = None, walltime: float | None = None) -> None:
         """Log one number.
 
         Args:
@@ -58,9 +56,7 @@ class SummaryWriter(Writer):
         """Log text; TensorBoard shows it as Markdown."""
         self.record_text(tag, text_string, global_step)
 
-    def add_image(
-        self, tag: str, img_tensor: Any, global_step: int | None = None, dataformats: str = "CHW"
-    ) -> None:
+    def add_image(self, tag: str, img_tensor: Any, global_step: int | None = None, dataformats: str = "CHW") -> None:
         """Log an image, as a PNG.
 
         Args:

@@ -1,0 +1,42 @@
+# Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench wheels pin clean
+
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+PYTHON := .venv/bin/python
+STAMP := .venv/.synced
+WORKSPACE ?= /tmp/fedtrack/demo
+
+help:  ## Show this list.
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+.uv/bin/uv:
+	python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv
+
+$(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --quiet --all-packages
+	@touch $@
+
+demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLflow and TensorBoard.
+	$(PYTHON) -m fedtrack examples run hello-pt-mlflow -- --workspace $(WORKSPACE)
+
+test: $(STAMP)  ## Run every test.
+	$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: $(STAMP)  ## Measure against the peers that are installed.
+	$(PYTHON) -m benchmarks
+
+wheels: $(STAMP)  ## Build a wheel and an sdist of every distribution into dist/.
+	$(UV) build --quiet --all-packages --out-dir dist
+
+pin: | $(filter .uv/bin/uv,$(UV))  ## Resolve all versions afresh and pin them.
+	python3 tools/pin.py $(UV)
+
+clean:  ## Remove what the other commands made.
+	rm -rf .venv .uv dist build

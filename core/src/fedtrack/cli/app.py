@@ -1,0 +1,42 @@
+"""Assembles the command line from its groups, and from what plugins add."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from fedtrack.cli import examples, job, plugins, receivers, run, writers
+
+
+def build_app() -> typer.Typer:
+    """Return the command line with every command."""
+    app = typer.Typer(
+        name="fedtrack",
+        help="Federated experiment tracking as plugins.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    app.command("run")(run.run)
+    for group in (receivers, writers, plugins, examples, job):
+        app.add_typer(group.app)
+    from fedtrack.plugins import registry
+
+    registry().notify("fedtrack_cli", app=app)
+    return app
+
+
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what happens inside.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"fedtrack {installed('fedtrack')}")
+        raise typer.Exit

@@ -1,0 +1,77 @@
+"""``fedtrack examples``: list, run and copy the installed examples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedtrack.cli.table import AsJson, show
+
+app = typer.Typer(name="examples", help="Runnable examples.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_examples(as_json: AsJson = False) -> None:
+    """List every example."""
+    from fedtrack.plugins import registry
+
+    found = registry()
+    rows = [
+        {
+            "name": name,
+            "summary": example.summary,
+            "package": found.owner("example", name).package,
+            "folder": str(example.folder),
+        }
+        for name, example in sorted(found.examples.items())
+    ]
+    show(rows, ("name", "package", "summary"), as_json=as_json)
+    if not rows and not as_json:
+        typer.echo("No example is installed; try: pip install fedtrack-examples")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The example's name.")],
+) -> None:
+    """Run an example; what follows ``--`` goes to its job.py."""
+    from fedtrack.plugins import registry
+
+    job = registry().example(name).folder / "job.py"
+    # A process of its own, as when the user runs job.py: the example decides what it imports.
+    os.execv(sys.executable, [sys.executable, str(job), *context.args])  # noqa: S606
+
+
+@app.command()
+def copy(
+    name: Annotated[str, typer.Argument(help="The example's name.")],
+    folder: Annotated[Path, typer.Argument(help="Where to copy it; must not exist or be empty.")],
+) -> None:
+    """Copy an example, as the start of a project of one's own."""
+    from fedtrack.errors import ConfigError
+    from fedtrack.plugins import registry
+
+    source = registry().example(name).folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} exists and is not an empty folder; choose another one.")
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    typer.echo(f"Copied to {folder}; run it with: python {folder / 'job.py'}")
+
+
+@app.command("prepare-data")
+def prepare_data(
+    dataset: Annotated[str, typer.Argument(help="A data set that examples use, such as cifar10.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Where to put it.")] = None,
+) -> None:
+    """Download a data set once, before several sites want it at the same time."""
+    command = [sys.executable, "-m", "fedtrack_examples.prepare", dataset]
+    if data_dir is not None:
+        command += ["--data-dir", str(data_dir)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)

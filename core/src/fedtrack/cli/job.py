@@ -1,0 +1,48 @@
+"""``fedtrack job``: look at exported jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(name="job", help="Exported jobs.", no_args_is_help=True)
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(help="An exported job.")]) -> None:
+    """Check a job and print what runs where."""
+    from fedtrack.job.load import load_job
+
+    job = load_job(folder)
+    typer.echo(f"{job.meta.name}: {len(job.sites)} sites, min_clients {job.meta.min_clients or len(job.sites)}")
+    typer.echo("server")
+    for id_, workflow in job.workflows.items():
+        typer.echo(f"  workflow  {id_}: {_show(workflow)}")
+    for part in (job.selector, job.results_json):
+        if part is not None:
+            typer.echo(f"  component {_show(part)}")
+    for id_, receiver in job.receivers.items():
+        typer.echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
+    for site in job.sites:
+        typer.echo(site.name)
+        typer.echo(f"  script    {site.script.name} {' '.join(site.script_args)}".rstrip())
+        typer.echo(f"  events    {'cross to the server' if site.streams_to_server else 'stay at the site'}")
+        for id_, receiver in site.receivers.items():
+            typer.echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
+
+
+def _show(struct: Any) -> str:
+    return f"{type(struct).__name__} {_options(struct)}".rstrip()
+
+
+def _options(struct: Any) -> str:
+    import msgspec
+
+    changed = {
+        field.name: getattr(struct, field.name)
+        for field in msgspec.structs.fields(struct)
+        if getattr(struct, field.name) != field.default
+    }
+    return " ".join(f"{key}={value!r}" for key, value in changed.items())

@@ -1,0 +1,147 @@
+"""The functions that a training script calls (FLARE's ``nvflare.client`` API, same names and defaults).
+
+A script is written as if it were alone: it receives a model, trains it, sends it back. ``ctx`` arguments exist for
+scripts written for FLARE and are not used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedtrack.client.backend import current
+from fedtrack.federated.fl_model import FLModel
+from fedtrack.tracking.writer import Writer
+
+_TRAIN, _EVALUATE, _SUBMIT_MODEL = "train", "validate", "submit_model"
+
+
+def init(rank: str | int | None = None, config_file: str | None = None) -> None:
+    """Join the job; call it before anything else.
+
+    Args:
+        rank: The process's rank in distributed training; only rank 0 (or None) talks to the server.
+        config_file: Accepted for scripts written for FLARE; the engine configures the process.
+
+    Raises:
+        ConfigError: The process was not started by a job.
+    """
+    current()
+
+
+def is_running(ctx: Any = None) -> bool:
+    """Wait for the next task and return whether there is one: False once the job is over."""
+    return current().is_running()
+
+
+def receive(timeout: float | None = None, ctx: Any = None) -> FLModel | None:
+    """Return the model of the current task; wait for one if there is none.
+
+    Args:
+        timeout: Seconds to wait at most; None waits as long as the job runs.
+        ctx: Not used.
+
+    Returns:
+        The model, or None if the job is over or the timeout has passed.
+    """
+    return current().receive(timeout)
+
+
+def send(model: FLModel, clear_cache: bool = True, ctx: Any = None) -> None:
+    """Answer the current task.
+
+    Args:
+        model: Parameters and metrics; tensors may be torch tensors (on any device) or numpy arrays.
+        clear_cache: Accepted for scripts written for FLARE; the received model is never cached.
+        ctx: Not used.
+
+    Raises:
+        ConfigError: There is no task to answer, or ``model`` is no FLModel.
+        ModelError: A parameter is no tensor, or of a type that cannot be sent.
+    """
+    current().send(model)
+
+
+def is_train(ctx: Any = None) -> bool:
+    """Return whether the current task asks for training."""
+    return current().task_name == _TRAIN
+
+
+def is_evaluate(ctx: Any = None) -> bool:
+    """Return whether the current task asks for metrics of the received model only."""
+    return current().task_name == _EVALUATE
+
+
+def is_submit_model(ctx: Any = None) -> bool:
+    """Return whether the current task asks for the site's own best model."""
+    return current().task_name == _SUBMIT_MODEL
+
+
+def get_site_name(ctx: Any = None) -> str:
+    """Return this site's name, such as ``site-1``."""
+    return current().site_name
+
+
+def get_job_id(ctx: Any = None) -> str:
+    """Return the run's id."""
+    return current().job_id
+
+
+def get_task_name(ctx: Any = None) -> str:
+    """Return the current task's name: ``train``, ``validate`` or ``submit_model``; "" between tasks."""
+    return current().task_name
+
+
+def get_config(ctx: Any = None) -> dict[str, Any]:
+    """Return what the job says about this site's executor."""
+    return dict(current().config)
+
+
+def system_info(ctx: Any = None) -> dict[str, str]:
+    """Return ``job_id`` and ``site_name``."""
+    return {"job_id": get_job_id(), "site_name": get_site_name()}
+
+
+def log(key: str, value: Any, data_type: Any = None, **kwargs: Any) -> None:
+    """Log one value without a writer (FLARE's ``nvflare.client.log``).
+
+    Args:
+        key: Name of the value.
+        value: A number; with ``data_type`` TEXT, TAG or PARAMETER, what that kind holds.
+        data_type: FLARE's ``AnalyticsDataType`` member or its name; a scalar if None.
+        kwargs: ``global_step`` or ``step``; anything else is a TypeError.
+    """
+    step = kwargs.pop("global_step", None)
+    step = kwargs.pop("step", step)
+    if kwargs:
+        raise TypeError(f"log() got an unexpected keyword argument {sorted(kwargs)[0]!r}")
+    writer = Writer()
+    kind = str(getattr(data_type, "name", data_type) or "SCALAR").upper()
+    if kind in ("SCALAR", "METRIC"):
+        writer.record_metric(key, value, step)
+    elif kind in ("SCALARS", "METRICS"):
+        writer.record_metrics(value, step)
+    elif kind == "PARAMETER":
+        writer.record_param(key, value)
+    elif kind == "PARAMETERS":
+        for name, item in value.items():
+            writer.record_param(name, item)
+    elif kind == "TEXT":
+        writer.record_text(key, value, step)
+    elif kind == "TAG":
+        writer.record_tag(key, value)
+    elif kind == "TAGS":
+        for name, item in value.items():
+            writer.record_tag(name, item)
+    else:
+        raise TypeError(
+            f"log() got data_type {data_type!r}; valid are SCALAR(S), METRIC(S), PARAMETER(S), TEXT, TAG(S)"
+        )
+
+
+def clear(ctx: Any = None) -> None:
+    """Do nothing: received models are not cached (kept for scripts written for FLARE)."""
+
+
+def shutdown(ctx: Any = None) -> None:
+    """Leave the job: ``is_running`` returns False from now on."""
+    current().shutdown()

@@ -1,0 +1,28 @@
+"""The writers of the installed plugins: ``from fedtrack.client.tracking import SummaryWriter``.
+
+Any writer feeds any receiver. Which names exist depends on what is installed; a first-party name whose plugin is
+missing is an ImportError that says what to install.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedtrack.errors import PluginError
+from fedtrack.plugins import registry
+
+_FIRST_PARTY = {"SummaryWriter": "tensorboard", "MLflowWriter": "mlflow", "WandBWriter": "wandb"}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    try:
+        return registry().writer(name)
+    except PluginError as error:
+        remedy = f"; install it with: pip install 'fedtrack[{_FIRST_PARTY[name]}]'" if name in _FIRST_PARTY else ""
+        raise ImportError(f"{error}{remedy}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted(cls.__name__ for cls in registry().writers.values())

@@ -1,0 +1,175 @@
+"""The fork server: imports what training scripts need once, then forks a process per site.
+
+Importing torch and using an optimizer for the first time takes longer than a small job's training. It happens here
+while the server is still starting, and never in the server itself. When the server is gone, so is everything here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+from fedtrack.engines.local.messages import (
+    MAX_MESSAGE,
+    Build,
+    Exited,
+    Kill,
+    Preload,
+    Spawn,
+    decode_to_fork_server,
+    encode,
+)
+from fedtrack.engines.local.site_process import become_site, detach
+
+_GRACE_SECONDS = 2.0
+
+
+class ForkServer:
+    """Serves one server over one socket.
+
+    Args:
+        control: Sequenced packets: one message each, descriptors as ancillary data.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+        self._children: dict[str, tuple[int, int]] = {}
+
+    def serve(self) -> None:
+        """Serve until the server is gone, then end every child."""
+        try:
+            while self._serve_once():
+                pass
+        finally:
+            self._end_children()
+
+    def _serve_once(self) -> bool:
+        for key, _ in self._selector.select():
+            if key.fileobj is self._control:
+                data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 1)
+                if not data:
+                    return False
+                self._handle(data, descriptors)
+            else:
+                self._reap(key.data)
+        return True
+
+    def _handle(self, data: bytes, descriptors: list[int]) -> None:
+        message = decode_to_fork_server.decode(data)
+        if isinstance(message, Preload):
+            for module in message.modules:
+                preload(module)
+        elif isinstance(message, Spawn):
+            self._fork(message.spec.name, lambda: become_site(message.spec, descriptors[0]))
+        elif isinstance(message, Build):
+            self._fork("initial model", lambda: _build(message))
+        elif isinstance(message, Kill):
+            self._signal(message.name, message.signal)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _fork(self, name: str, run: Callable[[], object]) -> None:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._control.close()
+                self._selector.close()
+                for _, descriptor in self._children.values():
+                    os.close(descriptor)
+                run()
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # the child does the same; whoever is first, a signal can be sent from now on
+        descriptor = os.pidfd_open(pid)
+        self._children[name] = (pid, descriptor)
+        self._selector.register(descriptor, selectors.EVENT_READ, name)
+
+    def _reap(self, name: str) -> None:
+        pid, descriptor = self._children.pop(name)
+        _, status = os.waitpid(pid, 0)
+        # What the site's script started (data loader workers, say) ends with it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            self._control.send(encode(Exited(name, os.waitstatus_to_exitcode(status))))
+
+    def _signal(self, name: str, number: int) -> None:
+        if name in self._children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._children[name][0], number)
+
+    def _end_children(self) -> None:
+        deadline = monotonic() + _GRACE_SECONDS
+        for name in self._children:
+            self._signal(name, signal.SIGTERM)
+        while self._children and monotonic() < deadline:
+            for key, _ in self._selector.select(0.1):
+                if key.fileobj is self._control:
+                    self._selector.unregister(self._control)
+                else:
+                    self._reap(key.data)
+        for name in list(self._children):
+            self._signal(name, signal.SIGKILL)
+            self._reap(name)
+
+
+def preload(module: str) -> None:
+    """Import ``module`` if it can be imported; a script that needs it says better what is missing."""
+    try:
+        importlib.import_module(module)
+        if module == "torch":
+            _warm_up_torch()
+    except Exception:
+        traceback.print_exc()
+
+
+def _warm_up_torch() -> None:
+    """Make torch import what it only imports when an optimizer is first used, 2 to 4 seconds' worth."""
+    import torch
+
+    # One thread and no random numbers: OpenMP's pool does not survive a fork, and seeds must stay as they are.
+    torch.set_num_threads(1)
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    weight.sum().backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def _build(message: Build) -> None:
+    detach(Path(message.log))
+    from fedtrack.job.initial_model import ModelRecipe, build_model
+
+    try:
+        recipe = ModelRecipe(Path(message.script), message.callable_name, message.args)
+        build_model(recipe, Path(message.target))
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve on the socket whose descriptor is the first argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    ForkServer(control).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""ReceiverHost: a node's journal, what flows into it, and the receivers that are fed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fedtrack.plugins import registry
+from fedtrack.tracking.delivery import Delivery, DeliveryReport
+from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
+from fedtrack.tracking.forwarder import Forwarder, SpoolSource
+from fedtrack.tracking.journal import Journal
+from fedtrack.tracking.receiver import Receiver, RunInfo, listened_events
+
+#: A receiver that has not taken anything for this long after the last round is left behind; the journal keeps its
+#: records, and a replay delivers them.
+STALL_SECONDS = 30.0
+
+
+class ReceiverHost:
+    """Runs the receivers of one node.
+
+    Args:
+        run: Handed to the receivers.
+        receivers: By component id; not opened yet.
+    """
+
+    def __init__(self, run: RunInfo, receivers: Mapping[str, Receiver]) -> None:
+        self.run = run
+        self.journal = Journal(run.folder / "journal.db")
+        self.journal.set_meta("run_id", run.run_id)
+        self.journal.set_meta("job_name", run.job_name)
+        self.forwarder = Forwarder()
+        self._deliveries = [
+            Delivery(id_, receiver, self.journal, run, addressed=_addressed(run, receiver))
+            for id_, receiver in receivers.items()
+        ]
+
+    def start(self) -> None:
+        """Begin to forward and to deliver."""
+        self.forwarder.start()
+        for delivery in self._deliveries:
+            delivery.start()
+
+    def add_source(self, source: SpoolSource) -> None:
+        """Let the events of one more spool flow into the journal."""
+        self.forwarder.add(source)
+
+    def finish(self, status: str, stall_seconds: float = STALL_SECONDS) -> list[DeliveryReport]:
+        """Bring in what is left in the spools, deliver it, close the receivers and report."""
+        self.forwarder.stop()
+        for delivery in self._deliveries:
+            delivery.drain(status)
+        return [delivery.finish(stall_seconds) for delivery in self._deliveries]
+
+    def close(self) -> None:
+        """Close the journal."""
+        self.journal.close()
+
+    def notify(self, hook: str, **arguments: object) -> None:
+        """Call a life-cycle hook of every plugin; one that raises is logged and stops nobody."""
+        registry().notify(hook, run=self.run, **arguments)
+
+
+def _addressed(run: RunInfo, receiver: Receiver) -> Callable[[str], bool]:
+    """Return which sites' events a receiver listens to.
+
+    At a site, everything in the journal is the site's own. On the server, events of sites have crossed, and the
+    server's own records are local and crossed at once, so that every receiver shows them.
+    """
+    events = listened_events(receiver, FED_EVENT if run.node == SERVER else LOCAL_EVENT)
+    if run.node != SERVER or FED_EVENT in events:
+        return lambda site: True
+    return lambda site: site == SERVER

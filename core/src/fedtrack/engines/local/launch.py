@@ -1,0 +1,228 @@
+"""Runs a job on this machine from its folder to its summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from time import perf_counter, time_ns
+from uuid import uuid4
+
+from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
+from fedtrack.engines.local.messages import SiteSpec
+from fedtrack.engines.local.progress import Progress
+from fedtrack.engines.local.server import LocalServer
+from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
+from fedtrack.engines.local.sites import SitePool
+from fedtrack.engines.local.summary import Outcome, print_summary, summarize
+from fedtrack.engines.local.workspace import RUN_FOLDER, Workspace
+from fedtrack.errors import FedtrackError, JobError
+from fedtrack.job.components import ScriptRunner
+from fedtrack.job.export import export_job
+from fedtrack.job.fed_job import FedJob
+from fedtrack.job.find_file import find_file
+from fedtrack.job.load import LoadedJob, LoadedSite, load_job
+from fedtrack.job.local_modules import third_party_modules
+from fedtrack.job.run_result import SUMMARY_FILE, RunResult
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.forwarder import SpoolSource
+from fedtrack.tracking.journal import Journal
+from fedtrack.tracking.receiver import RunInfo
+from fedtrack.tracking.spool import Spool
+
+log = logging.getLogger(__name__)
+
+#: What a training script imports that is safe to have been imported before a fork.
+_PRELOADABLE = ("torch", "torchvision", "numpy", "sklearn", "scipy", "pandas", "fedtrack_examples")
+
+
+def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> RunResult:
+    """Export ``job`` into the workspace and run it from there.
+
+    Raises:
+        FedtrackError: See ``run_folder``.
+    """
+    started = perf_counter()
+    workspace = Workspace(workspace_root)
+    if "torch" in sys.modules:
+        # The server must not carry torch: its memory would count twice, and its threads do not survive forks.
+        folder = export_job(job, workspace.root / "job")
+        workspace.close()
+        return _run_in_subprocess(folder, workspace.root, gpus)
+    pool = SitePool()
+    try:
+        _preload(pool, [item.script for item in _runners(job)])
+        folder = export_job(job, workspace.root / "job", build=pool.build_model)
+        return _run(folder, workspace, pool, gpus, started)
+    finally:
+        pool.close()
+        workspace.close()
+
+
+def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None) -> RunResult:
+    """Run the exported job in ``folder``.
+
+    Raises:
+        ConfigError: The job is not valid; nothing was started.
+        WorkspaceError: The workspace cannot be used.
+        JobError: The run failed; what was logged until then is in the workspace.
+        KeyboardInterrupt: The user ended it; likewise.
+    """
+    started = perf_counter()
+    job = load_job(folder)  # before anything is touched
+    workspace = Workspace(workspace_root)
+    pool = SitePool()
+    try:
+        _preload(pool, [str(site.script) for site in job.sites])
+        return _run(folder, workspace, pool, gpus, started)
+    finally:
+        pool.close()
+        workspace.close()
+
+
+def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunResult:
+    command = [sys.executable, "-m", "fedtrack", "run", str(folder), "-w", str(workspace)]
+    process = subprocess.Popen(command + (["--gpus", gpus] if gpus else []))
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # it was interrupted too, and is cleaning up
+        raise
+    if status:
+        raise JobError(f"The run failed with exit status {status}; see its messages above.")
+    return RunResult.load(workspace / "server" / RUN_FOLDER / SUMMARY_FILE)
+
+
+def _run(folder: Path, workspace: Workspace, pool: SitePool, gpus: str | None, started: float) -> RunResult:
+    job = load_job(folder)
+    earlier = workspace.move_earlier_run()
+    if earlier is not None:
+        log.info("the earlier run in this workspace is now in %s", earlier)
+    run = _new_run(job, workspace)
+    workspace.create(run.run_id, [site.name for site in job.sites])
+    spool = Spool(workspace.server / "spool")
+    host = ReceiverHost(run, job.receivers)
+    host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
+    agents: list[SiteAgent] = []
+    for site in job.sites:
+        pool.start(_site_spec(site, job, run, workspace, gpus))
+        if site.receivers:
+            spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
+            agents.append(SiteAgent(spec))
+        if site.streams_to_server:
+            own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
+            spool_folder = workspace.site(site.name) / "spool"
+            host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
+    server = LocalServer(job, run, workspace, pool, host, spool)
+    outcome = Outcome()
+    with Progress(job, server, host):
+        _play(job, server, host, outcome)
+        pool.close()
+        for name in [SERVER, *(site.name for site in job.sites)]:
+            host.forwarder.end(name)
+        spool.close()
+        _finish(host, agents, outcome)
+    result = summarize(job, server, host, workspace, outcome, perf_counter() - started)
+    result.save()
+    host.close()
+    host.notify("fedtrack_job_ended", status=outcome.status)
+    print_summary(result)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    if outcome.error is not None:
+        raise outcome.error
+    return result
+
+
+def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> None:
+    host.start()
+    server.notify("fedtrack_job_started")
+    try:
+        for workflow in job.workflows.values():
+            workflow.execute(server)
+        server.dismiss()
+        outcome.status = "completed"
+    except KeyboardInterrupt:
+        outcome.status, outcome.interrupted = "aborted", True
+        outcome.error = JobError("The run was interrupted.")
+    except FedtrackError as error:
+        outcome.error = error
+    except Exception as error:
+        # A fault of ours or of a workflow: what was logged until now is delivered all the same.
+        outcome.error = JobError(f"The run failed: {type(error).__name__}: {error}.", traceback.format_exc())
+
+
+def _finish(host: ReceiverHost, agents: list[SiteAgent], outcome: Outcome) -> None:
+    # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps what is left.
+    stall_seconds = 1.0 if outcome.interrupted else STALL_SECONDS
+    for agent in agents:
+        agent.finish(outcome.status, stall_seconds)
+    try:
+        outcome.reports = host.finish(outcome.status, stall_seconds)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        outcome.reports = host.finish(outcome.status, 0.0)
+    outcome.agents = {agent.site: agent.report() for agent in agents}
+
+
+def _new_run(job: LoadedJob, workspace: Workspace) -> RunInfo:
+    return RunInfo(
+        run_id=uuid4().hex,
+        job_name=job.meta.name,
+        folder=workspace.server,
+        node=SERVER,
+        sites=tuple(site.name for site in job.sites),
+        started_ns=time_ns(),
+        blobs=BlobStore(workspace.server / "blobs"),
+    )
+
+
+def _site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None) -> SiteSpec:
+    folder = workspace.site(site.name)
+    runner = site.runner
+    index = [item.name for item in job.sites].index(site.name)
+    environment = {}
+    if gpus:
+        ids = [item.strip() for item in gpus.split(",")]
+        environment["CUDA_VISIBLE_DEVICES"] = ids[index % len(ids)]
+    threads = max(1, (os.cpu_count() or 1) // len(job.sites))
+    if runner.launch_external_process:
+        environment.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(threads)))
+    return SiteSpec(
+        name=site.name,
+        run_id=run.run_id,
+        script=str(site.script),
+        args=site.script_args,
+        custom=str(site.custom),
+        spool=str(folder / "spool"),
+        exchange=str(workspace.exchange / site.name),
+        log=str(folder / "log.txt"),
+        framework=runner.framework,
+        external=_command(runner.command) if runner.launch_external_process else [],
+        environment=environment,
+        threads=threads,
+        config={"site_name": site.name, "script": site.script.name, "script_args": runner.script_args},
+    )
+
+
+def _command(command: str) -> list[str]:
+    words = shlex.split(command)
+    # The default means this Python, not whichever comes first in PATH.
+    return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words
+
+
+def _runners(job: FedJob) -> list[ScriptRunner]:
+    items = [*job.to_every_site.values(), *(item for table in job.placed.values() for item in table.values())]
+    return [item for item in items if isinstance(item, ScriptRunner)]
+
+
+def _preload(pool: SitePool, scripts: list[str]) -> None:
+    modules: set[str] = set()
+    for script in scripts:
+        modules |= set(third_party_modules(find_file(script, "The training script")))
+    pool.preload(name for name in _PRELOADABLE if name in modules)

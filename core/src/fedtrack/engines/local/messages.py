@@ -1,0 +1,135 @@
+"""The messages between server, fork server and sites: msgpack of typed structures, never pickle."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+
+class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
+    """Server to site: do this. A model that belongs to it lies in the site's exchange folder."""
+
+    task_id: int
+    name: str
+    has_params: bool
+    start_round: int
+    current_round: int | None
+    total_rounds: int | None
+    meta: dict[str, Any]
+
+
+class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
+    """Server to site: there will be no further task."""
+
+
+class SendResult(msgspec.Struct, tag="result", forbid_unknown_fields=True):
+    """Site to server: the answer to a task. Its parameters lie in the site's exchange folder."""
+
+    task_id: int
+    has_params: bool
+    params_type: str | None
+    metrics: dict[str, float] | None
+    meta: dict[str, Any]
+
+
+class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):
+    """Site to server: the script raised."""
+
+    error: str
+    traceback: str
+
+
+class SiteLeft(msgspec.Struct, tag="left", forbid_unknown_fields=True):
+    """Site to server: the script is done; how many log calls returned, and how many found no room."""
+
+    logged: int
+    dropped: int
+
+
+ToSite: TypeAlias = SendTask | EndRun
+FromSite: TypeAlias = SendResult | SiteFailed | SiteLeft
+
+
+class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """All that a site's process needs to know; paths are absolute.
+
+    Attributes:
+        name: The site.
+        run_id: The run.
+        script: The training script.
+        args: Its arguments.
+        custom: The folder it lies in; also the process's working folder.
+        spool: Where its records go.
+        exchange: Where models lie that cross between server and site.
+        log: Where its output goes.
+        framework: ``pytorch`` or ``numpy``.
+        external: The command of an external process, or empty for a fork.
+        environment: Variables to set.
+        threads: How many threads a tensor operation may use.
+        config: What ``get_config`` returns.
+        durability: See ``fedtrack.tracking.spool``.
+    """
+
+    name: str
+    run_id: str
+    script: str
+    args: list[str]
+    custom: str
+    spool: str
+    exchange: str
+    log: str
+    framework: Literal["numpy", "pytorch"]
+    external: list[str]
+    environment: dict[str, str]
+    threads: int
+    config: dict[str, Any]
+    durability: str = "process"
+
+
+class Preload(msgspec.Struct, tag="preload", forbid_unknown_fields=True):
+    """Server to fork server: import these modules before the first site is forked."""
+
+    modules: list[str]
+
+
+class Spawn(msgspec.Struct, tag="spawn", forbid_unknown_fields=True):
+    """Server to fork server: start a site; the descriptor of its channel comes with the message."""
+
+    spec: SiteSpec
+
+
+class Build(msgspec.Struct, tag="build", forbid_unknown_fields=True):
+    """Server to fork server: build the initial model in a process of its own."""
+
+    script: str
+    callable_name: str
+    args: dict[str, Any]
+    target: str
+    log: str
+
+
+class Kill(msgspec.Struct, tag="kill", forbid_unknown_fields=True):
+    """Server to fork server: send a signal to a child and everything it started."""
+
+    name: str
+    signal: int
+
+
+class Exited(msgspec.Struct, tag="exited", forbid_unknown_fields=True):
+    """Fork server to server: a child is gone; ``status`` as ``os.waitstatus_to_exitcode`` gives it."""
+
+    name: str
+    status: int
+
+
+ToForkServer: TypeAlias = Preload | Spawn | Build | Kill
+
+#: Larger control messages are refused; models never travel in them.
+MAX_MESSAGE = 1024 * 1024
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_site: msgspec.msgpack.Decoder[ToSite] = msgspec.msgpack.Decoder(ToSite)
+decode_from_site: msgspec.msgpack.Decoder[FromSite] = msgspec.msgpack.Decoder(FromSite)
+decode_to_fork_server: msgspec.msgpack.Decoder[ToForkServer] = msgspec.msgpack.Decoder(ToForkServer)
+decode_exited: msgspec.msgpack.Decoder[Exited] = msgspec.msgpack.Decoder(Exited)

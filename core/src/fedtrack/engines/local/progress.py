@@ -1,0 +1,103 @@
+"""Progress: shows rounds and sites while a job runs; live on a terminal, a line per round otherwise."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from fedtrack.engines.local.host import ReceiverHost
+from fedtrack.engines.local.server import LocalServer
+from fedtrack.federated.fedavg import FedAvg
+from fedtrack.federated.workflow import RoundResult
+from fedtrack.job.load import LoadedJob
+
+_POLL_SECONDS = 0.2
+
+
+class Progress:
+    """Watches a run from a thread of its own, so that no workflow has to report to it.
+
+    Args:
+        job: What runs.
+        server: Where its rounds are.
+        host: Where its events are.
+    """
+
+    def __init__(self, job: LoadedJob, server: LocalServer, host: ReceiverHost) -> None:
+        self._server = server
+        self._host = host
+        self._sites = [site.name for site in job.sites]
+        self._total = sum(w.num_rounds for w in job.workflows.values() if isinstance(w, FedAvg))
+        self._console = Console(stderr=True, highlight=False)
+        self._job_name = job.meta.name
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
+
+    def __enter__(self) -> Progress:
+        self._console.print(f"Running {self._job_name} with {_list(self._sites)}", markup=False)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        if self._console.is_terminal:
+            self._watch_live()
+        else:
+            self._watch_lines()
+
+    def _watch_lines(self) -> None:
+        shown = 0
+        while True:
+            ended = self._stop.wait(_POLL_SECONDS)
+            for result in self._server.rounds[shown:]:
+                self._console.print(_line(result, self._total), markup=False)
+                shown += 1
+            if ended:
+                return
+
+    def _watch_live(self) -> None:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+        )
+        with Bar(*columns, console=self._console, transient=True) as bar:
+            rounds = bar.add_task("rounds", total=self._total or None, note="")
+            shown = 0
+            while True:
+                ended = self._stop.wait(_POLL_SECONDS)
+                for result in self._server.rounds[shown:]:
+                    bar.console.print(_line(result, self._total), markup=False)
+                    shown += 1
+                bar.update(rounds, completed=shown, note=self._note())
+                if ended:
+                    return
+
+    def _note(self) -> str:
+        events = sum(self._host.journal.counts().values())
+        failed = f", failed: {_list(sorted(self._server.failed))}" if self._server.failed else ""
+        return f"{events:,} events{failed}"
+
+
+def _line(result: RoundResult, total: int) -> str:
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.metrics.items()))
+    sites = f"{len(result.sites)} sites" if len(result.sites) != 1 else "1 site"
+    text = f"round {result.current_round + 1}/{total}: {sites}, {result.seconds:.1f} s"
+    return f"{text}; received model: {metrics}" if metrics else text
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"

@@ -1,0 +1,150 @@
+"""SiteBackend: how a script in a site's process talks to the server over the channel that it was started with."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fedtrack.engines.local.messages import (
+    EndRun,
+    SendResult,
+    SendTask,
+    SiteLeft,
+    SiteSpec,
+    decode_to_site,
+    encode,
+)
+from fedtrack.errors import ConfigError
+from fedtrack.federated.fl_model import FLModel
+from fedtrack.federated.params import load_params, save_params
+from fedtrack.tracking.spool import Spool
+from fedtrack.tracking.writer import bind
+
+log = logging.getLogger(__name__)
+
+#: Names of the files in a site's exchange folder.
+TASK_FILE, RESULT_FILE = "task.safetensors", "result.safetensors"
+
+#: Where an external process finds its SiteSpec and the descriptor of its channel.
+SPEC_VARIABLE, CHANNEL_VARIABLE = "FEDTRACK_SITE_SPEC", "FEDTRACK_SITE_CHANNEL"
+
+
+class SiteBackend:
+    """The client API of one site's process; see ``fedtrack.client.backend.ClientBackend``."""
+
+    def __init__(self, spec: SiteSpec, channel: Connection) -> None:
+        self.site_name = spec.name
+        self.job_id = spec.run_id
+        self.config = spec.config
+        self._framework = spec.framework
+        self._exchange = Path(spec.exchange)
+        self._channel = channel
+        self._owner = os.getpid()
+        self._task: SendTask | None = None
+        self._ended = False
+        self.spool = Spool(Path(spec.spool), durability=spec.durability)  # type: ignore[arg-type]
+        bind(self.spool)
+
+    @property
+    def task_name(self) -> str:
+        """Name of the current task; "" between tasks."""
+        return self._task.name if self._task else ""
+
+    def is_running(self) -> bool:
+        """Wait for the next task."""
+        return self._next_task(None) is not None
+
+    def receive(self, timeout: float | None = None) -> FLModel | None:
+        """Return the current task's model."""
+        task = self._next_task(timeout)
+        if task is None:
+            return None
+        params = load_params(self._exchange / TASK_FILE, self._framework) if task.has_params else None
+        return FLModel(
+            params=params,
+            start_round=task.start_round,
+            current_round=task.current_round,
+            total_rounds=task.total_rounds,
+            meta=task.meta,
+        )
+
+    def send(self, model: FLModel) -> None:
+        """Answer the current task."""
+        if not isinstance(model, FLModel):
+            raise ConfigError(f"send() got a {type(model).__name__}; it takes a fedtrack.client.FLModel.")
+        if self._task is None:
+            raise ConfigError("send() was called without a task; call receive() first, and send() once per task.")
+        if model.params is not None:
+            save_params(model.params, self._exchange / RESULT_FILE)
+        params_type = model.params_type.value if model.params_type else None
+        message = SendResult(
+            self._task.task_id, model.params is not None, params_type, _metrics(model.metrics), dict(model.meta)
+        )
+        self._post(message)
+        self._task = None
+
+    def shutdown(self) -> None:
+        """Take no further task."""
+        self._ended = True
+
+    def leave(self) -> None:
+        """Say that the script is done and how much it logged."""
+        if os.getpid() != self._owner:
+            return  # a child that the script forked has its own stream and must not speak for the site
+        self.spool.close()
+        try:
+            self._post(SiteLeft(self.spool.last_seq - self.spool.dropped, self.spool.dropped))
+        except OSError:
+            log.warning("the server is gone; what was logged is in %s", self.spool.folder)
+
+    def _next_task(self, timeout: float | None) -> SendTask | None:
+        if self._task is not None or self._ended:
+            return self._task
+        try:
+            if timeout is not None and not self._channel.poll(timeout):
+                return None
+            message = decode_to_site.decode(self._channel.recv_bytes())
+        except (EOFError, ConnectionError):
+            log.warning("the server is gone; leaving")
+            self._ended = True
+            return None
+        if isinstance(message, EndRun):
+            self._ended = True
+            return None
+        self._task = message
+        return message
+
+    def _post(self, message: msgspec.Struct) -> None:
+        try:
+            data = encode(message)
+        except (TypeError, msgspec.MsgspecError) as error:
+            raise ConfigError(f"FLModel.meta cannot be sent: {error}; use numbers, strings, lists and dicts.") from None
+        self._channel.send_bytes(data)
+
+
+def _metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
+    """Return ``metrics`` as plain floats: scripts put numpy scalars and one-element tensors there."""
+    if metrics is None:
+        return None
+    found: dict[str, float] = {}
+    for name, value in metrics.items():
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise ConfigError(f"FLModel.metrics[{name!r}] is a {type(value).__name__}; a metric is a number.") from None
+    return found
+
+
+def from_environment() -> SiteBackend:
+    """Join the job from an external process; the variables were set by whoever started it."""
+    spec = msgspec.json.decode(Path(os.environ[SPEC_VARIABLE]).read_bytes(), type=SiteSpec)
+    backend = SiteBackend(spec, Connection(int(os.environ[CHANNEL_VARIABLE])))
+    # Runs after the script's own exit handlers, which may still log: handlers run in reverse order.
+    atexit.register(backend.leave)
+    return backend

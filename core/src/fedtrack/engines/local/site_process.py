@@ -1,0 +1,112 @@
+"""What a freshly forked child does to become a site: leave the fork server behind, then run the script."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import logging
+import os
+import random
+import runpy
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from fedtrack.client import backend as client_backend
+from fedtrack.engines.local.messages import SiteFailed, SiteSpec, encode
+from fedtrack.engines.local.site_backend import CHANNEL_VARIABLE, SPEC_VARIABLE, SiteBackend
+
+_BACKEND = "fedtrack.engines.local.site_backend:from_environment"
+
+
+def become_site(spec: SiteSpec, channel: int) -> NoReturn:
+    """Turn this process into the site; never returns."""
+    detach(Path(spec.log))
+    os.environ.update(spec.environment)
+    os.chdir(spec.custom)
+    if spec.external:
+        _execute(spec, channel)
+    code = 1
+    try:
+        code = _run(spec, Connection(channel))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # No interpreter shutdown: it would tear down what the fork server set up, at the price of seconds.
+        os._exit(code)
+
+
+def detach(log: Path) -> None:
+    """Become a process group of one's own, with a log file in place of the terminal."""
+    os.setpgid(0, 0)  # so that one signal reaches everything that the script starts
+    _die_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process when the fork server dies, however it does (Linux only)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _execute(spec: SiteSpec, channel: int) -> NoReturn:
+    path = Path(spec.spool).parent / "site_spec.json"
+    path.write_bytes(msgspec.json.encode(spec))
+    os.set_inheritable(channel, True)
+    os.environ[client_backend.BACKEND_VARIABLE] = _BACKEND
+    os.environ[SPEC_VARIABLE] = str(path)
+    os.environ[CHANNEL_VARIABLE] = str(channel)
+    command = [*spec.external, spec.script, *spec.args]
+    os.execvp(command[0], command)  # noqa: S606 - the job's own command, no shell
+
+
+def _run(spec: SiteSpec, channel: Connection) -> int:
+    random.seed()  # the fork server's state is every site's state
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(spec.threads)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    backend = SiteBackend(spec, channel)
+    client_backend.use(backend)
+    sys.argv = [spec.script, *spec.args]
+    sys.path.insert(0, spec.custom)
+    code = 0
+    try:
+        runpy.run_path(spec.script, run_name="__main__")
+    except SystemExit as exit_:
+        code = _exit_code(exit_)
+    except BaseException as error:
+        code = 1
+        traceback.print_exc()
+        _report(channel, error)
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does first at its end: join threads
+    atexit._run_exitfuncs()  # and second; both may still log
+    backend.leave()
+    return code
+
+
+def _exit_code(exit_: SystemExit) -> int:
+    if exit_.code is None or isinstance(exit_.code, int):
+        return exit_.code or 0
+    print(exit_.code, file=sys.stderr)
+    return 1
+
+
+def _report(channel: Connection, error: BaseException) -> None:
+    shown = "".join(traceback.format_exception(error))
+    with contextlib.suppress(OSError):  # the server is gone; the traceback is in the log file
+        channel.send_bytes(encode(SiteFailed(f"{type(error).__name__}: {error}"[:2000], shown[-20_000:])))

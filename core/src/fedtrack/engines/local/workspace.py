@@ -1,0 +1,92 @@
+"""Workspace: where a run keeps everything, and the lock that lets one server use it at a time.
+
+The layout is that of FLARE's simulator::
+
+    <root>/job/<name>/                      the exported job that ran
+    <root>/server/simulate_job/             journal.db, run_summary.json, what receivers write
+    <root>/server/simulate_job/app_server/  FL_global_model.safetensors, best_FL_global_model.safetensors
+    <root>/site-1/simulate_job/             spool/, log.txt
+    <root>/earlier/<run id>/                runs before this one
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from fedtrack.errors import WorkspaceError
+
+RUN_FOLDER = "simulate_job"
+
+
+class Workspace:
+    """A run's folders.
+
+    Args:
+        root: Created (0700) if it does not exist.
+
+    Raises:
+        WorkspaceError: The folder cannot be created or written, or another server uses it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise WorkspaceError(
+                f"The workspace {str(root)!r} cannot be used: {error.strerror}; choose a folder that you can write."
+            ) from None
+        try:
+            # The kernel releases it with the process, so a killed server never leaves a stale lock.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._lock)
+            raise WorkspaceError(
+                f"The workspace {str(root)!r} is in use by the process {holder}; wait for it or choose another folder."
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    @property
+    def server(self) -> Path:
+        """Folder of the server's results."""
+        return self.root / "server" / RUN_FOLDER
+
+    @property
+    def exchange(self) -> Path:
+        """Folder of the models that are on their way."""
+        return self.server / "exchange"
+
+    def site(self, name: str) -> Path:
+        """Folder of a site's own files."""
+        return self.root / name / RUN_FOLDER
+
+    def move_earlier_run(self) -> Path | None:
+        """Move what an earlier run left aside and return where; None if the workspace is fresh."""
+        if not self.server.exists():
+            return None
+        marker = self.server / "run_id"
+        run_id = marker.read_text().strip() if marker.exists() else f"unknown-{self.server.stat().st_ino}"
+        target = self.root / "earlier" / run_id
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for child in sorted(self.root.iterdir()):
+            if (child / RUN_FOLDER).is_dir():
+                child.rename(target / child.name)
+        return target
+
+    def create(self, run_id: str, sites: list[str]) -> None:
+        """Create the folders of a run."""
+        for folder in (self.server, self.exchange, self.server / "app_server"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in sites:
+            self.site(name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.exchange / name).mkdir(mode=0o700, exist_ok=True)
+        (self.server / "run_id").write_text(run_id + "\n")
+
+    def close(self) -> None:
+        """Let another server use the workspace."""
+        os.close(self._lock)

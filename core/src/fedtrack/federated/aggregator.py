@@ -1,0 +1,162 @@
+"""The weighted average of a round's results: FedAvg's aggregation step (McMahan et al. 2017, algorithm 1).
+
+As in FLARE's ``WeightedAggregationHelper`` a result weighs as much as the optimizer steps behind it
+(``NUM_STEPS_CURRENT_ROUND``, 1.0 if a site does not say). Unlike there, a result that does not fit the model is
+refused whole, and the order in which results are given decides every bit of the average, so fix it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from fedtrack.errors import ModelError
+from fedtrack.federated.accumulators import Accumulator, accumulator_for
+from fedtrack.federated.fl_model import MetaKey, ParamsType
+from fedtrack.federated.params import Array, describe, supported
+from fedtrack.tracking.normalise import shorten
+
+log = logging.getLogger(__name__)
+
+#: Weights count steps; float64 counts exactly up to here.
+MAX_WEIGHT = 2.0**53
+
+
+class WeightedAggregator:
+    """Averages results one at a time in the memory of one model (float32 or wider), however many sites there are.
+
+    Laws: the average of equal results is that result, bit for bit. Full parameters and the differences to the same
+    model average to the same, and may be mixed. A refused result leaves no trace. An average that comes with its
+    ``total_weight`` may itself be accepted elsewhere, as if its sites had been, up to rounding.
+
+    Args:
+        reference: The global model which entered the round; read while differences are accepted, never written.
+
+    Raises:
+        ModelError: The reference holds a dtype that no model can have.
+    """
+
+    def __init__(self, reference: Mapping[str, Array]) -> None:
+        self._reference = dict(reference)
+        for name, array in self._reference.items():
+            if not isinstance(array, np.ndarray) or not supported(array.dtype):
+                raise ModelError(f"The global model's {name!r} is {_found(array)}, which cannot be averaged.")
+        self._reset()
+
+    def _reset(self) -> None:
+        self.total_weight = 0.0
+        self._tensors: dict[str, Accumulator] = {}
+
+    def accept(self, site: str, params: Mapping[str, Array], params_type: ParamsType, weight: float) -> None:
+        """Add one result; ``params`` are read twice and not kept.
+
+        Args:
+            site: Whose result it is, for error messages.
+            params: The tensors of the global model, by name, in any order.
+            params_type: Whether they are full or differences to the reference.
+            weight: Greater than 0 and at most ``MAX_WEIGHT``.
+
+        Raises:
+            ModelError: A weight, a name, shape, dtype or value is wrong; names site, tensor, found and expected.
+        """
+        weight = _checked_weight(weight, f"{site}: the result's weight")
+        difference = ParamsType(params_type) is ParamsType.DIFF
+        self._check_names(site, params)
+        self._check_layout(site, params)
+        if not self._tensors:
+            self._tensors = {name: accumulator_for(array) for name, array in self._reference.items()}
+        for name, accumulator in self._tensors.items():
+            if fault := accumulator.fault(params[name], difference):
+                raise ModelError(f"{site}: tensor {name!r} {fault}; the result is not averaged.")
+        self.total_weight += weight
+        for name, accumulator in self._tensors.items():
+            accumulator.add(params[name], difference, weight, self.total_weight)
+
+    def result(self) -> dict[str, Array]:
+        """Return the new global model, in the reference's order and dtypes, and forget what was accepted.
+
+        Floats are a weighted mean, integers that mean rounded to nearest (halves up), bools a weighted majority (a
+        tie keeps the reference's value).
+
+        Raises:
+            ModelError: No result was accepted.
+        """
+        if not self.total_weight:
+            raise ModelError("There is nothing to average: no site's result was accepted in this round.")
+        tensors, total = self._tensors, self.total_weight
+        self._reset()
+        # Each accumulator goes as soon as its tensor is there: half-precision models need it.
+        return {name: tensors.pop(name).result(total) for name in self._reference}
+
+    def _check_names(self, site: str, params: Mapping[str, Array]) -> None:
+        missing, unknown = self._reference.keys() - params.keys(), params.keys() - self._reference.keys()
+        if missing or unknown:
+            raise ModelError(
+                f"{site}: the result lacks {_listed(missing)} and has unexpected {_listed(unknown)}; "
+                f"send exactly the {len(self._reference)} tensors of the model that was received."
+            )
+
+    def _check_layout(self, site: str, params: Mapping[str, Array]) -> None:
+        for name, expected in self._reference.items():
+            found = params[name]
+            if _found(found) != describe(expected):
+                raise ModelError(
+                    f"{site}: tensor {name!r} is {_found(found)}, expected {describe(expected)}; "
+                    "send the tensors as they are in the model that was received."
+                )
+
+
+def weight_of(meta: Mapping[str, Any]) -> float:
+    """Return a result's weight: the steps that it reports, or FLARE's default 1.0 if it reports none.
+
+    Raises:
+        ModelError: The value is no number greater than 0.
+    """
+    key = MetaKey.NUM_STEPS_CURRENT_ROUND
+    return _checked_weight(meta.get(key, 1.0), f"meta[{key!r}]")
+
+
+def weighted_metrics(results: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str, float]:
+    """Return each metric's weighted mean over the sites that report it, in the order of first appearance.
+
+    NaN is how a site says that it has no value (an empty validation set gives 0/0). All sites score the same
+    model, so a NaN is left out rather than let it blank the others' average; a metric that is NaN everywhere stays
+    NaN. A bool counts as 0 or 1. Values that are no numbers are left out with a warning.
+
+    Args:
+        results: Weight and metrics of each site; the weights are valid, see ``weight_of``.
+    """
+    sums: dict[str, float] = {}
+    weights: dict[str, float] = {}
+    for weight, metrics in results:
+        for name, value in metrics.items():
+            if not isinstance(value, Real | np.bool_):
+                log.warning("Metric %r is %s, a %s; it is not averaged.", name, shorten(value), type(value).__name__)
+                continue
+            number = float(value)
+            share = 0.0 if math.isnan(number) else weight
+            weights[name] = weights.get(name, 0.0) + share
+            sums[name] = sums.get(name, 0.0) + (share * number if share else 0.0)
+    return {name: sums[name] / weights[name] if weights[name] else math.nan for name in sums}
+
+
+def _checked_weight(weight: Any, what: str) -> float:
+    number = isinstance(weight, Real) and not isinstance(weight, bool)
+    if number and 0 < weight <= MAX_WEIGHT:
+        return float(weight)
+    raise ModelError(f"{what} is {shorten(weight)}; a weight is a number of steps, greater than 0 and at most 2**53.")
+
+
+def _found(value: object) -> str:
+    return describe(value) if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+
+
+def _listed(names: Iterable[str], limit: int = 3) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(map(repr, ordered[:limit])) + more if ordered else "nothing"

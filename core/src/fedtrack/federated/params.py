@@ -1,0 +1,254 @@
+"""Parameters on disk: tensors by name in a safetensors file, never pickle.
+
+A file is written in one piece under another name and then renamed, so a reader sees a whole model or none; it is
+mapped, not read, so that a model larger than memory can still be averaged. Torch is never imported here: its
+tensors are recognised if the process has already loaded it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+import os
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from uuid import uuid4
+
+import ml_dtypes
+import msgspec
+import numpy as np
+from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
+
+from fedtrack.errors import ModelError, WorkspaceError
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+#: Every dtype that a model can hold, by its code in a safetensors header.
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "U8": np.dtype(np.uint8),
+    "I8": np.dtype(np.int8),
+    "U16": np.dtype(np.uint16),
+    "I16": np.dtype(np.int16),
+    "U32": np.dtype(np.uint32),
+    "I32": np.dtype(np.int32),
+    "U64": np.dtype(np.uint64),
+    "I64": np.dtype(np.int64),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F32": np.dtype(np.float32),
+    "F64": np.dtype(np.float64),
+    "C64": np.dtype(np.complex64),
+}
+
+_NAMES = frozenset(dtype.name for dtype in DTYPES.values())  # torch uses the same names
+
+#: Metadata entry with the tensors' order: the format sorts them, but scripts zip ``params.values()`` with layers.
+_ORDER = "fedtrack.order"
+
+
+_READ_ERRORS = (OSError, ValueError, TypeError, RuntimeError)
+
+
+class _Entry(msgspec.Struct):
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]  # from the end of the header
+
+
+def describe(array: Array) -> str:
+    """Return dtype and shape for an error message, such as ``"float32 (3, 4)"``."""
+    return f"{array.dtype.name} {array.shape}"
+
+
+def supported(dtype: np.dtype[Any]) -> bool:
+    """Return whether a model can hold tensors of ``dtype``."""
+    return dtype.name in _NAMES
+
+
+def save_params(
+    params: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None, *, durable: bool = False
+) -> None:
+    """Write ``params`` to ``path`` (0600), replacing what is there in one step.
+
+    Tensors that share memory are written once each. A tensor on an accelerator, or one that is not contiguous, is
+    copied to main memory first; all others are written from where they lie.
+
+    Args:
+        params: numpy arrays or torch tensors by name.
+        path: The file; its folder exists.
+        metadata: Texts to keep in the file's header.
+        durable: Return only when the file survives a power failure.
+
+    Raises:
+        ModelError: A name or a value cannot be kept in a model file.
+        WorkspaceError: The file cannot be written.
+    """
+    tensors = {_checked_name(name): _contiguous(name, value) for name, value in params.items()}
+    specs = {name: _spec(name, tensor) for name, tensor in tensors.items()}
+    header = {**(metadata or {}), _ORDER: msgspec.json.encode(list(tensors)).decode()}
+    temporary = path.with_name(f".{uuid4().hex}")
+    try:
+        # `tensors` keeps the memory alive that the specs point to.
+        serialize_file(specs, temporary, header)
+        temporary.chmod(0o600)
+        if durable:
+            _sync(temporary)
+        temporary.replace(path)
+        if durable:
+            _sync(path.parent)
+    except (SafetensorError, OSError) as error:
+        raise WorkspaceError(f"Cannot write the model {path}: {error}; free space or check rights.") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def load_params(
+    path: Path, framework: Literal["numpy", "pytorch"] = "numpy", *, max_bytes: int | None = None
+) -> dict[str, Any]:
+    """Map the tensors of a model file, in the order in which they were saved.
+
+    The file must not be changed while it is mapped; ``save_params`` never does, it replaces.
+
+    Args:
+        path: A safetensors file.
+        framework: ``"numpy"`` returns read-only arrays. ``"pytorch"`` returns tensors that can be modified in
+            place: the mapping is private, so that the first write to a page copies it and the file stays as it is.
+        max_bytes: Refuse a file that is larger.
+
+    Raises:
+        ModelError: The file is missing, too large, damaged, or holds a dtype that models cannot have.
+    """
+    if framework == "pytorch":
+        return _load_torch(path, max_bytes)
+    if framework != "numpy":
+        raise ModelError(f"Cannot load {path} for framework {framework!r}; valid are 'numpy' and 'pytorch'.")
+    order, _ = _validate(path, max_bytes)
+    with _refusals(path), path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        start, header = _header(mapped)
+        return {name: _array(mapped, start, header[name]) for name in order}
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """Return the texts that ``save_params`` was given for this file.
+
+    Raises:
+        ModelError: As ``load_params``.
+    """
+    _, metadata = _validate(path, None)
+    return {name: text for name, text in metadata.items() if name != _ORDER}
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or name == "__metadata__":
+        raise ModelError(f"A tensor is named {name!r}; a name is a str other than '__metadata__'.")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ModelError(f"A tensor is named {name!r}, which UTF-8 cannot encode; rename it.") from None
+    return name
+
+
+def _contiguous(name: str, value: Any) -> Any:
+    """Return ``value`` as a little-endian array or a strided CPU tensor whose memory is in row-major order."""
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value, order="C")  # np.ascontiguousarray would turn a scalar into a vector
+        return array.astype(array.dtype.newbyteorder("<")) if array.dtype.byteorder == ">" else array
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor):
+        kind = type(value).__name__
+        raise ModelError(f"Tensor {name!r} is a {kind}; params hold numpy arrays or torch tensors, so convert it.")
+    if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+        what = "meta" if value.is_meta else "quantized" if value.is_quantized else str(value.layout)
+        raise ModelError(f"Tensor {name!r} is a {what} tensor; only dense tensors can be sent, so convert it.")
+    return value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+
+
+def _spec(name: str, tensor: Any) -> TensorSpec:
+    if isinstance(tensor, np.ndarray):
+        dtype, address = tensor.dtype.name, tensor.ctypes.data
+    else:
+        dtype, address = str(tensor.dtype).removeprefix("torch."), tensor.data_ptr()
+    if dtype not in _NAMES:
+        raise ModelError(f"Tensor {name!r} has dtype {dtype}; a model can hold {', '.join(sorted(_NAMES))}.")
+    return TensorSpec(dtype=dtype, shape=tuple(tensor.shape), data_ptr=address, data_len=tensor.nbytes)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn whatever a file that is no model makes its readers raise into a ModelError."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (*_READ_ERRORS, SafetensorError, msgspec.MsgspecError, struct.error) as error:
+        raise ModelError(f"{path} is no usable model file: {error}.") from None
+
+
+def _validate(path: Path, max_bytes: int | None) -> tuple[list[str], dict[str, str]]:
+    """Have safetensors check the header and return the tensors' names in order, and the metadata."""
+    with _refusals(path):
+        if not path.is_file():  # opening a FIFO would wait for ever
+            raise ModelError(f"There is no model file {path}.")
+        size = path.stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise ModelError(f"{path} has {size:,} bytes, more than the {max_bytes:,} that a model may have.")
+        with safe_open(path, framework="numpy") as file:
+            names: list[str] = file.offset_keys()
+            metadata: dict[str, str] = file.metadata() or {}
+            for name in names:
+                if (code := file.get_slice(name).get_dtype()) not in DTYPES:
+                    raise ModelError(f"{path}: tensor {name!r} has dtype {code}; valid are {', '.join(DTYPES)}.")
+    return _saved_order(names, metadata), metadata
+
+
+def _saved_order(names: list[str], metadata: Mapping[str, str]) -> list[str]:
+    """Return ``names`` as they were saved, or as they are in a file that another program wrote."""
+    try:
+        order = msgspec.json.decode(metadata.get(_ORDER, "[]"), type=list[str])
+    except msgspec.MsgspecError:
+        return names
+    return order if sorted(order) == sorted(names) else names
+
+
+def _header(mapped: mmap.mmap) -> tuple[int, dict[str, _Entry]]:
+    """Return where the tensors' bytes start, and the entries by name."""
+    (length,) = struct.unpack_from("<Q", mapped)
+    fields = msgspec.json.decode(mapped[8 : 8 + length], type=dict[str, msgspec.Raw])
+    fields.pop("__metadata__", None)
+    return 8 + length, {name: msgspec.json.decode(raw, type=_Entry) for name, raw in fields.items()}
+
+
+def _array(mapped: mmap.mmap, start: int, entry: _Entry) -> Array:
+    dtype, (begin, end) = DTYPES[entry.dtype], entry.data_offsets
+    if math.prod(entry.shape) * dtype.itemsize != end - begin:
+        raise ValueError(f"{entry.dtype} {entry.shape} does not fill {end - begin} bytes")
+    return np.ndarray(entry.shape, dtype, buffer=mapped, offset=start + begin)
+
+
+def _load_torch(path: Path, max_bytes: int | None) -> dict[str, Any]:
+    order, _ = _validate(path, max_bytes)
+    try:
+        with _refusals(path), safe_open(path, framework="pt") as file:  # safetensors imports torch
+            tensors = file.get_tensors()
+    except ImportError:
+        raise ModelError(f"Loading {path} for PyTorch needs torch; install it or use framework='numpy'.") from None
+    return {name: tensors[name] for name in order}

@@ -1,0 +1,120 @@
+"""Workflow: the server-side logic of a job, written against what an engine offers it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from fedtrack.federated.fl_model import FLModel
+from fedtrack.federated.model_selector import ModelSelector
+from fedtrack.federated.persistor import ModelPersistor
+from fedtrack.tracking.receiver import RunInfo
+
+#: FLARE's task names.
+TRAIN, VALIDATE, SUBMIT_MODEL = "train", "validate", "submit_model"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What every asked site is asked to do.
+
+    Attributes:
+        name: ``train``, ``validate`` or ``submit_model``.
+        params: The model that goes with it, or None.
+        current_round: Counted from 0; None outside rounds.
+        total_rounds: How many rounds the job has.
+        meta: Sent along in ``FLModel.meta``.
+        timeout: Seconds within which a site must answer; 0 waits as long as the site gives a sign of life.
+    """
+
+    name: str
+    params: Mapping[str, Any] | None
+    current_round: int | None = None
+    total_rounds: int | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a site answered.
+
+    Attributes:
+        site: Its name.
+        model: The result; ``params`` are read-only arrays mapped from the site's file.
+        size: Bytes of parameters that crossed from the site.
+    """
+
+    site: str
+    model: FLModel
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What a round brought.
+
+    Attributes:
+        current_round: Counted from 0.
+        metrics: Weighted mean of the sites' metrics of the model that entered the round.
+        sites: The sites whose results were averaged.
+        seconds: How long the round took.
+        size: Bytes of parameters that crossed between server and sites, both ways.
+    """
+
+    current_round: int
+    metrics: dict[str, float]
+    sites: tuple[str, ...]
+    seconds: float
+    size: int
+
+
+class Server(Protocol):
+    """What a workflow can use; an engine provides it."""
+
+    run: RunInfo
+    persistor: ModelPersistor
+    selector: ModelSelector | None
+    rounds: list[RoundResult]
+    final_metrics: dict[str, float]
+    next_round: int
+
+    def sites(self) -> list[str]:
+        """Return the sites that are alive, in the job's order."""
+
+    def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer]:
+        """Send ``task`` to ``sites`` and yield their answers as they come.
+
+        A site that dies or is too late is reported and yields nothing.
+
+        Raises:
+            JobError: Too few sites are left.
+        """
+
+    def reject(self, site: str, error: Exception) -> None:
+        """Treat a site's answer as a failure of that site.
+
+        Raises:
+            JobError: Too few sites are left.
+        """
+
+    def initial_params(self) -> Mapping[str, Any] | None:
+        """Return the job's initial model, or what a resumed run had reached; None if sites begin with their own."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
+        """Log the server's own metrics, as the site ``server``."""
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Call a life-cycle hook of every plugin."""
+
+
+class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of the workflows; its fields are the arguments that a job file may give."""
+
+    @abstractmethod
+    def execute(self, server: Server) -> None:
+        """Run the workflow to its end."""

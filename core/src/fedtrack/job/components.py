@@ -1,0 +1,122 @@
+"""The components that core itself brings to a job, under the names that a job file uses.
+
+A job file names components; it never names classes to import. FLARE's class paths are accepted as further names of
+the same things, so that its configurations can be pasted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from fedtrack.errors import ConfigError
+from fedtrack.federated.fedavg import FedAvg
+from fedtrack.federated.workflow import Workflow
+from fedtrack.tracking.events import LOCAL_EVENT
+
+
+class Component(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of the components that are nothing but their arguments."""
+
+
+class ConvertToFedEvent(Component):
+    """Lets a site's events cross to the server; a site without it keeps them at home.
+
+    Attributes:
+        events_to_convert: Only ``analytix_log_stats`` exists.
+        fed_event_prefix: Only ``fed.`` is valid; kept for jobs written for FLARE.
+    """
+
+    events_to_convert: list[str] = msgspec.field(default_factory=lambda: [LOCAL_EVENT])
+    fed_event_prefix: Literal["fed."] = "fed."
+
+    def __post_init__(self) -> None:
+        if unknown := [event for event in self.events_to_convert if event != LOCAL_EVENT]:
+            raise ConfigError(f"ConvertToFedEvent: the event {unknown[0]!r} does not exist; valid is {LOCAL_EVENT!r}.")
+
+
+class ModelPersistor(Component):
+    """Keeps the last and the best global model on the server's disk.
+
+    Attributes:
+        initial_model: File in ``app_server/custom`` with the parameters of round 0; without it every site begins
+            with its own.
+    """
+
+    initial_model: str | None = None
+
+
+class IntimeModelSelector(Component):
+    """Decides which global model is the best.
+
+    Attributes:
+        key_metric: Name of the metric that decides.
+        key_metric_mode: Whether more or less of it is better.
+    """
+
+    key_metric: str = "accuracy"
+    key_metric_mode: Literal["max", "min"] = "max"
+
+
+class ValidationJsonGenerator(Component):
+    """Writes the results of cross-site evaluation.
+
+    Attributes:
+        results_dir: Folder in the run's results.
+        json_file_name: The file in it.
+    """
+
+    results_dir: str = "cross_site_val"
+    json_file_name: str = "cross_val_results.json"
+
+
+class ScriptRunner(Component):
+    """Runs a training script at a site (FLARE's ``ScriptRunner``).
+
+    Attributes:
+        script: Path of the script; in an exported job, its name in the site's ``custom`` folder.
+        script_args: Its arguments, split as a shell would.
+        launch_external_process: Whether to start a Python of its own instead of a fork of one that has torch loaded.
+        framework: What ``receive`` gives the script: ``pytorch`` tensors or ``numpy`` arrays.
+        command: What starts an external process.
+    """
+
+    script: str
+    script_args: str = ""
+    launch_external_process: bool = False
+    framework: Literal["pytorch", "numpy"] = "pytorch"
+    command: str = "python3 -u"
+
+
+class FrameworkType:
+    """Names for ``ScriptRunner.framework`` (FLARE's ``FrameworkType``)."""
+
+    PYTORCH: ClassVar[Literal["pytorch"]] = "pytorch"
+    NUMPY: ClassVar[Literal["numpy"]] = "numpy"
+    RAW: ClassVar[Literal["numpy"]] = "numpy"
+
+
+WORKFLOWS: dict[str, type[Workflow]] = {"FedAvg": FedAvg}
+
+COMPONENTS: dict[str, type[Component]] = {
+    "ConvertToFedEvent": ConvertToFedEvent,
+    "IntimeModelSelector": IntimeModelSelector,
+    "ModelPersistor": ModelPersistor,
+    "ScriptRunner": ScriptRunner,
+    "ValidationJsonGenerator": ValidationJsonGenerator,
+}
+
+#: FLARE's class paths of the same things.
+ALIASES = {
+    "nvflare.app_common.workflows.fedavg.FedAvg": "FedAvg",
+    "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent": "ConvertToFedEvent",
+    "nvflare.app_common.widgets.intime_model_selector.IntimeModelSelector": "IntimeModelSelector",
+    "nvflare.app_common.widgets.validation_json_generator.ValidationJsonGenerator": "ValidationJsonGenerator",
+}
+
+
+def name_of(component: Any) -> str | None:
+    """Return the name under which a job file holds ``component``; None if core does not know its class."""
+    cls = type(component)
+    return cls.__name__ if WORKFLOWS.get(cls.__name__) is cls or COMPONENTS.get(cls.__name__) is cls else None

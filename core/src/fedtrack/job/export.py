@@ -1,0 +1,165 @@
+"""Writes a job as the folder that every run starts from.
+
+::
+
+    <root>/<name>/meta.json
+    <root>/<name>/app_server/config/config_fed_server.json
+    <root>/<name>/app_server/custom/initial_model.safetensors
+    <root>/<name>/app_site-1/config/config_fed_client.json
+    <root>/<name>/app_site-1/custom/client.py ...
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fedtrack.errors import ConfigError
+from fedtrack.federated.workflow import Workflow
+from fedtrack.job.components import ModelPersistor, ScriptRunner, name_of
+from fedtrack.job.config import (
+    CLIENT_FILE,
+    FORMAT_VERSION,
+    META_FILE,
+    SERVER_FILE,
+    ClientConfig,
+    ComponentConfig,
+    ExecutorComponent,
+    ExecutorConfig,
+    Meta,
+    ServerConfig,
+    refuse_secrets,
+    write_json,
+)
+from fedtrack.job.fed_job import FedJob, Placeable, unused_id
+from fedtrack.job.find_file import find_file
+from fedtrack.job.initial_model import (
+    INITIAL_MODEL_FILE,
+    ModelBuilder,
+    build_model_in_subprocess,
+    write_initial_model,
+)
+from fedtrack.job.local_modules import local_modules
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.receiver import Receiver
+
+
+def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in_subprocess) -> Path:
+    """Write ``job`` to ``<job_root>/<name>``, replacing what is there, and return that folder.
+
+    Raises:
+        ConfigError: The job is incomplete, holds a secret, or a file it needs is missing.
+    """
+    _check(job)
+    folder = job_root / job.name
+    if folder.exists() and any(folder.iterdir()) and not (folder / META_FILE).exists():
+        raise ConfigError(f"{folder} exists and is no exported job; move it away or choose another job root.")
+    shutil.rmtree(folder, ignore_errors=True)
+    _write_server(job, folder / "app_server", build)
+    for site in job.site_names:
+        _write_site(job, site, folder / f"app_{site}")
+    deploy_map = {f"app_{node}": [node] for node in [SERVER, *job.site_names]}
+    meta = Meta(job.name, deploy_map, job.min_clients, job.mandatory_clients, job.idle_timeout)
+    write_json(folder / META_FILE, meta)
+    return folder
+
+
+def _check(job: FedJob) -> None:
+    if not job.site_names:
+        raise ConfigError(
+            f"The job {job.name!r} has no site; give n_clients, or place something with job.to(..., 'site-1')."
+        )
+    if not any(isinstance(item, Workflow) for item in job.placed[SERVER].values()):
+        raise ConfigError(f"The job {job.name!r} has no workflow; place one with job.to_server(FedAvg(...)).")
+    for site in job.site_names:
+        runners = [item for item in _site_items(job, site).values() if isinstance(item, ScriptRunner)]
+        if len(runners) != 1:
+            raise ConfigError(
+                f"{site} has {len(runners)} training scripts; place one with job.to(ScriptRunner(...), {site!r})."
+            )
+    if unknown := sorted(set(job.mandatory_clients) - set(job.site_names)):
+        raise ConfigError(f"mandatory_clients names {unknown[0]!r}, which is no site of the job: {job.site_names}.")
+    if job.min_clients is not None and job.min_clients > len(job.site_names):
+        raise ConfigError(f"min_clients is {job.min_clients}, but the job has {len(job.site_names)} sites.")
+
+
+def _site_items(job: FedJob, site: str) -> dict[str, Placeable]:
+    items = dict(job.placed.get(site, {}))
+    has_script = any(isinstance(item, ScriptRunner) for item in items.values())
+    for id_, item in job.to_every_site.items():
+        if has_script and isinstance(item, ScriptRunner):
+            continue  # a site's own script takes the place of the one for every site
+        items[unused_id(id_, items)] = item
+    return items
+
+
+def _write_server(job: FedJob, folder: Path, build: ModelBuilder) -> None:
+    custom = folder / "custom"
+    custom.mkdir(parents=True)
+    workflows: list[ComponentConfig] = []
+    components: list[ComponentConfig] = []
+    for id_, item in job.placed[SERVER].items():
+        if isinstance(item, ModelPersistor) and job.initial_model is not None and item.initial_model is None:
+            write_initial_model(job.initial_model, custom / INITIAL_MODEL_FILE, build)
+            item = ModelPersistor(initial_model=INITIAL_MODEL_FILE)
+        (workflows if isinstance(item, Workflow) else components).append(_component(id_, item))
+    for path in job.files.get(SERVER, []):
+        _copy(path, custom)
+    config = ServerConfig(FORMAT_VERSION, workflows, components)
+    refuse_secrets(msgspec.to_builtins(config), SERVER_FILE)
+    write_json(folder / SERVER_FILE, config)
+
+
+def _write_site(job: FedJob, site: str, folder: Path) -> None:
+    custom = folder / "custom"
+    custom.mkdir(parents=True)
+    executors: list[ExecutorConfig] = []
+    components: list[ComponentConfig] = []
+    for id_, item in _site_items(job, site).items():
+        if isinstance(item, ScriptRunner):
+            executors.append(ExecutorConfig(_executor(item, custom)))
+        else:
+            components.append(_component(id_, item))
+    for path in [*job.files.get("", []), *job.files.get(site, [])]:
+        _copy(path, custom)
+    config = ClientConfig(FORMAT_VERSION, executors, components)
+    refuse_secrets(msgspec.to_builtins(config), f"{site}: {CLIENT_FILE}")
+    write_json(folder / CLIENT_FILE, config)
+
+
+def _executor(runner: ScriptRunner, custom: Path) -> ExecutorComponent:
+    script = find_file(runner.script, "The training script")
+    _copy(script, custom)
+    for path in local_modules(script).values():
+        _copy(path, custom)
+    args = _changed_fields(runner) | {"script": script.name}
+    return ExecutorComponent("ScriptRunner", args)
+
+
+def _component(id_: str, item: Placeable) -> ComponentConfig:
+    if isinstance(item, Receiver):
+        return ComponentConfig(id_, item.name, _changed_fields(item.options))
+    name = name_of(item)
+    if name is None:
+        raise ConfigError(f"A {type(item).__name__} cannot be exported: core does not know its class.")
+    return ComponentConfig(id_, name, _changed_fields(item))
+
+
+def _changed_fields(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields that differ from their defaults: what is not in a job file follows later defaults."""
+    values: Mapping[str, Any] = msgspec.to_builtins(struct)
+    defaults = {f.name: f.default for f in msgspec.structs.fields(struct)}
+    return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def _copy(path: Path, folder: Path) -> None:
+    found = find_file(path, "The file")
+    target = folder / found.name
+    if found.is_dir():
+        shutil.copytree(found, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    else:
+        shutil.copy2(found, target)

@@ -1,0 +1,264 @@
+"""FedJob and its kin: build a job in Python (FLARE's Job API, same names and defaults).
+
+A job is only a description. Exporting it writes the folder that every run starts from, also ``simulator_run``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedtrack.errors import ConfigError, PluginError
+from fedtrack.federated.fedavg import FedAvg
+from fedtrack.federated.workflow import Workflow
+from fedtrack.job.components import (
+    Component,
+    ConvertToFedEvent,
+    IntimeModelSelector,
+    ModelPersistor,
+    ScriptRunner,
+    ValidationJsonGenerator,
+)
+from fedtrack.plugins import registry
+from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
+from fedtrack.tracking.receiver import Receiver
+
+if TYPE_CHECKING:
+    from fedtrack.job.run_result import RunResult
+
+log = logging.getLogger(__name__)
+
+_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+
+#: What ``to`` takes besides files: anything that the job file can name.
+Placeable = Workflow | Component | Receiver
+
+
+class FedJob:
+    """A job: what runs on the server and at which sites.
+
+    Args:
+        name: Letters, digits, ``_``, ``-`` and ``.``; also the exported folder's name.
+        min_clients: With fewer living sites the job fails; all sites are needed, if None.
+        mandatory_clients: Sites without which the job fails.
+        idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
+    """
+
+    def __init__(
+        self,
+        name: str = "fed_job",
+        min_clients: int | None = None,
+        mandatory_clients: list[str] | None = None,
+        *,
+        idle_timeout: float = 3600.0,
+    ) -> None:
+        if not _NODE_NAME.match(name):
+            raise ConfigError(f"The job name {name!r} is not valid; use letters, digits, '_', '-' and '.'.")
+        if min_clients is not None and min_clients < 1:
+            raise ConfigError(f"min_clients is {min_clients}; it must be 1 or more.")
+        self.name = name
+        self.min_clients = min_clients
+        self.mandatory_clients = mandatory_clients or []
+        self.idle_timeout = idle_timeout
+        self.site_names: list[str] = []
+        self.placed: dict[str, dict[str, Placeable]] = {SERVER: {}}
+        self.to_every_site: dict[str, Placeable] = {}
+        self.files: dict[str, list[Path]] = {}
+        self.initial_model: Any = None
+
+    def to(self, obj: Placeable | str | Path, target: str, id: str | None = None) -> str:
+        """Place ``obj`` on a node and return the id it has there.
+
+        Args:
+            obj: A workflow, a component, a receiver, or the path of a file or folder that the node needs.
+            target: ``"server"`` or a site's name.
+            id: Its id; ``component``, ``component_1``, ... if None.
+
+        Raises:
+            ConfigError: The node's name is not valid, or what is placed cannot run there.
+        """
+        if target == SERVER:
+            return self.to_server(obj, id)
+        if not _NODE_NAME.match(target) or target == "@ALL":
+            raise ConfigError(f"The site name {target!r} is not valid; use letters, digits, '_', '-' and '.'.")
+        if target not in self.site_names:
+            self.site_names.append(target)
+        return self._place(obj, self.placed.setdefault(target, {}), target, id)
+
+    def to_server(self, obj: Placeable | str | Path, id: str | None = None) -> str:
+        """Place ``obj`` on the server; see ``to``."""
+        if isinstance(obj, ScriptRunner | ConvertToFedEvent):
+            raise ConfigError(f"{type(obj).__name__} runs at a site; place it with job.to_clients(...).")
+        return self._place(
+            obj, self.placed[SERVER], SERVER, id or ("controller" if isinstance(obj, Workflow) else None)
+        )
+
+    def to_clients(self, obj: Placeable | str | Path, id: str | None = None) -> str:
+        """Place ``obj`` on every site; see ``to``."""
+        return self._place(obj, self.to_every_site, "", id)
+
+    def export_job(self, job_root: str | Path) -> Path:
+        """Write the job to ``<job_root>/<name>`` and return that folder.
+
+        Raises:
+            ConfigError: The job is incomplete, or a file it needs is missing.
+        """
+        from fedtrack.job.export import export_job
+
+        return export_job(self, Path(job_root))
+
+    def simulator_run(
+        self,
+        workspace: str | Path,
+        n_clients: int | None = None,
+        threads: int | None = None,
+        gpu: str | None = None,
+        log_config: str | None = None,
+    ) -> RunResult:
+        """Run the job on this machine and return what came of it.
+
+        Args:
+            workspace: Folder for everything the run writes; an earlier run in it is moved aside.
+            n_clients: Adds sites ``site-1`` to ``site-n``; what the job names, if None.
+            threads: Accepted for jobs written for FLARE; every site is a process of its own.
+            gpu: GPU ids for the sites, comma-separated, dealt out in turn.
+            log_config: Accepted for jobs written for FLARE.
+
+        Raises:
+            ConfigError: The job is not valid; nothing was started.
+            JobError: The run failed; what was logged until then is in the workspace.
+        """
+        for number in range(1, (n_clients or 0) + 1):
+            if f"site-{number}" not in self.site_names:
+                self.site_names.append(f"site-{number}")
+        result: RunResult = registry().engine("local")().simulate(self, Path(workspace), gpus=gpu)
+        return result
+
+    def _place(self, obj: Any, table: dict[str, Placeable], target: str, id: str | None) -> str:
+        if isinstance(obj, str | Path):
+            self.files.setdefault(target, []).append(Path(obj))
+            return Path(obj).name
+        if not isinstance(obj, Placeable):
+            raise ConfigError(
+                f"A {type(obj).__name__} cannot be placed in a job; valid are workflows, components, receivers and "
+                "paths of files. A model goes into initial_model."
+            )
+        if isinstance(obj, Workflow) and target != SERVER:
+            raise ConfigError(f"{type(obj).__name__} runs on the server; place it with job.to_server(...).")
+        chosen = unused_id(id or "component", table)
+        table[chosen] = obj
+        return chosen
+
+
+class BaseFedJob(FedJob):
+    """A job with what most jobs want: TensorBoard, events that cross to the server, the best model kept.
+
+    Args:
+        name: See FedJob.
+        min_clients: See FedJob.
+        mandatory_clients: See FedJob.
+        key_metric: The metric that decides which global model is the best; "" keeps none.
+        key_metric_mode: Whether more (``max``) or less (``min``) of it is better.
+        validation_json_generator: Where cross-site evaluation writes its results; a default one, if None.
+        intime_model_selector: The model selector; one for ``key_metric``, if None.
+        convert_to_fed_event: The component that lets events cross, or whether to place one; True, if None.
+        analytics_receiver: The default receiver, or whether to place one; TensorBoard's, if None or True.
+        idle_timeout: See FedJob.
+    """
+
+    def __init__(
+        self,
+        name: str = "fed_job",
+        min_clients: int | None = None,
+        mandatory_clients: list[str] | None = None,
+        key_metric: str = "accuracy",
+        key_metric_mode: str = "max",
+        validation_json_generator: ValidationJsonGenerator | None = None,
+        intime_model_selector: IntimeModelSelector | None = None,
+        convert_to_fed_event: ConvertToFedEvent | bool | None = None,
+        analytics_receiver: Receiver | bool | None = None,
+        *,
+        idle_timeout: float = 3600.0,
+    ) -> None:
+        super().__init__(name, min_clients, mandatory_clients, idle_timeout=idle_timeout)
+        if key_metric_mode not in ("max", "min"):
+            raise ConfigError(f"key_metric_mode is {key_metric_mode!r}; valid are 'max' and 'min'.")
+        self.to_server(validation_json_generator or ValidationJsonGenerator(), id="json_generator")
+        if intime_model_selector is not None or key_metric:
+            selector = intime_model_selector or IntimeModelSelector(key_metric, key_metric_mode)  # type: ignore[arg-type]
+            self.to_server(selector, id="model_selector")
+        if convert_to_fed_event is None or convert_to_fed_event is True:
+            convert_to_fed_event = ConvertToFedEvent()
+        if isinstance(convert_to_fed_event, ConvertToFedEvent):
+            self.to_clients(convert_to_fed_event, id="event_to_fed")
+        if analytics_receiver is None or analytics_receiver is True:
+            analytics_receiver = default_receiver()
+        if isinstance(analytics_receiver, Receiver):
+            self.to_server(analytics_receiver, id="receiver")
+
+
+class FedAvgJob(BaseFedJob):
+    """Federated averaging over ``site-1`` to ``site-n``.
+
+    Args:
+        initial_model: A ``torch.nn.Module``, a dict of tensors, or ``"model.py:Net"``: a callable in a file, called
+            without arguments by a process that may import torch. None lets every site begin with its own.
+        n_clients: How many sites.
+        num_rounds: How many rounds.
+        name: See FedJob.
+        evaluate_final_model: Whether the sites also score the model that the last round made.
+        task_timeout: Seconds within which a site must answer; 0 for no limit but ``idle_timeout``.
+        kwargs: See BaseFedJob.
+    """
+
+    def __init__(
+        self,
+        initial_model: Any = None,
+        n_clients: int = 2,
+        num_rounds: int = 5,
+        name: str = "fedavg",
+        *,
+        evaluate_final_model: bool = False,
+        task_timeout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, **kwargs)
+        if isinstance(n_clients, bool) or not isinstance(n_clients, int) or n_clients < 1:
+            raise ConfigError(f"n_clients is {n_clients!r}; a job needs 1 site or more.")
+        if isinstance(initial_model, Mapping):
+            initial_model = dict(initial_model)
+        self.initial_model = initial_model
+        self.site_names += [f"site-{number}" for number in range(1, n_clients + 1)]
+        self.to_server(ModelPersistor(), id="persistor")
+        self.to_server(
+            FedAvg(
+                num_clients=n_clients,
+                num_rounds=num_rounds,
+                evaluate_final_model=evaluate_final_model,
+                task_timeout=task_timeout,
+            )
+        )
+
+
+def unused_id(wanted: str, taken: Container[str]) -> str:
+    """Return ``wanted``, with the first number behind it that makes it unique among ``taken`` (FLARE's rule)."""
+    chosen, number = wanted, 0
+    while chosen in taken:
+        number += 1
+        chosen = f"{wanted}_{number}"
+    return chosen
+
+
+def default_receiver() -> Receiver | None:
+    """Return TensorBoard's receiver as BaseFedJob registers it; None, with a warning, if it is not installed."""
+    try:
+        return registry().receiver("tensorboard")(events=[LOCAL_EVENT, FED_EVENT])
+    except PluginError as error:
+        log.warning(
+            "%s The job goes without the default TensorBoard receiver; to have it: pip install 'fedtrack[tensorboard]'",
+            error,
+        )
+        return None

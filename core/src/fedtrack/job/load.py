@@ -1,0 +1,222 @@
+"""Reads an exported job back and checks everything that can be checked before anything is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fedtrack.errors import ConfigError, PluginError
+from fedtrack.federated.workflow import Workflow
+from fedtrack.job.components import (
+    ALIASES,
+    COMPONENTS,
+    WORKFLOWS,
+    Component,
+    ConvertToFedEvent,
+    IntimeModelSelector,
+    ModelPersistor,
+    ScriptRunner,
+    ValidationJsonGenerator,
+)
+from fedtrack.job.config import (
+    CLIENT_FILE,
+    META_FILE,
+    SERVER_FILE,
+    ClientConfig,
+    ComponentConfig,
+    Meta,
+    ServerConfig,
+    read_json,
+    refuse_secrets,
+    resolve_references,
+)
+from fedtrack.plugins import registry
+from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
+from fedtrack.tracking.receiver import Receiver
+
+
+@dataclass(frozen=True)
+class LoadedSite:
+    """What a job wants of one site.
+
+    Attributes:
+        name: The site.
+        custom: Folder with its script and files.
+        script: The training script in it.
+        script_args: Split into words.
+        runner: How the script is run.
+        streams_to_server: Whether its events cross to the server.
+        receivers: Receivers that this site hosts, by id.
+    """
+
+    name: str
+    custom: Path
+    script: Path
+    script_args: list[str]
+    runner: ScriptRunner
+    streams_to_server: bool
+    receivers: dict[str, Receiver]
+
+
+@dataclass(frozen=True)
+class LoadedJob:
+    """A job, checked and ready to run.
+
+    Attributes:
+        folder: Where it was read from.
+        meta: What belongs to the job as a whole.
+        workflows: By id, in the order in which they run.
+        receivers: The server's receivers by id.
+        selector: The model selector's arguments, or None.
+        results_json: Where cross-site evaluation writes its results, or None.
+        initial_model: The file with the parameters of round 0, or None.
+        sites: In the job's order.
+    """
+
+    folder: Path
+    meta: Meta
+    workflows: dict[str, Workflow]
+    receivers: dict[str, Receiver]
+    selector: IntimeModelSelector | None
+    results_json: ValidationJsonGenerator | None
+    initial_model: Path | None
+    sites: list[LoadedSite]
+
+
+def load_job(folder: Path) -> LoadedJob:
+    """Read the job in ``folder``.
+
+    Raises:
+        ConfigError: A file, a name or an argument is wrong; the message says where and what is valid.
+        PluginError: A receiver's plugin is missing or broken.
+    """
+    meta = read_json(folder / META_FILE, Meta)
+    apps = {node: folder / app for app, nodes in meta.deploy_map.items() for node in nodes}
+    if SERVER not in apps:
+        raise ConfigError(
+            f'{folder / META_FILE}: $.deploy_map names no app for \'server\'; add "app_server": ["server"].'
+        )
+    path = apps[SERVER] / SERVER_FILE
+    config = read_json(path, ServerConfig)
+    _refuse_filters(path, config)
+    components = _components(path, config.components, FED_EVENT)
+    workflows = {
+        item.id: _structure(path, f"$.workflows[{i}]", item.path, item.args, WORKFLOWS)
+        for i, item in enumerate(config.workflows)
+    }
+    if not workflows:
+        raise ConfigError(f"{path}: $.workflows is empty; name one, such as FedAvg.")
+    sites = [_site(name, app) for name, app in apps.items() if name != SERVER]
+    if not sites:
+        raise ConfigError(f'{folder / META_FILE}: $.deploy_map names no site; add "app_site-1": ["site-1"].')
+    return LoadedJob(
+        folder,
+        meta,
+        workflows,
+        {id_: item for id_, item in components.items() if isinstance(item, Receiver)},
+        _only(path, components, IntimeModelSelector),
+        _only(path, components, ValidationJsonGenerator),
+        _initial_model(path, apps[SERVER] / "custom", components),
+        sites,
+    )
+
+
+def _site(name: str, app: Path) -> LoadedSite:
+    path = app / CLIENT_FILE
+    config = read_json(path, ClientConfig)
+    _refuse_filters(path, config)
+    if len(config.executors) != 1:
+        raise ConfigError(f"{path}: $.executors has {len(config.executors)} entries; a site has exactly one.")
+    executor = config.executors[0].executor
+    where = "$.executors[0].executor"
+    runner = _structure(path, where, executor.path, executor.args, {"ScriptRunner": ScriptRunner})
+    script = app / "custom" / runner.script
+    if not script.resolve().is_relative_to((app / "custom").resolve()) or not script.is_file():
+        raise ConfigError(f"{path}: {where}.args.script: {runner.script!r} is no file in {app / 'custom'}.")
+    components = _components(path, config.components, LOCAL_EVENT)
+    return LoadedSite(
+        name,
+        (app / "custom").resolve(),
+        script.resolve(),
+        shlex.split(runner.script_args),
+        runner,
+        any(isinstance(item, ConvertToFedEvent) for item in components.values()),
+        {id_: item for id_, item in components.items() if isinstance(item, Receiver)},
+    )
+
+
+def _components(path: Path, items: list[ComponentConfig], own_event: str) -> dict[str, Component | Receiver]:
+    found: dict[str, Component | Receiver] = {}
+    for index, item in enumerate(items):
+        where = f"$.components[{index}]"
+        if item.id in found:
+            raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids are unique in a node.")
+        if ALIASES.get(item.path, item.path) in COMPONENTS:
+            found[item.id] = _structure(path, where, item.path, item.args, COMPONENTS)
+        else:
+            found[item.id] = _receiver(path, where, item, own_event)
+    return found
+
+
+def _receiver(path: Path, where: str, item: ComponentConfig, own_event: str) -> Receiver:
+    try:
+        cls = registry().receiver(item.path)
+    except PluginError as error:
+        known = ", ".join(sorted(COMPONENTS))
+        raise ConfigError(f"{path}: {where}.path: {error} Components of core: {known}.") from None
+    refuse_secrets(item.args, f"{path}: {where}.args")
+    args = resolve_references(item.args, dict(os.environ), f"{path}: {where}.args")
+    try:
+        receiver = cls(**args)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"{path}: {where}.args: {error}") from None
+    for event in receiver.options.events or ():
+        if event not in (LOCAL_EVENT, FED_EVENT):
+            raise ConfigError(
+                f"{path}: {where}.args.events: {event!r} does not exist; valid are {LOCAL_EVENT!r} and {FED_EVENT!r}."
+            )
+    if receiver.options.events is not None and own_event == LOCAL_EVENT and LOCAL_EVENT not in receiver.options.events:
+        raise ConfigError(
+            f"{path}: {where}.args.events: at a site events are called {LOCAL_EVENT!r}; "
+            f"{receiver.options.events} would never see one."
+        )
+    return receiver
+
+
+def _structure(path: Path, where: str, name: str, args: dict[str, Any], table: dict[str, Any]) -> Any:
+    cls = table.get(ALIASES.get(name, name))
+    if cls is None:
+        raise ConfigError(f"{path}: {where}.path: {name!r} is unknown; valid are {', '.join(sorted(table))}.")
+    try:
+        return msgspec.convert(args, cls)
+    except (msgspec.ValidationError, ConfigError) as error:
+        fields = ", ".join(cls.__struct_fields__)
+        raise ConfigError(f"{path}: {where}.args: {error}; valid arguments of {cls.__name__}: {fields}.") from None
+
+
+def _only(path: Path, components: dict[str, Component | Receiver], cls: type[Any]) -> Any:
+    found = [id_ for id_, item in components.items() if isinstance(item, cls)]
+    if len(found) > 1:
+        raise ConfigError(f"{path}: $.components has {len(found)} {cls.__name__} ({', '.join(found)}); keep one.")
+    return components[found[0]] if found else None
+
+
+def _initial_model(path: Path, custom: Path, components: dict[str, Component | Receiver]) -> Path | None:
+    persistor: ModelPersistor | None = _only(path, components, ModelPersistor)
+    if persistor is None or persistor.initial_model is None:
+        return None
+    file = custom / persistor.initial_model
+    if not file.resolve().is_relative_to(custom.resolve()) or not file.is_file():
+        raise ConfigError(f"{path}: the initial model {persistor.initial_model!r} is no file in {custom}.")
+    return file
+
+
+def _refuse_filters(path: Path, config: ServerConfig | ClientConfig) -> None:
+    for name in ("task_data_filters", "task_result_filters"):
+        if getattr(config, name):
+            raise ConfigError(f"{path}: $.{name} is not empty; fedtrack has no filters, remove its entries.")

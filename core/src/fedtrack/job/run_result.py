@@ -1,0 +1,119 @@
+"""RunResult: what came of a run; also the content of ``run_summary.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+SUMMARY_FILE = "run_summary.json"
+
+
+class RoundSummary(msgspec.Struct):
+    """One round.
+
+    Attributes:
+        current_round: Counted from 0.
+        metrics: Weighted mean of the sites' metrics of the model that entered the round.
+        sites: The sites whose results were averaged.
+        seconds: How long it took.
+        bytes: Parameters that crossed between server and sites, both ways.
+    """
+
+    current_round: int
+    metrics: dict[str, float]
+    sites: list[str]
+    seconds: float
+    bytes: int
+
+
+class SiteSummary(msgspec.Struct):
+    """One site's share of the events.
+
+    Attributes:
+        logged: Events whose log call returned, as the site's process counted them; None if it died before it
+            could say.
+        journaled: Events in the server's journal, or in the site's own if its events stay at home.
+        dropped: Log calls for which there was no room on the site's disk.
+        rejected: Log calls whose value no record can hold.
+        streams_to_server: Whether the site lets its events cross.
+        error: Why the site failed, or "".
+    """
+
+    logged: int | None
+    journaled: int
+    dropped: int = 0
+    rejected: int = 0
+    streams_to_server: bool = True
+    error: str = ""
+
+
+class ReceiverSummary(msgspec.Struct):
+    """One receiver's share of the events.
+
+    Attributes:
+        receiver: Its registered name.
+        node: ``server``, or the site that hosts it.
+        delivered: Events that it took.
+        skipped: Events of kinds it cannot hold, by kind.
+        dead: Events that it refused for good; they are kept in the journal with the reason.
+        pending: Events it has not taken; they are kept in the journal.
+        error: What kept it from taking them, or "".
+        location: Where the records are.
+        command: The command that shows them.
+    """
+
+    receiver: str
+    node: str
+    delivered: int
+    skipped: dict[str, int]
+    dead: int
+    pending: int
+    error: str
+    location: str = ""
+    command: str = ""
+
+
+class RunResult(msgspec.Struct):
+    """What came of a run.
+
+    Attributes:
+        run_id: The run's id.
+        job_name: The job's name.
+        status: ``completed``, ``failed`` or ``aborted``.
+        error: Why it is not completed, or "".
+        workspace: The folder that the run was given.
+        folder: The server's results in it.
+        seconds: From the start of the command to the closing of the last receiver.
+        rounds: Each finished round.
+        final_metrics: The sites' metrics of the last model, if the job asked for them.
+        best_round: Index into the models: that many rounds had been trained when the best one was found.
+        sites: Each site, and the server's own records under ``server``.
+        receivers: Each receiver by its id; a site's own under ``<site>/<id>``.
+        gaps: Damaged or lost ranges: (site, what happened).
+    """
+
+    run_id: str
+    job_name: str
+    status: str
+    error: str
+    workspace: Path
+    folder: Path
+    seconds: float
+    rounds: list[RoundSummary]
+    final_metrics: dict[str, float]
+    best_round: int | None
+    sites: dict[str, SiteSummary]
+    receivers: dict[str, ReceiverSummary]
+    gaps: list[tuple[str, str]]
+
+    def save(self) -> Path:
+        """Write ``run_summary.json`` into the run's folder and return its path."""
+        path = self.folder / SUMMARY_FILE
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n")
+        return path
+
+    @staticmethod
+    def load(path: Path) -> RunResult:
+        """Read a ``run_summary.json``."""
+        return msgspec.json.decode(path.read_bytes(), type=RunResult, dec_hook=lambda type_, value: type_(value))
