@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from fedtrack.errors import ConfigError
-
 from fedtrack_examples import datasets, partition
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from fedtrack.errors import ConfigError
-
 from fedtrack_examples import cifar10, image_layout
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from fedtrack.errors import ConfigError
 from torch import Tensor
 
+from fedtrack.errors import ConfigError
 from fedtrack_examples.image_layout import class_names, is_split
 from fedtrack_examples.image_set import ImageSet
 from fedtrack_examples.split import stratified_split

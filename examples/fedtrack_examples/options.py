@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fedtrack.errors import FedtrackError
 
+from fedtrack.errors import FedtrackError
 from fedtrack_examples import datasets, partition
 
 #: Where jobs run and are exported to unless the user says otherwise; short, because people type and read it.

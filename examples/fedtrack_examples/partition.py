@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
 from fedtrack.errors import ConfigError
 
 Indices = npt.NDArray[np.int64]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from fedtrack.errors import ConfigError
 
 Indices = npt.NDArray[np.int64]

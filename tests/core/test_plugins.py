@@ -14,6 +14,7 @@ from textwrap import dedent, indent
 from typing import Any, TypeAlias
 
 import pytest
+
 from fedtrack import plugins
 from fedtrack.errors import PluginError
 from fedtrack.plugins import Plugin, Registry, State

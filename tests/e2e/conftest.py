@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from fedtrack.job.run_result import RunResult
+from support.tensorboard_server import tensorboard
+
+__all__ = ["tensorboard"]
 
 #: Runs job.py as a user does, then says what the server's process has imported.
 PROBE = """

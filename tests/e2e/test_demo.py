@@ -7,9 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from fedtrack.tracking import frames
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric, Param, decode
+from support.tensorboard_server import TensorBoard
 
 from .conftest import Demo, run_example
 
@@ -72,6 +74,21 @@ def test_every_point_is_in_the_event_files(demo: Demo) -> None:
     for node in NODES:
         reader = EventAccumulator(str(demo.result.folder / "tb_events" / node), size_guidance={"scalars": 0}).Reload()
         assert sum(len(reader.Scalars(tag)) for tag in reader.Tags()["scalars"]) == counts[node, Metric.__name__]
+
+
+def test_every_point_is_shown_by_tensorboard(demo: Demo, tensorboard: TensorBoard) -> None:
+    (tensorboard.logdir / "demo").symlink_to(demo.result.folder / "tb_events")
+    counts = journaled(demo.result.folder)
+    expected = {node: counts[node, Metric.__name__] for node in NODES}
+
+    def shown() -> dict[str, int]:
+        tags = tensorboard.get("data/plugin/scalars/tags")
+        return {
+            node: sum(len(tensorboard.scalars(f"demo/{node}", tag)) for tag in tags.get(f"demo/{node}", ()))
+            for node in NODES
+        }
+
+    tensorboard.until(shown, expected)
 
 
 def test_summary_names_the_commands_that_show_the_results(demo: Demo) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from fedtrack.errors import ConfigError
 from fedtrack_examples.data_choice import DataChoice, parser
 

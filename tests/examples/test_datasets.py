@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
+
 from fedtrack.errors import ConfigError
 from fedtrack_examples import cifar10, datasets, digits
-from torch.utils.data import DataLoader
 
 Make = Callable[[Path, int], None]
 

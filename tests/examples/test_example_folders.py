@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import fedtrack_examples
 import pytest
+
+import fedtrack_examples
 from fedtrack.plugins import registry
 
 EXAMPLES = {example.name: example for example in fedtrack_examples.fedtrack_examples()}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fedtrack.errors import ConfigError
 from fedtrack_examples.partition import Method, partition
 from fedtrack_examples.split import stratified_split
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 targets_and_sites = st.lists(st.integers(0, 9), min_size=1, max_size=120).flatmap(
     lambda targets: st.tuples(st.just(targets), st.integers(1, len(targets)))

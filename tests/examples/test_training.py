@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
 from fedtrack_examples import datasets
 from fedtrack_examples.image_set import ImageSet
 from fedtrack_examples.simple_network import SimpleNetwork
 from fedtrack_examples.training import accuracy_of, make_repeatable
-from torch import nn
-from torch.utils.data import DataLoader
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -5,14 +5,16 @@ The script is the same as if the server wrote to MLflow: the job alone decides w
 
 from __future__ import annotations
 
-import fedtrack.client as flare
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import fedtrack.client as flare
 from fedtrack.client.tracking import MLflowWriter
 from fedtrack_examples import data_choice
 from fedtrack_examples.training import accuracy_of, make_repeatable
+
 from model import SimpleNetwork
-from torch import nn
-from torch.utils.data import DataLoader
 
 
 def main() -> None:

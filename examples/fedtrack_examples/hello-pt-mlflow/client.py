@@ -6,14 +6,16 @@ the lines with ``mlflow``. This process never talks to an MLflow server and need
 
 from __future__ import annotations
 
-import fedtrack.client as flare
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import fedtrack.client as flare
 from fedtrack.client.tracking import MLflowWriter
 from fedtrack_examples import data_choice
 from fedtrack_examples.training import accuracy_of, make_repeatable
+
 from model import SimpleNetwork
-from torch import nn
-from torch.utils.data import DataLoader
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack_examples import options
 from fedtrack_examples.data_choice import DataChoice

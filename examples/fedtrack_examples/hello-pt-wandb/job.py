@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
+
 from fedtrack.errors import ConfigError
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack_examples import options

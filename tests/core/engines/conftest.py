@@ -8,6 +8,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+
 from fedtrack.job import FedAvgJob, ScriptRunner
 
 CLIENT = """

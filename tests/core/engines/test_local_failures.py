@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from fedtrack.errors import ConfigError, JobError, WorkspaceError
 from fedtrack.federated.fedavg import FedAvg
 from fedtrack.job.run_result import RunResult

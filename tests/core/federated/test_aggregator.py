@@ -12,14 +12,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
 from fedtrack.errors import ModelError
 from fedtrack.federated.accumulators import PIECE
 from fedtrack.federated.aggregator import MAX_WEIGHT, WeightedAggregator
 from fedtrack.federated.fl_model import ParamsType
 from fedtrack.federated.params import DTYPES, Array, load_params, save_params
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 FULL, DIFF = ParamsType.FULL, ParamsType.DIFF
 FLOATS = [np.dtype(code) for code in ("f2", "f4", "f8", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, "c8")]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import ModelError
 from fedtrack.federated.fl_model import FLModel, MetaKey, ParamsType
 

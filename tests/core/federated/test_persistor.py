@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import ModelError, WorkspaceError
 from fedtrack.federated.params import save_params
 from fedtrack.federated.persistor import ModelPersistor

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import ConfigError
 from fedtrack.federated.params import load_params
 from fedtrack.job import BaseFedJob, FedAvg, FedAvgJob, FedJob, ScriptRunner

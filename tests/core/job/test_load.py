@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import ConfigError
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack.job.load import load_job

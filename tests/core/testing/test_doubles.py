@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from fedtrack import Batch, Permanent, Transient
 from fedtrack.testing import FaultyReceiver, MemoryLog, run_info
 from fedtrack.tracking.records import Artifact, Metric, Rejected, Text

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fedtrack.errors import ConfigError
 from fedtrack.testing import MemoryLog
 from fedtrack.tracking.receiver import RunInfo

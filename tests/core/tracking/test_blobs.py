@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from fedtrack.errors import DamagedError
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import BlobRef

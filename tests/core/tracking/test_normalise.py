@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fedtrack.tracking import normalise
-from fedtrack.tracking.normalise import Refused
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedtrack.tracking import normalise
+from fedtrack.tracking.normalise import Refused
 
 
 class IntLike(int):

@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from fedtrack.tracking.records import (
     KINDS,
     AnyRecord,
@@ -25,8 +28,6 @@ from fedtrack.tracking.records import (
     encode,
     kind_of,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text()

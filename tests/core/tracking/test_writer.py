@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
 from fedtrack.testing import MemoryLog
 from fedtrack.tracking.blobs import INLINE_LIMIT
 from fedtrack.tracking.records import (
@@ -29,8 +32,6 @@ from fedtrack.tracking.records import (
     encode,
 )
 from fedtrack.tracking.writer import Writer
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 
 class PlainWriter(Writer):

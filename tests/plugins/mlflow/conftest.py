@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from fedtrack_mlflow import keys
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
+
+from fedtrack_mlflow import keys
 
 #: Few characters, so that keys which collide under a careless encoding do occur.
 awkward = st.text(st.sampled_from("/._0x2f5a-: @%\n\0é名"), min_size=1, max_size=12)

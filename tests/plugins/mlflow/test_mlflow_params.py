@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fedtrack_mlflow.keys import encode
-from fedtrack_mlflow.params import ParamHistory
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedtrack_mlflow.keys import encode
+from fedtrack_mlflow.params import ParamHistory
 
 SECOND = 1_000_000_000
 

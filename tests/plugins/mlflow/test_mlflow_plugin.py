@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fedtrack import plugins
 from fedtrack.errors import ConfigError
 from fedtrack_mlflow import MLflowReceiver, MLflowWriter

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fedtrack.tracking import writer as core
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Artifact, Metric, Param, Record, Rejected, Tag, Text

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fedtrack_tensorboard.passes import Passes
-from fedtrack_tensorboard.sequences import SequenceSet
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedtrack_tensorboard.passes import Passes
+from fedtrack_tensorboard.sequences import SequenceSet
 
 
 def placed(steps: list[int]) -> list[int]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from fedtrack import FedtrackError
 from fedtrack.plugins import State, registry
 from fedtrack.tracking.records import Artifact

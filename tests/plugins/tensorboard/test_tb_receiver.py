@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fedtrack import Permanent, RunInfo, Transient
 from fedtrack.tracking.records import BlobRef, Histogram, Image, Metric, Param, Record, Text
 from fedtrack_tensorboard import TBAnalyticsReceiver, site_log
 from fedtrack_tensorboard.site_folder import folder_name
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOW = 1_700_000_000_123_456_789
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedtrack import Receiver, RunInfo
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text

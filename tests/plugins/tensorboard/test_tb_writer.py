@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
+
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Rejected, Text
 from fedtrack_tensorboard import SummaryWriter
-from PIL import Image as PillowImage
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fedtrack import Batch, RunInfo
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Record

@@ -7,6 +7,7 @@ import json
 import subprocess
 
 import pytest
+
 from fedtrack import RunInfo
 from fedtrack.tracking.records import Artifact, Metric, Param, Text
 

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+
 from fedtrack import Permanent, RunInfo
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Tag, Text
 

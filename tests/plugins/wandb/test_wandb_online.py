@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+
 from fedtrack import RunInfo, Transient
 from fedtrack.tracking.records import Artifact, Metric, Param
 from fedtrack_wandb import site_run

@@ -54,8 +54,7 @@ class Answer:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class RoundResult:
+class RoundResult(msgspec.Struct, frozen=True):
     """What a round brought.
 
     Attributes:
@@ -104,6 +103,9 @@ class Server(Protocol):
 
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model, or what a resumed run had reached; None if sites begin with their own."""
+
+    def finish_round(self, result: RoundResult) -> None:
+        """Remember what a round brought, also for the summary of a run that is resumed later."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         """Log the server's own metrics, as the site ``server``."""

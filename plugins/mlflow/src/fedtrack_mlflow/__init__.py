@@ -8,7 +8,6 @@ from __future__ import annotations
 from fedtrack.markers import hookimpl
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
-
 from fedtrack_mlflow.receiver import MLflowReceiver
 from fedtrack_mlflow.writer import MLflowWriter
 

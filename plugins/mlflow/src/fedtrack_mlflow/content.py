@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
-
 from fedtrack_mlflow import points
 from fedtrack_mlflow.keys import encode_path
 

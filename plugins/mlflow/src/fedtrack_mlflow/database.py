@@ -14,7 +14,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from fedtrack.errors import Transient
-
 from fedtrack_mlflow import template
 
 #: Another process may be creating the store on a slow disk; creation takes 3 to 10 seconds.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fedtrack.errors import ConfigError
-
 from fedtrack_mlflow.address import Address
 
 if TYPE_CHECKING:

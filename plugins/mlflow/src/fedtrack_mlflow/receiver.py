@@ -9,7 +9,6 @@ from fedtrack.errors import ConfigError, Transient
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, ReceiverOptions, Results, RunInfo
 from fedtrack.tracking.records import KINDS, Record
-
 from fedtrack_mlflow import content, filestore
 from fedtrack_mlflow.address import resolve
 from fedtrack_mlflow.failures import translated

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
-
 from fedtrack_mlflow.site_run import SiteRun
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedtrack.errors import Permanent
-
 from fedtrack_mlflow import calls
 from fedtrack_mlflow.content import Content, File
 from fedtrack_mlflow.failures import failure

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fedtrack import Receiver, Writer, hookimpl
-
 from fedtrack_tensorboard.receiver import TBAnalyticsReceiver
 from fedtrack_tensorboard.writer import SummaryWriter
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from fedtrack import Batch, Receiver, ReceiverOptions, Results, RunInfo
 from fedtrack.errors import Permanent, Transient
 from fedtrack.tracking.records import KINDS, Artifact
-
 from fedtrack_tensorboard.site_folder import folder_name
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tensorboard.compat.proto.event_pb2 import Event
+
 from fedtrack import Batch
 from fedtrack.errors import DamagedError
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Record
-from tensorboard.compat.proto.event_pb2 import Event
-
 from fedtrack_tensorboard import hparams
 from fedtrack_tensorboard.passes import Kind, Passes
 from fedtrack_tensorboard.run_folder import RunFolder

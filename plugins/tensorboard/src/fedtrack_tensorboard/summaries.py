@@ -10,14 +10,14 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_tensorboard.images import png_size
 from fedtrack_tensorboard.passes import Kind
 

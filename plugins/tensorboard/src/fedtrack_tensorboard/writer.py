@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from fedtrack import Writer
-
 from fedtrack_tensorboard.images import as_array, encode_png, pixels_of
 
 #: TensorBoard's own number of buckets.

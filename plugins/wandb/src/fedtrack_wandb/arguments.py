@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from fedtrack import RunInfo
-
 from fedtrack_wandb import names
 from fedtrack_wandb.options import WandBOptions, project_from
 

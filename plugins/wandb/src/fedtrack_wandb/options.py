@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
+
 from fedtrack import ReceiverOptions
 from fedtrack.errors import ConfigError
 

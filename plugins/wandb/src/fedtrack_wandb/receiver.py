@@ -14,7 +14,6 @@ from typing import ClassVar
 
 from fedtrack import Batch, Permanent, Receiver, Results, RunInfo, Transient
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
-
 from fedtrack_wandb import credentials, rows
 from fedtrack_wandb.arguments import init_arguments
 from fedtrack_wandb.core_process import CORE, finish_all

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
-
 from fedtrack_wandb import names
 
 #: Records that W&B keeps in a run's history, and that make up one row of it.

@@ -14,7 +14,6 @@ from typing import Any
 from fedtrack import Transient
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Artifact, Param, Tag
-
 from fedtrack_wandb import names, rows
 from fedtrack_wandb.core_process import CoreProcess, Run, describe
 from fedtrack_wandb.rows import Row

@@ -27,6 +27,12 @@ class LocalEngine:
 
         return run_folder(folder, workspace, gpus=gpus)
 
+    def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
+        """Go on with the run in ``workspace`` after its last finished round."""
+        from fedtrack.engines.local.launch import resume
+
+        return resume(workspace, gpus=gpus)
+
     def simulate(self, job: FedJob, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Export ``job`` into the workspace and run it from there."""
         from fedtrack.engines.local.launch import run_job

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import traceback
@@ -19,8 +20,8 @@ from fedtrack.engines.local.server import LocalServer
 from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
 from fedtrack.engines.local.sites import SitePool
 from fedtrack.engines.local.summary import Outcome, print_summary, summarize
-from fedtrack.engines.local.workspace import RUN_FOLDER, Workspace
-from fedtrack.errors import FedtrackError, JobError
+from fedtrack.engines.local.workspace import RUN_FOLDER, RunRecord, Workspace
+from fedtrack.errors import FedtrackError, JobError, WorkspaceError
 from fedtrack.job.components import ScriptRunner
 from fedtrack.job.export import export_job
 from fedtrack.job.fed_job import FedJob
@@ -85,6 +86,35 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None) -
         workspace.close()
 
 
+def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
+    """Go on with the run in a workspace whose server was killed or failed, after its last finished round.
+
+    Receivers adopt what they wrote before; what the sites had logged and the server had not read is delivered too.
+
+    Raises:
+        WorkspaceError: There is no run in the workspace, or another server is still at it.
+        FedtrackError: See ``run_folder``.
+    """
+    started = perf_counter()
+    if not (workspace_root / "server" / RUN_FOLDER).is_dir():
+        raise WorkspaceError(f"There is no run to resume in {str(workspace_root)!r}; name the workspace of one.")
+    workspace = Workspace(workspace_root)
+    pool = None
+    try:
+        record = workspace.record()
+        if record is None:
+            raise WorkspaceError(f"The run in {str(workspace_root)!r} never began; start it with: fedtrack run JOB")
+        folder = workspace.root / record.job
+        job = load_job(folder)
+        pool = SitePool()
+        _preload(pool, [str(site.script) for site in job.sites])
+        return _run(folder, workspace, pool, gpus, started, record)
+    finally:
+        if pool is not None:
+            pool.close()
+        workspace.close()
+
+
 def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunResult:
     command = [sys.executable, "-m", "fedtrack", "run", str(folder), "-w", str(workspace)]
     process = subprocess.Popen(command + (["--gpus", gpus] if gpus else []))
@@ -98,13 +128,23 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
     return RunResult.load(workspace / "server" / RUN_FOLDER / SUMMARY_FILE)
 
 
-def _run(folder: Path, workspace: Workspace, pool: SitePool, gpus: str | None, started: float) -> RunResult:
+def _run(
+    folder: Path,
+    workspace: Workspace,
+    pool: SitePool,
+    gpus: str | None,
+    started: float,
+    record: RunRecord | None = None,
+) -> RunResult:
+    if record is None:
+        earlier = workspace.move_earlier_run()
+        if earlier is not None:
+            log.info("the earlier run in this workspace is now in %s", earlier)
+        folder = _keep(folder, workspace)
+        record = RunRecord(uuid4().hex, str(folder.relative_to(workspace.root)), time_ns())
     job = load_job(folder)
-    earlier = workspace.move_earlier_run()
-    if earlier is not None:
-        log.info("the earlier run in this workspace is now in %s", earlier)
-    run = _new_run(job, workspace)
-    workspace.create(run.run_id, [site.name for site in job.sites])
+    run = _run_info(job, workspace, record)
+    workspace.create(record, [site.name for site in job.sites])
     spool = Spool(workspace.server / "spool")
     host = ReceiverHost(run, job.receivers)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
@@ -170,14 +210,25 @@ def _finish(host: ReceiverHost, agents: list[SiteAgent], outcome: Outcome) -> No
     outcome.agents = {agent.site: agent.report() for agent in agents}
 
 
-def _new_run(job: LoadedJob, workspace: Workspace) -> RunInfo:
+def _keep(folder: Path, workspace: Workspace) -> Path:
+    """Copy the job into the workspace: a run is resumed from what ran, not from what was edited since."""
+    folder = folder.resolve()
+    if folder.is_relative_to(workspace.root.resolve()):
+        return workspace.root / folder.relative_to(workspace.root.resolve())
+    target = workspace.root / "job" / folder.name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(folder, target)
+    return target
+
+
+def _run_info(job: LoadedJob, workspace: Workspace, record: RunRecord) -> RunInfo:
     return RunInfo(
-        run_id=uuid4().hex,
+        run_id=record.run_id,
         job_name=job.meta.name,
         folder=workspace.server,
         node=SERVER,
         sites=tuple(site.name for site in job.sites),
-        started_ns=time_ns(),
+        started_ns=record.started_ns,
         blobs=BlobStore(workspace.server / "blobs"),
     )
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
+import msgspec
+
 from fedtrack.engines.local.host import ReceiverHost
 from fedtrack.engines.local.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft
 from fedtrack.engines.local.site_backend import RESULT_FILE, TASK_FILE
@@ -54,7 +56,12 @@ class LocalServer:
         self.next_round = 0 if stored_round is None else stored_round + 1
         selector = job.selector
         self.selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
-        self.rounds: list[RoundResult] = []
+        best = self.persistor.load_best()
+        if self.selector and best and best.current_round is not None:
+            value = best.metrics.get(self.selector.key_metric)
+            self.selector.restore({"best_round": best.current_round, "best_value": value})
+        self._rounds_file = workspace.server / "rounds.json"
+        self.rounds: list[RoundResult] = _read_rounds(self._rounds_file)
         self.final_metrics: dict[str, float] = {}
         self.failed: dict[str, SiteError] = {}
         self.left: dict[str, SiteLeft] = {}
@@ -83,6 +90,13 @@ class LocalServer:
         if self._stored is not None:
             return self._stored.params
         return load_params(self._job.initial_model) if self._job.initial_model else None
+
+    def finish_round(self, result: RoundResult) -> None:
+        """Remember what a round brought."""
+        self.rounds.append(result)
+        temporary = self._rounds_file.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.json.encode(self.rounds))
+        temporary.replace(self._rounds_file)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         """Log the server's own metrics."""
@@ -226,6 +240,10 @@ class LocalServer:
                 f"{error}. {left} of {len(self._names)} sites are left, the job needs {self._needed}.", error.details
             )
         log.error("%s; going on with %d sites", error, left)
+
+
+def _read_rounds(path: Path) -> list[RoundResult]:
+    return msgspec.json.decode(path.read_bytes(), type=list[RoundResult]) if path.exists() else []
 
 
 def _link(source: Path, target: Path) -> None:
