@@ -17,7 +17,7 @@ from fedtrack.federated.accumulators import PIECE
 from fedtrack.federated.aggregator import MAX_WEIGHT, WeightedAggregator
 from fedtrack.federated.fl_model import ParamsType
 from fedtrack.federated.params import DTYPES, Array, load_params, save_params
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -25,6 +25,7 @@ FULL, DIFF = ParamsType.FULL, ParamsType.DIFF
 FLOATS = [np.dtype(code) for code in ("f2", "f4", "f8", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, "c8")]
 INTEGERS = [np.dtype(code) for code in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")]
 
+law = settings(deadline=None, derandomize=True)
 weights = st.floats(0.01, 1e6) | st.integers(1, 10_000)
 
 
@@ -53,6 +54,7 @@ def tolerance(dtype: np.dtype[Any], count: int) -> float:
     return 150 * (float(finfo(real).eps) + 4 * count * float(np.finfo(wide).eps))
 
 
+@law
 @given(st.data(), st.sampled_from(FLOATS), st.integers(1, 6))
 def test_floats_are_the_weighted_mean(data: st.DataObject, dtype: np.dtype[Any], count: int) -> None:
     arrays = data.draw(floats(dtype, count))
@@ -63,6 +65,7 @@ def test_floats_are_the_weighted_mean(data: st.DataObject, dtype: np.dtype[Any],
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance(dtype, count))
 
 
+@law
 @given(st.data(), st.sampled_from(FLOATS), st.lists(weights, min_size=1, max_size=6))
 def test_floats_in_which_all_sites_agree_keep_every_bit(
     data: st.DataObject, dtype: np.dtype[Any], shares: list[float]
@@ -71,6 +74,7 @@ def test_floats_in_which_all_sites_agree_keep_every_bit(
     assert average(np.zeros(4, dtype), [(array, share) for share in shares]).tobytes() == array.tobytes()
 
 
+@law
 @given(st.data(), st.sampled_from(FLOATS), st.integers(1, 5))
 def test_differences_average_to_what_full_floats_do(data: st.DataObject, dtype: np.dtype[Any], count: int) -> None:
     reference, *arrays = data.draw(floats(dtype, count + 1))
@@ -81,6 +85,7 @@ def test_differences_average_to_what_full_floats_do(data: st.DataObject, dtype: 
     np.testing.assert_allclose(diff, full, rtol=0, atol=4 * tolerance(dtype, count))
 
 
+@law
 @given(st.data(), st.sampled_from(INTEGERS), st.lists(st.integers(1, 1000), min_size=1, max_size=5))
 def test_integers_are_the_rounded_weighted_mean(
     data: st.DataObject, dtype: np.dtype[Any], shares: list[int]
@@ -97,6 +102,7 @@ def test_integers_are_the_rounded_weighted_mean(
             assert abs(int(found[index]) - exact) <= 0.5 + 2.0**-48 * (max(column) - min(column))
 
 
+@law
 @given(st.data(), st.sampled_from(INTEGERS), st.lists(weights, min_size=1, max_size=6))
 def test_integers_in_which_all_sites_agree_are_exact(
     data: st.DataObject, dtype: np.dtype[Any], shares: list[float]
@@ -121,6 +127,19 @@ def test_extreme_integers_do_not_wrap_around(dtype: Any) -> None:
     assert average(low, [(high, 1e-3), (low, 1e15)]).tolist() == low.tolist()
 
 
+def test_large_integers_keep_every_digit() -> None:
+    base = 2**62
+    found = average(np.zeros(1, np.int64), [(np.array([base + 1]), 1), (np.array([base + 4]), 2)])
+    assert found.tolist() == [base + 3]
+
+
+def test_a_mean_that_float64_rounds_out_of_range_does_not_wrap_around() -> None:
+    highest = np.array([np.iinfo(np.int64).max])
+    results = [(np.zeros(1, np.int64), 1.5), (highest, MAX_WEIGHT), (highest, MAX_WEIGHT)]
+    assert average(highest, results).tolist() == highest.tolist()
+
+
+@law
 @given(st.lists(st.tuples(st.integers(1, 100), st.lists(st.booleans(), min_size=3, max_size=3)), min_size=1))
 def test_bools_are_the_weighted_majority_and_a_tie_changes_nothing(votes: list[tuple[int, list[bool]]]) -> None:
     reference = np.array([True, False, True])
@@ -133,6 +152,7 @@ def test_bools_are_the_weighted_majority_and_a_tie_changes_nothing(votes: list[t
     assert average(reference, [(array ^ reference, weight) for array, weight in arrays], DIFF).tolist() == expected
 
 
+@law
 @given(st.data())
 def test_averaging_averages_is_averaging_everything(data: st.DataObject) -> None:
     arrays = data.draw(floats(np.dtype(np.float64), 6))
