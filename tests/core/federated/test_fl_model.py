@@ -31,6 +31,12 @@ def test_meta_is_always_a_dict_of_its_own() -> None:
     assert FLModel().meta == {}
 
 
+def test_models_compare_by_identity_because_tensors_have_no_truth_value() -> None:
+    model = FLModel(params={"w": np.zeros(2)})
+    assert model == model
+    assert model != FLModel(params={"w": np.zeros(2)})
+
+
 def test_prints_no_tensors() -> None:
     shown = repr(FLModel(params={"w": np.zeros(3)}, metrics={"accuracy": 0.5}, current_round=2))
     assert "array" not in shown
