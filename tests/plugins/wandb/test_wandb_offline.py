@@ -167,8 +167,9 @@ def test_media_are_files_of_the_run(make_receiver: MakeReceiver, run_info: RunIn
     assert html.read_text().startswith("<pre>&lt;b&gt;two&lt;/b&gt;\nlines...")
     (image,) = (files / "media/images").glob("sample_*.png")
     assert image.read_bytes() == _png()
-    histogram = {key.removeprefix("weights."): value for key, value in run.rows[3].items()}
-    assert histogram.get("values", histogram.get("weights", {}))
+    histogram = run.rows[3]
+    assert (histogram["weights._type"], sum(histogram["weights.values"])) == ("histogram", 1024)
+    assert (histogram["weights.bins"][0], histogram["weights.bins"][-1]) == (0, 1024)
     assert (files / "artifacts/reports/a.json").read_bytes() == b"{}"
 
 

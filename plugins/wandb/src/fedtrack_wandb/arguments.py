@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 #: How long the W&B server may take to accept a run, seconds.
 INIT_TIMEOUT = 30.0
 
-#: How often wandb-core writes its buffer to the run's file, seconds; by default, whenever 32 KiB are full.
+#: How often wandb-core writes its buffer to the run's file, seconds; every 15 by default.
 FLUSH_INTERVAL = 0.25
 
 #: Nothing of the server's machine, code or console belongs into a site's run.
@@ -66,9 +66,8 @@ def _settings(finish_timeout: float, base_url: str) -> Any:
         "finish_timeout": finish_timeout,
         "finish_timeout_raises": True,
         "stop_fn": _refuse_to_stop,
+        "x_transaction_log_flush_interval": FLUSH_INTERVAL,
     }
-    if "x_transaction_log_flush_interval" in wandb.Settings.model_fields:  # since 0.31
-        known["x_transaction_log_flush_interval"] = FLUSH_INTERVAL
     if base_url:
         # Without it, wandb would reuse the server of this process's run before.
         known["base_url"] = base_url
