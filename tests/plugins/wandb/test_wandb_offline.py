@@ -175,12 +175,20 @@ def test_media_are_files_of_the_run(make_receiver: MakeReceiver, run_info: RunIn
 
 def test_what_is_no_image_is_refused_alone(make_receiver: MakeReceiver, run_info: RunInfo) -> None:
     receiver = make_receiver()
-    records = [Metric(1, "a", 1.0), Image(2, "broken", b"no image"), Metric(3, "a", 2.0)]
+    broken = Image(2, "broken", b"no image")
     with pytest.raises(Permanent, match="image") as caught:
-        receiver.receive(batch(*records))
-    assert caught.value.indices == (1,)
+        receiver.receive(batch(Metric(1, "a", 1.0), broken, Metric(3, "a", 2.0), broken))
+    assert caught.value.indices == (1, 3)
     receiver.close("completed")
     assert read_runs(run_info.folder)["job-1a2b-site-1"].values("a") == [1.0, 2.0]
+
+
+def test_a_name_too_long_for_a_file_is_refused_alone(make_receiver: MakeReceiver, run_info: RunInfo) -> None:
+    receiver = make_receiver()
+    with pytest.raises(Permanent, match="too long"):
+        receiver.receive(batch(Text(1, "x" * 1024, "two\nlines"), Metric(2, "a", 1.0)))
+    receiver.close("completed")
+    assert read_runs(run_info.folder)["job-1a2b-site-1"].values("a") == [1.0]
 
 
 def test_a_redelivered_record_is_not_logged_twice(make_receiver: MakeReceiver, run_info: RunInfo) -> None:

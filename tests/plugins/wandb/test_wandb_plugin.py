@@ -9,13 +9,18 @@ import zlib
 from pathlib import Path
 
 import pytest
+from fedtrack import Batch
 from fedtrack.errors import ConfigError
 from fedtrack.plugins import registry
+from fedtrack.tracking.records import Metric
 from fedtrack_wandb import names
 from fedtrack_wandb.receiver import WandBReceiver
+from fedtrack_wandb.redelivery import Progress
 from fedtrack_wandb.transaction_log import BLOCK, TransactionLog
 from fedtrack_wandb.writer import WandBWriter
 from wandb.proto.wandb_internal_pb2 import HistoryRecord, Record
+
+from .conftest import STREAM
 
 FLARE_NAME = "nvflare.app_opt.tracking.wandb.wandb_receiver.WandBReceiver"
 
@@ -76,6 +81,19 @@ def test_run_ids_are_stable_distinct_and_legal() -> None:
     assert len(set(ids)) == len(sites)
     assert all(len(run_id) <= 128 and not set(run_id) & set(":;,#?/' ") for run_id in ids)
     assert ids[0] == "r" * 64 + "-site-1"
+
+
+def test_a_refusal_is_reported_once_even_if_the_batch_failed_first() -> None:
+    progress = Progress()
+    records = [Metric(i, "a", i) for i in range(4)]
+    first = Batch("site-1", STREAM, (3, 5, 8, 9), records)
+    progress.refused[5] = "no image"
+    progress.advance(first, 2)  # and then a Transient: nothing was reported
+
+    again = Batch("site-1", STREAM, (5, 8, 9), records[1:])
+    assert progress.unseen(again) == [2]
+    assert progress.report(again) == {0: "no image"}
+    assert progress.report(again) == {}
 
 
 def test_the_file_is_read_as_it_grows(tmp_path: Path) -> None:

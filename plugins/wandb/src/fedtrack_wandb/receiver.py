@@ -43,6 +43,7 @@ class WandBReceiver(Receiver):
         check_args(args, kwargs)
         super().__init__(*args, **kwargs)
         self._info: RunInfo | None = None
+        self._open = False
         self._base_url = ""
         self._scratch = Path()
         self._cleanup = ExitStack()
@@ -60,7 +61,7 @@ class WandBReceiver(Receiver):
         Raises:
             Transient: Online mode without credentials, or a folder that cannot be written.
         """
-        if self.options.mode == "disabled" or self._info is not None:
+        if self.options.mode == "disabled" or self._open:
             return
         if self.options.mode == "online":
             self._base_url = credentials.base_url()
@@ -71,7 +72,7 @@ class WandBReceiver(Receiver):
         except OSError as error:
             raise Transient(f"W&B's files cannot be written below {run.folder}: {error}.") from error
         CORE.acquire()
-        self._info = run
+        self._info, self._open = run, True
 
     def receive(self, batch: Batch) -> None:
         """Hand the batch to the site's run; records that were handed over before are left out.
@@ -108,7 +109,7 @@ class WandBReceiver(Receiver):
 
     def close(self, status: str) -> None:
         """End the sites' runs, and wait up to ``process_timeout`` for their uploads."""
-        if self._info is None:
+        if not self._open:
             return
         alive = []
         for run in self._runs.values():
@@ -122,7 +123,7 @@ class WandBReceiver(Receiver):
         finish_all([partial(run.finish, exit_code) for run in alive])
         CORE.release()
         self._cleanup.close()
-        self._info = None
+        self._open = False
 
     def results(self) -> Results | None:
         """Return the project's page, or offline the folder and the command that uploads it."""
