@@ -9,16 +9,17 @@ import zlib
 from pathlib import Path
 
 import pytest
+from wandb.proto.wandb_internal_pb2 import HistoryRecord, Record
+
 from fedtrack import Batch
 from fedtrack.errors import ConfigError
 from fedtrack.plugins import registry
-from fedtrack.tracking.records import Metric
-from fedtrack_wandb import names
+from fedtrack.tracking.records import Metric, Param, Tag
+from fedtrack_wandb import names, rows
 from fedtrack_wandb.receiver import WandBReceiver
 from fedtrack_wandb.redelivery import Progress
 from fedtrack_wandb.transaction_log import BLOCK, TransactionLog
 from fedtrack_wandb.writer import WandBWriter
-from wandb.proto.wandb_internal_pb2 import HistoryRecord, Record
 
 from .conftest import STREAM
 
@@ -66,12 +67,38 @@ def test_a_wrong_argument_is_named(options: dict[str, object], message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "key", ["loss", "_step", "a*b", "\0", "-", "--x--", "%5Fstep", "5%", "%%41", "é/ü\n", "global_step"]
+    "key",
+    [
+        "loss",
+        "_step",
+        "a*b",
+        "\0",
+        "-",
+        "--x--",
+        "%5Fstep",
+        "5%",
+        "%%41",
+        "é/ü\n",
+        "global_step",
+        "tags/a*",
+        "fedtrack",
+    ],
 )
 def test_encoded_keys_can_be_decoded(key: str) -> None:
-    for encoded in (names.encode(key), names.encode_axis(key)):
+    for encoded in (names.encode(key), names.encode_axis(key), names.encode_setting(key)):
         assert names.decode(encoded) == key
         assert not set(encoded) & {"*", "\0", "\n"}
+
+
+def test_settings_do_not_collide() -> None:
+    keys = [rows.setting(record)[0] for record in (Param(0, "tags/a", 1), Tag(0, "a", "x"), Param(0, "fedtrack", 1))]
+    assert keys == ["%74ags/a", "tags/a", "%66edtrack"]
+
+
+@pytest.mark.parametrize("path", ["../../x", "/etc/x", "a//../b", ".", "..", ""])
+def test_a_path_cannot_lead_out_of_its_folder(path: str) -> None:
+    assert (Path("/files") / names.encode_path(path)).resolve().is_relative_to("/files")
+    assert names.encode_path(path) not in ("", ".")
 
 
 def test_run_ids_are_stable_distinct_and_legal() -> None:
@@ -125,7 +152,7 @@ from pathlib import Path
 from tests.plugins.wandb.conftest import batch, core_pids
 from fedtrack import RunInfo
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Metric
+from fedtrack.tracking.records import Metric, Param, Tag
 from fedtrack_wandb.receiver import WandBReceiver
 folder = Path({str(tmp_path)!r})
 receiver = WandBReceiver()

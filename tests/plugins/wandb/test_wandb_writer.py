@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, Record, Rejected, Text
 from fedtrack.tracking.writer import bind

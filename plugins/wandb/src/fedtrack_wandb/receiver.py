@@ -15,7 +15,7 @@ from typing import ClassVar
 from fedtrack import Batch, Permanent, Receiver, Results, RunInfo, Transient
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_wandb import credentials, rows
-from fedtrack_wandb.arguments import init_arguments
+from fedtrack_wandb.arguments import init_arguments, project_page
 from fedtrack_wandb.core_process import CORE, finish_all
 from fedtrack_wandb.options import WandBArgs, WandBOptions, check_args
 from fedtrack_wandb.redelivery import Progress
@@ -45,6 +45,7 @@ class WandBReceiver(Receiver):
         self._info: RunInfo | None = None
         self._open = False
         self._base_url = ""
+        self._page = ""
         self._scratch = Path()
         self._cleanup = ExitStack()
         self._runs: dict[str, SiteRun] = {}
@@ -66,6 +67,7 @@ class WandBReceiver(Receiver):
         if self.options.mode == "online":
             self._base_url = credentials.base_url()
             credentials.require(self._base_url)
+            self._page = project_page(self.options, run, self._base_url)
         try:
             (run.folder / "wandb").mkdir(mode=0o700, parents=True, exist_ok=True)
             self._scratch = Path(self._cleanup.enter_context(TemporaryDirectory(prefix="fedtrack-wandb-")))
@@ -132,7 +134,7 @@ class WandBReceiver(Receiver):
         folder = self._info.folder / "wandb"
         if self.options.mode == "online":
             urls = (run.project_url for run in self._runs.values())
-            return Results(next(filter(None, urls), self._base_url))
+            return Results(next(filter(None, urls), self._page))
         return Results(str(folder), f"wandb sync {shlex.quote(str(folder))}/offline-run-*")
 
     def _run_of(self, info: RunInfo, site: str) -> SiteRun:
