@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from fedtrack_mlflow import database, template
 from fedtrack_mlflow.settings import calm, import_quietly
+from filelock import FileLock
 
 OPEN = """
 import sys, time
@@ -110,10 +112,28 @@ def test_a_template_that_others_can_write_or_that_is_damaged_is_not_used(tmp_pat
         assert not template.copy_to(target)
         assert not target.exists()
 
+    kept.write_bytes(whole)
+    with closing(sqlite3.connect(kept)) as connection, connection:
+        connection.execute("INSERT INTO runs (run_uuid) VALUES ('somebody else')")
+    assert not template.copy_to(target)
+
     moved = kept.rename(tmp_path / "elsewhere.db")
     moved.write_bytes(whole)
     kept.symlink_to(moved)
     assert not template.copy_to(target)
+
+
+def test_a_process_waits_for_the_one_that_creates_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    waiting = threading.Thread(target=database.ensure, args=[path])
+    with FileLock(tmp_path / ".mlflow.db.lock"):
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        assert not path.exists()
+        path.write_bytes(b"made by the other process")
+    waiting.join(30)
+    assert path.read_bytes() == b"made by the other process"
 
 
 def test_an_existing_store_is_left_alone(tmp_path: Path) -> None:

@@ -96,3 +96,8 @@ def test_a_long_key_keeps_its_beginning() -> None:
     assert name.startswith("loss/xxx")
     assert len(name.encode()) == keys.MAX_BYTES
     assert keys.decode(name) is None
+
+
+def test_the_name_of_a_long_key_is_not_the_name_of_a_short_one() -> None:
+    name = keys.encode("x" * 1000)
+    assert keys.encode(name) != name

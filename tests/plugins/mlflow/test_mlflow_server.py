@@ -83,7 +83,7 @@ def artifact(uri: str, run: Any, path: str) -> bytes:
 
 
 def test_a_server_that_is_killed_and_comes_back_gets_everything_once(
-    opened: Opened, new_batch: NewBatch, mlflow_server: Any, run_info: RunInfo
+    opened: Opened, new_batch: NewBatch, mlflow_server: Any, run_info: RunInfo, capfd: pytest.CaptureFixture[str]
 ) -> None:
     batches = [
         new_batch([Metric(T0 + i, "loss", float(i), i) for i in range(n, n + 300)], site=site, first=n)
@@ -102,6 +102,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_everything_once(
     for batch in batches:
         receiver.receive(batch)
     receiver.close("completed")
+    assert capfd.readouterr().out == "", "mlflow prints a link for each run that ends"
     runs = find_runs(mlflow_server.uri, run_info)
     assert runs.keys() == {"server", "site-1", "site-2"}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
