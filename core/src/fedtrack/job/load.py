@@ -70,7 +70,7 @@ class LoadedJob:
     Attributes:
         folder: Where it was read from.
         meta: What belongs to the job as a whole.
-        workflows: By id, in the order in which they run.
+        workflows: By id, in the order in which they run; each one checked against the sites.
         receivers: The server's receivers by id.
         selector: The model selector's arguments, or None.
         results_json: Where cross-site evaluation writes its results, or None.
@@ -114,6 +114,7 @@ def load_job(folder: Path) -> LoadedJob:
     sites = [_site(name, app) for name, app in apps.items() if name != SERVER]
     if not sites:
         raise ConfigError(f'{folder / META_FILE}: $.deploy_map names no site; add "app_site-1": ["site-1"].')
+    _check_workflows(path, workflows, sites)
     return LoadedJob(
         folder,
         meta,
@@ -214,6 +215,14 @@ def _initial_model(path: Path, custom: Path, components: dict[str, Component | R
     if not file.resolve().is_relative_to(custom.resolve()) or not file.is_file():
         raise ConfigError(f"{path}: the initial model {persistor.initial_model!r} is no file in {custom}.")
     return file
+
+
+def _check_workflows(path: Path, workflows: dict[str, Workflow], sites: list[LoadedSite]) -> None:
+    for id_, workflow in workflows.items():
+        try:
+            workflow.check([site.name for site in sites])
+        except ConfigError as error:
+            raise ConfigError(f"{path}: the workflow {id_!r}: {error}") from None
 
 
 def _refuse_filters(path: Path, config: ServerConfig | ClientConfig) -> None:
