@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,10 +46,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_job(
-    workflow: CrossSiteEval | None = None, *, submit: str = SUBMIT, evaluate: str = EVALUATE, **kwargs: object
+    workflow: CrossSiteEval | None = None, *, submit: str = SUBMIT, evaluate: str = EVALUATE, **kwargs: Any
 ) -> FedAvgJob:
     Path("client.py").write_text(CLIENT.replace("SUBMIT", submit).replace("EVALUATE", evaluate))
-    settings: dict[str, object] = {"n_clients": 2, "num_rounds": 2, "analytics_receiver": False}
+    settings: dict[str, Any] = {"n_clients": 2, "num_rounds": 2, "analytics_receiver": False}
     job = FedAvgJob(initial_model={"w": np.zeros((2, 3), np.float32)}, name="cross", **settings | kwargs)
     job.to_clients(ScriptRunner("client.py", framework="numpy"))
     job.to_server(workflow or CrossSiteEval(submit_model_timeout=60, validation_timeout=60))
@@ -83,7 +84,10 @@ def test_results_are_records_of_the_server(tmp_path: Path) -> None:
     result = make_job().simulator_run(tmp_path / "ws")
     journal = Journal(result.folder / "journal.db")
     records = [
-        decode(payload) for batch in journal.read(0) if batch.site == "server" for _, payload in frames.split(batch.body)
+        decode(payload)
+        for batch in journal.read(0)
+        if batch.site == "server"
+        for _, payload in frames.split(batch.body)
     ]
     journal.close()
     found = {(r.key, r.step): r.value for r in records if isinstance(r, Metric) and r.key.startswith("cross_val/")}

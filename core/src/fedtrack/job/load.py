@@ -105,16 +105,15 @@ def load_job(folder: Path) -> LoadedJob:
     config = read_json(path, ServerConfig)
     _refuse_filters(path, config)
     components = _components(path, config.components, FED_EVENT)
-    workflows = {
-        item.id: _structure(path, f"$.workflows[{i}]", item.path, item.args, WORKFLOWS)
-        for i, item in enumerate(config.workflows)
-    }
-    if not workflows:
-        raise ConfigError(f"{path}: $.workflows is empty; name one, such as FedAvg.")
+    workflows = _workflows(path, config.workflows)
     sites = [_site(name, app) for name, app in apps.items() if name != SERVER]
     if not sites:
         raise ConfigError(f'{folder / META_FILE}: $.deploy_map names no site; add "app_site-1": ["site-1"].')
-    _check_workflows(path, workflows, sites)
+    for id_, workflow in workflows.items():
+        try:
+            workflow.check([site.name for site in sites])
+        except ConfigError as error:
+            raise ConfigError(f"{path}: the workflow {id_!r}: {error}") from None
     return LoadedJob(
         folder,
         meta,
@@ -149,6 +148,18 @@ def _site(name: str, app: Path) -> LoadedSite:
         any(isinstance(item, ConvertToFedEvent) for item in components.values()),
         {id_: item for id_, item in components.items() if isinstance(item, Receiver)},
     )
+
+
+def _workflows(path: Path, items: list[ComponentConfig]) -> dict[str, Workflow]:
+    found: dict[str, Workflow] = {}
+    for index, item in enumerate(items):
+        where = f"$.workflows[{index}]"
+        if item.id in found:
+            raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids of workflows are unique.")
+        found[item.id] = _structure(path, where, item.path, item.args, WORKFLOWS)
+    if not found:
+        raise ConfigError(f"{path}: $.workflows is empty; name one, such as FedAvg.")
+    return found
 
 
 def _components(path: Path, items: list[ComponentConfig], own_event: str) -> dict[str, Component | Receiver]:
@@ -215,14 +226,6 @@ def _initial_model(path: Path, custom: Path, components: dict[str, Component | R
     if not file.resolve().is_relative_to(custom.resolve()) or not file.is_file():
         raise ConfigError(f"{path}: the initial model {persistor.initial_model!r} is no file in {custom}.")
     return file
-
-
-def _check_workflows(path: Path, workflows: dict[str, Workflow], sites: list[LoadedSite]) -> None:
-    for id_, workflow in workflows.items():
-        try:
-            workflow.check([site.name for site in sites])
-        except ConfigError as error:
-            raise ConfigError(f"{path}: the workflow {id_!r}: {error}") from None
 
 
 def _refuse_filters(path: Path, config: ServerConfig | ClientConfig) -> None:
