@@ -200,7 +200,9 @@ class LocalServer:
         where = f"its output is in {log_file}"
         if site in self._raised:
             failure = self._raised[site]
-            return SiteError(site, f"the training script raised {failure.error}", failure.traceback)
+            return SiteError(
+                site, f"the training script raised {failure.error} in task {task.name!r}", failure.traceback
+            )
         if exited.status < 0:
             name = signal.Signals(-exited.status).name
             return SiteError(site, f"the process was killed by {name} in task {task.name!r}; {where}", _tail(log_file))
