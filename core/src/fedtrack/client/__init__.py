@@ -20,11 +20,12 @@ from fedtrack.client.api import (
     shutdown,
     system_info,
 )
-from fedtrack.federated.fl_model import FLModel, MetaKey, ParamsType
+from fedtrack.federated.fl_model import FLModel, MetaKey, ModelName, ParamsType
 
 __all__ = [
     "FLModel",
     "MetaKey",
+    "ModelName",
     "ParamsType",
     "clear",
     "get_config",

@@ -1,6 +1,8 @@
 """What the user asks for: a job, built in Python and exported as JSON."""
 
+from fedtrack.federated.cross_site_eval import CrossSiteEval
 from fedtrack.federated.fedavg import FedAvg
+from fedtrack.federated.fl_model import ModelName
 from fedtrack.job.components import (
     ConvertToFedEvent,
     FrameworkType,
@@ -14,11 +16,13 @@ from fedtrack.job.fed_job import BaseFedJob, FedAvgJob, FedJob
 __all__ = [
     "BaseFedJob",
     "ConvertToFedEvent",
+    "CrossSiteEval",
     "FedAvg",
     "FedAvgJob",
     "FedJob",
     "FrameworkType",
     "IntimeModelSelector",
+    "ModelName",
     "ModelPersistor",
     "ScriptRunner",
     "ValidationJsonGenerator",

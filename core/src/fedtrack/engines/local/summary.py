@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import isfinite
 
 from rich.console import Console
 from rich.table import Table
 
+from fedtrack.engines.local.cross_site_table import cross_site_table
 from fedtrack.engines.local.host import ReceiverHost
 from fedtrack.engines.local.server import LocalServer
 from fedtrack.engines.local.site_agent import AgentReport, receiver_summary
 from fedtrack.engines.local.workspace import Workspace
 from fedtrack.errors import FedtrackError
+from fedtrack.federated.cross_site_results import CrossSiteResults
 from fedtrack.job.load import LoadedJob
 from fedtrack.job.run_result import ReceiverSummary, RoundSummary, RunResult, SiteSummary
 from fedtrack.tracking import frames
@@ -59,7 +62,20 @@ def summarize(
         sites=_sites(job, server, host.journal, outcome),
         receivers=_receivers(job, outcome),
         gaps=[(site, reason) for site, _, _, reason in host.journal.gaps()],
+        cross_site=_finite(server.cross_site),
+        key_metric=server.selector.key_metric if server.selector else "",
     )
+
+
+def _finite(results: CrossSiteResults) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return ``results`` as JSON can hold them."""
+    return {
+        site: {
+            owner: {name: value if isfinite(value) else None for name, value in metrics.items()}
+            for owner, metrics in models.items()
+        }
+        for site, models in results.items()
+    }
 
 
 def _receivers(job: LoadedJob, outcome: Outcome) -> dict[str, ReceiverSummary]:
@@ -119,6 +135,8 @@ def print_summary(result: RunResult) -> None:
     console.print(f"{result.job_name}: {result.status} in {result.seconds:.1f} s", markup=False, style="bold")
     if result.rounds:
         console.print(_rounds_table(result))
+    if result.cross_site:
+        console.print(cross_site_table(result.cross_site, result.key_metric))
     console.print(_sites_table(result))
     if result.receivers:
         console.print(_receivers_table(result))
