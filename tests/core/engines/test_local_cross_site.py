@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import JobError
 from fedtrack.federated.params import load_params
 from fedtrack.job import CrossSiteEval, FedAvgJob, ScriptRunner, ValidationJsonGenerator

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+
 from fedtrack.errors import ConfigError, JobError
 from fedtrack.federated.cross_site_eval import CrossSiteEval
 from fedtrack.federated.cross_site_results import CrossSiteResults

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from fedtrack_mlflow import calls
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedtrack_mlflow import calls
 
 texts = st.builds(
     lambda text, n: text * n,

@@ -11,9 +11,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
 from fedtrack_mlflow import database, template
 from fedtrack_mlflow.settings import calm, import_quietly
-from filelock import FileLock
 
 OPEN = """
 import sys, time

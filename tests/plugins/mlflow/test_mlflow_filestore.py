@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Metric, Param, Tag, Text
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_mlflow.filestore import FileNames
 from fedtrack_mlflow.keys import encode
-from hypothesis import given
-from hypothesis import strategies as st
 
 Opened = Callable[..., MLflowReceiver]
 NewBatch = Callable[..., Batch]
@@ -57,12 +58,8 @@ def test_flares_uri_works_and_says_once_that_it_is_deprecated(
     assert [record.levelno for record in said] == [logging.WARNING]
 
 
-def test_delivering_again_changes_nothing(
-    opened: Opened, new_batch: NewBatch, uri: str, run_info: RunInfo
-) -> None:
-    points = [
-        Metric(T0 + 1000 * i, key, value) for i in range(300) for key, value in (("a", math.nan), ("b", 0.1))
-    ]
+def test_delivering_again_changes_nothing(opened: Opened, new_batch: NewBatch, uri: str, run_info: RunInfo) -> None:
+    points = [Metric(T0 + 1000 * i, key, value) for i in range(300) for key, value in (("a", math.nan), ("b", 0.1))]
     batch = new_batch([*points, Param(T0, "lr", 1), Param(T0 + 1, "lr", 2)])
     receiver = opened(tracking_uri=uri)
     receiver.receive(batch)

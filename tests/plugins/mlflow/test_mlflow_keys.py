@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.utils import validation
 
+from fedtrack_mlflow import keys
+
 #: MLflow's own checks, which its stores and its server apply.
 check_metric: Any = validation._validate_metric
 check_param: Any = validation._validate_param
 check_tag: Any = validation._validate_tag
-
-from fedtrack_mlflow import keys
 
 #: Few characters, so that keys which collide under a careless encoding do occur.
 awkward = st.text(st.sampled_from("/._0x2f5a-: @%\n\0é名"), min_size=1, max_size=12)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fedtrack.errors import ConfigError, Permanent, Transient
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo
@@ -161,9 +162,7 @@ def test_equal_points_are_one_point_as_mlflow_has_it(opened: Opened, new_batch: 
     assert [value for _, value, *_ in store.metrics()] == [0.5, 0.0, sys.float_info.max, 0.5]
 
 
-def test_infinities_are_the_largest_floats_and_nan_is_nan(
-    opened: Opened, new_batch: NewBatch, store: Store
-) -> None:
+def test_infinities_are_the_largest_floats_and_nan_is_nan(opened: Opened, new_batch: NewBatch, store: Store) -> None:
     opened().receive(new_batch([Metric(T0, key, float(key), 1) for key in ("inf", "-inf", "nan", "1e-300")]))
     assert store.metrics() == [
         ("inf", sys.float_info.max, T0 // 10**6, 1, 0),
@@ -283,9 +282,7 @@ def test_arguments_of_flares_example(opened: Opened, new_batch: NewBatch, store:
     assert results.command == f"mlflow ui --backend-store-uri sqlite:///{store.path}"
 
 
-@pytest.mark.parametrize(
-    ("status", "shown"), [("completed", "FINISHED"), ("failed", "FAILED"), ("aborted", "KILLED")]
-)
+@pytest.mark.parametrize(("status", "shown"), [("completed", "FINISHED"), ("failed", "FAILED"), ("aborted", "KILLED")])
 def test_close_ends_every_run_also_those_of_before_a_restart(
     opened: Opened, new_batch: NewBatch, store: Store, status: str, shown: str
 ) -> None:
@@ -311,9 +308,7 @@ def test_a_deleted_experiment_is_named_with_the_remedy(opened: Opened, store: St
         opened()
 
 
-def test_a_run_that_somebody_deletes_meanwhile_is_made_anew(
-    opened: Opened, new_batch: NewBatch, store: Store
-) -> None:
+def test_a_run_that_somebody_deletes_meanwhile_is_made_anew(opened: Opened, new_batch: NewBatch, store: Store) -> None:
     from mlflow import MlflowClient
 
     receiver = opened()
@@ -324,9 +319,7 @@ def test_a_run_that_somebody_deletes_meanwhile_is_made_anew(
     with pytest.raises(Transient, match="active"):
         receiver.receive(batch)
     receiver.receive(batch)
-    active = store.rows(
-        "SELECT m.value FROM metrics m JOIN runs r USING (run_uuid) WHERE lifecycle_stage = 'active'"
-    )
+    active = store.rows("SELECT m.value FROM metrics m JOIN runs r USING (run_uuid) WHERE lifecycle_stage = 'active'")
     assert active == [(2.0,)]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from fedtrack.errors import Permanent, Transient
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo
@@ -164,9 +165,7 @@ def _message(connection: socket.socket) -> bytes:
     while b"\r\n\r\n" not in data:
         data += connection.recv(65536)
     head, _, body = data.partition(b"\r\n\r\n")
-    length = next(
-        (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-    )
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
     while len(body) < length:
         body += connection.recv(65536)
     return head + b"\r\n\r\n" + body
@@ -215,9 +214,7 @@ def test_what_may_pass_is_transient_and_tried_once(
 
 
 @pytest.mark.parametrize("code", [400, 413])
-def test_what_the_server_refuses_is_permanent(
-    opened: Opened, new_batch: NewBatch, proxy: Proxy, code: int
-) -> None:
+def test_what_the_server_refuses_is_permanent(opened: Opened, new_batch: NewBatch, proxy: Proxy, code: int) -> None:
     receiver = opened(tracking_uri=proxy.uri)
     proxy.answers = {b"log-batch": status(code)}
     with pytest.raises(Permanent):
