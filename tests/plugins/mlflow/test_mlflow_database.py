@@ -54,6 +54,7 @@ def tables(path: Path) -> set[str]:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
+@pytest.mark.timeout(900)  # each imports mlflow, on as many cores as there are
 def test_three_processes_open_one_fresh_store_at_once(tmp_path: Path, cache: Path) -> None:
     processes = [
         subprocess.Popen(
@@ -68,7 +69,7 @@ def test_three_processes_open_one_fresh_store_at_once(tmp_path: Path, cache: Pat
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    outcomes = [process.communicate("go\n", timeout=200) for process in processes]
+    outcomes = [process.communicate("go\n", timeout=800) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outcomes
     with closing(sqlite3.connect(tmp_path / "shared.db")) as connection:
         assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (3,)

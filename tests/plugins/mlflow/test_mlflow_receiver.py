@@ -4,65 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fedtrack.errors import ConfigError, Permanent, Transient
+from fedtrack.errors import Permanent
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Artifact, BlobRef, Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_mlflow import MLflowReceiver, keys
-from fedtrack_mlflow.settings import calm
 
 Opened = Callable[..., MLflowReceiver]
 NewBatch = Callable[..., Batch]
 
 T0 = 1_700_000_001_000_000_000
-
-
-class Store:
-    """Reads the run's SQLite store."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute(query, values).fetchall()
-
-    def run_id(self, site: str = "site-1") -> str:
-        query = "SELECT run_uuid FROM tags WHERE key = 'fedtrack.site' AND value = ?"
-        ((run_id,),) = self.rows(query, site)
-        return str(run_id)
-
-    def metrics(self, site: str = "site-1") -> list[tuple[Any, ...]]:
-        query = "SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? ORDER BY rowid"
-        return self.rows(query, self.run_id(site))
-
-    def texts(self, table: str, site: str = "site-1") -> dict[str, str]:
-        return dict(self.rows(f"SELECT key, value FROM {table} WHERE run_uuid = ?", self.run_id(site)))  # noqa: S608
-
-    def artifacts(self, site: str = "site-1") -> dict[str, bytes]:
-        ((uri,),) = self.rows("SELECT artifact_uri FROM runs WHERE run_uuid = ?", self.run_id(site))
-        folder = Path(uri.removeprefix("file://"))
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-    def everything(self) -> list[list[tuple[Any, ...]]]:
-        tables = ("metrics", "latest_metrics", "params", "tags", "experiments")
-        runs = self.rows("SELECT run_uuid, name, status, start_time, artifact_uri FROM runs ORDER BY 1")
-        return [runs, *(sorted(self.rows(f"SELECT * FROM {table}"), key=repr) for table in tables)]  # noqa: S608
-
-
-@pytest.fixture
-def store(run_info: RunInfo) -> Store:
-    return Store(run_info.folder / "mlflow.db")
 
 
 def one_of_each() -> list[Record]:
@@ -81,7 +38,7 @@ def one_of_each() -> list[Record]:
     ]
 
 
-def test_each_kind_lands_where_mlflow_shows_it(opened: Opened, new_batch: NewBatch, store: Store) -> None:
+def test_each_kind_lands_where_mlflow_shows_it(opened: Opened, new_batch: NewBatch, store: Any) -> None:
     opened().receive(new_batch(one_of_each()))
     assert store.metrics() == [
         ("loss", 0.5, T0 // 10**6, 1, 0),
@@ -102,7 +59,7 @@ def test_each_kind_lands_where_mlflow_shows_it(opened: Opened, new_batch: NewBat
 
 
 def test_sites_are_children_of_the_servers_run(
-    opened: Opened, new_batch: NewBatch, store: Store, run_info: RunInfo
+    opened: Opened, new_batch: NewBatch, store: Any, run_info: RunInfo
 ) -> None:
     receiver = opened(kw_args={"run_name": "fed", "run_tags": {"mlflow.note.content": "# x", "n": 1}})
     receiver.receive(new_batch([Metric(T0, "loss", 0.5, 1)], site="site-1"))
@@ -120,9 +77,7 @@ def test_sites_are_children_of_the_servers_run(
     assert [key for key, *_ in store.metrics("server")] == ["global"]
 
 
-def test_delivering_again_changes_nothing_even_after_a_restart(
-    opened: Opened, new_batch: NewBatch, store: Store
-) -> None:
+def test_delivering_again_changes_nothing_even_after_a_restart(opened: Opened, new_batch: NewBatch, store: Any) -> None:
     batch = new_batch([*one_of_each(), *(Metric(T0 + 1000 * i, "acc@5", 0.5) for i in range(1500))])
     first = opened()
     first.receive(batch)
@@ -137,7 +92,7 @@ def test_delivering_again_changes_nothing_even_after_a_restart(
 
 
 def test_five_thousand_metrics_of_one_millisecond_all_arrive_in_order(
-    opened: Opened, new_batch: NewBatch, store: Store
+    opened: Opened, new_batch: NewBatch, store: Any
 ) -> None:
     records = [Metric(T0 + 200 * i, "loss", 1.0, i) for i in range(5000)]
     opened().receive(new_batch(records))
@@ -145,7 +100,7 @@ def test_five_thousand_metrics_of_one_millisecond_all_arrive_in_order(
 
 
 def test_metrics_without_a_step_are_counted_exactly_and_the_last_is_the_latest(
-    opened: Opened, new_batch: NewBatch, store: Store
+    opened: Opened, new_batch: NewBatch, store: Any
 ) -> None:
     def values(first: int) -> list[Record]:
         return [Metric(T0 + 2000 * i, "lr", 0.1 if i < 799 else 0.9) for i in range(first, first + 400)]
@@ -156,13 +111,13 @@ def test_metrics_without_a_step_are_counted_exactly_and_the_last_is_the_latest(
     assert store.rows("SELECT value FROM latest_metrics WHERE key = 'lr'") == [(0.9,)]
 
 
-def test_equal_points_are_one_point_as_mlflow_has_it(opened: Opened, new_batch: NewBatch, store: Store) -> None:
+def test_equal_points_are_one_point_as_mlflow_has_it(opened: Opened, new_batch: NewBatch, store: Any) -> None:
     records = [Metric(T0 + i, "loss", value, 1) for value in (0.5, math.nan, math.inf) for i in range(3)]
     opened().receive(new_batch([*records, Metric(T0 + 10**6, "loss", 0.5, 1)]))
     assert [value for _, value, *_ in store.metrics()] == [0.5, 0.0, sys.float_info.max, 0.5]
 
 
-def test_infinities_are_the_largest_floats_and_nan_is_nan(opened: Opened, new_batch: NewBatch, store: Store) -> None:
+def test_infinities_are_the_largest_floats_and_nan_is_nan(opened: Opened, new_batch: NewBatch, store: Any) -> None:
     opened().receive(new_batch([Metric(T0, key, float(key), 1) for key in ("inf", "-inf", "nan", "1e-300")]))
     assert store.metrics() == [
         ("inf", sys.float_info.max, T0 // 10**6, 1, 0),
@@ -188,9 +143,7 @@ POISON = [
 ]
 
 
-def test_keys_that_mlflow_refuses_are_encoded_and_none_is_lost(
-    opened: Opened, new_batch: NewBatch, store: Store
-) -> None:
+def test_keys_that_mlflow_refuses_are_encoded_and_none_is_lost(opened: Opened, new_batch: NewBatch, store: Any) -> None:
     records: list[Record] = [Metric(T0, key, 1.0, 1) for key in POISON]
     records += [Param(T0, key, "v") for key in POISON] + [Tag(T0, key, "v") for key in POISON]
     records += [Text(T0, f"texts {key}", "t") for key in POISON]
@@ -205,7 +158,7 @@ def test_keys_that_mlflow_refuses_are_encoded_and_none_is_lost(
         assert keys.decode(name) == key or tags[keys.origin_tag(name)] == key
 
 
-def test_long_values_are_cut_and_kept_whole_as_files(opened: Opened, new_batch: NewBatch, store: Store) -> None:
+def test_long_values_are_cut_and_kept_whole_as_files(opened: Opened, new_batch: NewBatch, store: Any) -> None:
     first, second = "p" * 6000 + "1", "p" * 6000 + "2"
     records = [
         Param(T0, "p", first),
@@ -228,13 +181,13 @@ def test_long_values_are_cut_and_kept_whole_as_files(opened: Opened, new_batch: 
     ("value", "shown"),
     [(True, "True"), (None, "None"), (1.5, "1.5"), ("", ""), ("a\0b", "a\\x00b"), (10**18, "1" + "0" * 18)],
 )
-def test_parameters_of_any_type(opened: Opened, new_batch: NewBatch, store: Store, value: Any, shown: str) -> None:
+def test_parameters_of_any_type(opened: Opened, new_batch: NewBatch, store: Any, value: Any, shown: str) -> None:
     opened().receive(new_batch([Param(T0, "p", value)]))
     assert store.texts("params") == {"p": shown}
 
 
 def test_blobs_are_read_from_their_store_and_a_missing_one_loses_only_itself(
-    opened: Opened, new_batch: NewBatch, store: Store, run_info: RunInfo
+    opened: Opened, new_batch: NewBatch, store: Any, run_info: RunInfo
 ) -> None:
     kept = run_info.blobs.put(b"z" * 100_000)
     gone = BlobRef("0" * 64, 5)
@@ -252,14 +205,14 @@ def test_blobs_are_read_from_their_store_and_a_missing_one_loses_only_itself(
     assert len(store.metrics()) == 1
 
 
-def test_an_artifact_below_a_file_is_refused_alone(opened: Opened, new_batch: NewBatch, store: Store) -> None:
+def test_an_artifact_below_a_file_is_refused_alone(opened: Opened, new_batch: NewBatch, store: Any) -> None:
     with pytest.raises(Permanent) as caught:
         opened().receive(new_batch([Text(T0, "a", "file"), Text(T0, "a/b", "below"), Text(T0, "c", "fine")]))
     assert caught.value.indices == (1,)
     assert store.artifacts() == {"a": b"file", "c": b"fine"}
 
 
-def test_arguments_of_flares_example(opened: Opened, new_batch: NewBatch, store: Store, run_info: RunInfo) -> None:
+def test_arguments_of_flares_example(opened: Opened, new_batch: NewBatch, store: Any, run_info: RunInfo) -> None:
     receiver = opened(
         kw_args={
             "experiment_name": "nvflare-fedavg-experiment",
@@ -280,103 +233,3 @@ def test_arguments_of_flares_example(opened: Opened, new_batch: NewBatch, store:
     results = receiver.results()
     assert results is not None
     assert results.command == f"mlflow ui --backend-store-uri sqlite:///{store.path}"
-
-
-@pytest.mark.parametrize(("status", "shown"), [("completed", "FINISHED"), ("failed", "FAILED"), ("aborted", "KILLED")])
-def test_close_ends_every_run_also_those_of_before_a_restart(
-    opened: Opened, new_batch: NewBatch, store: Store, status: str, shown: str
-) -> None:
-    opened().receive(new_batch([Metric(T0, "loss", 1.0, 1)], site="site-1"))
-    receiver = opened()
-    receiver.receive(new_batch([Metric(T0, "loss", 1.0, 1)], site="site-2"))
-    receiver.close(status)
-    receiver.close("completed")
-    assert store.rows("SELECT DISTINCT status FROM runs") == [(shown,)]
-    assert all(end for (end,) in store.rows("SELECT end_time FROM runs"))
-    resumed = opened()
-    assert store.rows("SELECT status FROM runs WHERE run_uuid = ?", store.run_id("server")) == [("RUNNING",)]
-    resumed.close("completed")
-
-
-def test_a_deleted_experiment_is_named_with_the_remedy(opened: Opened, store: Store, run_info: RunInfo) -> None:
-    from mlflow import MlflowClient
-
-    opened().close("completed")
-    with calm():
-        MlflowClient(f"sqlite:///{store.path}").delete_experiment("1")
-    with pytest.raises(ConfigError, match=r"'hello' .* restore .*--experiment-id 1.*experiment_name"):
-        opened()
-
-
-def test_a_run_that_somebody_deletes_meanwhile_is_made_anew(opened: Opened, new_batch: NewBatch, store: Store) -> None:
-    from mlflow import MlflowClient
-
-    receiver = opened()
-    receiver.receive(new_batch([Metric(T0, "loss", 1.0, 1)]))
-    with calm():
-        MlflowClient(f"sqlite:///{store.path}").delete_run(store.run_id())
-    batch = new_batch([Metric(T0, "loss", 2.0, 2), Text(T0, "a.txt", "x")], first=1)
-    with pytest.raises(Transient, match="active"):
-        receiver.receive(batch)
-    receiver.receive(batch)
-    active = store.rows("SELECT m.value FROM metrics m JOIN runs r USING (run_uuid) WHERE lifecycle_stage = 'active'")
-    assert active == [(2.0,)]
-
-
-def test_a_locked_store_is_transient(opened: Opened, new_batch: NewBatch, store: Store) -> None:
-    receiver = opened(tracking_uri=f"sqlite:///{store.path}?timeout=0.1")
-    receiver.receive(new_batch([Metric(T0, "loss", 1.0, 1)]))
-    with closing(sqlite3.connect(store.path)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Transient, match="locked"):
-            receiver.receive(new_batch([Metric(T0, "loss", 2.0, 2)], first=1))
-        connection.rollback()
-    receiver.receive(new_batch([Metric(T0, "loss", 2.0, 2)], first=1))
-    assert len(store.metrics()) == 2
-
-
-def test_a_workspace_that_is_wiped_between_two_runs_in_one_process_is_written_anew(
-    opened: Opened, new_batch: NewBatch, store: Store
-) -> None:
-    for _ in range(2):
-        receiver = opened()
-        receiver.receive(new_batch([Metric(T0, "loss", 1.0, 1)]))
-        assert len(store.metrics()) == 1
-        receiver.close("completed")
-        store.path.unlink()
-
-
-def test_a_receiver_on_a_site_makes_no_parent(new_batch: NewBatch, store: Store, run_info: RunInfo) -> None:
-    receiver = MLflowReceiver()
-    receiver.open(dataclasses.replace(run_info, node="site-1"))
-    receiver.receive(new_batch([Metric(T0, "loss", 1.0, 1)]))
-    receiver.close("completed")
-    assert store.rows("SELECT name, status FROM runs") == [("hello-site-1", "FINISHED")]
-    assert "mlflow.parentRunId" not in store.texts("tags")
-
-
-def test_environment_output_and_fluent_state_stay_as_they_were(
-    opened: Opened, new_batch: NewBatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    import mlflow
-    from mlflow import environment_variables as variables
-
-    before = dict(os.environ)
-    retries = variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.default
-    receiver = opened()
-    receiver.receive(new_batch(one_of_each()))
-    receiver.close("completed")
-    assert dict(os.environ) == before
-    assert variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.default == retries > 0
-    assert mlflow.active_run() is None
-    assert capfd.readouterr() == ("", "")
-
-
-def test_close_before_open_and_after_a_failed_open(run_info: RunInfo) -> None:
-    receiver = MLflowReceiver("http://127.0.0.1:9")
-    receiver.close("failed")
-    assert receiver.results() is None
-    with pytest.raises(Transient, match=r"127\.0\.0\.1:9"):
-        receiver.open(run_info)
-    receiver.close("failed")
-    receiver.close("failed")

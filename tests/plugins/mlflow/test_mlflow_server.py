@@ -23,6 +23,9 @@ from fedtrack_mlflow.settings import calm
 Opened = Callable[..., MLflowReceiver]
 NewBatch = Callable[..., Batch]
 
+#: A server takes up to a minute to start, and this starts it twice.
+pytestmark = pytest.mark.timeout(900)
+
 T0 = 1_700_000_001_000_000_000
 
 
