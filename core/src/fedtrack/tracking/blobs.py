@@ -23,10 +23,12 @@ class BlobStore:
 
     Args:
         folder: Created (0700) on the first write.
+        durable: Whether ``put`` waits until its file survives a loss of power.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._durable = durable
 
     def put(self, data: bytes) -> BlobRef:
         """Store ``data`` and return its reference; storing the same content twice keeps one file.
@@ -44,6 +46,9 @@ class BlobStore:
         try:
             with open(temporary, "xb", opener=_private) as file:
                 file.write(data)
+                if self._durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(target)
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -56,8 +61,7 @@ class BlobStore:
         Raises:
             DamagedError: The digest is not one, or the file is missing or has another size.
         """
-        if not _DIGEST.match(ref.sha256):
-            raise DamagedError(f"{ref.sha256[:80]!r} is no SHA-256 digest; a blob is named by 64 hex digits.")
+        _check_digest(ref)
         path = self.folder / ref.sha256
         try:
             size = path.stat().st_size
@@ -85,7 +89,13 @@ class BlobStore:
         return text if isinstance(text, str) else self.read(text).decode()
 
     def adopt(self, ref: BlobRef, source: BlobStore) -> None:
-        """Take the content of ``ref`` over from another store: a hard link where possible, else a copy."""
+        """Take the content of ``ref`` over from another store: a hard link where possible, else a copy.
+
+        Raises:
+            DamagedError: ``ref`` names no digest, or the other store does not hold its content.
+            OSError: The folder cannot be written.
+        """
+        _check_digest(ref)
         target = self.folder / ref.sha256
         if target.exists():
             return
@@ -97,6 +107,11 @@ class BlobStore:
             return
         except OSError:
             self.put(source.read(ref))
+
+
+def _check_digest(ref: BlobRef) -> None:
+    if not _DIGEST.match(ref.sha256):
+        raise DamagedError(f"{ref.sha256[:80]!r} is no SHA-256 digest; a blob is named by 64 hex digits.")
 
 
 def _private(path: str, flags: int) -> int:
