@@ -377,13 +377,13 @@ def test_durability_host_where_no_thread_starts_any_more(
 # Interrupted, nested and forked calls.
 
 
-class Interrupt(Exception):
+class InterruptError(Exception):
     """What the timer raises."""
 
 
 def test_an_interrupted_call_never_leads_to_two_records_with_one_number(tmp_path: Path, read_spool: Read) -> None:
     def interrupt(*_: object) -> None:
-        raise Interrupt
+        raise InterruptError
 
     spool = Spool(tmp_path, segment_bytes=20_000)
     before = signal.signal(signal.SIGALRM, interrupt)
@@ -397,7 +397,7 @@ def test_an_interrupted_call_never_leads_to_two_records_with_one_number(tmp_path
                     number += 1
                     spool.append(metric(number))
                     returned.append(number)
-            except Interrupt:
+            except InterruptError:
                 interrupts += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
