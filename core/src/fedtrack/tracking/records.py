@@ -163,7 +163,10 @@ def decode(payload: bytes | memoryview) -> AnyRecord:
     Raises:
         msgspec.DecodeError: The bytes are no record (msgspec.ValidationError is a subclass).
     """
-    return _decoder.decode(payload)
+    try:
+        return _decoder.decode(payload)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these two through
+        raise msgspec.DecodeError(f"{type(error).__name__}: {error}") from None
 
 
 def kind_of(record: Record) -> str:
