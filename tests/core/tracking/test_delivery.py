@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from fedtrack.errors import ConfigError, DamagedError, Permanent, Transient, WorkspaceError
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
@@ -119,6 +118,15 @@ def poison(*values: float, error: Callable[[], BaseException] = lambda: Permanen
     return refuse
 
 
+def always(error: Exception) -> Fault:
+    """Return a fault that raises ``error`` whatever comes."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
 def test_everything_arrives_in_order_and_the_receiver_is_closed(bench: Bench) -> None:
     receiver = Scripted()
     bench.log(*range(2_500))
@@ -146,8 +154,8 @@ def test_one_hangs_one_raises_one_is_slow_and_the_healthy_one_does_not_notice(be
     healthy = Scripted(lambda _, batch: lags.extend(time.monotonic() - r.value for r in batch.records))  # type: ignore[attr-defined]
     receivers = {
         "hangs": Scripted(lambda *_: release.wait(60) and None),
-        "raises": Scripted(poison(*range(10**6), error=lambda: RuntimeError("always"))),
-        "raises-transient": Scripted(lambda *_: (_ for _ in ()).throw(Transient("down"))),
+        "raises": Scripted(always(RuntimeError("always"))),
+        "raises-transient": Scripted(always(Transient("down"))),
         "slow": Scripted(lambda *_: time.sleep(0.02)),
         "healthy": healthy,
     }
@@ -293,7 +301,7 @@ def test_a_restart_redelivers_from_the_cursor(bench: Bench) -> None:
     bench.log(1, 2)
     delivery.start()
     until(lambda: bench.journal.cursor("r").batch == 1)
-    first.flushing = [Transient("down") for _ in range(10**6)]
+    first.flushing = [Transient("down")] * 10_000
     bench.log(3, 4)
     until(lambda: len(first.got) == 4)
     report = delivery.finish(0.0)
@@ -362,7 +370,7 @@ def test_an_open_that_fails_is_tried_again_as_long_as_the_run_lasts(bench: Bench
 
 def test_an_open_that_never_succeeds_does_not_delay_the_end(bench: Bench) -> None:
     receiver = Scripted()
-    receiver.opening = [RuntimeError("broken") for _ in range(10**5)]
+    receiver.opening = [RuntimeError("broken")] * 10_000
     started = time.monotonic()
     report = bench.deliver(receiver, stall_seconds=30)
     assert time.monotonic() - started < 10
