@@ -1,6 +1,5 @@
 """Forwarder: from the spools into the journal, whatever fails on the way, and nothing deleted before it arrived."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -328,15 +327,3 @@ def test_a_folder_that_does_not_exist_yet_is_no_error(tmp_path: Path, journal: J
     source = SpoolSource("a", tmp_path / "later", journal, BlobStore(tmp_path / "b"))
     assert not source.forward()
     assert list_streams(tmp_path / "later") == {}
-
-
-def test_the_lock_of_a_dead_writer_is_free(site: Site) -> None:
-    site.log(1)
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    site.spool.close()
-    site.source.ended = True
-    site.source.forward()
-    assert site.segments() == []

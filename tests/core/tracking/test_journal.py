@@ -119,6 +119,7 @@ def test_read_returns_about_what_was_asked_for(journal: Journal) -> None:
     assert journal.read(20) == []
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a test runner may have threads
 def test_two_processes_that_apply_the_same_store_it_once(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     children = []

@@ -172,6 +172,7 @@ def test_only_known_segments_are_deletable_and_never_the_one_that_may_grow(tmp_p
     assert reader.deletable(found, ended=True) == [segment.path for segment in found]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a test runner may have threads
 def test_a_process_that_is_said_to_be_gone_but_still_writes_loses_nothing(tmp_path: Path) -> None:
     ready, go = os.pipe(), os.pipe()
     pid = os.fork()

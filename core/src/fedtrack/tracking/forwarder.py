@@ -36,15 +36,26 @@ class SpoolSource:
         journal: Where the records go.
         blobs: Where the blobs of the records go.
         delete: Whether to delete segments that have arrived; not while another reader needs them.
+        read_bytes: The most to read from a file at once.
     """
 
-    def __init__(self, site: str, folder: Path, journal: Journal, blobs: BlobStore, *, delete: bool = True) -> None:
+    def __init__(
+        self,
+        site: str,
+        folder: Path,
+        journal: Journal,
+        blobs: BlobStore,
+        *,
+        delete: bool = True,
+        read_bytes: int = 1024 * 1024,
+    ) -> None:
         self.site = site
         self.folder = folder
         self.ended = False
         self._journal = journal
         self._blobs = blobs
         self._delete = delete
+        self._read_bytes = read_bytes
         self._readers: dict[str, SpoolReader] = {}
 
     def forward(self) -> bool:
@@ -96,7 +107,8 @@ class SpoolSource:
     def _reader(self, stream: str) -> SpoolReader:
         if stream not in self._readers:
             # The journal's high-water mark is the only cursor: there are no two files to keep consistent.
-            self._readers[stream] = SpoolReader(stream, self._journal.high_water(self.site, stream))
+            mark = self._journal.high_water(self.site, stream)
+            self._readers[stream] = SpoolReader(stream, mark, self._read_bytes)
         return self._readers[stream]
 
     def _adopt_blobs(self, run: frames.Run) -> None:
