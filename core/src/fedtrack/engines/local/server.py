@@ -89,7 +89,7 @@ class LocalServer:
     @property
     def logged(self) -> int:
         """How many of the server's own log calls are in its spool."""
-        return self._spool.last_seq - self._spool.dropped
+        return self._spool.stored
 
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model."""
