@@ -25,6 +25,15 @@ class MetaKey:
     SUBMIT_MODEL_NAME = "submit_model_name"
 
 
+class ModelName:
+    """What ``meta["submit_model_name"]`` may ask for."""
+
+    #: The model that scored best on the site's own data.
+    BEST_MODEL = "best_model"
+    #: The model that the site trained last.
+    FINAL_MODEL = "final_model"
+
+
 @dataclass(eq=False)  # comparing dicts of tensors has no single truth value
 class FLModel:
     """A model, its metrics and what belongs to them.

@@ -10,8 +10,11 @@ from fedtrack.job.components import (
     ValidationJsonGenerator,
 )
 from fedtrack.job.fed_job import BaseFedJob, FedAvgJob, FedJob
+from fedtrack.job.pt_model import PTModel
+from fedtrack.tracking.events import LOCAL_EVENT as ANALYTIC_EVENT_TYPE
 
 __all__ = [
+    "ANALYTIC_EVENT_TYPE",
     "BaseFedJob",
     "ConvertToFedEvent",
     "FedAvg",
@@ -20,6 +23,7 @@ __all__ = [
     "FrameworkType",
     "IntimeModelSelector",
     "ModelPersistor",
+    "PTModel",
     "ScriptRunner",
     "ValidationJsonGenerator",
 ]
