@@ -210,7 +210,7 @@ class Delivery:
     def _skip(self, kind: str) -> None:
         self._batch_skipped += 1
         if not self._skipped[kind] and kind not in ("rejected", "gap"):
-            log.warning("%s: %s cannot hold a %s; such records are counted", self.name, self._receiver.name, kind)
+            log.warning("%s: %s cannot hold %s records; they are counted", self.name, self._receiver.name, kind)
         self._skipped[kind] += 1
 
     def _advance(self, batch: int, delivered: int) -> None:
