@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 #: An exception that is neither Transient nor Permanent counts as permanent after this many attempts.
 UNKNOWN_ERROR_ATTEMPTS = 5
 
+#: The first ``open`` may import an SDK and create a database, and nothing moves meanwhile; on a busy machine that
+#: takes longer than any call after it, so the end of a run waits that many times as long for it.
+OPENING_PATIENCE = 4
+
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 60.0
 
@@ -100,6 +104,7 @@ class Delivery:
         self._error = ""
         self._results: Results | None = None
         self._status = "aborted"
+        self._opening = True
         self._draining = threading.Event()
         self._abandoned = threading.Event()
         self._progress = monotonic()
@@ -118,11 +123,17 @@ class Delivery:
             self._journal.appended.notify_all()
 
     def finish(self, stall_seconds: float) -> DeliveryReport:
-        """Wait until everything is delivered, or until nothing moved for ``stall_seconds``; then report."""
+        """Wait until everything is delivered, or until nothing moved for ``stall_seconds``; then report.
+
+        A first ``open`` that has neither succeeded nor failed yet has ``OPENING_PATIENCE`` times as long.
+        """
         self._progress = monotonic()
         while self._thread.is_alive():
             self._thread.join(0.05)
-            if monotonic() - self._progress > stall_seconds:
+            patience = stall_seconds * OPENING_PATIENCE if self._opening else stall_seconds
+            if monotonic() - self._progress > patience:
+                if self._opening:
+                    self._error = "its backend is still being opened"
                 self._abandoned.set()
                 self._thread.join(2.0)  # a receiver that hangs in a call is left behind with its daemon thread
                 break
@@ -156,7 +167,11 @@ class Delivery:
             self._close()
 
     def _open(self) -> None:
-        self._receiver.open(self._run)
+        try:
+            self._receiver.open(self._run)
+        finally:
+            self._opening = False
+            self._progress = monotonic()
         self._results = self._receiver.results()
 
     def _close(self) -> None:
