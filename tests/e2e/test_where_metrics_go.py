@@ -54,15 +54,15 @@ def test_events_that_stay_home_reach_the_site_and_nobody_else(tmp_path: Path) ->
 
 def test_both_at_once_hold_the_same_records(tmp_path: Path) -> None:
     job = make_job("log_steps.py")
-    job.to_server(MLflowReceiver(events=[FED]))
-    job.to_clients(MLflowReceiver(events=[LOCAL]))
+    job.to_server(MLflowReceiver(events=[FED]), id="mlflow")
+    job.to_clients(MLflowReceiver(events=[LOCAL]), id="mlflow")
     result = job.simulator_run(tmp_path)
     on_server = read_mlflow(result.folder / "mlflow.db")
     for name in ("site-1", "site-2"):
         at_site = read_mlflow(tmp_path / name / "simulate_job" / "mlflow.db")
         assert list(at_site) == [name]
         assert at_site[name].metrics == on_server[name].metrics == {"loss": POINTS}
-        assert result.receivers[f"{name}/component"].delivered == 40
+        assert result.receivers[f"{name}/mlflow"].delivered == 40
 
 
 def test_several_receivers_of_one_kind_keep_apart(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def troublesome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 @pytest.mark.usefixtures("troublesome")
 @pytest.mark.parametrize("place", ["site-1", "server"])
 def test_bad_receivers_delay_and_harm_nobody(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedtrack.engines.local.launch.STALL_SECONDS", 3.0)
+    monkeypatch.setattr("fedtrack.engines.local.launch.STALL_SECONDS", 2.0)
     job = make_job("log_steps.py")
     for name in ("hanging", "raising", "deaf"):
         job.to(plugins.registry().receiver(name)(), place, id=name)
@@ -142,6 +142,7 @@ def test_bad_receivers_delay_and_harm_nobody(tmp_path: Path, place: str, monkeyp
     for good in ("receiver", f"{prefix}good"):
         assert (result.receivers[good].pending, result.receivers[good].error) == (0, "")
     assert read_tensorboard(folder / "good")["site-1"].metrics["loss"] == POINTS
+    assert "still being opened" in result.receivers[f"{prefix}deaf"].error
     for bad in ("hanging", "deaf"):
         assert (result.receivers[prefix + bad].delivered, result.receivers[prefix + bad].pending) == (0, everything)
     raising = result.receivers[f"{prefix}raising"]
