@@ -12,8 +12,11 @@ from fedtrack.job.components import (
     ValidationJsonGenerator,
 )
 from fedtrack.job.fed_job import BaseFedJob, FedAvgJob, FedJob
+from fedtrack.job.pt_model import PTModel
+from fedtrack.tracking.events import LOCAL_EVENT as ANALYTIC_EVENT_TYPE
 
 __all__ = [
+    "ANALYTIC_EVENT_TYPE",
     "BaseFedJob",
     "ConvertToFedEvent",
     "CrossSiteEval",
@@ -24,6 +27,7 @@ __all__ = [
     "IntimeModelSelector",
     "ModelName",
     "ModelPersistor",
+    "PTModel",
     "ScriptRunner",
     "ValidationJsonGenerator",
 ]

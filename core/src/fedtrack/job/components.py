@@ -84,15 +84,15 @@ class ScriptRunner(Component):
         script: Path of the script; in an exported job, its name in the site's ``custom`` folder.
         script_args: Its arguments, split as a shell would.
         launch_external_process: Whether to start a Python of its own instead of a fork of one that has torch loaded.
-        framework: What ``receive`` gives the script: ``pytorch`` tensors or ``numpy`` arrays.
         command: What starts an external process.
+        framework: What ``receive`` gives the script: ``pytorch`` tensors or ``numpy`` arrays.
     """
 
     script: str
     script_args: str = ""
     launch_external_process: bool = False
-    framework: Literal["pytorch", "numpy"] = "pytorch"
     command: str = "python3 -u"
+    framework: Literal["pytorch", "numpy"] = "pytorch"
 
 
 class FrameworkType:

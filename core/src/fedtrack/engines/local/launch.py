@@ -153,7 +153,7 @@ def _run(
         pool.start(site_spec(site, job, run, workspace, gpus))
         if site.receivers:
             spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
-            agents.append(SiteAgent(spec))
+            agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
         if site.streams_to_server:
             own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
             spool_folder = workspace.site(site.name) / "spool"

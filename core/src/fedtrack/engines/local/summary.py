@@ -30,14 +30,14 @@ class Outcome:
         error: Why it is not completed, or None.
         interrupted: Whether the user ended it.
         reports: What became of the server's receivers.
-        agents: What became of each site's own receivers; None for an agent that died.
+        agents: What became of each site's own receivers.
     """
 
     status: str = "failed"
     error: FedtrackError | None = None
     interrupted: bool = False
     reports: list[DeliveryReport] = field(default_factory=list)
-    agents: dict[str, AgentReport | None] = field(default_factory=dict)
+    agents: dict[str, AgentReport] = field(default_factory=dict)
 
 
 def summarize(
@@ -56,7 +56,7 @@ def summarize(
         final_metrics=server.final_metrics,
         best_round=server.selector.best_round if server.selector else None,
         sites=_sites(job, server, host.journal, outcome),
-        receivers=_receivers(job, outcome),
+        receivers=_receivers(outcome),
         gaps=[(site, reason) for site, _, _, reason in host.journal.gaps()],
         cross_site=_finite(server.cross_site),
         key_metric=server.selector.key_metric if server.selector else "",
@@ -74,15 +74,10 @@ def _finite(results: CrossSiteResults) -> dict[str, dict[str, dict[str, float | 
     }
 
 
-def _receivers(job: LoadedJob, outcome: Outcome) -> dict[str, ReceiverSummary]:
+def _receivers(outcome: Outcome) -> dict[str, ReceiverSummary]:
     found = {report.name: receiver_summary(report, SERVER) for report in outcome.reports}
-    for site in job.sites:
-        if site.name not in outcome.agents:
-            continue
-        report = outcome.agents[site.name]
-        for id_, receiver in site.receivers.items():
-            died = ReceiverSummary(receiver.name, site.name, 0, {}, 0, 0, "the site's agent died; see agent_log.txt")
-            found[f"{site.name}/{id_}"] = report.receivers[id_] if report else died
+    for site, agent in outcome.agents.items():
+        found |= {f"{site}/{id_}": summary for id_, summary in agent.receivers.items()}
     return found
 
 
