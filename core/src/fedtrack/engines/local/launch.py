@@ -123,9 +123,12 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
     except KeyboardInterrupt:
         process.wait()  # it was interrupted too, and is cleaning up
         raise
+    summary = workspace / "server" / RUN_FOLDER / SUMMARY_FILE
     if status:
-        raise JobError(f"The run failed with exit status {status}; see its messages above.")
-    return RunResult.load(workspace / "server" / RUN_FOLDER / SUMMARY_FILE)
+        # It has shown the details; the caller of simulator_run gets the reason as an exception.
+        reason = RunResult.load(summary).error if summary.exists() else ""
+        raise JobError(reason or f"The run failed with exit status {status}; see its messages above.")
+    return RunResult.load(summary)
 
 
 def _run(
