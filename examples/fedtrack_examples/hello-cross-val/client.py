@@ -5,14 +5,16 @@ The server asks for three things: to train, to evaluate, to submit a model. Each
 
 from __future__ import annotations
 
-import fedtrack.client as flare
 import torch
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+import fedtrack.client as flare
 from fedtrack.client.tracking import SummaryWriter
 from fedtrack_examples import data_choice
 from fedtrack_examples.training import accuracy_of, make_repeatable
+
 from model import SimpleNetwork
-from torch import nn
-from torch.utils.data import DataLoader, Subset
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fedtrack.federated.params import load_params
 from fedtrack.job import ScriptRunner
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+
 from fedtrack.errors import ConfigError, JobError
 from fedtrack.federated.cross_site_eval import CrossSiteEval
 from fedtrack.federated.cross_site_results import CrossSiteResults
@@ -76,6 +77,9 @@ class MemoryServer:
 
     def initial_params(self) -> Mapping[str, Any] | None:
         return self.initial
+
+    def finish_round(self, result: RoundResult) -> None:
+        raise AssertionError("an evaluation has no rounds")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         self.logged.append((dict(metrics), step))
