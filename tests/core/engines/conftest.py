@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -34,12 +33,6 @@ while flare.is_running():
         meta={"NUM_STEPS_CURRENT_ROUND": 50},
     ))
 """
-
-
-@pytest.fixture(autouse=True)
-def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the torch that another test has imported: a server with torch hands the run to a process without it."""
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
 
 
 MakeJob = Callable[..., FedAvgJob]

@@ -14,14 +14,14 @@ class RoundSummary(msgspec.Struct):
 
     Attributes:
         current_round: Counted from 0.
-        metrics: Weighted mean of the sites' metrics of the model that entered the round.
+        metrics: Weighted mean of the sites' metrics of the model that entered the round; None where it is not finite.
         sites: The sites whose results were averaged.
         seconds: How long it took.
         bytes: Parameters that crossed between server and sites, both ways.
     """
 
     current_round: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     sites: list[str]
     seconds: float
     bytes: int
@@ -104,7 +104,7 @@ class RunResult(msgspec.Struct):
     folder: Path
     seconds: float
     rounds: list[RoundSummary]
-    final_metrics: dict[str, float]
+    final_metrics: dict[str, float | None]
     best_round: int | None
     sites: dict[str, SiteSummary]
     receivers: dict[str, ReceiverSummary]
