@@ -64,12 +64,12 @@ class LocalEngine:
 
     def check(self, job: Path, target: str) -> list[Problem]:
         """Return what the workspace ``target`` would refuse."""
+        from fedtrack.engines.child_run import holder
         from fedtrack.engines.engine import Problem
-        from fedtrack.engines.local.detached import is_locked
         from fedtrack.job.load import load_job
 
         load_job(job)
-        if is_locked(Path(target) / "lock"):
+        if holder(Path(target) / "lock") is not None:
             return [Problem(f"The workspace {target!r} is in use; wait for its run or choose another folder.")]
         return []
 
