@@ -112,6 +112,28 @@ class RunResult(msgspec.Struct):
     cross_site: dict[str, dict[str, dict[str, float | None]]] = {}
     key_metric: str = ""
 
+    @property
+    def events_complete(self) -> bool:
+        """Whether every site said how much it logged, and all of that is in the journal, without a gap."""
+        return not self.gaps and all(
+            site.logged is not None and site.journaled >= site.logged for site in self.sites.values()
+        )
+
+    def moved(self, workspace: Path, folder: Path) -> RunResult:
+        """Return and save the result as it is after its files were brought to ``folder`` in ``workspace``."""
+        before, after = str(self.folder), str(folder)
+        receivers = {
+            id_: msgspec.structs.replace(
+                receiver,
+                location=receiver.location.replace(before, after),
+                command=receiver.command.replace(before, after),
+            )
+            for id_, receiver in self.receivers.items()
+        }
+        moved = msgspec.structs.replace(self, workspace=workspace, folder=folder, receivers=receivers)
+        moved.save()
+        return moved
+
     def save(self) -> Path:
         """Write ``run_summary.json`` into the run's folder and return its path."""
         path = self.folder / SUMMARY_FILE

@@ -9,8 +9,8 @@ import sys
 import traceback
 from pathlib import Path
 from time import perf_counter, time_ns
-from uuid import uuid4
 
+from fedtrack.engines.engine import checked_run_id
 from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
 from fedtrack.engines.local.progress import Progress
 from fedtrack.engines.local.server import LocalServer
@@ -65,8 +65,8 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
         workspace.close()
 
 
-def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None) -> RunResult:
-    """Run the exported job in ``folder``.
+def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
+    """Run the exported job in ``folder``, under ``run_id`` or a fresh id.
 
     Raises:
         ConfigError: The job is not valid; nothing was started.
@@ -80,7 +80,7 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None) -
     pool = SitePool()
     try:
         _preload(pool, [str(site.script) for site in job.sites])
-        return _run(folder, workspace, pool, gpus, started)
+        return _run(folder, workspace, pool, gpus, started, run_id=run_id)
     finally:
         pool.close()
         workspace.close()
@@ -138,13 +138,14 @@ def _run(
     gpus: str | None,
     started: float,
     record: RunRecord | None = None,
+    run_id: str | None = None,
 ) -> RunResult:
     if record is None:
         earlier = workspace.move_earlier_run()
         if earlier is not None:
             log.info("the earlier run in this workspace is now in %s", earlier)
         folder = _keep(folder, workspace)
-        record = RunRecord(uuid4().hex, str(folder.relative_to(workspace.root)), time_ns())
+        record = RunRecord(checked_run_id(run_id), str(folder.relative_to(workspace.root)), time_ns())
     job = load_job(folder)
     run = _run_info(job, workspace, record)
     workspace.create(record, [site.name for site in job.sites])
