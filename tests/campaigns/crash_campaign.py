@@ -25,6 +25,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from actors import RECEIVER, SITES, SLOTS_PER_SITE, Ledger, blob_content, serve, write
+
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.journal import Journal

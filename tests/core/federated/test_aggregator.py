@@ -1,4 +1,4 @@
-"""WeightedAggregator: its laws, against float64 and exact arithmetic, and everything that it refuses."""
+"""WeightedAggregator: its laws, against float64 and exact arithmetic, and its memory."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
 from fedtrack.errors import ModelError
 from fedtrack.federated.accumulators import PIECE
 from fedtrack.federated.aggregator import MAX_WEIGHT, WeightedAggregator
 from fedtrack.federated.fl_model import ParamsType
 from fedtrack.federated.params import DTYPES, Array, load_params, save_params
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 FULL, DIFF = ParamsType.FULL, ParamsType.DIFF
 FLOATS = [np.dtype(code) for code in ("f2", "f4", "f8", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, "c8")]
 INTEGERS = [np.dtype(code) for code in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")]
 
+law = settings(deadline=None, derandomize=True)
 weights = st.floats(0.01, 1e6) | st.integers(1, 10_000)
 
 
@@ -53,6 +55,7 @@ def tolerance(dtype: np.dtype[Any], count: int) -> float:
     return 150 * (float(finfo(real).eps) + 4 * count * float(np.finfo(wide).eps))
 
 
+@law
 @given(st.data(), st.sampled_from(FLOATS), st.integers(1, 6))
 def test_floats_are_the_weighted_mean(data: st.DataObject, dtype: np.dtype[Any], count: int) -> None:
     arrays = data.draw(floats(dtype, count))
@@ -63,6 +66,7 @@ def test_floats_are_the_weighted_mean(data: st.DataObject, dtype: np.dtype[Any],
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance(dtype, count))
 
 
+@law
 @given(st.data(), st.sampled_from(FLOATS), st.lists(weights, min_size=1, max_size=6))
 def test_floats_in_which_all_sites_agree_keep_every_bit(
     data: st.DataObject, dtype: np.dtype[Any], shares: list[float]
@@ -71,6 +75,7 @@ def test_floats_in_which_all_sites_agree_keep_every_bit(
     assert average(np.zeros(4, dtype), [(array, share) for share in shares]).tobytes() == array.tobytes()
 
 
+@law
 @given(st.data(), st.sampled_from(FLOATS), st.integers(1, 5))
 def test_differences_average_to_what_full_floats_do(data: st.DataObject, dtype: np.dtype[Any], count: int) -> None:
     reference, *arrays = data.draw(floats(dtype, count + 1))
@@ -81,6 +86,7 @@ def test_differences_average_to_what_full_floats_do(data: st.DataObject, dtype: 
     np.testing.assert_allclose(diff, full, rtol=0, atol=4 * tolerance(dtype, count))
 
 
+@law
 @given(st.data(), st.sampled_from(INTEGERS), st.lists(st.integers(1, 1000), min_size=1, max_size=5))
 def test_integers_are_the_rounded_weighted_mean(data: st.DataObject, dtype: np.dtype[Any], shares: list[int]) -> None:
     values = [data.draw(hnp.arrays(dtype, 3)) for _ in shares]
@@ -95,6 +101,7 @@ def test_integers_are_the_rounded_weighted_mean(data: st.DataObject, dtype: np.d
             assert abs(int(found[index]) - exact) <= 0.5 + 2.0**-48 * (max(column) - min(column))
 
 
+@law
 @given(st.data(), st.sampled_from(INTEGERS), st.lists(weights, min_size=1, max_size=6))
 def test_integers_in_which_all_sites_agree_are_exact(
     data: st.DataObject, dtype: np.dtype[Any], shares: list[float]
@@ -119,6 +126,19 @@ def test_extreme_integers_do_not_wrap_around(dtype: Any) -> None:
     assert average(low, [(high, 1e-3), (low, 1e15)]).tolist() == low.tolist()
 
 
+def test_large_integers_keep_every_digit() -> None:
+    base = 2**62
+    found = average(np.zeros(1, np.int64), [(np.array([base + 1]), 1), (np.array([base + 4]), 2)])
+    assert found.tolist() == [base + 3]
+
+
+def test_a_mean_that_float64_rounds_out_of_range_does_not_wrap_around() -> None:
+    highest = np.array([np.iinfo(np.int64).max])
+    results = [(np.zeros(1, np.int64), 1.5), (highest, MAX_WEIGHT), (highest, MAX_WEIGHT)]
+    assert average(highest, results).tolist() == highest.tolist()
+
+
+@law
 @given(st.lists(st.tuples(st.integers(1, 100), st.lists(st.booleans(), min_size=3, max_size=3)), min_size=1))
 def test_bools_are_the_weighted_majority_and_a_tie_changes_nothing(votes: list[tuple[int, list[bool]]]) -> None:
     reference = np.array([True, False, True])
@@ -131,6 +151,7 @@ def test_bools_are_the_weighted_majority_and_a_tie_changes_nothing(votes: list[t
     assert average(reference, [(array ^ reference, weight) for array, weight in arrays], DIFF).tolist() == expected
 
 
+@law
 @given(st.data())
 def test_averaging_averages_is_averaging_everything(data: st.DataObject) -> None:
     arrays = data.draw(floats(np.dtype(np.float64), 6))
@@ -206,87 +227,6 @@ def test_a_result_ends_the_round() -> None:
     aggregator.accept("site-1", {"w": np.full(1, 3.0)}, FULL, 1.0)
     assert aggregator.result()["w"].tolist() == [3.0]
     assert first["w"].tolist() == [1.0]
-
-
-REFERENCE: dict[str, Array] = {
-    "w": np.zeros((2, 3), np.float32),
-    "h": np.zeros(2, np.float16),
-    "d": np.zeros(1, np.float64),
-    "c": np.zeros(1, np.complex64),
-    "i": np.zeros((), np.int64),
-    "m": np.zeros(2, np.bool_),
-}
-
-
-def filled(shape: tuple[int, ...], value: Any, dtype: Any = np.float32) -> Array:
-    array = np.zeros(shape, dtype)
-    array.flat[-1] = value
-    return array
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"w": None}, "lacks 'w' and has unexpected nothing"),
-        ({"x": np.zeros(1), "y": np.zeros(1)}, "lacks nothing and has unexpected 'x', 'y'; send exactly the 6"),
-        ({"w": np.zeros((3, 2), np.float32)}, r"'w' is float32 \(3, 2\), expected float32 \(2, 3\)"),
-        ({"w": np.zeros(6, np.float32)}, r"'w' is float32 \(6,\), expected float32 \(2, 3\)"),
-        ({"w": np.zeros((2, 3))}, r"'w' is float64 \(2, 3\), expected float32 \(2, 3\)"),
-        ({"i": np.zeros((), np.int32)}, r"'i' is int32 \(\), expected int64 \(\)"),
-        ({"i": 3}, r"'i' is a int, expected int64 \(\)"),
-        ({"w": filled((2, 3), np.nan)}, r"'w' holds nan, expected finite numbers up to ±8.51e\+37"),
-        ({"w": filled((2, 3), -np.inf)}, "'w' holds -inf"),
-        ({"w": filled((2, 3), 3e38)}, r"'w' holds 3.* expected finite"),
-        ({"h": filled((2,), np.inf, np.float16)}, "'h' holds inf"),
-        ({"d": filled((1,), np.nan, np.float64)}, "'d' holds nan"),
-        ({"c": filled((1,), complex(0, np.nan), np.complex64)}, "'c' holds nan"),
-        ({"m": np.array([0, 2], np.uint8).view(np.bool_)}, "'m' holds the byte 2, expected 0 or 1"),
-    ],
-)
-@pytest.mark.parametrize("params_type", ParamsType)
-def test_a_result_that_does_not_fit_is_refused_and_leaves_no_trace(
-    changed: dict[str, Any], said: str, params_type: ParamsType
-) -> None:
-    good = {name: np.ones_like(array) for name, array in REFERENCE.items()}
-    bad = {name: array for name, array in {**good, **changed}.items() if array is not None}
-    aggregator = WeightedAggregator(REFERENCE)
-    with pytest.raises(ModelError, match=f"site-9: .*{said}"):
-        aggregator.accept("site-9", bad, params_type, 5.0)
-    aggregator.accept("site-1", good, params_type, 1.0)
-    with pytest.raises(ModelError, match=f"site-9: .*{said}"):
-        aggregator.accept("site-9", bad, params_type, 5.0)
-    assert aggregator.total_weight == 1.0
-    for name, array in aggregator.result().items():
-        np.testing.assert_array_equal(array, good[name])
-
-
-def test_a_difference_that_leaves_the_dtype_s_range_is_refused() -> None:
-    aggregator = WeightedAggregator({"h": np.full(1, 60_000, np.float16)})
-    with pytest.raises(ModelError, match=r"'h' holds 120000.0, expected finite numbers up to ±6.55e\+04"):
-        aggregator.accept("site-1", {"h": np.full(1, 60_000, np.float16)}, DIFF, 1.0)
-
-
-def test_a_fault_in_the_last_piece_is_found() -> None:
-    size = 2 * PIECE + 1
-    aggregator = WeightedAggregator({"w": np.zeros(size, np.float32)})
-    with pytest.raises(ModelError, match="holds nan"):
-        aggregator.accept("site-1", {"w": filled((size,), np.nan)}, FULL, 1.0)
-
-
-@pytest.mark.parametrize(
-    "weight", [0, -1, -0.0, math.nan, math.inf, -math.inf, 2 * MAX_WEIGHT, 10**30, True, "3", None]
-)
-def test_a_weight_is_a_positive_number(weight: Any) -> None:
-    aggregator = WeightedAggregator({"w": np.zeros(1)})
-    with pytest.raises(ModelError, match=r"site-1: the result's weight is .* greater than 0"):
-        aggregator.accept("site-1", {"w": np.zeros(1)}, FULL, weight)
-    assert aggregator.total_weight == 0
-
-
-@pytest.mark.parametrize("array", [np.array(["x"]), np.zeros(1, np.complex128), [1.0]])
-def test_a_global_model_that_cannot_be_averaged_is_refused(array: Any) -> None:
-    with pytest.raises(ModelError, match=r"The global model's 'w' is .*cannot be averaged"):
-        WeightedAggregator({"w": array})
 
 
 def test_memory_is_one_model_however_many_sites(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from fedtrack.errors import ModelError
 from fedtrack.federated.aggregator import WeightedAggregator
 from fedtrack.federated.fl_model import ParamsType
 from fedtrack.federated.params import load_params, save_params
-from torch import nn
 
 State = dict[str, torch.Tensor]
 

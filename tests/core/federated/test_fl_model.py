@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import ModelError
 from fedtrack.federated.fl_model import FLModel, MetaKey, ParamsType
 
@@ -28,6 +29,12 @@ def test_meta_is_always_a_dict_of_its_own() -> None:
     first.meta[MetaKey.NUM_STEPS_CURRENT_ROUND] = 3
     assert second.meta == {}
     assert FLModel().meta == {}
+
+
+def test_models_compare_by_identity_because_tensors_have_no_truth_value() -> None:
+    model = FLModel(params={"w": np.zeros(2)})
+    assert model == model
+    assert model != FLModel(params={"w": np.zeros(2)})
 
 
 def test_prints_no_tensors() -> None:

@@ -7,6 +7,7 @@ import logging
 import math
 
 import pytest
+
 from fedtrack.errors import ConfigError
 from fedtrack.federated.model_selector import ModelSelector
 

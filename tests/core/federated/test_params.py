@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import ModelError, WorkspaceError
 from fedtrack.federated.params import DTYPES, describe, load_metadata, load_params, save_params
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import ModelError, WorkspaceError
 from fedtrack.federated.params import save_params
 from fedtrack.federated.persistor import ModelPersistor
@@ -72,6 +74,19 @@ def test_a_folder_that_cannot_be_made_is_said_to_be_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WorkspaceError, match="Cannot create"):
         ModelPersistor(tmp_path / "file" / "folder").save({}, 0)
+
+
+def test_file_and_folder_are_on_the_disk_before_a_save_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    ModelPersistor(tmp_path).save({"w": np.ones(3)}, 0)
+    assert synced == [(tmp_path / "FL_global_model.safetensors").stat().st_ino, tmp_path.stat().st_ino]
 
 
 def test_killed_at_any_moment_a_whole_model_remains(tmp_path: Path) -> None:

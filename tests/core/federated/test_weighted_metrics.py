@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedtrack.errors import ModelError
 from fedtrack.federated.aggregator import weight_of, weighted_metrics
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from fedtrack.tracking import frames
 from fedtrack.tracking.records import AnyRecord, decode
 from fedtrack.tracking.segments import list_streams

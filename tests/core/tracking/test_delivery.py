@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fedtrack.errors import ConfigError, DamagedError, Permanent, Transient, WorkspaceError
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore

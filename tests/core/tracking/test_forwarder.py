@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fedtrack.errors import DamagedError, WorkspaceError
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore

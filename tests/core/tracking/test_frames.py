@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 import pytest
+
 from fedtrack.errors import DamagedError
 from fedtrack.tracking import frames
 from fedtrack.tracking.frames import Damage, Run

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fedtrack.tracking import frames
 from fedtrack.tracking.frames import Run
 from fedtrack.tracking.journal import Cursor, DeadLetter, Journal

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from fedtrack.errors import DamagedError, WorkspaceError
 from fedtrack.tracking import frames
 from fedtrack.tracking import journal as journal_module

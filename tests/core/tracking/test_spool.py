@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fedtrack.errors import ConfigError
 from fedtrack.tracking import frames
 from fedtrack.tracking import spool as spool_module

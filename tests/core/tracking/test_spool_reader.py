@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fedtrack.tracking import frames, segments
 from fedtrack.tracking.frames import Run
 from fedtrack.tracking.records import Metric, Text, decode, encode

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedtrack.cli import examples, job, plugins, receivers, run, writers
+from fedtrack.cli import engines, examples, job, migrate, plugins, receivers, run, runs, writers
 
 
 def build_app() -> typer.Typer:
@@ -21,7 +21,8 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_options)
     app.command("run")(run.run)
-    for group in (receivers, writers, plugins, examples, job):
+    app.command("migrate")(migrate.migrate)
+    for group in (receivers, writers, engines, plugins, examples, job, runs):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
 
@@ -29,14 +30,19 @@ def build_app() -> typer.Typer:
     return app
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fedtrack {version('fedtrack')}")
+        raise typer.Exit
+
+
 def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what happens inside.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"fedtrack {installed('fedtrack')}")
-        raise typer.Exit

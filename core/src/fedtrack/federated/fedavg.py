@@ -78,7 +78,7 @@ class FedAvg(Workflow):
         result = RoundResult(
             current_round, metrics, used, perf_counter() - started, average.size + len(sites) * _size(params)
         )
-        server.rounds.append(result)
+        server.finish_round(result)
         server.log_metrics(
             metrics
             | {

@@ -35,7 +35,7 @@ from fedtrack.job.config import (
     refuse_secrets,
     write_json,
 )
-from fedtrack.job.fed_job import FedJob, Placeable
+from fedtrack.job.fed_job import FedJob, Placeable, unused_id
 from fedtrack.job.find_file import find_file
 from fedtrack.job.initial_model import (
     INITIAL_MODEL_FILE,
@@ -88,11 +88,13 @@ def _check(job: FedJob) -> None:
 
 
 def _site_items(job: FedJob, site: str) -> dict[str, Placeable]:
-    own = job.placed.get(site, {})
-    # What is placed on one site takes the place of what every site gets: a script of its own, say.
-    kinds = {type(item) for item in own.values() if isinstance(item, ScriptRunner)}
-    shared = {id_: item for id_, item in job.to_every_site.items() if type(item) not in kinds and id_ not in own}
-    return shared | own
+    items = dict(job.placed.get(site, {}))
+    has_script = any(isinstance(item, ScriptRunner) for item in items.values())
+    for id_, item in job.to_every_site.items():
+        if has_script and isinstance(item, ScriptRunner):
+            continue  # a site's own script takes the place of the one for every site
+        items[unused_id(id_, items)] = item
+    return items
 
 
 def _write_server(job: FedJob, folder: Path, build: ModelBuilder) -> None:

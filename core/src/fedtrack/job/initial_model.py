@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
+import random
 import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +18,59 @@ from fedtrack.job.find_file import find_file
 
 INITIAL_MODEL_FILE = "initial_model.safetensors"
 
-#: Calls ``callable_name`` of ``script`` and writes the parameters to a file: (script, callable_name, target).
-ModelBuilder = Callable[[Path, str, Path], None]
+
+@dataclass(frozen=True, slots=True)
+class ModelRecipe:
+    """A model that is built by calling something in a file.
+
+    Attributes:
+        script: The file.
+        callable_name: What to call in it.
+        args: Its keyword arguments; anything that JSON can hold.
+    """
+
+    script: Path
+    callable_name: str
+    args: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.script.name}:{self.callable_name}"
+
+
+#: Builds a model and writes its parameters to a file.
+ModelBuilder = Callable[[ModelRecipe, Path], None]
 
 
 def write_initial_model(model: Any, target: Path, build: ModelBuilder) -> None:
     """Write the parameters of ``model`` to ``target``.
 
     Args:
-        model: A ``torch.nn.Module``, a mapping of tensors, or ``"file.py:callable"``.
+        model: A ``torch.nn.Module``, a mapping of tensors, ``"file.py:callable"``, or
+            ``{"path": "file.py:callable", "args": {...}}``.
         target: The file to write.
-        build: Runs a ``"file.py:callable"``, in a process other than this one.
+        build: Calls what is in a file, in a process other than this one.
 
     Raises:
         ConfigError: ``model`` is none of these, or the file or callable does not exist or fails.
         ModelError: A parameter is no tensor.
     """
-    if isinstance(model, str):
-        script, _, name = model.rpartition(":")
-        if not script or not name.isidentifier():
-            raise ConfigError(
-                f"The initial model {model!r} is not valid; give 'file.py:callable', such as 'model.py:Net'."
-            )
-        build(find_file(script, "The initial model's file"), name, target)
-        return
-    save_params(params_of(model), target)
+    recipe = _recipe_of(model)
+    if recipe is not None:
+        build(recipe, target)
+    else:
+        save_params(params_of(model), target)
+
+
+def _recipe_of(model: Any) -> ModelRecipe | None:
+    path, args = model, {}
+    if isinstance(model, dict) and isinstance(model.get("path"), str) and model.keys() <= {"path", "args"}:
+        path, args = model["path"], model.get("args", {})
+    if not isinstance(path, str):
+        return None
+    script, _, name = path.rpartition(":")
+    if not script or not name.isidentifier():
+        raise ConfigError(f"The initial model {path!r} is not valid; give 'file.py:callable', such as 'model.py:Net'.")
+    return ModelRecipe(find_file(script, "The initial model's file"), name, args)
 
 
 def params_of(model: Any) -> Mapping[str, Any]:
@@ -56,26 +86,41 @@ def params_of(model: Any) -> Mapping[str, Any]:
     )
 
 
-def build_model(script: Path, name: str, target: Path) -> None:
-    """Call ``name`` of ``script`` in this process and write the parameters of what it returns.
+def build_model(recipe: ModelRecipe, target: Path) -> None:
+    """Follow ``recipe`` in this process and write the parameters of what it returns.
 
     Raises:
         ConfigError: The callable does not exist.
     """
-    sys.path.insert(0, str(script.parent))
-    scope = runpy.run_path(str(script), run_name="__fedtrack_model__")
-    if not callable(scope.get(name)):
-        raise ConfigError(f"{script} has no callable {name!r}; it must return a torch.nn.Module or a dict of tensors.")
-    save_params(params_of(scope[name]()), target)
+    sys.path.insert(0, str(recipe.script.parent))
+    build = runpy.run_path(str(recipe.script), run_name="__fedtrack_model__").get(recipe.callable_name)
+    if not callable(build):
+        raise ConfigError(
+            f"{recipe.script} has no callable {recipe.callable_name!r}; "
+            "it must return a torch.nn.Module or a dict of tensors."
+        )
+    _seed()
+    save_params(params_of(build(**recipe.args)), target)
 
 
-def build_model_in_subprocess(script: Path, name: str, target: Path) -> None:
+def _seed() -> None:
+    """Make the same job begin with the same model: a run that cannot be repeated cannot be compared."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+def build_model_in_subprocess(recipe: ModelRecipe, target: Path) -> None:
     """Do the same in a process of its own, so that this one never imports torch."""
-    command = [sys.executable, "-m", "fedtrack.job.initial_model", str(script), name, str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    arguments = [str(recipe.script), recipe.callable_name, json.dumps(recipe.args), str(target)]
+    command = [sys.executable, "-m", "fedtrack.job.initial_model", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ConfigError(f"The initial model {script.name}:{name} cannot be built:\n{done.stderr.strip()}")
+        raise ConfigError(f"The initial model {recipe} cannot be built:\n{done.stderr.strip()}")
 
 
 if __name__ == "__main__":
-    build_model(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    script, callable_name, args, target = sys.argv[1:]
+    build_model(ModelRecipe(Path(script), callable_name, json.loads(args)), Path(target))

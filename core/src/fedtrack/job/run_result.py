@@ -14,14 +14,14 @@ class RoundSummary(msgspec.Struct):
 
     Attributes:
         current_round: Counted from 0.
-        metrics: Weighted mean of the sites' metrics of the model that entered the round.
+        metrics: Weighted mean of the sites' metrics of the model that entered the round; None where it is not finite.
         sites: The sites whose results were averaged.
         seconds: How long it took.
         bytes: Parameters that crossed between server and sites, both ways.
     """
 
     current_round: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     sites: list[str]
     seconds: float
     bytes: int
@@ -33,7 +33,7 @@ class SiteSummary(msgspec.Struct):
     Attributes:
         logged: Events whose log call returned, as the site's process counted them; None if it died before it
             could say.
-        journaled: Events in the server's journal; 0 for a site whose events stay at home.
+        journaled: Events in the server's journal, or in the site's own if its events stay at home.
         dropped: Log calls for which there was no room on the site's disk.
         rejected: Log calls whose value no record can hold.
         streams_to_server: Whether the site lets its events cross.
@@ -70,8 +70,8 @@ class ReceiverSummary(msgspec.Struct):
     dead: int
     pending: int
     error: str
-    location: str
-    command: str
+    location: str = ""
+    command: str = ""
 
 
 class RunResult(msgspec.Struct):
@@ -87,6 +87,9 @@ class RunResult(msgspec.Struct):
         seconds: From the start of the command to the closing of the last receiver.
         rounds: Each finished round.
         final_metrics: The sites' metrics of the last model, if the job asked for them.
+        cross_site: What cross-site evaluation found, as {data site: {model owner: {metric: value}}}; None where a
+            value is not finite.
+        key_metric: The metric that decides which model is the best, or "".
         best_round: Index into the models: that many rounds had been trained when the best one was found.
         sites: Each site, and the server's own records under ``server``.
         receivers: Each receiver by its id; a site's own under ``<site>/<id>``.
@@ -101,11 +104,35 @@ class RunResult(msgspec.Struct):
     folder: Path
     seconds: float
     rounds: list[RoundSummary]
-    final_metrics: dict[str, float]
+    final_metrics: dict[str, float | None]
     best_round: int | None
     sites: dict[str, SiteSummary]
     receivers: dict[str, ReceiverSummary]
     gaps: list[tuple[str, str]]
+    cross_site: dict[str, dict[str, dict[str, float | None]]] = {}
+    key_metric: str = ""
+
+    @property
+    def events_complete(self) -> bool:
+        """Whether every site said how much it logged, and all of that is in the journal, without a gap."""
+        return not self.gaps and all(
+            site.logged is not None and site.journaled >= site.logged for site in self.sites.values()
+        )
+
+    def moved(self, workspace: Path, folder: Path) -> RunResult:
+        """Return and save the result as it is after its files were brought to ``folder`` in ``workspace``."""
+        before, after = str(self.folder), str(folder)
+        receivers = {
+            id_: msgspec.structs.replace(
+                receiver,
+                location=receiver.location.replace(before, after),
+                command=receiver.command.replace(before, after),
+            )
+            for id_, receiver in self.receivers.items()
+        }
+        moved = msgspec.structs.replace(self, workspace=workspace, folder=folder, receivers=receivers)
+        moved.save()
+        return moved
 
     def save(self) -> Path:
         """Write ``run_summary.json`` into the run's folder and return its path."""

@@ -1,1 +1,43 @@
-"""What a plugin author imports in tests."""
+"""What a plugin author imports in tests: the laws of a receiver, in-memory doubles, pytest fixtures.
+
+A receiver's test is a class that inherits the laws::
+
+    from fedtrack.testing import ReceiverContract, Stored
+
+    class TestCsvReceiver(ReceiverContract):
+        def make_receiver(self):
+            return CsvReceiver()
+
+        def read(self, folder):
+            return [Stored(site, key, value, step, time_ns) for ... in folder.glob("*.csv")]
+
+Only pytest itself loads this package's modules that need pytest; the core does not depend on it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedtrack.testing.contract import ReceiverContract
+    from fedtrack.testing.doubles import FaultyReceiver, MemoryLog, MemoryReceiver, run_info
+    from fedtrack.testing.stored import Stored
+
+_HOMES = {
+    "FaultyReceiver": "fedtrack.testing.doubles",
+    "MemoryLog": "fedtrack.testing.doubles",
+    "MemoryReceiver": "fedtrack.testing.doubles",
+    "ReceiverContract": "fedtrack.testing.contract",
+    "Stored": "fedtrack.testing.stored",
+    "run_info": "fedtrack.testing.doubles",
+}
+
+__all__ = ["FaultyReceiver", "MemoryLog", "MemoryReceiver", "ReceiverContract", "Stored", "run_info"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: pytest imports this package at every start, wherever fedtrack is installed.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'fedtrack.testing' has no attribute {name!r}")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 from pathlib import Path
 from uuid import uuid4
 
@@ -59,16 +60,17 @@ class BlobStore:
         """Return where the content lies.
 
         Raises:
-            DamagedError: The digest is not one, or the file is missing or has another size.
+            DamagedError: The digest is not one, or the file is missing, is no plain file or has another size.
         """
-        _check_digest(ref)
-        path = self.folder / ref.sha256
+        path = self._named(ref)
         try:
-            size = path.stat().st_size
+            found = path.lstat()
         except FileNotFoundError:
             raise DamagedError(f"Blob {ref.sha256} is missing from {self.folder}.") from None
-        if size != ref.size:
-            raise DamagedError(f"Blob {ref.sha256} has {size} bytes, expected {ref.size}.")
+        if not stat.S_ISREG(found.st_mode):  # a link would show a file of the server to whoever opens the path
+            raise DamagedError(f"Blob {ref.sha256} in {self.folder} is no plain file.")
+        if found.st_size != ref.size:
+            raise DamagedError(f"Blob {ref.sha256} has {found.st_size} bytes, expected {ref.size}.")
         return path
 
     def read(self, data: bytes | BlobRef) -> bytes:
@@ -85,18 +87,26 @@ class BlobStore:
         return content
 
     def read_text(self, text: str | BlobRef) -> str:
-        """Return ``text``, wherever it lies."""
-        return text if isinstance(text, str) else self.read(text).decode()
+        """Return ``text``, wherever it lies.
+
+        Raises:
+            DamagedError: The content is missing, was changed, or is no UTF-8.
+        """
+        if isinstance(text, str):
+            return text
+        try:
+            return self.read(text).decode()
+        except UnicodeDecodeError as error:
+            raise DamagedError(f"Blob {text.sha256} is no UTF-8 text: {error}.") from None
 
     def adopt(self, ref: BlobRef, source: BlobStore) -> None:
         """Take the content of ``ref`` over from another store: a hard link where possible, else a copy.
 
         Raises:
-            DamagedError: ``ref`` names no digest, or the other store does not hold its content.
-            OSError: The folder cannot be written.
+            DamagedError: ``source`` does not have the content.
+            OSError: The disk is full or the folder cannot be written.
         """
-        _check_digest(ref)
-        target = self.folder / ref.sha256
+        target = self._named(ref)
         if target.exists():
             return
         origin = source.path(ref)
@@ -108,10 +118,10 @@ class BlobStore:
         except OSError:
             self.put(source.read(ref))
 
-
-def _check_digest(ref: BlobRef) -> None:
-    if not _DIGEST.match(ref.sha256):
-        raise DamagedError(f"{ref.sha256[:80]!r} is no SHA-256 digest; a blob is named by 64 hex digits.")
+    def _named(self, ref: BlobRef) -> Path:
+        if not _DIGEST.match(ref.sha256):
+            raise DamagedError(f"{ref.sha256[:80]!r} is no SHA-256 digest; a blob is named by 64 hex digits.")
+        return self.folder / ref.sha256
 
 
 def _private(path: str, flags: int) -> int:

@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 #: An exception that is neither Transient nor Permanent counts as permanent after this many attempts.
 UNKNOWN_ERROR_ATTEMPTS = 5
 
+#: The first ``open`` may import an SDK and create a database, and nothing moves meanwhile; on a busy machine that
+#: takes longer than any call after it, so the end of a run waits that many times as long for it.
+OPENING_PATIENCE = 4
+
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -112,6 +116,7 @@ class Delivery:
         self._error = ""
         self._results: Results | None = None
         self._status = "aborted"
+        self._opening = True
         self._draining = threading.Event()
         self._abandoned = threading.Event()
         self._progress = monotonic()
@@ -132,11 +137,15 @@ class Delivery:
     def finish(self, stall_seconds: float) -> DeliveryReport:
         """Wait until everything is delivered, or until nothing moved for ``stall_seconds``; then report.
 
-        The time counts from ``drain``, so that several stalled receivers are waited for at once.
+        The time counts from ``drain``, so that several stalled receivers are waited for at once. A first ``open`` that
+        has neither succeeded nor failed yet has ``OPENING_PATIENCE`` times as long.
         """
         while self._thread.is_alive():
             self._thread.join(_POLL_SECONDS)
-            if monotonic() - self._progress > stall_seconds:
+            patience = stall_seconds * OPENING_PATIENCE if self._opening else stall_seconds
+            if monotonic() - self._progress > patience:
+                if self._opening:
+                    self._error = "its backend is still being opened"
                 self._abandoned.set()
                 self._wake()
                 self._thread.join(_LEAVE_SECONDS)  # one that hangs in a call is left behind with its daemon thread
@@ -171,7 +180,11 @@ class Delivery:
             self._close()
 
     def _open(self) -> None:
-        self._receiver.open(self._run)
+        try:
+            self._receiver.open(self._run)
+        finally:
+            self._opening = False
+            self._progress = monotonic()
         self._results = self._receiver.results()
 
     def _wake(self) -> None:
@@ -236,7 +249,7 @@ class Delivery:
     def _skip(self, kind: str) -> None:
         self._batch_skipped += 1
         if not self._skipped[kind] and kind not in ("rejected", "gap"):
-            log.warning("%s: %s cannot hold a %s; such records are counted", self.name, self._receiver.name, kind)
+            log.warning("%s: %s cannot hold %s records; they are counted", self.name, self._receiver.name, kind)
         self._skipped[kind] += 1
 
     def _advance(self, batch: int, delivered: int) -> None:

@@ -35,7 +35,8 @@ class SpoolSource:
         folder: Its spool folder; need not exist yet.
         journal: Where the records go.
         blobs: Where the blobs of the records go.
-        delete: Whether to delete segments that have arrived; not while another reader needs them.
+        delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
+        other: The other reader's journal: what it does not have yet is not deleted either.
         read_bytes: The most to read from a file at once.
     """
 
@@ -47,6 +48,7 @@ class SpoolSource:
         blobs: BlobStore,
         *,
         delete: bool = True,
+        other: Journal | None = None,
         read_bytes: int = 1024 * 1024,
     ) -> None:
         self.site = site
@@ -55,6 +57,7 @@ class SpoolSource:
         self._journal = journal
         self._blobs = blobs
         self._delete = delete
+        self._other = other
         self._read_bytes = read_bytes
         self._readers: dict[str, SpoolReader] = {}
 
@@ -100,7 +103,8 @@ class SpoolSource:
         if runs:
             self._journal.apply(self.site, stream, runs)
         if self._delete:
-            for path in reader.deletable(segments, ended=ended):
+            up_to = None if self._other is None else self._other.high_water(self.site, stream)
+            for path in reader.deletable(segments, ended=ended, up_to=up_to):
                 path.unlink(missing_ok=True)
         return found
 

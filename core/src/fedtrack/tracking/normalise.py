@@ -1,7 +1,11 @@
-"""Turns what a script passes to a log call into what a record may hold, or says why it cannot."""
+"""Turns what a script passes to a log call into what a record may hold, or says why it cannot.
+
+What comes out are plain str, int and float objects: a subclass may override anything, and none can be encoded.
+"""
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, SupportsFloat, SupportsIndex
 
 #: Keys longer than this many UTF-8 bytes are refused: backends allow 250 characters at most.
@@ -13,7 +17,13 @@ MAX_VALUE_BYTES = 16 * 1024
 #: A lazily generated string may claim any length; more than this is refused before it is encoded.
 MAX_TEXT_CHARS = 64 * 1024 * 1024
 
-_STEP_MIN, _STEP_MAX = -(2**63), 2**63 - 1
+#: Steps and times are signed 64-bit integers, as every backend stores them.
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+_MAX_REASON_CHARS = 500
+
+_abridged = reprlib.Repr()  # the repr of a list of a million numbers must not cost more than the log call
+_abridged.maxother = _abridged.maxstring = 200
 
 
 class Refused(ValueError):  # noqa: N818 - not an error of the program: the value becomes a Rejected record
@@ -24,59 +34,51 @@ def key(value: Any) -> str:
     """Return ``value`` if it can name a record."""
     if not isinstance(value, str):
         raise Refused(f"the key {shorten(value)} is a {type(value).__name__}; a key is a str")
-    if not value:
-        raise Refused("the key is empty")
-    _check_utf8("key", value, MAX_KEY_BYTES)
-    return str(value)
+    if plain := _plain("key", value, MAX_KEY_BYTES):
+        return plain
+    raise Refused("the key is empty")
 
 
 def number(value: Any) -> float:
     """Return ``value`` as a float64: any real number, numpy scalar or tensor of one element, but no bool."""
     if type(value) is float:
         return value
-    item = value.item() if hasattr(value, "item") and getattr(value, "size", 1) != 0 else value
+    item = _item(value)
     if isinstance(item, bool):
         raise Refused(f"the value {shorten(value)} is a bool; a metric is a number")
     if not isinstance(item, SupportsFloat | SupportsIndex) or isinstance(item, str | bytes):
         raise Refused(f"the value {shorten(value)} is a {type(value).__name__}; a metric is a number")
     try:
         return float(item)
-    except (OverflowError, ValueError, TypeError) as error:
+    except Exception as error:  # an array of several elements, an int beyond float64, a hostile __float__
         raise Refused(f"the value {shorten(value)} is no float64: {error}") from None
 
 
 def step(value: Any) -> int | None:
     """Return ``value`` as a signed 64-bit step, or None."""
-    if value is None:
-        return None
-    item = value.item() if hasattr(value, "item") else value
-    if isinstance(item, bool):
-        raise Refused(f"the step {shorten(value)} is a bool; a step is an int")
-    if isinstance(item, float) and item.is_integer():
-        item = int(item)
-    if not isinstance(item, int):
-        raise Refused(f"the step {shorten(value)} is a {type(value).__name__}; a step is an int")
-    if not _STEP_MIN <= item <= _STEP_MAX:
-        raise Refused(f"the step {shorten(value)} does not fit into 64 bits")
-    return item
+    return None if value is None else _integer("step", value)
+
+
+def wall_time(value: Any) -> int:
+    """Return ``value`` as nanoseconds since the epoch."""
+    return _integer("time", value)
 
 
 def scalar(value: Any) -> str | int | float | bool | None:
     """Return a parameter's value: None, bool, int, float or str as they are, anything else as its str."""
-    item = value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
-    if item is None or isinstance(item, bool | float):
+    item = _item(value)
+    if item is None or isinstance(item, bool):
         return item
-    if isinstance(item, int):
-        # msgpack has no integers beyond 64 bits; the text keeps every digit.
-        return item if _STEP_MIN <= item <= 2**64 - 1 else text_value(item)
-    return text_value(item)
+    if isinstance(item, float):
+        return float.__float__(item)
+    if isinstance(item, int) and INT64_MIN <= item <= 2**64 - 1:
+        return int.__index__(item)
+    return text_value(item)  # msgpack has no integers beyond 64 bits; the text keeps every digit
 
 
 def text_value(value: Any) -> str:
     """Return a tag's or parameter's value as a str."""
-    text = value if isinstance(value, str) else str(value)
-    _check_utf8("value", text, MAX_VALUE_BYTES)
-    return str(text)
+    return _plain("value", value if isinstance(value, str) else str(value), MAX_VALUE_BYTES)
 
 
 def text(value: Any) -> str:
@@ -85,29 +87,69 @@ def text(value: Any) -> str:
         raise Refused(f"the text {shorten(value)} is a {type(value).__name__}; text is a str")
     if len(value) > MAX_TEXT_CHARS:
         raise Refused(f"the text has {len(value):,} characters, more than {MAX_TEXT_CHARS:,}")
-    _check_utf8("text", value, 4 * MAX_TEXT_CHARS)
-    return str(value)
+    return _plain("text", value, 4 * MAX_TEXT_CHARS)
+
+
+def reason(error: Exception) -> str:
+    """Return why a log call was refused, in one printable line."""
+    try:
+        message = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+    except Exception:  # the error comes from any object's methods, and its __str__ may raise as well
+        message = type(error).__name__
+    return printable(message, _MAX_REASON_CHARS)
 
 
 def shorten(value: Any, limit: int = 60) -> str:
     """Return a printable repr of ``value`` that is never long and never raises."""
     try:
-        # A huge or hostile __repr__ must not cost more than the log call itself.
-        if isinstance(value, str | bytes) and len(value) > limit:
-            value = value[:limit]
-        shown = repr(value)
+        if isinstance(value, str):
+            value = str.__getitem__(value, slice(limit))
+        elif isinstance(value, bytes):
+            value = bytes.__getitem__(value, slice(limit))
+        shown = _abridged.repr(value)
     except Exception:
         shown = f"<{type(value).__name__}>"
-    shown = shown.encode("utf-8", "backslashreplace").decode()
+    return printable(shown, limit)
+
+
+def printable(value: str, limit: int) -> str:
+    """Return ``value`` cut to ``limit`` characters, with everything escaped that a terminal would obey."""
+    start = str.__getitem__(value, slice(limit + 1))
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def _check_utf8(what: str, value: str, limit: int) -> None:
-    if len(value) > limit:  # before encoding: a str subclass may claim gigabytes
-        raise Refused(f"the {what} has {len(value):,} characters, more than {limit:,} bytes")
+def _item(value: Any) -> Any:
+    """Return the Python number in a numpy scalar, or in an array or tensor of one element."""
     try:
-        size = len(value.encode())
+        return value.item()
+    except Exception:  # no such method, or several elements
+        return value
+
+
+def _integer(what: str, value: Any) -> int:
+    item = _item(value)
+    if isinstance(item, bool):
+        raise Refused(f"the {what} {shorten(value)} is a bool; a {what} is an int")
+    if isinstance(item, float) and item.is_integer():
+        item = int(item)
+    if not isinstance(item, int):
+        raise Refused(f"the {what} {shorten(value)} is a {type(value).__name__}; a {what} is an int")
+    plain = int.__index__(item)
+    if not INT64_MIN <= plain <= INT64_MAX:
+        raise Refused(f"the {what} {shorten(value)} does not fit into 64 bits")
+    return plain
+
+
+def _plain(what: str, value: str, limit: int) -> str:
+    length = max(len(value), str.__len__(value))
+    if length > limit:  # before anything copies it: a subclass may claim gigabytes
+        raise Refused(f"the {what} has {length:,} characters, more than {limit:,} bytes")
+    plain = str.__str__(value)
+    try:
+        size = len(plain.encode())
     except UnicodeEncodeError:
-        raise Refused(f"the {what} {shorten(value)} holds a lone surrogate, which UTF-8 cannot encode") from None
+        raise Refused(f"the {what} {shorten(plain)} holds a lone surrogate, which UTF-8 cannot encode") from None
     if size > limit:
         raise Refused(f"the {what} has {size:,} bytes, more than {limit:,}")
+    return plain

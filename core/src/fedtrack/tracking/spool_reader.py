@@ -77,14 +77,21 @@ class SpoolReader:
             if following:
                 self._finished.add(segment.path)
 
-    def deletable(self, segments: list[Segment], *, ended: bool) -> list[Path]:
-        """Return the segments whose every record is known, and to which nothing can be appended."""
+    def deletable(self, segments: list[Segment], *, ended: bool, up_to: int | None = None) -> list[Path]:
+        """Return the segments whose every record is known, and to which nothing can be appended.
+
+        Args:
+            segments: The stream's segments.
+            ended: Whether the stream's process is gone.
+            up_to: The highest sequence number that another reader of this spool knows, if there is one.
+        """
+        known = self.after_seq if up_to is None else min(self.after_seq, up_to)
         done = [
             segment.path
             for segment, following in pairwise(segments)
-            if segment.path in self._finished and following.first_seq <= self.after_seq + 1
+            if segment.path in self._finished and following.first_seq <= known + 1
         ]
-        if ended and segments:
+        if ended and segments and known >= self.after_seq:
             last = segments[-1].path
             # In this order: once it is closed, its size is final.
             if last == self._current and not is_open(last) and self._offset >= last.stat().st_size:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import pairwise
 from time import time_ns
 from typing import Any, ClassVar, Protocol
 
@@ -91,25 +93,30 @@ class Writer:
             step: The script's step, or None.
             time: Wall clock in nanoseconds since the epoch; now, if None.
         """
-        now = time_ns() if time is None else time
-        if type(key) is str and type(value) is float and (step is None or type(step) is int) and 0 < len(key) < 256:
+        if (
+            time is None
+            and type(key) is str
+            and type(value) is float
+            and (step is None or (type(step) is int and normalise.INT64_MIN <= step <= normalise.INT64_MAX))
+            and 0 < len(key) < 256
+        ):
             try:
-                self._log.append(Metric(now, key, value, step))
+                self._log.append(Metric(time_ns(), key, value, step))
                 return
-            except (UnicodeEncodeError, OverflowError):
-                pass  # a lone surrogate or a step beyond 64 bits: the checks below say so
-        self._append(key, lambda: Metric(now, normalise.key(key), normalise.number(value), normalise.step(step)))
+            except UnicodeEncodeError:
+                pass  # a lone surrogate: the checks below say so
+        self._append(key, lambda: _metric(key, value, step, time))
 
     def record_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time: int | None = None) -> None:
         """Log several scalars of one step with one write; see ``record_metric``."""
-        now = time_ns() if time is None else time
-        records: list[Record] = []
-        for key, value in metrics.items():
-            try:
-                records.append(Metric(now, normalise.key(key), normalise.number(value), normalise.step(step)))
-            except Exception as error:
-                records.append(self._rejected(key, error))
-        self._log.extend(records)
+        if time is None:
+            time = time_ns()
+        try:
+            items = [(key, value) for key, value in metrics.items()]
+        except Exception as error:  # no mapping
+            self._log.append(self._rejected(metrics, error))
+            return
+        self._log.extend([self._built(key, partial(_metric, key, value, step, time)) for key, value in items])
 
     def record_param(self, key: str, value: Any) -> None:
         """Log a hyperparameter; what is no number, bool, str or None is stored as its ``str()``."""
@@ -135,9 +142,12 @@ class Writer:
         """Log an encoded image (``format`` is ``"png"`` or ``"jpeg"``)."""
 
         def build() -> Image:
-            if format not in ("png", "jpeg"):
-                raise normalise.Refused(f"the image format {format!r} is unknown; valid are 'png' and 'jpeg'")
-            return Image(time_ns(), normalise.key(key), self._stored(data), normalise.step(step), format)
+            kind = normalise.text_value(format)
+            if kind not in ("png", "jpeg"):
+                raise normalise.Refused(
+                    f"the image format {normalise.shorten(kind)} is unknown; valid are 'png' and 'jpeg'"
+                )
+            return Image(time_ns(), normalise.key(key), self._stored(data), normalise.step(step), kind)
 
         self._append(key, build)
 
@@ -151,6 +161,8 @@ class Writer:
                 raise normalise.Refused(
                     f"the histogram has {len(bounds)} edges and {len(heights)} counts; it needs one edge more"
                 )
+            if not all(low < high for low, high in pairwise(bounds)):
+                raise normalise.Refused("the edges of the histogram do not ascend")
             return Histogram(time_ns(), normalise.key(key), bounds, heights, normalise.step(step))
 
         self._append(key, build)
@@ -159,12 +171,16 @@ class Writer:
         """Log a file under a relative, ``/``-separated path."""
 
         def build() -> Artifact:
-            parts = normalise.key(path).split("/")
-            if any(part in ("", ".", "..") for part in parts) or "\\" in path or "\0" in path:
-                raise normalise.Refused(f"the path {normalise.shorten(path)} is not relative and plain")
-            return Artifact(time_ns(), path, self._stored(data))
+            plain = normalise.key(path)
+            if any(part in ("", ".", "..") for part in plain.split("/")) or "\\" in plain or "\0" in plain:
+                raise normalise.Refused(f"the path {normalise.shorten(plain)} is not relative and plain")
+            return Artifact(time_ns(), plain, self._stored(data))
 
         self._append(path, build)
+
+    def record_rejected(self, key: Any, error: Exception) -> None:
+        """Count a log call whose arguments a dialect cannot convert; ``error`` says why."""
+        self._log.append(self._rejected(key, error))
 
     def _stored(self, data: Any) -> bytes | BlobRef:
         if not isinstance(data, bytes | bytearray | memoryview):
@@ -173,16 +189,23 @@ class Writer:
         return content if len(content) <= INLINE_LIMIT else self._log.blobs.put(content)
 
     def _append(self, key: Any, build: Callable[[], Record]) -> None:
+        self._log.append(self._built(key, build))
+
+    def _built(self, key: Any, build: Callable[[], Record]) -> Record:
         try:
-            record = build()
+            return build()
         except Exception as error:  # any object may be passed, and its methods may raise anything
-            record = self._rejected(key, error)
-        self._log.append(record)
+            return self._rejected(key, error)
 
     def _rejected(self, key: Any, error: Exception) -> Rejected:
-        reason = str(error) if isinstance(error, normalise.Refused) else f"{type(error).__name__}: {error}"
+        reason = normalise.reason(error)
         shown = normalise.shorten(key)
         if shown not in self._warned and len(self._warned) < 100:
             self._warned.add(shown)
             log.warning("%s: %s was not logged: %s (counted as rejected)", type(self).__name__, shown, reason)
-        return Rejected(time_ns(), shown, normalise.shorten(reason, 500))
+        return Rejected(time_ns(), shown, reason)
+
+
+def _metric(key: Any, value: Any, step: Any, time: Any) -> Metric:
+    now = time_ns() if time is None else normalise.wall_time(time)
+    return Metric(now, normalise.key(key), normalise.number(value), normalise.step(step))

@@ -152,10 +152,11 @@ def _warm_up_torch() -> None:
 
 def _build(message: Build) -> None:
     detach(Path(message.log))
-    from fedtrack.job.initial_model import build_model
+    from fedtrack.job.initial_model import ModelRecipe, build_model
 
     try:
-        build_model(Path(message.script), message.callable_name, Path(message.target))
+        recipe = ModelRecipe(Path(message.script), message.callable_name, message.args)
+        build_model(recipe, Path(message.target))
     except Exception:
         traceback.print_exc()
         sys.stderr.flush()

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import logging
-import os
-import shlex
+import shutil
 import subprocess
 import sys
 import traceback
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time_ns
-from uuid import uuid4
 
+from fedtrack.engines.engine import checked_run_id
 from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
-from fedtrack.engines.local.messages import SiteSpec
 from fedtrack.engines.local.progress import Progress
 from fedtrack.engines.local.server import LocalServer
+from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
+from fedtrack.engines.local.site_spec import site_spec
 from fedtrack.engines.local.sites import SitePool
-from fedtrack.engines.local.summary import print_summary, summarize
-from fedtrack.engines.local.workspace import RUN_FOLDER, Workspace
-from fedtrack.errors import FedtrackError, JobError
+from fedtrack.engines.local.summary import Outcome, summarize
+from fedtrack.engines.local.summary_page import print_summary
+from fedtrack.engines.local.workspace import RUN_FOLDER, RunRecord, Workspace
+from fedtrack.errors import FedtrackError, JobError, WorkspaceError
 from fedtrack.job.components import ScriptRunner
 from fedtrack.job.export import export_job
 from fedtrack.job.fed_job import FedJob
 from fedtrack.job.find_file import find_file
-from fedtrack.job.load import LoadedJob, LoadedSite, load_job
+from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.job.local_modules import third_party_modules
 from fedtrack.job.run_result import SUMMARY_FILE, RunResult
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import DeliveryReport
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.forwarder import SpoolSource
+from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.spool import Spool
 
@@ -54,6 +54,7 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
         folder = export_job(job, workspace.root / "job")
         workspace.close()
         return _run_in_subprocess(folder, workspace.root, gpus)
+    print(f"Preparing {job.name}: loading what its scripts import", file=sys.stderr)
     pool = SitePool()
     try:
         _preload(pool, [item.script for item in _runners(job)])
@@ -64,8 +65,8 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
         workspace.close()
 
 
-def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None) -> RunResult:
-    """Run the exported job in ``folder``.
+def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
+    """Run the exported job in ``folder``, under ``run_id`` or a fresh id.
 
     Raises:
         ConfigError: The job is not valid; nothing was started.
@@ -79,9 +80,38 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None) -
     pool = SitePool()
     try:
         _preload(pool, [str(site.script) for site in job.sites])
-        return _run(folder, workspace, pool, gpus, started)
+        return _run(folder, workspace, pool, gpus, started, run_id=run_id)
     finally:
         pool.close()
+        workspace.close()
+
+
+def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
+    """Go on with the run in a workspace whose server was killed or failed, after its last finished round.
+
+    Receivers adopt what they wrote before; what the sites had logged and the server had not read is delivered too.
+
+    Raises:
+        WorkspaceError: There is no run in the workspace, or another server is still at it.
+        FedtrackError: See ``run_folder``.
+    """
+    started = perf_counter()
+    if not (workspace_root / "server" / RUN_FOLDER).is_dir():
+        raise WorkspaceError(f"There is no run to resume in {str(workspace_root)!r}; name the workspace of one.")
+    workspace = Workspace(workspace_root)
+    pool = None
+    try:
+        record = workspace.record()
+        if record is None:
+            raise WorkspaceError(f"The run in {str(workspace_root)!r} never began; start it with: fedtrack run JOB")
+        folder = workspace.root / record.job
+        job = load_job(folder)
+        pool = SitePool()
+        _preload(pool, [str(site.script) for site in job.sites])
+        return _run(folder, workspace, pool, gpus, started, record)
+    finally:
+        if pool is not None:
+            pool.close()
         workspace.close()
 
 
@@ -93,43 +123,55 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
     except KeyboardInterrupt:
         process.wait()  # it was interrupted too, and is cleaning up
         raise
+    summary = workspace / "server" / RUN_FOLDER / SUMMARY_FILE
     if status:
-        raise JobError(f"The run failed with exit status {status}; see its messages above.")
-    return RunResult.load(workspace / "server" / RUN_FOLDER / SUMMARY_FILE)
+        # It has shown the details; the caller of simulator_run gets the reason as an exception.
+        reason = RunResult.load(summary).error if summary.exists() else ""
+        raise JobError(reason or f"The run failed with exit status {status}; see its messages above.")
+    return RunResult.load(summary)
 
 
-@dataclass
-class _Outcome:
-    status: str = "failed"
-    error: FedtrackError | None = None
-    interrupted: bool = False
-    reports: list[DeliveryReport] = field(default_factory=list)
-
-
-def _run(folder: Path, workspace: Workspace, pool: SitePool, gpus: str | None, started: float) -> RunResult:
+def _run(
+    folder: Path,
+    workspace: Workspace,
+    pool: SitePool,
+    gpus: str | None,
+    started: float,
+    record: RunRecord | None = None,
+    run_id: str | None = None,
+) -> RunResult:
+    if record is None:
+        earlier = workspace.move_earlier_run()
+        if earlier is not None:
+            log.info("the earlier run in this workspace is now in %s", earlier)
+        folder = _keep(folder, workspace)
+        record = RunRecord(checked_run_id(run_id), str(folder.relative_to(workspace.root)), time_ns())
     job = load_job(folder)
-    earlier = workspace.move_earlier_run()
-    if earlier is not None:
-        log.info("the earlier run in this workspace is now in %s", earlier)
-    run = _new_run(job, workspace)
-    workspace.create(run.run_id, [site.name for site in job.sites])
+    run = _run_info(job, workspace, record)
+    workspace.create(record, [site.name for site in job.sites])
     spool = Spool(workspace.server / "spool")
     host = ReceiverHost(run, job.receivers)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
+    agents: list[SiteAgent] = []
     for site in job.sites:
-        pool.start(_site_spec(site, job, run, workspace, gpus))
+        pool.start(site_spec(site, job, run, workspace, gpus))
+        if site.receivers:
+            spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
+            agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
         if site.streams_to_server:
-            host.add_source(SpoolSource(site.name, workspace.site(site.name) / "spool", host.journal, run.blobs))
+            own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
+            spool_folder = workspace.site(site.name) / "spool"
+            host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
     server = LocalServer(job, run, workspace, pool, host, spool)
-    outcome = _Outcome()
+    outcome = Outcome()
     with Progress(job, server, host):
         _play(job, server, host, outcome)
         pool.close()
         for name in [SERVER, *(site.name for site in job.sites)]:
             host.forwarder.end(name)
         spool.close()
-        _finish(host, outcome)
-    result = summarize(job, server, host, outcome.reports, workspace, outcome.status, outcome.error, started)
+        _finish(host, agents, outcome)
+    result = summarize(job, server, host, workspace, outcome, perf_counter() - started)
     result.save()
     host.close()
     host.notify("fedtrack_job_ended", status=outcome.status)
@@ -141,7 +183,7 @@ def _run(folder: Path, workspace: Workspace, pool: SitePool, gpus: str | None, s
     return result
 
 
-def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: _Outcome) -> None:
+def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> None:
     host.start()
     server.notify("fedtrack_job_started")
     try:
@@ -159,59 +201,40 @@ def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: _Out
         outcome.error = JobError(f"The run failed: {type(error).__name__}: {error}.", traceback.format_exc())
 
 
-def _finish(host: ReceiverHost, outcome: _Outcome) -> None:
+def _finish(host: ReceiverHost, agents: list[SiteAgent], outcome: Outcome) -> None:
+    # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps what is left.
+    stall_seconds = 1.0 if outcome.interrupted else STALL_SECONDS
+    for agent in agents:
+        agent.finish(outcome.status, stall_seconds)
     try:
-        # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps what is left.
-        outcome.reports = host.finish(outcome.status, 1.0 if outcome.interrupted else STALL_SECONDS)
+        outcome.reports = host.finish(outcome.status, stall_seconds)
     except KeyboardInterrupt:
         outcome.interrupted = True
         outcome.reports = host.finish(outcome.status, 0.0)
+    outcome.agents = {agent.site: agent.report() for agent in agents}
 
 
-def _new_run(job: LoadedJob, workspace: Workspace) -> RunInfo:
+def _keep(folder: Path, workspace: Workspace) -> Path:
+    """Copy the job into the workspace: a run is resumed from what ran, not from what was edited since."""
+    folder = folder.resolve()
+    if folder.is_relative_to(workspace.root.resolve()):
+        return workspace.root / folder.relative_to(workspace.root.resolve())
+    target = workspace.root / "job" / folder.name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(folder, target)
+    return target
+
+
+def _run_info(job: LoadedJob, workspace: Workspace, record: RunRecord) -> RunInfo:
     return RunInfo(
-        run_id=uuid4().hex,
+        run_id=record.run_id,
         job_name=job.meta.name,
         folder=workspace.server,
         node=SERVER,
         sites=tuple(site.name for site in job.sites),
-        started_ns=time_ns(),
+        started_ns=record.started_ns,
         blobs=BlobStore(workspace.server / "blobs"),
     )
-
-
-def _site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None) -> SiteSpec:
-    folder = workspace.site(site.name)
-    runner = site.runner
-    index = [item.name for item in job.sites].index(site.name)
-    environment = {}
-    if gpus:
-        ids = [item.strip() for item in gpus.split(",")]
-        environment["CUDA_VISIBLE_DEVICES"] = ids[index % len(ids)]
-    threads = max(1, (os.cpu_count() or 1) // len(job.sites))
-    if runner.launch_external_process:
-        environment.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(threads)))
-    return SiteSpec(
-        name=site.name,
-        run_id=run.run_id,
-        script=str(site.script),
-        args=site.script_args,
-        custom=str(site.custom),
-        spool=str(folder / "spool"),
-        exchange=str(workspace.exchange / site.name),
-        log=str(folder / "log.txt"),
-        framework=runner.framework,
-        external=_command(runner.command) if runner.launch_external_process else [],
-        environment=environment,
-        threads=threads,
-        config={"site_name": site.name, "script": site.script.name, "script_args": runner.script_args},
-    )
-
-
-def _command(command: str) -> list[str]:
-    words = shlex.split(command)
-    # The default means this Python, not whichever comes first in PATH.
-    return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words
 
 
 def _runners(job: FedJob) -> list[ScriptRunner]:

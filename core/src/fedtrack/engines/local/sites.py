@@ -35,6 +35,7 @@ from fedtrack.engines.local.messages import (
     encode,
 )
 from fedtrack.errors import ConfigError, JobError
+from fedtrack.job.initial_model import ModelRecipe
 
 #: Variables that belong to the process which hosts the receivers, by prefix: no site ever sees them.
 CREDENTIAL_PREFIXES = ("MLFLOW_", "WANDB_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_")
@@ -90,21 +91,21 @@ class SitePool:
         self._alive.add(spec.name)
         self._selector.register(channel, selectors.EVENT_READ, spec.name)
 
-    def build_model(self, script: Path, callable_name: str, target: Path) -> None:
+    def build_model(self, recipe: ModelRecipe, target: Path) -> None:
         """Build the initial model in a fork that has torch loaded; see ``job.initial_model``.
 
         Raises:
             ConfigError: The callable failed; the message holds its traceback.
         """
         log = target.with_suffix(".log")
-        self._order(Build(str(script), callable_name, str(target), str(log)))
+        self._order(Build(str(recipe.script), recipe.callable_name, recipe.args, str(target), str(log)))
         while True:
             for event in self.wait(None):
                 if isinstance(event.message, Exited) and event.site == _MODEL_BUILDER:
                     output = log.read_text(errors="replace").strip() if log.exists() else ""
                     log.unlink(missing_ok=True)
                     if event.message.status:
-                        raise ConfigError(f"The initial model {script.name}:{callable_name} cannot be built:\n{output}")
+                        raise ConfigError(f"The initial model {recipe} cannot be built:\n{output}")
                     return
 
     def send(self, site: str, message: SendTask | EndRun) -> None:

@@ -3,7 +3,7 @@
 The layout is that of FLARE's simulator::
 
     <root>/job/<name>/                      the exported job that ran
-    <root>/server/simulate_job/             journal.db, run_summary.json, what receivers write
+    <root>/server/simulate_job/             journal.db, run.json, run_summary.json, what receivers write
     <root>/server/simulate_job/app_server/  FL_global_model.safetensors, best_FL_global_model.safetensors
     <root>/site-1/simulate_job/             spool/, log.txt
     <root>/earlier/<run id>/                runs before this one
@@ -15,9 +15,26 @@ import fcntl
 import os
 from pathlib import Path
 
+import msgspec
+
 from fedtrack.errors import WorkspaceError
 
 RUN_FOLDER = "simulate_job"
+_RUN_FILE = "run.json"
+
+
+class RunRecord(msgspec.Struct):
+    """What a run is known by, kept so that it can be resumed and replayed.
+
+    Attributes:
+        run_id: The run's id.
+        job: Path of the exported job, relative to the workspace.
+        started_ns: Wall clock at its first start, nanoseconds since the epoch.
+    """
+
+    run_id: str
+    job: str
+    started_ns: int
 
 
 class Workspace:
@@ -69,24 +86,35 @@ class Workspace:
         """Move what an earlier run left aside and return where; None if the workspace is fresh."""
         if not self.server.exists():
             return None
-        marker = self.server / "run_id"
-        run_id = marker.read_text().strip() if marker.exists() else f"unknown-{self.server.stat().st_ino}"
-        target = self.root / "earlier" / run_id
+        earlier = self.record()
+        target = self.root / "earlier" / (earlier.run_id if earlier else f"unknown-{self.server.stat().st_ino}")
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         for child in sorted(self.root.iterdir()):
             if (child / RUN_FOLDER).is_dir():
                 child.rename(target / child.name)
         return target
 
-    def create(self, run_id: str, sites: list[str]) -> None:
-        """Create the folders of a run."""
+    def record(self) -> RunRecord | None:
+        """Return what the run in this workspace is known by; None if there is none, or it never began."""
+        return read_record(self.server)
+
+    def create(self, record: RunRecord, sites: list[str]) -> None:
+        """Create the folders of a run; those of a run that is resumed exist."""
         for folder in (self.server, self.exchange, self.server / "app_server"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in sites:
             self.site(name).mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.exchange / name).mkdir(mode=0o700, exist_ok=True)
-        (self.server / "run_id").write_text(run_id + "\n")
+        (self.server / _RUN_FILE).write_bytes(msgspec.json.encode(record))
 
     def close(self) -> None:
         """Let another server use the workspace."""
         os.close(self._lock)
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Return what the run whose results are in ``folder`` is known by; None if there is none, or it never began."""
+    try:
+        return msgspec.json.decode((folder / _RUN_FILE).read_bytes(), type=RunRecord)
+    except (OSError, msgspec.MsgspecError):
+        return None

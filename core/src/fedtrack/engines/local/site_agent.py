@@ -1,0 +1,188 @@
+"""The site agent: hosts the receivers that a job places on a site, in a process beside the site's training.
+
+It reads the same spool as the server does, into a journal of the site's own, so that a slow or broken backend at a
+site delays neither the training there nor the server. Unlike the training, it keeps the environment's credentials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from fedtrack.engines.local.host import ReceiverHost
+from fedtrack.engines.local.workspace import RUN_FOLDER
+from fedtrack.job.load import load_job
+from fedtrack.job.run_result import ReceiverSummary
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.delivery import DeliveryReport
+from fedtrack.tracking.forwarder import SpoolSource
+from fedtrack.tracking.journal import Journal
+from fedtrack.tracking.receiver import RunInfo
+
+log = logging.getLogger(__name__)
+
+
+class AgentSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """What an agent needs to know.
+
+    Attributes:
+        site: The site it serves.
+        job: The exported job, which names the receivers.
+        folder: The site's own folder.
+        run_id: The run.
+        started_ns: When the run started.
+        deletes: Whether it deletes what it has read from the spool; not if the server reads it too.
+    """
+
+    site: str
+    job: Path
+    folder: Path
+    run_id: str
+    started_ns: int
+    deletes: bool
+
+
+class Finish(msgspec.Struct, forbid_unknown_fields=True):
+    """What an agent is told when the site's training has ended."""
+
+    status: str
+    stall_seconds: float
+
+
+class AgentReport(msgspec.Struct, forbid_unknown_fields=True):
+    """What an agent says before it ends, or what its journal says if it died.
+
+    Attributes:
+        journaled: Events in the site's own journal.
+        receivers: By component id.
+    """
+
+    journaled: int
+    receivers: dict[str, ReceiverSummary]
+
+
+class SiteAgent:
+    """The server's handle on an agent's process.
+
+    Args:
+        spec: What the agent is told.
+        receivers: Registered names of the site's receivers, by component id.
+    """
+
+    def __init__(self, spec: AgentSpec, receivers: Mapping[str, str]) -> None:
+        self.site = spec.site
+        self._spec = spec
+        self._receivers = receivers
+        self._log = (spec.folder / "agent_log.txt").open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fedtrack.engines.local.site_agent", _encode(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is for the server, which says when to finish
+        )
+
+    def finish(self, status: str, stall_seconds: float) -> None:
+        """Say that the site's training has ended; ``report`` waits for what comes of it."""
+        assert self._process.stdin is not None  # noqa: S101 - opened above; narrows the type
+        with contextlib.suppress(OSError):  # it died; its report says so
+            self._process.stdin.write(_encode(Finish(status, stall_seconds)).encode() + b"\n")
+            self._process.stdin.close()
+
+    def report(self) -> AgentReport:
+        """Return what became of the site's records. Ends the agent's process."""
+        assert self._process.stdout is not None  # noqa: S101
+        try:
+            # Ends with the process, which bounds its own waiting.
+            return msgspec.json.decode(self._process.stdout.read(), type=AgentReport)
+        except msgspec.MsgspecError:
+            return self._report_of_the_dead()
+        finally:
+            self._process.stdout.close()
+            self._process.wait()
+            self._log.close()
+
+    def _report_of_the_dead(self) -> AgentReport:
+        """Bring what is left in the spool into the site's journal, and count what its receivers have not taken."""
+        log.error("%s: its agent died; what it has not delivered is kept; see %s", self.site, self._log.name)
+        folder, blobs = self._spec.folder, BlobStore(self._spec.folder / "blobs")
+        journal = Journal(folder / "journal.db")
+        try:
+            source = SpoolSource(self.site, folder / "spool", journal, blobs, delete=False)
+            source.ended = True
+            source.forward()
+            receivers = {}
+            for id_, name in self._receivers.items():
+                cursor = journal.cursor(id_)
+                pending = journal.events_after(cursor)
+                reason = f"the site's agent died; see {self._log.name}"
+                receivers[id_] = ReceiverSummary(name, self.site, cursor.delivered, {}, cursor.dead, pending, reason)
+            return AgentReport(journal.counts().get(self.site, 0), receivers)
+        finally:
+            journal.close()
+
+
+def serve(spec: AgentSpec) -> AgentReport:
+    """Host the receivers until standard input says that the training has ended, or ends itself."""
+    job = load_job(spec.job)
+    receivers = next(site.receivers for site in job.sites if site.name == spec.site)
+    blobs = BlobStore(spec.folder / "blobs")
+    run = RunInfo(spec.run_id, job.meta.name, spec.folder, spec.site, (spec.site,), spec.started_ns, blobs)
+    host = ReceiverHost(run, receivers)
+    host.add_source(SpoolSource(spec.site, spec.folder / "spool", host.journal, blobs, delete=spec.deletes))
+    host.start()
+    line = sys.stdin.readline()
+    # Without an order the server is gone: deliver what is there, but do not outlive it for long.
+    order = msgspec.json.decode(line, type=Finish) if line else Finish("aborted", 1.0)
+    host.forwarder.end(spec.site)
+    reports = host.finish(order.status, order.stall_seconds)
+    journaled = host.journal.counts().get(spec.site, 0)
+    host.close()
+    return AgentReport(journaled, {report.name: receiver_summary(report, spec.site) for report in reports})
+
+
+def receiver_summary(report: DeliveryReport, node: str) -> ReceiverSummary:
+    """Return a receiver's share as the run's summary holds it."""
+    results = report.results
+    return ReceiverSummary(
+        receiver=report.receiver,
+        node=node,
+        delivered=report.delivered,
+        skipped=report.skipped,
+        dead=report.dead,
+        pending=report.pending,
+        error=report.error,
+        location=results.location if results else "",
+        command=results.command if results else "",
+    )
+
+
+def agent_spec(site: str, job: Path, root: Path, run: RunInfo, *, deletes: bool) -> AgentSpec:
+    """Return the spec of the agent of ``site`` in the workspace ``root``."""
+    return AgentSpec(site, job.absolute(), root / site / RUN_FOLDER, run.run_id, run.started_ns, deletes)
+
+
+def _encode(struct: msgspec.Struct) -> str:
+    return msgspec.json.encode(struct, enc_hook=str).decode()
+
+
+def main() -> None:
+    """Serve the spec in the first argument and print the report."""
+    spec = msgspec.json.decode(sys.argv[1], type=AgentSpec, dec_hook=lambda type_, value: type_(value))
+    # Receivers and their SDKs may print; only the report goes where the server reads it.
+    output = os.dup(1)
+    os.dup2(2, 1)
+    report = serve(spec)
+    os.write(output, msgspec.json.encode(report))
+    os._exit(0)  # a receiver that hangs in a call must not keep the process
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""What the installed plugins are and provide, and which class a name means that a user typed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+from fedtrack.errors import PluginError
+from fedtrack.tracking.receiver import Receiver
+from fedtrack.tracking.writer import Writer
+
+if TYPE_CHECKING:
+    from fedtrack.examples import Example
+
+T = TypeVar("T", Receiver, Writer)
+
+log = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    """What became of a plugin."""
+
+    LOADED = "loaded"
+    DISABLED = "disabled"
+    INCOMPATIBLE = "incompatible"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+    MISSING_DEPENDENCY = "missing-dependency"
+
+
+@dataclass
+class Plugin:
+    """One entry point of an installed distribution.
+
+    Attributes:
+        name: The entry point's name; ``FEDTRACK_DISABLE_PLUGINS`` and ``FEDTRACK_PLUGINS`` name it.
+        package: The distribution that ships it.
+        version: That distribution's version.
+        state: What became of it.
+        reason: Why it is not ``loaded``, or "".
+    """
+
+    name: str
+    package: str
+    version: str
+    state: State = State.LOADED
+    reason: str = ""
+
+    def fail(self, state: State, reason: str) -> None:
+        """Set a state other than loaded and the reason for it."""
+        self.state = state
+        self.reason = f"{self.package} {self.version}: {reason}"
+
+
+@dataclass
+class Registry:
+    """The loaded plugins and what they provide.
+
+    Attributes:
+        plugins: Every plugin found, in whatever state, sorted by name.
+        hooks: pluggy's manager, for calling the life-cycle hooks.
+        receivers: Receiver classes by name.
+        writers: Writer classes by name.
+        engines: Engine classes by name.
+        examples: Examples by name.
+        owners: Which plugin provides a class or an example, by kind and name.
+    """
+
+    hooks: pluggy.PluginManager
+    plugins: list[Plugin] = field(default_factory=list)
+    receivers: dict[str, type[Receiver]] = field(default_factory=dict)
+    writers: dict[str, type[Writer]] = field(default_factory=dict)
+    engines: dict[str, Any] = field(default_factory=dict)
+    examples: dict[str, Example] = field(default_factory=dict)
+    owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
+
+    def receiver(self, name: str) -> type[Receiver]:
+        """Return the receiver class that ``name`` means: its name, its class name or one of its aliases.
+
+        Raises:
+            PluginError: No usable receiver has that name, or several have it as class name or alias; the
+                message says which exist and what is broken.
+        """
+        cls = self.receivers.get(name)
+        if cls is None:
+            cls = self._only("receiver", name, [c for c in self.receivers.values() if name in (c.__name__, *c.aliases)])
+        if cls is None:
+            raise self._unknown("receiver", name, self.receivers)
+        self._check_requirements(cls)
+        return cls
+
+    def writer(self, class_name: str) -> type[Writer]:
+        """Return the writer with that name or class name.
+
+        Raises:
+            PluginError: No usable writer has that name, or several have it as class name.
+        """
+        cls = self.writers.get(class_name)
+        if cls is None:
+            cls = self._only("writer", class_name, [c for c in self.writers.values() if class_name == c.__name__])
+        if cls is None:
+            raise self._unknown("writer", class_name, self.writers)
+        return cls
+
+    def engine(self, name: str) -> Any:
+        """Return the engine class with that name.
+
+        Raises:
+            PluginError: No installed plugin provides it.
+        """
+        if name in self.engines:
+            return self.engines[name]
+        raise self._unknown("engine", name, self.engines)
+
+    def example(self, name: str) -> Example:
+        """Return the example with that name.
+
+        Raises:
+            PluginError: No installed plugin provides it.
+        """
+        if name in self.examples:
+            return self.examples[name]
+        raise self._unknown("example", name, self.examples)
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Call a life-cycle hook of every plugin.
+
+        A plugin whose implementation raises is logged by name; the others are called all the same, which is why
+        this does not go through pluggy's own call.
+        """
+        for implementation in getattr(self.hooks.hook, hook).get_hookimpls():
+            accepted = {name: arguments[name] for name in implementation.argnames}
+            try:
+                implementation.function(**accepted)
+            except Exception as error:
+                log.error("plugin %s: %s raised %s: %s", implementation.plugin_name, hook, type(error).__name__, error)
+
+    def owner(self, kind: str, name: str) -> Plugin:
+        """Return the plugin that provides the ``kind`` (``"receiver"``, ...) called ``name``."""
+        return self.owners[kind, name]
+
+    def table(self, kind: str) -> dict[str, Any]:
+        """Return what the plugins provide of one ``kind`` (``"receiver"``, ...), by name."""
+        tables: dict[str, dict[str, Any]] = {
+            "receiver": self.receivers,
+            "writer": self.writers,
+            "engine": self.engines,
+            "example": self.examples,
+        }
+        return tables[kind]
+
+    def state_of(self, cls: type[Receiver]) -> tuple[State, str]:
+        """Return the state of a registered receiver and the reason for it."""
+        plugin = self.owners["receiver", cls.name]
+        if missing := [module for module in cls.requires if find_spec(module) is None]:
+            remedy = f"; install it with: {cls.install}" if cls.install else ""
+            return State.MISSING_DEPENDENCY, f"{plugin.package} needs {', '.join(missing)}{remedy}"
+        return plugin.state, plugin.reason
+
+    def _check_requirements(self, cls: type[Receiver]) -> None:
+        state, reason = self.state_of(cls)
+        if state is not State.LOADED:
+            raise PluginError(f"The receiver {cls.name!r} cannot be used ({state}): {reason}.")
+
+    def _only(self, kind: str, name: str, classes: Sequence[type[T]]) -> type[T] | None:
+        if len(classes) < 2:
+            return classes[0] if classes else None
+        choices = ", ".join(f"{c.name!r} ({self.owner(kind, c.name).package})" for c in classes)
+        raise PluginError(f"{name!r} means several {kind}s; use the name of one of them: {choices}.")
+
+    def _unknown(self, kind: str, name: str, known: Iterable[str]) -> PluginError:
+        names = ", ".join(sorted(known)) or "none"
+        message = f"No {kind} is called {name!r}; installed: {names}."
+        if broken := [p for p in self.plugins if p.state is not State.LOADED]:
+            listed = "; ".join(f"{p.name} is {p.state} ({p.reason})" for p in broken)
+            message += f" Plugins that could not be used: {listed}."
+        return PluginError(message)

@@ -1,0 +1,17 @@
+"""ReceiverContract: the class that a receiver plugin's test inherits."""
+
+from __future__ import annotations
+
+from fedtrack.testing.laws.delivery import DeliveryLaws
+from fedtrack.testing.laws.kinds import KindLaws
+from fedtrack.testing.laws.lifecycle import LifecycleLaws
+from fedtrack.testing.laws.values import ValueLaws
+
+
+class ReceiverContract(LifecycleLaws, DeliveryLaws, ValueLaws, KindLaws):
+    """Every law of a receiver, as tests.
+
+    Override ``make_receiver`` and ``read``. Laws about kinds that the receiver does not support are skipped.
+    Where a backend cannot do better, say so with one of the class attributes of ``Laws`` (``idempotent``,
+    ``survives_kill``, ``time_resolution_ns``, ``relative_error``); each has the strictest value by default.
+    """

@@ -1,0 +1,57 @@
+"""CIFAR-10: 60,000 photographs of 32x32 pixels in ten classes, downloaded once, before a job runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedtrack.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedtrack_examples.image_set import ImageSet
+
+
+def check(data_dir: Path) -> None:
+    """Raise ConfigError unless ``data_dir`` holds CIFAR-10's files; whether they are whole, ``load`` says."""
+    if not (data_dir / "cifar-10-batches-py" / "batches.meta").is_file():
+        raise _missing(data_dir)
+
+
+def prepare(data_dir: Path) -> None:
+    """Download CIFAR-10 into ``data_dir`` (170 MB) unless it is there already.
+
+    Two processes that prepare the same folder wait for each other.
+    """
+    from filelock import FileLock
+    from torchvision.datasets import CIFAR10
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(data_dir / "cifar10.lock"):
+        CIFAR10(data_dir, download=True)
+
+
+def load(data_dir: Path, train: bool = True) -> ImageSet:
+    """Return the 50,000 training images, or the 10,000 test images, of shape (3, 32, 32); never downloads.
+
+    Raises:
+        ConfigError: ``data_dir`` holds no whole CIFAR-10.
+    """
+    import torch
+    from torchvision.datasets import CIFAR10
+
+    from fedtrack_examples.image_set import ImageSet
+
+    try:
+        # The files are pickles: torchvision reads them only if their MD5 sums are those of the original.
+        data = CIFAR10(data_dir, train=train)
+    except RuntimeError:
+        raise _missing(data_dir) from None
+    pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2)
+    return ImageSet(pixels, torch.tensor(data.targets))
+
+
+def _missing(data_dir: Path) -> ConfigError:
+    return ConfigError(
+        f"{data_dir} does not hold the whole of CIFAR-10; sites never download: "
+        "run `fedtrack examples prepare-data cifar10` first, with `--data-dir` for a folder of your own."
+    )

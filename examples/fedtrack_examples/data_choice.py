@@ -1,0 +1,113 @@
+"""DataChoice: which images a job trains on and how they are dealt out to its sites.
+
+A ``job.py`` makes one from its options and passes it on as the arguments of its ``client.py``; each site reads it
+back from there. Imports no torch until a site loads its images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from fedtrack.errors import ConfigError
+from fedtrack_examples import datasets, partition
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import Subset
+
+    from fedtrack_examples.image_set import ImageSet
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """The images of a job.
+
+    Attributes:
+        dataset: The data set's name.
+        data_dir: Where its images are; see ``datasets.load``.
+        partition: How the training images are dealt out to the sites.
+        alpha: For ``"dirichlet"``: the smaller, the more the sites differ.
+        seed: Of the partition, and of the training.
+        n_sites: How many sites share the training images.
+    """
+
+    dataset: datasets.Name = "digits"
+    data_dir: Path | None = None
+    partition: partition.Method = "iid"
+    alpha: float = 0.5
+    seed: int = 0
+    n_sites: int = 2
+
+    def shape(self) -> datasets.ImageShape:
+        """Return what a network must know about the images.
+
+        Raises:
+            ConfigError: The images are not there.
+        """
+        return datasets.shape(self.dataset, self.data_dir)
+
+    def model(self, network: str) -> str | dict[str, Any]:
+        """Return a job's ``initial_model``: ``network`` ("file:callable") with the arguments that fit the images.
+
+        Raises:
+            ConfigError: The images are not there.
+        """
+        shape = self.shape()
+        if self.dataset == "digits":
+            return network  # its defaults fit
+        return {"path": network, "args": shape._asdict()}
+
+    def script_args(self) -> str:
+        """Return the choice as a site's script reads it with ``parser``."""
+        values = asdict(self)
+        if self.data_dir is not None:
+            values["data_dir"] = self.data_dir.absolute()  # a site runs in a folder of its own
+        given = {name: value for name, value in values.items() if value is not None}
+        return shlex.join(f"--{name.replace('_', '-')}={value}" for name, value in given.items())
+
+    def load(self, site: str) -> tuple[Subset[tuple[Tensor, Tensor]], ImageSet]:
+        """Return the site's part of the training images, and the test images that all sites share.
+
+        Args:
+            site: ``site-1`` gets the first part.
+
+        Raises:
+            ConfigError: The images are not there, or ``site`` is none of the ``n_sites`` sites.
+        """
+        from torch.utils.data import Subset
+
+        index = self._index(site)
+        train = datasets.load(self.dataset, self.data_dir, train=True)
+        parts = partition.partition(train.targets, self.n_sites, self.partition, self.alpha, self.seed)
+        return Subset(train, parts[index].tolist()), datasets.load(self.dataset, self.data_dir, train=False)
+
+    def _index(self, site: str) -> int:
+        for index in range(self.n_sites):
+            if site == f"site-{index + 1}":
+                return index
+        raise ConfigError(
+            f"No images are set aside for {site!r}: they are dealt out to {self.n_sites} sites, "
+            f"site-1 to site-{self.n_sites}; start the job with --n-clients as large as its number of sites."
+        )
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> DataChoice:
+        """Return the choice that ``parser`` has read."""
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return a parser of the arguments that ``DataChoice.script_args`` writes, for a script to add its own to."""
+    default = DataChoice()
+    new = argparse.ArgumentParser()
+    new.add_argument("--dataset", choices=datasets.NAMES, default=default.dataset)
+    new.add_argument("--data-dir", type=Path, help="where the images are")
+    new.add_argument("--partition", choices=get_args(partition.Method), default=default.partition)
+    new.add_argument("--alpha", type=float, default=default.alpha, help="dirichlet: smaller is more different")
+    new.add_argument("--seed", type=int, default=default.seed)
+    new.add_argument("--n-sites", type=int, default=default.n_sites, help="how many sites share the images")
+    return new

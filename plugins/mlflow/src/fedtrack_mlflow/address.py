@@ -1,0 +1,98 @@
+"""Where the receiver's MLflow store is: in the run's folder, in another file, or behind a server."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from fedtrack.errors import ConfigError
+from fedtrack.tracking.receiver import Results
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_SQLITE = re.compile(r"(?P<head>sqlite(?:\+\w+)?:///)(?P<path>[^?]+)(?P<query>\?.*)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An MLflow store.
+
+    Attributes:
+        uri: What MLflow's client connects to; paths in it are absolute.
+        artifacts: Where a new experiment keeps its artifacts, or None to let MLflow decide.
+        database: The file of a SQLite store.
+        files: The folder of a file store.
+    """
+
+    uri: str
+    artifacts: str | None
+    database: Path | None = None
+    files: Path | None = None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether an MLflow server keeps the store."""
+        return self.uri.startswith(("http:", "https:"))
+
+    @property
+    def is_sql(self) -> bool:
+        """Whether the store is a database that this process opens."""
+        return not self.is_server and self.files is None
+
+    @property
+    def shown(self) -> str:
+        """The URI without user name and password."""
+        parts = urlsplit(self.uri)
+        if "@" not in parts.netloc:
+            return self.uri
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    def results(self, experiment_id: str) -> Results:
+        """Say where a person finds the experiment."""
+        if self.is_server:
+            return Results(f"{self.shown.rstrip('/')}/#/experiments/{experiment_id}")
+        command = f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}"
+        if self.files is not None:
+            return Results(str(self.files), f"MLFLOW_ALLOW_FILE_STORE=true {command}")
+        return Results(self.shown if self.database is None else str(self.database), command)
+
+
+def resolve(tracking_uri: str | None, artifact_location: str | None, folder: Path) -> Address:
+    """Return the address that a receiver's arguments mean for a run with that folder.
+
+    Raises:
+        ConfigError: The URI has no store that outlives the process.
+    """
+    folder = folder.absolute()
+    if tracking_uri is None:
+        tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
+    artifacts = None if artifact_location is None else _location(artifact_location, folder)
+    if tracking_uri.startswith("sqlite"):
+        return _sqlite(tracking_uri, artifacts)
+    scheme = _SCHEME.match(tracking_uri)
+    if scheme is None or scheme[1].lower() == "file":
+        path = Path(unquote(urlsplit(tracking_uri).path) if scheme else tracking_uri).absolute()
+        return Address(path.as_uri(), artifacts, files=path)
+    if artifacts is None and scheme[1].lower() not in ("http", "https"):
+        artifacts = (folder / "mlartifacts").as_uri()  # MLflow would take the working directory
+    return Address(tracking_uri, artifacts)
+
+
+def _sqlite(uri: str, artifacts: str | None) -> Address:
+    match = _SQLITE.match(uri)
+    if match is None or match["path"].startswith(":memory:"):
+        raise ConfigError(
+            f"MLflowReceiver: tracking_uri {uri!r} names no file; write sqlite:///relative/path.db or "
+            "sqlite:////absolute/path.db, or leave tracking_uri out to use mlflow.db in the run's folder."
+        )
+    path = Path(match["path"]).absolute()
+    absolute = f"{match['head']}{path}{match['query'] or ''}"
+    return Address(absolute, artifacts or (path.parent / "mlartifacts").as_uri(), database=path)
+
+
+def _location(location: str, folder: Path) -> str:
+    if _SCHEME.match(location):
+        return location
+    return (folder / location).as_uri()

@@ -1,0 +1,115 @@
+"""Sorts the records of a batch into what MLflow keeps apart: metrics, parameters, tags and files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
+from fedtrack_mlflow import points
+from fedtrack_mlflow.keys import encode_path
+
+if TYPE_CHECKING:
+    from mlflow import entities
+
+    from fedtrack_mlflow.site_run import SiteRun
+
+#: The most characters that MLflow keeps of a value.
+PARAM_LIMIT = 6_000
+TAG_LIMIT = 8_000
+
+_EXTENSIONS = {"png": "png", "jpeg": "jpg"}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An artifact to upload.
+
+    Attributes:
+        index: Position of its record in the batch, from 0.
+        path: Relative path that MLflow accepts.
+        read: Returns the bytes; raises DamagedError if they are gone.
+    """
+
+    index: int
+    path: str
+    read: Callable[[], bytes]
+
+
+@dataclass
+class Content:
+    """What one batch holds for one run, in the order of its records.
+
+    Attributes:
+        metrics: Points, equal ones once.
+        params: Names and values; no name twice.
+        tags: Names and values; the last value counts.
+        files: Artifacts; a later one for the same path replaces the earlier one.
+    """
+
+    metrics: list[entities.Metric] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+
+
+def sort(records: Sequence[Record], run: SiteRun, blobs: BlobStore) -> Content:
+    """Return the content of ``records`` in the form that ``run`` stores it."""
+    content = Content()
+    for index, record in enumerate(records):
+        if isinstance(record, Metric):
+            name = run.metric_name(record.key, content.tags)
+            content.metrics.append(points.point(record, name, run.started_ms))
+        elif isinstance(record, Param):
+            _add_param(content, index, record, run)
+        elif isinstance(record, Tag):
+            name = run.tag_name(record.key, content.tags)
+            content.tags[name] = _cut(content, index, record.value, TAG_LIMIT)
+        else:
+            content.files.append(_file(index, record, run.started_ms, blobs))
+    content.metrics = points.distinct(content.metrics)
+    return content
+
+
+def _add_param(content: Content, index: int, record: Param, run: SiteRun) -> None:
+    value = _cut(content, index, str(record.value), PARAM_LIMIT)
+    name = run.param_name(record.key, value, record.time_ns, content.tags)
+    if name is not None:
+        content.params[name] = value
+
+
+def _cut(content: Content, index: int, value: str, limit: int) -> str:
+    value = value.replace("\0", "\\x00")  # PostgreSQL refuses a whole batch for one NUL
+    if len(value) <= limit:
+        return value
+    data = value.encode()
+    path = f"values/{hashlib.sha256(data).hexdigest()[:32]}.txt"
+    content.files.append(File(index, path, lambda: data))
+    ending = f"... [cut; the whole value is the artifact {path}]"
+    return value[: limit - len(ending)] + ending
+
+
+def _file(index: int, record: Record, started_ms: int, blobs: BlobStore) -> File:
+    if isinstance(record, Artifact):
+        return File(index, encode_path(record.path), lambda: blobs.read(record.data))
+    if isinstance(record, Text):
+        path = encode_path(record.key)
+        if record.step is not None:
+            path = f"text/{path}/{record.step}.txt"
+        return File(index, path, lambda: blobs.read_text(record.text).encode())
+    if isinstance(record, Image | Histogram):
+        step = points.elapsed_us(record.time_ns, started_ms) if record.step is None else record.step
+        folder = f"{type(record).__name__.lower()}s/{encode_path(record.key)}"
+        if isinstance(record, Histogram):
+            return File(index, f"{folder}/{step}.json", lambda: _histogram(record))
+        return File(index, f"{folder}/{step}.{_EXTENSIONS[record.format]}", lambda: blobs.read(record.data))
+    raise TypeError(f"{type(record).__name__} is no kind of record that MLflow holds")
+
+
+def _histogram(record: Histogram) -> bytes:
+    content = {"edges": record.edges, "counts": record.counts, "step": record.step, "time_ns": record.time_ns}
+    return json.dumps(content).encode()

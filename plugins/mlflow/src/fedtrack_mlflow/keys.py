@@ -1,0 +1,73 @@
+"""Names that MLflow accepts, for any key: the same key always has the same name, and no two keys share one.
+
+MLflow allows letters, digits and ``_ - . space : /`` in names, 250 characters, and only normalised paths. A name
+that it would refuse is written with ``_0x<hex>_`` for each refused character (``acc@5`` is ``acc_0x40_5``), so it
+can be read back. One longer than ``MAX_BYTES`` is cut and ends in ``_sha256_<digest of the key>``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+#: In UTF-8, because the file store makes a file name of it.
+MAX_BYTES = 250
+
+#: Tags that mean something to MLflow or to the receiver; a site must not set them.
+RESERVED_PREFIXES = ("mlflow.", "fedtrack.")
+
+_START = r"(?:\A|(?<=/))"
+_UNSAFE = re.compile(
+    r"[^\w\-. :/]"
+    rf"|{_START}/|/\Z"  # an empty path component
+    rf"|{_START}\.(?=\.?(?:/|\Z))|\A\.(?=\.)"  # the components "." and "..", and names that start with ".."
+    r"|_(?=0x[0-9a-f])"  # what would read as an escape
+)
+_ESCAPE = re.compile(r"_0x([0-9a-f]+)_")
+_CUT = re.compile(r"_sha256_[0-9a-f]{64}\Z")
+
+
+def encode(key: str) -> str:
+    """Return the name of a metric or parameter."""
+    return _fit(_UNSAFE.sub(_escape, key), key)
+
+
+def encode_tag(key: str) -> str:
+    """Return the name of a tag that a site sets; it never starts with a reserved prefix."""
+    if key.startswith(RESERVED_PREFIXES):
+        return _fit(f"_0x{ord(key[0]):x}_" + _UNSAFE.sub(_escape, key[1:]), key)
+    return encode(key)
+
+
+def encode_path(path: str) -> str:
+    """Return the path of an artifact: relative, and with no colon, which servers may take for a drive."""
+    return _fit(_UNSAFE.sub(_escape, path).replace(":", "_0x3a_"), path)
+
+
+def encode_flat(key: str) -> str:
+    """Return a name without ``/`` that differs from ``encode(key)``."""
+    return _fit(f"_0x{ord(key[0]):x}_" + _UNSAFE.sub(_escape, key[1:]).replace("/", "_0x2f_"), key)
+
+
+def origin_tag(name: str) -> str:
+    """Return the name of the tag that keeps the key of ``name``."""
+    return _fit(f"{RESERVED_PREFIXES[1]}key.{name.replace('/', '_0x2f_')}", name)
+
+
+def decode(name: str) -> str | None:
+    """Return the key of a name, or None if the name was cut; the run's ``fedtrack.key.`` tag has it then."""
+    if _CUT.search(name):
+        return None
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), name)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"_0x{ord(match[0]):x}_"
+
+
+def _fit(name: str, key: str) -> str:
+    # A short key that looks cut is treated like a long one, or it could be named like one.
+    if name and len(name.encode()) <= MAX_BYTES and not _CUT.search(name):
+        return name
+    ending = f"_sha256_{hashlib.sha256(key.encode()).hexdigest()}"
+    return name.encode()[: MAX_BYTES - len(ending)].decode(errors="ignore") + ending

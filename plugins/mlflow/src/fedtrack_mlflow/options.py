@@ -1,0 +1,64 @@
+"""The receiver's arguments: FLARE's names, in FLARE's order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fedtrack.errors import ConfigError
+from fedtrack.tracking.receiver import ReceiverOptions
+
+
+class MLflowOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
+    """Arguments of ``MLflowReceiver``.
+
+    Attributes:
+        tracking_uri: The store: ``sqlite:///...``, ``http://...``, ``file:///...`` or a database URI. None means
+            ``mlflow.db`` in the run's folder.
+        kw_args: The fields of ``RunArguments``.
+        artifact_location: Where a new experiment keeps its artifacts; a relative path is below the run's folder.
+        events: See ``ReceiverOptions``; here because its position is FLARE's.
+        buffer_flush_time: Accepted so that FLARE's job files run. Nothing is buffered here: records are in MLflow
+            when ``receive`` returns, and delivery decides how many travel together.
+    """
+
+    tracking_uri: str | None = None
+    kw_args: dict[str, Any] | None = None
+    artifact_location: str | None = None
+    events: list[str] | None = None
+    buffer_flush_time: float = 1
+
+
+class RunArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What ``kw_args`` may hold.
+
+    Attributes:
+        experiment_name: None means the job's name.
+        run_name: Name of the parent run; a site's is ``<run_name>-<site>``. None means the job's name.
+        experiment_tags: Tags of the experiment, passed as they are (``mlflow.note.content`` is its description).
+        run_tags: Tags of the parent and of every site's run, passed as they are.
+    """
+
+    experiment_name: str | None = None
+    run_name: str | None = None
+    experiment_tags: dict[str, str | int | float | bool] | None = None
+    run_tags: dict[str, str | int | float | bool] | None = None
+
+
+def run_arguments(kw_args: dict[str, Any] | None) -> RunArguments:
+    """Return ``kw_args``, checked.
+
+    Raises:
+        ConfigError: A key is unknown or a value has the wrong type.
+    """
+    try:
+        return msgspec.convert(kw_args or {}, RunArguments)
+    except msgspec.ValidationError as error:
+        valid = ", ".join(RunArguments.__struct_fields__)
+        raise ConfigError(f"MLflowReceiver: kw_args: {error}; valid keys: {valid}.") from None
+
+
+def texts(tags: dict[str, Any] | None) -> dict[str, str]:
+    """Return tags with their values as MLflow takes them."""
+    return {key: str(value) for key, value in (tags or {}).items()}

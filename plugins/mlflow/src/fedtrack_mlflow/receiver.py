@@ -1,0 +1,110 @@
+"""MLflowReceiver: puts each site's records into an MLflow run of its own."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from fedtrack.errors import ConfigError, Transient
+from fedtrack.tracking.events import Batch
+from fedtrack.tracking.receiver import Receiver, ReceiverOptions, Results, RunInfo
+from fedtrack.tracking.records import KINDS, Record
+from fedtrack_mlflow import content, filestore
+from fedtrack_mlflow.address import resolve
+from fedtrack_mlflow.failures import translated
+from fedtrack_mlflow.options import MLflowOptions, run_arguments
+from fedtrack_mlflow.session import Session
+from fedtrack_mlflow.settings import calm
+from fedtrack_mlflow.upload import send
+
+log = logging.getLogger(__name__)
+
+_STATUSES = {"completed": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
+
+
+class MLflowReceiver(Receiver):
+    """One MLflow run per site, as children of a run for the federated run.
+
+    Delivering a batch again changes nothing: points, parameters and tags are known by what they hold, and runs are
+    found by their tags. See ``MLflowOptions`` for the arguments.
+    """
+
+    name: ClassVar[str] = "mlflow"
+    summary: ClassVar[str] = "MLflow: a SQLite file in the run's folder, a tracking server or a file store."
+    supports: ClassVar[frozenset[type[Record]]] = frozenset(KINDS.values())
+    aliases: ClassVar[tuple[str, ...]] = ("nvflare.app_opt.tracking.mlflow.mlflow_receiver.MLflowReceiver",)
+    requires: ClassVar[tuple[str, ...]] = ("mlflow", "sqlalchemy", "alembic")
+    install: ClassVar[str] = "pip install 'fedtrack[mlflow]'"
+    Options: ClassVar[type[ReceiverOptions]] = MLflowOptions
+    options: MLflowOptions
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gather_seconds = self.options.buffer_flush_time
+        self._arguments = run_arguments(self.options.kw_args)
+        self._session: Session | None = None
+        self._next_seq: dict[tuple[str, str], int] = {}
+
+    def open(self, run: RunInfo) -> None:
+        """Create the store if it is new, and find or create the experiment and the parent run.
+
+        Raises:
+            Transient: The store cannot be reached now, or another process is creating it.
+            ConfigError: ``tracking_uri`` names no store, or the experiment was deleted.
+        """
+        if self._session is None:
+            address = resolve(self.options.tracking_uri, self.options.artifact_location, run.folder)
+            if address.files is not None:
+                log.warning(
+                    "MLflowReceiver writes to the file store %s, a format that MLflow has deprecated; without "
+                    "tracking_uri it uses a SQLite file. `mlflow migrate-filestore` converts what is there.",
+                    address.files,
+                )
+            self._session = Session(address, run, self._arguments)
+        with calm(), translated(f"MLflow at {self._session.address.shown} cannot be opened"):
+            self._session.runs  # noqa: B018 - connects
+
+    def receive(self, batch: Batch) -> None:
+        """Log the batch in the site's run; everything is stored when this returns.
+
+        Raises:
+            Transient: Try the whole batch again later.
+            Permanent: MLflow refuses some of it; the rest is stored if ``indices`` are given.
+        """
+        if self._session is None:
+            raise RuntimeError("MLflowReceiver.receive() was called before open().")
+        if not batch.records:
+            return
+        with calm(), translated(f"MLflow at {self._session.address.shown} did not take records of {batch.site}"):
+            try:
+                self._log(self._session, batch)
+            except ConfigError as error:  # somebody deleted the experiment meanwhile, and may restore it
+                self._session.forget()
+                raise Transient(str(error)) from error
+            except Exception:
+                self._session.forget()
+                raise
+        self._next_seq[batch.site, batch.stream] = batch.seqs[-1] + 1
+
+    def close(self, status: str) -> None:
+        """End the runs as FINISHED, FAILED or KILLED, and close the store's files."""
+        if self._session is None:
+            return
+        try:
+            with calm():
+                self._session.close(_STATUSES.get(status, "FAILED"))
+        except Exception as error:
+            shown = self._session.address.shown
+            log.warning("The MLflow runs at %s could not be ended and still show as running: %s", shown, error)
+
+    def results(self) -> Results | None:
+        """Say how to look at the experiment."""
+        return None if self._session is None else self._session.results()
+
+    def _log(self, session: Session, batch: Batch) -> None:
+        run = session.runs.of(batch.site)
+        sorted_content = content.sort(batch.records, run, session.run.blobs)
+        may_be_known = batch.seqs[0] < self._next_seq.get((batch.site, batch.stream), batch.seqs[-1] + 1)
+        if session.address.files is not None and may_be_known:
+            sorted_content.metrics = filestore.unseen(session.client, run.run_id, sorted_content.metrics)
+        send(session.client, run.run_id, sorted_content)

@@ -1,0 +1,58 @@
+"""How mlflow behaves while the receiver calls it: silent, no telemetry, and back soon when a server is down.
+
+mlflow takes these settings from the environment. Writing there would leak into the processes that other threads
+start meanwhile, so the defaults of mlflow's own setting objects are swapped instead; what a user has set in the
+environment still wins.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
+
+_DEFAULTS: dict[str, Any] = {
+    "MLFLOW_ALLOW_FILE_STORE": True,
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0,  # delivery retries, and knows for how long
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": 20,  # seconds; a call that hangs ends then
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
+    _TELEMETRY: True,
+}
+
+
+@contextmanager
+def calm() -> Iterator[None]:
+    """Import mlflow if need be, and apply the settings above for the duration of the block."""
+    variables = import_quietly("mlflow.environment_variables")
+    found = [variable for name in _DEFAULTS if (variable := getattr(variables, name, None)) is not None]
+    before = [variable.default for variable in found]
+    for variable in found:
+        variable.default = _DEFAULTS[variable.name]
+    try:
+        yield
+    finally:
+        for variable, default in zip(found, before, strict=True):
+            variable.default = default
+
+
+def import_quietly(module: str) -> Any:
+    """Import a module of mlflow: without its telemetry, and without the warnings of what it imports itself."""
+    if module in sys.modules:
+        return sys.modules[module]
+    # Telemetry starts with the first import, unless the environment says otherwise at that very moment.
+    switched = "mlflow" not in sys.modules and _TELEMETRY not in os.environ
+    if switched:
+        os.environ[_TELEMETRY] = "true"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # under -W error they would be failures that nobody here can mend
+            return importlib.import_module(module)
+    finally:
+        if switched:
+            del os.environ[_TELEMETRY]

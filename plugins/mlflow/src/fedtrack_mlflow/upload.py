@@ -1,0 +1,58 @@
+"""Sends the content of a batch to a run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedtrack.errors import Permanent
+from fedtrack_mlflow import calls
+from fedtrack_mlflow.content import Content, File
+from fedtrack_mlflow.failures import failure
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def send(client: MlflowClient, run_id: str, content: Content) -> None:
+    """Log parameters, metrics, tags and files, in this order.
+
+    Raises:
+        Permanent: The records at ``indices`` hold artifacts that MLflow refuses; all else is stored.
+        Exception: Whatever mlflow raises if it takes something not at all.
+    """
+    from mlflow.entities import Param, RunTag
+
+    params = [Param(key, value) for key, value in content.params.items()]
+    for some_params in calls.chunks(params, calls.PARAMS_OR_TAGS, lambda item: item.key + item.value):
+        client.log_batch(run_id, params=some_params)
+    for some_metrics in calls.chunks(content.metrics, calls.METRICS, lambda item: item.key):
+        client.log_batch(run_id, metrics=some_metrics)
+    tags = [RunTag(key, value) for key, value in content.tags.items()]
+    for some_tags in calls.chunks(tags, calls.PARAMS_OR_TAGS, lambda item: item.key + item.value):
+        client.log_batch(run_id, tags=some_tags)
+    _send_files(client, run_id, content.files)
+
+
+def _send_files(client: MlflowClient, run_id: str, files: Sequence[File]) -> None:
+    refused: dict[int, str] = {}
+    for file in files:
+        try:
+            _send_file(client, run_id, file)
+        except Exception as error:
+            reason = failure(error, f"MLflow cannot hold the artifact {file.path!r}")
+            if not isinstance(reason, Permanent):
+                raise
+            refused[file.index] = str(reason)
+    if refused:
+        raise Permanent("; ".join(refused.values()), refused)
+
+
+def _send_file(client: MlflowClient, run_id: str, file: File) -> None:
+    folder, _, name = file.path.rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="fedtrack-mlflow-") as temporary:
+        source = Path(temporary, name)
+        source.write_bytes(file.read())
+        client.log_artifact(run_id, str(source), folder or None)

@@ -1,0 +1,49 @@
+"""Shows a site's parameters in TensorBoard's HPARAMS tab.
+
+TensorBoard takes the hyperparameters of a run from the first event that has any, all at once. So they have a file
+of their own, which is replaced when they change; a TensorBoard that has read it shows the change after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+
+from fedtrack_tensorboard.event_file import append, frame
+
+#: Sorts before the files of records, so that a reader that follows the latest file stays with it.
+_FILE_NAME = "events.out.tfevents.00000000.hparams"
+
+
+def write(folder: Path, params: Mapping[str, str], started: float) -> None:
+    """Replace the parameters of the run in ``folder``.
+
+    Args:
+        folder: The run's folder, which exists.
+        params: Values by key, as text; numbers and bools are shown as such.
+        started: When the first one was logged, seconds since the epoch.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    values = {key: _typed(text) for key, text in params.items()}
+    summary = hparams_pb(values, trial_id="", start_time_secs=started)  # "": a row for each run
+    version = Event(wall_time=started, file_version="brain.Event:2")
+    content = Event(wall_time=started, summary=summary)
+    temporary = folder / ".hparams"
+    temporary.unlink(missing_ok=True)
+    data = frame(version.SerializeToString()) + frame(content.SerializeToString())
+    append(temporary, data, create=True)
+    temporary.replace(folder / _FILE_NAME)
+
+
+def _typed(text: str) -> bool | float | str:
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return float(text)
+    except ValueError:
+        return text

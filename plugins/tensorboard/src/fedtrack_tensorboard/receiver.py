@@ -1,0 +1,99 @@
+"""TBAnalyticsReceiver: puts records into TensorBoard event files, one run per site."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from fedtrack import Batch, Receiver, ReceiverOptions, Results, RunInfo
+from fedtrack.errors import Permanent, Transient
+from fedtrack.tracking.records import KINDS, Artifact
+from fedtrack_tensorboard.site_folder import folder_name
+
+if TYPE_CHECKING:
+    from fedtrack_tensorboard.site_log import SiteLog
+
+
+class TBOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
+    """Options of TBAnalyticsReceiver.
+
+    Attributes:
+        tb_folder: Where the event files go: absolute, or relative to the folder of the run.
+    """
+
+    tb_folder: str = "tb_events"
+
+
+class TBAnalyticsReceiver(Receiver):
+    """Write what each site logs into ``<tb_folder>/<site>``, each record exactly once.
+
+    Steps that do not ascend within a tag go to ``<tb_folder>/<site>/pass-2`` and so on, because TensorBoard
+    forgets points when a step goes back; see ``fedtrack_tensorboard.passes``. A point that was logged without a
+    step gets the next number of its tag.
+    """
+
+    name = "tensorboard"
+    summary = "TensorBoard event files, one run per site"
+    supports = frozenset(KINDS.values()) - {Artifact}
+    aliases = ("nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver",)
+    requires = ("tensorboard", "google_crc32c")
+    install = "pip install 'fedtrack[tensorboard]'"
+    Options = TBOptions
+
+    options: TBOptions
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sites: dict[str, SiteLog] = {}
+
+    def open(self, run: RunInfo) -> None:
+        """Create the folder; what an earlier process wrote there is taken over.
+
+        Raises:
+            Transient: The folder cannot be created.
+        """
+        from fedtrack_tensorboard.site_log import SiteLog
+
+        self._new_site = SiteLog
+        self._blobs = run.blobs
+        self._folder = run.folder.absolute() / self.options.tb_folder
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Transient(f"{self._folder} cannot be created: {error}") from error
+
+    def receive(self, batch: Batch) -> None:
+        """Write the records; they survive SIGKILL when the call returns.
+
+        Raises:
+            Transient: The disk refuses them now.
+            Permanent: A record's data is damaged, or its steps would begin too many passes.
+        """
+        # If anything fails midway the files alone say what is written, and the next call reads them again.
+        site = self._sites.pop(batch.site, None)
+        try:
+            site = site or self._new_site(self._folder / folder_name(batch.site), self._blobs)
+            refused = site.write(batch)
+        except OSError as error:
+            raise Transient(f"TensorBoard events of {batch.site} cannot be written: {error}") from error
+        self._sites[batch.site] = site
+        if refused:
+            reasons = list(dict.fromkeys(refused.values()))
+            more = f" ({len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+            raise Permanent(reasons[0] + more, refused)
+
+    def flush(self) -> None:
+        """Bring the HPARAMS tab up to date; everything else is durable already.
+
+        Raises:
+            Transient: The disk refuses it now.
+        """
+        try:
+            for site in self._sites.values():
+                site.show_params()
+        except OSError as error:
+            raise Transient(f"Parameters in {self._folder} cannot be written: {error}") from error
+
+    def results(self) -> Results:
+        """Return the folder and the command that shows it."""
+        return Results(str(self._folder), f"tensorboard --logdir {shlex.quote(str(self._folder))}")

@@ -1,0 +1,129 @@
+"""What one site logged: a TensorBoard run for its first pass and one below it for each further pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+
+from fedtrack import Batch
+from fedtrack.errors import DamagedError
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.records import Record
+from fedtrack_tensorboard import hparams
+from fedtrack_tensorboard.passes import Kind, Passes
+from fedtrack_tensorboard.run_folder import RunFolder
+from fedtrack_tensorboard.sequences import SequenceSet
+from fedtrack_tensorboard.summaries import PARAM_PREFIX, event_of, identify, literal_of, series_of
+
+#: A site that never logs ascending steps must not fill the disk with folders.
+MAX_PASSES = 1000
+
+#: A batch of many images is written in pieces of about this many bytes.
+_PIECE = 8 * 1024 * 1024
+
+
+class SiteLog:
+    """Writes each record of a site exactly once, however often it is delivered and whatever was killed.
+
+    Args:
+        folder: The site's folder; what earlier processes wrote there is read at once.
+        blobs: Resolves data that is kept beside the records.
+    """
+
+    def __init__(self, folder: Path, blobs: BlobStore) -> None:
+        self._folder = folder
+        self._blobs = blobs
+        self._passes = Passes()
+        self._runs: list[RunFolder] = []
+        self._written: dict[str, SequenceSet] = {}
+        self._params: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
+        self._started = 0.0
+        for index in range(_count_passes(folder)):
+            self._recover(index)
+
+    def write(self, batch: Batch) -> dict[int, str]:
+        """Write what is not written yet; it survives SIGKILL when the call returns.
+
+        Returns:
+            Why records are refused, by their position in the batch.
+
+        Raises:
+            OSError: Some records are not written; use a new SiteLog for the next attempt.
+        """
+        written = self._written.setdefault(batch.stream, SequenceSet())
+        refused: dict[int, str] = {}
+        pending = 0
+        for position, (seq, record) in enumerate(zip(batch.seqs, batch.records, strict=True)):
+            if seq in written:
+                continue
+            try:
+                pending += self._add(batch.stream, seq, record)
+            except (DamagedError, TypeError, ValueError) as error:
+                refused[position] = str(error)
+                continue
+            written.add(seq)
+            if pending > _PIECE:
+                self._commit()
+                pending = 0
+        self._commit()
+        return refused
+
+    def show_params(self) -> None:
+        """Show the site's parameters in TensorBoard's HPARAMS tab, if they changed.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        if self._params != self._shown:
+            hparams.write(self._folder, self._params, self._started)
+            self._shown = dict(self._params)
+
+    def _add(self, stream: str, seq: int, record: Record) -> int:
+        tag, kind = series_of(record)
+        step: int | None = getattr(record, "step", 0)  # parameters and tags are no series
+        if step is None:
+            step = self._passes.next_step(tag)
+        index = self._passes.choose(tag, kind, step)
+        if index >= MAX_PASSES:
+            raise ValueError(
+                f"step {step} of {tag!r} would begin pass {index + 1}; a site can have {MAX_PASSES:,}. "
+                "Log steps that ascend over all rounds."
+            )
+        event = event_of(record, tag, step, self._blobs)
+        size = self._run(index).add(stream, seq, event)
+        self._note(event, tag, kind, index)
+        return size
+
+    def _commit(self) -> None:
+        # In ascending order, so that a crash leaves no pass without the ones before it.
+        for run in self._runs:
+            run.commit()
+
+    def _recover(self, index: int) -> None:
+        for stream, seq, event in self._run(index).events():
+            self._written.setdefault(stream, SequenceSet()).add(seq)
+            self._note(event, *identify(event), index)
+
+    def _note(self, event: Event, tag: str, kind: Kind, index: int) -> None:
+        self._passes.add(tag, kind, event.step, index)
+        if kind == "param":
+            self._started = self._started or event.wall_time
+            self._params[tag.removeprefix(PARAM_PREFIX)] = literal_of(event)
+
+    def _run(self, index: int) -> RunFolder:
+        while len(self._runs) <= index:
+            self._runs.append(RunFolder(_pass_folder(self._folder, len(self._runs))))
+        return self._runs[index]
+
+
+def _pass_folder(folder: Path, index: int) -> Path:
+    return folder / f"pass-{index + 1}" if index else folder
+
+
+def _count_passes(folder: Path) -> int:
+    count = 0
+    while _pass_folder(folder, count).is_dir():
+        count += 1
+    return count

@@ -1,0 +1,154 @@
+"""WandBReceiver: one W&B run per site, all in one group."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+from fedtrack import Batch, Permanent, Receiver, Results, RunInfo, Transient
+from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
+from fedtrack_wandb import credentials, rows
+from fedtrack_wandb.arguments import init_arguments, project_page
+from fedtrack_wandb.core_process import CORE, finish_all
+from fedtrack_wandb.options import WandBArgs, WandBOptions, check_args
+from fedtrack_wandb.redelivery import Progress
+from fedtrack_wandb.site_run import Refused, SiteRun
+
+log = logging.getLogger(__name__)
+
+#: How long a flush waits until wandb-core has written its file, seconds; it does so several times a second.
+FLUSH_PATIENCE = 2.0
+
+
+class WandBReceiver(Receiver):
+    """Shows every site as a run of its own in Weights & Biases."""
+
+    name = "wandb"
+    summary = "Weights & Biases: one run per site, offline files or online"
+    supports = frozenset({Metric, Param, Tag, Text, Image, Histogram, Artifact})
+    aliases = ("nvflare.app_opt.tracking.wandb.wandb_receiver.WandBReceiver",)
+    requires = ("wandb",)
+    install = "pip install 'fedtrack[wandb]'"
+    Options: ClassVar[type[WandBOptions]] = WandBOptions
+    options: WandBOptions
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        check_args(args, kwargs)
+        super().__init__(*args, **kwargs)
+        self._info: RunInfo | None = None
+        self._open = False
+        self._base_url = ""
+        self._page = ""
+        self._scratch = Path()
+        self._cleanup = ExitStack()
+        self._runs: dict[str, SiteRun] = {}
+        self._progress: defaultdict[tuple[str, str], Progress] = defaultdict(Progress)
+
+    @property
+    def args(self) -> WandBArgs:
+        """What is passed on to ``wandb.init``."""
+        return self.options.wandb_args
+
+    def open(self, run: RunInfo) -> None:
+        """Find the credentials; sites' runs start with their first record.
+
+        Raises:
+            Transient: Online mode without credentials, or a folder that cannot be written.
+        """
+        if self.options.mode == "disabled" or self._open:
+            return
+        if self.options.mode == "online":
+            self._base_url = credentials.base_url()
+            credentials.require(self._base_url)
+            self._page = project_page(self.options, run, self._base_url)
+        try:
+            (run.folder / "wandb").mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._scratch = Path(self._cleanup.enter_context(TemporaryDirectory(prefix="fedtrack-wandb-")))
+        except OSError as error:
+            raise Transient(f"W&B's files cannot be written below {run.folder}: {error}.") from error
+        CORE.acquire()
+        self._info, self._open = run, True
+
+    def receive(self, batch: Batch) -> None:
+        """Hand the batch to the site's run; records that were handed over before are left out.
+
+        Raises:
+            Transient: wandb-core or the W&B server cannot take the batch now.
+            Permanent: W&B refuses some records; all others were taken.
+        """
+        if self._info is None:
+            return
+        run = self._run_of(self._info, batch.site)
+        progress = self._progress[batch.site, batch.stream]
+        for group in rows.join((position, batch.records[position]) for position in progress.unseen(batch)):
+            try:
+                _add(run, [record for _, record in group])
+            except Refused as error:
+                progress.refused |= {batch.seqs[position]: str(error) for position, _ in group}
+            progress.advance(batch, group[-1][0])
+        run.ensure()
+        if refused := progress.report(batch):
+            raise Permanent("; ".join(sorted(set(refused.values()))), refused)
+
+    def flush(self) -> None:
+        """Wait until wandb-core has everything, and up to two seconds until it is in the runs' files.
+
+        Raises:
+            Transient: A wandb-core that died cannot be replaced now.
+        """
+        for run in self._runs.values():
+            run.sync()
+        deadline = time.monotonic() + FLUSH_PATIENCE
+        for run in self._runs.values():
+            run.wait_written(deadline)
+
+    def close(self, status: str) -> None:
+        """End the sites' runs, and wait up to ``process_timeout`` for their uploads."""
+        if not self._open:
+            return
+        alive = []
+        for run in self._runs.values():
+            try:
+                run.sync()
+                alive.append(run)
+            except Transient as error:
+                log.warning("W&B run %s was not ended: %s", run, error)
+                break  # each of the others would wait as long, and fail as well
+        exit_code = 0 if status == "completed" else 1
+        finish_all([partial(run.finish, exit_code) for run in alive])
+        CORE.release()
+        self._cleanup.close()
+        self._open = False
+
+    def results(self) -> Results | None:
+        """Return the project's page, or offline the folder and the command that uploads it."""
+        if self._info is None:
+            return None
+        folder = self._info.folder / "wandb"
+        if self.options.mode == "online":
+            urls = (run.project_url for run in self._runs.values())
+            return Results(next(filter(None, urls), self._page))
+        return Results(str(folder), f"wandb sync {shlex.quote(str(folder))}/offline-run-*")
+
+    def _run_of(self, info: RunInfo, site: str) -> SiteRun:
+        if site not in self._runs:
+            arguments = init_arguments(self.options, info, site, self._base_url)
+            self._runs[site] = SiteRun(CORE, arguments, info.blobs, self._scratch)
+        return self._runs[site]
+
+
+def _add(run: SiteRun, group: list[Record]) -> None:
+    first = group[0]
+    if isinstance(first, Param | Tag):
+        run.add_setting(first)
+    elif isinstance(first, Artifact):
+        run.add_artifact(first)
+    else:
+        run.add_row(tuple(group))  # type: ignore[arg-type]  # join() puts only metrics together

@@ -1,0 +1,81 @@
+"""Reads how much of a run is in its ``.wandb`` file, the log that wandb-core writes before anything else.
+
+The file is a 7-byte header and blocks of 32 KiB that hold chunks: CRC-32, length and kind of the chunk, then its
+bytes. A record is one chunk, or a first, any number of middle and a last one.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FILE_HEADER = 7
+BLOCK = 32 * 1024
+_CHUNK = struct.Struct("<IHB")
+_WHOLE, _LAST = 1, 4
+
+
+class TransactionLog:
+    """A ``.wandb`` file that may still be growing.
+
+    Args:
+        path: The file; it need not exist yet.
+
+    Attributes:
+        rows: History rows found so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self._position = FILE_HEADER
+
+    def update(self) -> int:
+        """Read what was written since the last call and return ``rows``."""
+        self.rows += sum(record.WhichOneof("record_type") == "history" for record in self.records())
+        return self.rows
+
+    def records(self) -> Iterator[Any]:
+        """Yield the records (``wandb_internal_pb2.Record``) from where the last reader stopped."""
+        from wandb.proto.wandb_internal_pb2 import Record
+
+        for payload in self._payloads():
+            yield Record.FromString(payload)
+
+    def _payloads(self) -> Iterator[bytes]:
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._position)
+            data = file.read()
+        start, position, payload = self._position, self._position, b""
+        while True:
+            position += _padding(position)
+            chunk = _chunk(data, position - start)
+            if chunk is None:  # nothing more, or half a chunk: the file is being written
+                return
+            kind, content = chunk
+            payload += content
+            position += _CHUNK.size + len(content)
+            if kind in (_WHOLE, _LAST):
+                self._position = position
+                yield payload
+                payload = b""
+
+
+def _padding(position: int) -> int:
+    left = BLOCK - position % BLOCK
+    return left if left < _CHUNK.size else 0
+
+
+def _chunk(data: bytes, offset: int) -> tuple[int, bytes] | None:
+    if offset + _CHUNK.size > len(data):
+        return None
+    checksum, size, kind = _CHUNK.unpack_from(data, offset)
+    content = data[offset + _CHUNK.size : offset + _CHUNK.size + size]
+    if len(content) < size or kind == 0 or zlib.crc32(content, zlib.crc32(bytes([kind]))) != checksum:
+        return None
+    return kind, content

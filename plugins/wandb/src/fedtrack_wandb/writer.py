@@ -1,0 +1,64 @@
+"""WandBWriter: W&B's ``run.log`` for training scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from time import time_ns
+from typing import Any
+
+from fedtrack.tracking import normalise
+from fedtrack.tracking.records import Record
+from fedtrack.tracking.writer import Writer
+
+#: Dicts nested deeper than this are refused as values: a dict may contain itself.
+MAX_DEPTH = 16
+
+
+class WandBWriter(Writer):
+    """Logs dicts of metrics, as ``wandb.log`` does."""
+
+    name = "wandb"
+    summary = "wandb.log's dialect: dicts of numbers and text"
+
+    def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log the values of one step; the numbers become one row.
+
+        Args:
+            metrics: Numbers are metrics and strings are text. A nested dict is flattened as W&B shows it:
+                ``{"val": {"loss": 1.0}}`` logs ``val.loss``. Anything else is counted as rejected.
+            step: The script's step, or None; unlike W&B's, it may repeat and go backwards.
+        """
+        if not isinstance(metrics, Mapping):
+            self._append("log", lambda: _refuse(metrics))
+            return
+        numbers: dict[str, Any] = {}
+        texts: dict[str, str] = {}
+        for key, value in _flatten(metrics):
+            if isinstance(value, str):
+                texts[key] = value
+            else:
+                numbers[key] = value
+        if numbers:
+            self.record_metrics(numbers, step, time_ns())
+        for key, text in texts.items():
+            self.record_text(key, text, step)
+
+    def flush(self) -> None:
+        """Do nothing: what was logged is already safe."""
+
+    def finish(self) -> None:
+        """Do nothing: the receiver ends the W&B run when the job ends."""
+
+
+def _flatten(metrics: Mapping[str, Any], depth: int = 1) -> Iterator[tuple[str, Any]]:
+    for key, value in metrics.items():
+        if isinstance(value, Mapping) and isinstance(key, str) and depth < MAX_DEPTH:
+            for inner, item in _flatten(value, depth + 1):
+                # A key that is no str is left alone, so that it is rejected with its own name.
+                yield (f"{key}.{inner}" if isinstance(inner, str) else inner), item
+        else:
+            yield key, value
+
+
+def _refuse(metrics: Any) -> Record:
+    raise normalise.Refused(f"log() takes a dict of metrics, got {normalise.shorten(metrics)}")

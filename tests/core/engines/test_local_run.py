@@ -1,0 +1,121 @@
+"""Jobs that run to their end on the local engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedtrack.federated.params import load_params
+from fedtrack.job.run_result import RunResult
+from fedtrack.tracking import frames
+from fedtrack.tracking.journal import Journal
+from fedtrack.tracking.records import Metric, decode
+
+from .conftest import MakeJob
+
+
+def metrics_of(folder: Path, site: str) -> list[Metric]:
+    journal = Journal(folder / "journal.db")
+    records = [
+        decode(payload) for batch in journal.read(0) if batch.site == site for _, payload in frames.split(batch.body)
+    ]
+    journal.close()
+    return [record for record in records if isinstance(record, Metric)]
+
+
+def test_every_log_call_is_journaled_once_and_in_order(make_job: MakeJob, tmp_path: Path) -> None:
+    result = make_job(evaluate_final_model=True).simulator_run(tmp_path / "ws")
+    assert result.status == "completed"
+    for site in ("site-1", "site-2"):
+        assert (result.sites[site].logged, result.sites[site].journaled) == (100, 100)
+        assert [m.step for m in metrics_of(result.folder, site)] == list(range(100))
+    assert result.sites["server"].logged == result.sites["server"].journaled > 0
+
+
+def test_rounds_average_and_are_summarised(make_job: MakeJob, tmp_path: Path) -> None:
+    result = make_job(evaluate_final_model=True).simulator_run(tmp_path / "ws")
+    model = load_params(result.folder / "app_server" / "FL_global_model.safetensors")
+    np.testing.assert_array_equal(model["w"], np.full((2, 3), 2.0, np.float32))
+    assert [r.metrics["accuracy"] for r in result.rounds] == [0.0, pytest.approx(0.1)]
+    assert result.final_metrics == {"accuracy": 1.0}
+    assert result.best_round == 2
+    assert RunResult.load(result.folder / "run_summary.json") == result
+
+
+def test_server_logs_each_round_as_a_site_of_its_own(make_job: MakeJob, tmp_path: Path) -> None:
+    result = make_job().simulator_run(tmp_path / "ws")
+    own = metrics_of(result.folder, "server")
+    assert {m.key for m in own} >= {"accuracy", "round/seconds", "round/bytes", "round/sites", "round/steps"}
+    assert [m.value for m in own if m.key == "round/steps"] == [100.0, 100.0]
+
+
+def test_external_process_runs_the_same_script(make_job: MakeJob, tmp_path: Path) -> None:
+    result = make_job(external=True).simulator_run(tmp_path / "ws")
+    assert [result.sites[site].journaled for site in ("site-1", "site-2")] == [100, 100]
+    assert [result.sites[site].logged for site in ("site-1", "site-2")] == [100, 100]
+
+
+def test_events_of_a_site_without_converter_stay_home(make_job: MakeJob, tmp_path: Path) -> None:
+    result = make_job(convert_to_fed_event=False).simulator_run(tmp_path / "ws")
+    assert [result.sites[site].journaled for site in ("site-1", "site-2")] == [0, 0]
+    assert result.sites["site-1"].logged == 100
+    assert list((tmp_path / "ws" / "site-1" / "simulate_job" / "spool").glob("*.spool"))
+
+
+def test_no_credential_reaches_a_site(make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "canary-7f3a")
+    monkeypatch.setenv("HARMLESS", "yes")
+    train = """
+    import json, os, pathlib
+    pathlib.Path("environment.json").write_text(json.dumps(dict(os.environ)))
+    parent = pathlib.Path(f"/proc/{os.getppid()}/environ").read_bytes()
+    pathlib.Path("parent").write_bytes(parent)
+    """
+    result = make_job(train).simulator_run(tmp_path / "ws")
+    custom = result.workspace / "job" / "test-job" / "app_site-1" / "custom"
+    seen = json.loads((custom / "environment.json").read_text())
+    assert seen["HARMLESS"] == "yes"
+    assert "canary-7f3a" not in seen.values()
+    assert b"canary-7f3a" not in (custom / "parent").read_bytes()
+
+
+def test_same_job_gives_the_same_model_twice(make_job: MakeJob, tmp_path: Path) -> None:
+    train = (
+        "model.params = {k: v + hash(flare.get_site_name()[-1:].encode()[0]) * 0.1 for k, v in model.params.items()}"
+    )
+    models = [
+        (
+            make_job(train, n_clients=3).simulator_run(tmp_path / ws).folder
+            / "app_server"
+            / "FL_global_model.safetensors"
+        )
+        for ws in ("one", "two")
+    ]
+    first, second = (load_params(path)["w"] for path in models)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_earlier_run_is_kept(make_job: MakeJob, tmp_path: Path) -> None:
+    first = make_job().simulator_run(tmp_path / "ws")
+    second = make_job().simulator_run(tmp_path / "ws")
+    kept = tmp_path / "ws" / "earlier" / first.run_id / "server" / "simulate_job" / "journal.db"
+    assert kept.exists()
+    assert second.sites["site-1"].journaled == 100
+
+
+def test_metric_that_is_not_a_number_does_not_spoil_the_summary(make_job: MakeJob, tmp_path: Path) -> None:
+    train = "flare.send(flare.FLModel(params=model.params, metrics={'accuracy': float('nan')})); continue"
+    result = make_job(train).simulator_run(tmp_path / "ws")
+    assert RunResult.load(result.folder / "run_summary.json").rounds[0].metrics == {"accuracy": None}
+
+
+def test_workspace_is_private(make_job: MakeJob, tmp_path: Path) -> None:
+    make_job().simulator_run(tmp_path / "ws")
+    spool = tmp_path / "ws" / "site-1" / "simulate_job" / "spool"
+    assert spool.stat().st_mode & 0o777 == 0o700
+    for path in (tmp_path / "ws" / "server" / "simulate_job").glob("journal.db*"):
+        assert path.stat().st_mode & 0o077 == 0

@@ -1,0 +1,362 @@
+"""Plugins are real distributions, thrown away after the test; whatever one does, the others stay usable."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+from textwrap import dedent, indent
+from typing import Any, TypeAlias
+
+import pytest
+
+from fedtrack import plugins
+from fedtrack.errors import PluginError
+from fedtrack.plugins import Plugin, Registry, State
+
+Install: TypeAlias = Callable[..., None]
+
+RECEIVER = """
+from fedtrack import Receiver, hookimpl
+from fedtrack.tracking.records import Metric
+
+class {cls}(Receiver):
+    name = {name!r}
+    summary = "A throw-away receiver."
+    supports = frozenset({{Metric}})
+    {extra}
+    def open(self, run): ...
+    def receive(self, batch): ...
+"""
+
+
+def receivers(*names: str, extra: str = "", cls: str = "") -> str:
+    """Return the source of a plugin that provides receivers of these names."""
+    classes = [cls or f"Receiver{i}" for i in range(len(names))]
+    source = "".join(RECEIVER.format(cls=c, name=n, extra=extra) for c, n in zip(classes, names, strict=True))
+    return f"{source}\n@hookimpl\ndef fedtrack_receivers():\n    return [{', '.join(classes)}]\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of installed distributions."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    for variable in ("FEDTRACK_DISABLE_PLUGINS", "FEDTRACK_PLUGINS", "FEDTRACK_STRICT_PLUGINS"):
+        monkeypatch.delenv(variable, raising=False)
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def install(site: Path) -> Install:
+    """Install a distribution with one plugin: ``install("fedtrack-csv", source, ...)``."""
+
+    def install(package: str, source: str, *, name: str = "", version: str = "1.0", requires: str = "") -> None:
+        module = package.replace("-", "_")
+        (site / f"{module}.py").write_text(dedent(source))
+        info = site / f"{module}-{version}.dist-info"
+        info.mkdir()
+        needed = f"Requires-Dist: {requires}\n" if requires else ""
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n{needed}")
+        (info / "entry_points.txt").write_text(f"[fedtrack]\n{name or package.split('-')[-1]} = {module}\n")
+        importlib.invalidate_caches()
+
+    return install
+
+
+def load(site: Path) -> Registry:
+    return plugins.load([(e, d) for d in distributions(path=[str(site)]) for e in d.entry_points])
+
+
+def only(registry: Registry) -> Plugin:
+    (plugin,) = registry.plugins
+    return plugin
+
+
+def states(registry: Registry) -> dict[str, str]:
+    return {plugin.package: plugin.state for plugin in registry.plugins}
+
+
+def test_a_plugins_receivers_are_found_by_name_class_and_alias(install: Install, site: Path) -> None:
+    install("fedtrack-csv", receivers("csv", cls="CsvReceiver", extra='aliases = ("nvflare.app_opt.CsvReceiver",)'))
+    found = load(site)
+    assert only(found) == Plugin("csv", "fedtrack-csv", "1.0", State.LOADED, "")
+    cls = found.receiver("csv")
+    assert found.receiver("CsvReceiver") is found.receiver("nvflare.app_opt.CsvReceiver") is cls
+    assert found.owner("receiver", "csv").package == "fedtrack-csv"
+    assert found.state_of(cls) == (State.LOADED, "")
+
+
+def test_an_unknown_name_is_told_what_there_is(install: Install, site: Path) -> None:
+    install("fedtrack-csv", receivers("csv"))
+    install("fedtrack-bad", "raise RuntimeError('no luck')")
+    with pytest.raises(PluginError) as caught:
+        load(site).receiver("parquet")
+    message = str(caught.value)
+    assert "'parquet'" in message
+    assert "installed: csv" in message
+    assert "bad is failed (fedtrack-bad 1.0: RuntimeError: no luck)" in message
+
+
+BROKEN = {
+    "raises at import": ("raise ImportError('libfoo.so.1: cannot open')", "failed", "ImportError: libfoo.so.1"),
+    "has a syntax error": ("def (", "failed", "SyntaxError"),
+    "exits at import": ("raise SystemExit(3)", "failed", "SystemExit: 3"),
+    "lacks a module": ("import no_such_sdk", "missing-dependency", "needs the module 'no_such_sdk'"),
+    "asks for an argument that no hook has": (
+        "from fedtrack import hookimpl\n@hookimpl\ndef fedtrack_job_started(run, colour): ...",
+        "failed",
+        "colour",
+    ),
+    "implements a hook that does not exist": (
+        "from fedtrack import hookimpl\n@hookimpl\ndef fedtrack_job_begun(run): ...",
+        "failed",
+        "fedtrack_job_begun",
+    ),
+    "raises in a hook": (
+        "from fedtrack import hookimpl\n@hookimpl\ndef fedtrack_receivers(): raise KeyError('home')",
+        "failed",
+        "KeyError: 'home'",
+    ),
+    "exits in a hook": (
+        "from fedtrack import hookimpl\n@hookimpl\ndef fedtrack_writers(): raise SystemExit",
+        "failed",
+        "SystemExit",
+    ),
+    "returns an instance": (receivers("csv").replace("[Receiver0]", "[Receiver0()]"), "failed", "no subclass"),
+    "returns a class and no list": (receivers("csv").replace("[Receiver0]", "Receiver0"), "failed", "return a list"),
+    "returns a string": (receivers("csv").replace("[Receiver0]", "'csv'"), "failed", "return a list"),
+    "has no summary": (receivers("csv").replace("summary", "summery"), "failed", "Receiver0.summary is missing"),
+    "supports nothing": (receivers("csv").replace("supports", "support"), "failed", "Receiver0.supports is missing"),
+    "is of tomorrow": (receivers("csv", extra="api = 2"), "failed", "written for api 2, this core serves 1"),
+    "names one thing twice": (receivers("csv", "csv"), "failed", "two receivers called 'csv'"),
+    "has a nameless engine": (
+        receivers("csv") + "\n@hookimpl\ndef fedtrack_engines(): return [object]",
+        "failed",
+        "object.name is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_plugin_is_a_state_with_a_reason(install: Install, site: Path, fault: str) -> None:
+    source, state, reason = BROKEN[fault]
+    install("fedtrack-broken", source)
+    install("fedtrack-zebra", receivers("zebra"))
+    found = load(site)
+    assert states(found) == {"fedtrack-broken": state, "fedtrack-zebra": State.LOADED}
+    assert reason in found.plugins[0].reason
+    assert found.plugins[0].reason.startswith("fedtrack-broken 1.0: ")
+    assert set(found.receivers) == {"zebra"}
+    assert not found.hooks.has_plugin("broken")
+    assert found.receiver("zebra").name == "zebra"
+
+
+def test_what_a_plugin_prints_does_not_get_into_a_listing(
+    install: Install, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("fedtrack-loud", "print('hello')\n" + receivers("loud").replace("return", "print('again'); return"))
+    assert only(load(site)).state is State.LOADED
+    assert capsys.readouterr().out == ""
+
+
+def test_a_missing_sdk_is_named_with_its_remedy(install: Install, site: Path) -> None:
+    install("fedtrack-csv", receivers("csv", extra='requires = ("no_such_sdk",); install = "pip install no-such-sdk"'))
+    found = load(site)
+    assert only(found).state is State.LOADED  # listings show it; only using it needs the SDK
+    reason = "fedtrack-csv needs no_such_sdk; install it with: pip install no-such-sdk"
+    assert found.state_of(found.receivers["csv"]) == (State.MISSING_DEPENDENCY, reason)
+    with pytest.raises(PluginError, match="pip install no-such-sdk"):
+        found.receiver("csv")
+
+
+@pytest.mark.parametrize(
+    ("requires", "state"),
+    [
+        ("fedtrack<0.1", State.INCOMPATIBLE),
+        ("fedtrack (<0.1)", State.INCOMPATIBLE),
+        ("Fedtrack[all]<0.1", State.INCOMPATIBLE),
+        ("fedtrack >=99; python_version >= '3'", State.INCOMPATIBLE),
+        ("fedtrack >>1", State.INCOMPATIBLE),
+        ("fedtrack>=99; python_version < '3'", State.LOADED),
+        ("fedtrack>=99; extra == 'next'", State.LOADED),
+        ("fedtrack>=0.1.0.dev0", State.LOADED),
+        ("fedtrack", State.LOADED),
+        ("fedtrack-mlflow>=99", State.LOADED),
+        ("numpy >>1", State.LOADED),
+    ],
+)
+def test_a_plugin_for_another_core_is_incompatible(install: Install, site: Path, requires: str, state: State) -> None:
+    install("fedtrack-csv", "raise AssertionError('imported')" if state is not State.LOADED else "", requires=requires)
+    assert only(load(site)).state is state
+
+
+def test_an_incompatible_plugin_says_what_it_needs(install: Install, site: Path) -> None:
+    install("fedtrack-csv", "", requires="fedtrack>=99,<100")
+    assert "needs fedtrack<100,>=99, this is fedtrack 0." in only(load(site)).reason
+
+
+def test_two_receivers_of_one_name_disable_both_plugins(install: Install, site: Path) -> None:
+    install("fedtrack-aaa", receivers("csv", "tsv"))
+    install("fedtrack-bbb", receivers("csv", "parquet"))
+    install("fedtrack-ccc", receivers("json"))
+    found = load(site)
+    assert states(found) == {"fedtrack-aaa": "conflict", "fedtrack-bbb": "conflict", "fedtrack-ccc": "loaded"}
+    assert set(found.receivers) == {"json"}
+    for plugin in found.plugins[:2]:
+        assert "fedtrack-aaa and fedtrack-bbb" in plugin.reason
+        assert not found.hooks.has_plugin(plugin.name)
+    with pytest.raises(PluginError, match="fedtrack-aaa and fedtrack-bbb"):
+        found.receiver("csv")
+
+
+def test_a_third_plugin_does_not_win_by_coming_after_a_conflict(install: Install, site: Path) -> None:
+    for package in ("fedtrack-aaa", "fedtrack-bbb", "fedtrack-ccc"):
+        install(package, receivers("csv"))
+    found = load(site)
+    assert set(states(found).values()) == {"conflict"}
+    assert found.receivers == {}
+    assert "fedtrack-ccc" in found.plugins[2].reason
+
+
+def test_a_failed_plugin_does_not_occupy_its_names(install: Install, site: Path) -> None:
+    install("fedtrack-aaa", receivers("csv", "tsv", "tsv"))
+    install("fedtrack-bbb", receivers("csv"))
+    found = load(site)
+    assert states(found) == {"fedtrack-aaa": "failed", "fedtrack-bbb": "loaded"}
+    assert found.owner("receiver", "csv").package == "fedtrack-bbb"
+
+
+def test_two_plugins_of_one_name_disable_each_other(install: Install, site: Path) -> None:
+    install("one-csv", receivers("csv"), name="csv")
+    install("other-csv", receivers("tsv"), name="csv")
+    found = load(site)
+    assert set(states(found).values()) == {"conflict"}
+    assert found.receivers == {}
+    assert all("one-csv and other-csv" in p.reason or "other-csv and one-csv" in p.reason for p in found.plugins)
+
+
+def test_an_alias_that_two_receivers_share_is_an_error(install: Install, site: Path) -> None:
+    install("fedtrack-aaa", receivers("csv", extra='aliases = ("table",)'))
+    install("fedtrack-bbb", receivers("tsv", extra='aliases = ("table", "csv")'))
+    found = load(site)
+    with pytest.raises(PluginError, match=r"'table' means several.*'csv' \(fedtrack-aaa\), 'tsv' \(fedtrack-bbb\)"):
+        found.receiver("table")
+    assert found.owner("receiver", found.receiver("csv").name).package == "fedtrack-aaa"  # a name beats an alias
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("FEDTRACK_DISABLE_PLUGINS", "other, csv", "FEDTRACK_DISABLE_PLUGINS"),
+        ("FEDTRACK_PLUGINS", "other", "FEDTRACK_PLUGINS"),
+        ("FEDTRACK_PLUGINS", "", "FEDTRACK_PLUGINS"),
+    ],
+)
+def test_a_disabled_plugin_is_not_imported(
+    install: Install, site: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    install("fedtrack-csv", "raise AssertionError('imported')")
+    monkeypatch.setenv(variable, value)
+    plugin = only(load(site))
+    assert plugin.state is State.DISABLED
+    assert reason in plugin.reason
+
+
+def test_an_allowed_plugin_is_loaded(install: Install, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("fedtrack-csv", receivers("csv"))
+    monkeypatch.setenv("FEDTRACK_PLUGINS", "mlflow,csv")
+    assert only(load(site)).state is State.LOADED
+
+
+def test_disabling_one_of_two_ends_a_conflict(install: Install, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("fedtrack-aaa", receivers("csv"))
+    install("fedtrack-bbb", receivers("csv"))
+    monkeypatch.setenv("FEDTRACK_DISABLE_PLUGINS", "aaa")
+    assert load(site).owner("receiver", "csv").package == "fedtrack-bbb"
+
+
+def test_a_raising_life_cycle_hook_does_not_keep_the_others_from_being_called(
+    install: Install, site: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = "from fedtrack import hookimpl\ncalls = []\n@hookimpl\ndef fedtrack_round_ended(run, metrics):\n{body}"
+    for package in ("fedtrack-aaa", "fedtrack-ccc"):
+        install(package, hook.format(body=indent("calls.append((run, metrics))", "    ")))
+    install("fedtrack-bbb", hook.format(body=indent("raise RuntimeError('disk gone')", "    ")))
+    found = load(site)
+    found.notify("fedtrack_round_ended", run="run", current_round=0, metrics={"loss": 0.5})
+    for package in ("fedtrack_aaa", "fedtrack_ccc"):
+        assert sys.modules[package].calls == [("run", {"loss": 0.5})]
+    assert "plugin bbb: fedtrack_round_ended raised RuntimeError: disk gone" in caplog.text
+
+
+def test_damaged_metadata_hides_no_other_plugin(install: Install, site: Path) -> None:
+    install("fedtrack-csv", receivers("csv"))
+    install("fedtrack-headless", "")
+    (site / "fedtrack_headless-1.0.dist-info" / "METADATA").write_text("")
+    install("unrelated-tool", "")
+    (site / "unrelated_tool-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\nno equals sign\n")
+    listed = listing(site)
+    assert ["csv", "fedtrack-csv", "loaded"] in listed["plugins"]
+    assert "headless" in [name for name, _, _ in listed["plugins"]]
+    assert "unrelated-tool: its entry points cannot be read" in listed["stderr"]
+
+
+def test_strict_mode_stops_at_a_broken_plugin(install: Install, site: Path) -> None:
+    install("fedtrack-broken", "raise RuntimeError('no luck')")
+    assert "RuntimeError: no luck" in listing(site, FEDTRACK_STRICT_PLUGINS="1")["error"]
+    assert listing(site, FEDTRACK_STRICT_PLUGINS="0")["error"] == ""
+    strict_without = listing(site, FEDTRACK_STRICT_PLUGINS="1", FEDTRACK_DISABLE_PLUGINS="broken")
+    assert strict_without["error"] == ""
+
+
+def test_installed_plugins_are_found_without_being_told(install: Install, site: Path) -> None:
+    install("fedtrack-csv", receivers("csv"))
+    listed = listing(site, FEDTRACK_PLUGINS="csv")
+    assert ["csv", "fedtrack-csv", "loaded"] in listed["plugins"]
+    assert {state for name, _, state in listed["plugins"] if name != "csv"} <= {"disabled"}
+
+
+def test_the_registry_is_loaded_once_until_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDTRACK_PLUGINS", "")
+    plugins.unload()
+    try:
+        first = plugins.registry()
+        assert plugins.registry() is first
+        plugins.unload()
+        assert plugins.registry() is not first
+    finally:
+        plugins.unload()
+
+
+LISTING = """
+import json, logging, sys
+logging.basicConfig()
+from fedtrack import plugins
+from fedtrack.errors import PluginError
+try:
+    found, error = [[p.name, p.package, p.state] for p in plugins.registry().plugins], ""
+except PluginError as caught:
+    found, error = [], str(caught)
+print(json.dumps({"plugins": found, "error": error}))
+"""
+
+
+def listing(site: Path, **variables: str) -> dict[str, Any]:
+    """Return what ``plugins.registry()`` finds in a new process that has the folder on its path."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FEDTRACK_")}
+    environment |= {"PYTHONPATH": str(site), **variables}
+    command = [sys.executable, "-W", "error", "-c", LISTING]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return {**json.loads(ended.stdout), "stderr": ended.stderr}

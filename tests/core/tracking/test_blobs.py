@@ -1,0 +1,140 @@
+"""Blobs come back as they were put, or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from fedtrack.errors import DamagedError
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.records import BlobRef
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path / "blobs")
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 1000])
+def test_content_comes_back(store: BlobStore, data: bytes) -> None:
+    ref = store.put(data)
+    assert store.read(ref) == data
+    assert ref.size == len(data)
+
+
+def test_equal_content_is_stored_once(store: BlobStore) -> None:
+    assert store.put(b"same") == store.put(b"same")
+    assert len(list(store.folder.iterdir())) == 1
+
+
+def test_what_is_inline_is_returned_as_it_is(store: BlobStore) -> None:
+    assert store.read(b"inline") == b"inline"
+    assert store.read_text("inline") == "inline"
+    assert store.read_text(store.put("größer".encode())) == "größer"
+
+
+def test_only_the_owner_may_read(store: BlobStore) -> None:
+    ref = store.put(b"private")
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(store.path(ref).stat().st_mode) == 0o600
+
+
+def test_nothing_is_created_before_the_first_write(store: BlobStore) -> None:
+    with pytest.raises(DamagedError, match="missing"):
+        store.path(BlobRef("0" * 64, 1))
+    assert not store.folder.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "../../etc/passwd", "/etc/passwd", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n", "g" * 64]
+)
+def test_names_that_are_no_digest_are_refused(store: BlobStore, tmp_path: Path, name: str) -> None:
+    ref = BlobRef(name, 1)
+    for call in (store.path, store.read, lambda ref: store.adopt(ref, BlobStore(tmp_path))):
+        with pytest.raises(DamagedError, match="no SHA-256 digest"):
+            call(ref)
+
+
+def test_changed_content_is_noticed(store: BlobStore) -> None:
+    ref = store.put(b"before")
+    store.path(ref).write_bytes(b"after!")
+    with pytest.raises(DamagedError, match="changed"):
+        store.read(ref)
+
+
+def test_cut_content_is_noticed(store: BlobStore) -> None:
+    ref = store.put(b"whole")
+    store.path(ref).write_bytes(b"who")
+    with pytest.raises(DamagedError, match="3 bytes, expected 5"):
+        store.path(ref)
+
+
+def test_a_link_is_not_followed(store: BlobStore, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"of the server")
+    ref = store.put(b"of the server")
+    store.path(ref).unlink()
+    (store.folder / ref.sha256).symlink_to(secret)
+    with pytest.raises(DamagedError, match="no plain file"):
+        store.path(ref)
+
+
+def test_text_that_is_no_utf8_is_damage(store: BlobStore) -> None:
+    with pytest.raises(DamagedError, match="no UTF-8"):
+        store.read_text(store.put(b"\xff\xfe"))
+
+
+def test_a_failed_write_leaves_nothing(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put(b"first")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.put(b"second")
+    assert len(list(store.folder.iterdir())) == 1
+
+
+def test_writers_of_equal_content_do_not_disturb_each_other(store: BlobStore) -> None:
+    data = os.urandom(100_000)
+    threads = [threading.Thread(target=store.put, args=(data,)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.read(store.put(data)) == data
+    assert len(list(store.folder.iterdir())) == 1
+
+
+def test_adopted_content_outlives_its_origin(store: BlobStore, tmp_path: Path) -> None:
+    origin = BlobStore(tmp_path / "origin")
+    ref = origin.put(b"travels")
+    store.adopt(ref, origin)
+    store.adopt(ref, origin)
+    origin.path(ref).unlink()
+    assert store.read(ref) == b"travels"
+
+
+def test_content_is_copied_where_no_link_is_possible(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = BlobStore(tmp_path / "origin")
+    ref = origin.put(b"travels")
+
+    def other_disk(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", other_disk)
+    store.adopt(ref, origin)
+    assert store.path(ref).stat().st_ino != origin.path(ref).stat().st_ino
+    assert store.read(ref) == b"travels"
+
+
+def test_missing_content_is_not_adopted(store: BlobStore, tmp_path: Path) -> None:
+    with pytest.raises(DamagedError, match="missing"):
+        store.adopt(BlobRef("0" * 64, 1), BlobStore(tmp_path / "origin"))
