@@ -94,18 +94,27 @@ class Registry:
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
     def receiver(self, name: str) -> type[Receiver]:
+        """Return the receiver class that ``name`` means, ready to be used; see ``find_receiver``.
+
+        Raises:
+            PluginError: There is none, or its SDK is not installed.
+        """
+        cls = self.find_receiver(name)
+        self._check_requirements(cls)
+        return cls
+
+    def find_receiver(self, name: str) -> type[Receiver]:
         """Return the receiver class that ``name`` means: its name, its class name or one of its aliases.
 
         Raises:
-            PluginError: No usable receiver has that name, or several have it as class name or alias; the
-                message says which exist and what is broken.
+            PluginError: No plugin that could be loaded has a receiver of that name, or several have it as class
+                name or alias; the message says which exist and what is broken.
         """
         cls = self.receivers.get(name)
         if cls is None:
             cls = self._only("receiver", name, [c for c in self.receivers.values() if name in (c.__name__, *c.aliases)])
         if cls is None:
             raise self._unknown("receiver", name, self.receivers)
-        self._check_requirements(cls)
         return cls
 
     def writer(self, class_name: str) -> type[Writer]:
