@@ -14,7 +14,6 @@ from fedtrack.scaffold import KINDS, write_project
 from support.throwaway import Install, receivers
 from support.venv import Venv
 
-
 pytestmark = pytest.mark.xdist_group("scaffold")
 
 
