@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench wheels pin clean
+.PHONY: help demo test soak check bench wheels pin clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -13,7 +13,7 @@ help:  ## Show this list.
 .uv/bin/uv:
 	python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv
 
-$(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
+$(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
 	$(UV) sync --quiet --all-packages
 	@touch $@
 
@@ -22,6 +22,9 @@ demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLf
 
 test: $(STAMP)  ## Run every test.
 	$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+soak: $(STAMP)  ## Kill writers and servers 2,000 times and look for what was lost.
+	FEDTRACK_SOAK=1 $(PYTHON) -m pytest tests/campaigns
 
 check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
 	.venv/bin/ruff format --check .

@@ -11,6 +11,7 @@ from pathlib import Path
 import fedtrack
 
 _SUMMARIES = {
+    "hello-cross-val": "After the training, every site scores every site's best model on its own images.",
     "hello-pt-mlflow": "Sites log like MLflow, the server writes MLflow and TensorBoard.",
     "hello-pt-mlflow-client": "Every site writes to an MLflow of its own; no metric leaves a site.",
     "hello-pt-tensorboard": "Sites log like torch's SummaryWriter; TensorBoard needs no configuration.",

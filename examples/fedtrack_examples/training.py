@@ -6,8 +6,8 @@ import os
 import zlib
 
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
 
 from fedtrack_examples.image_set import ImageSet
 
@@ -21,7 +21,7 @@ def make_repeatable(seed: int, site: str, current_round: int) -> None:
     torch.manual_seed(zlib.crc32(f"{seed} {site} {current_round}".encode()))
 
 
-def accuracy_of(net: nn.Module, images: ImageSet) -> float:
+def accuracy_of(net: nn.Module, images: ImageSet | Subset[tuple[Tensor, Tensor]]) -> float:
     """Return which part of ``images`` the network classifies correctly, from 0 to 1."""
     device = next(net.parameters()).device
     net.eval()

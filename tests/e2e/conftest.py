@@ -1,54 +1,46 @@
-"""The main example, run once for all tests of its results."""
+"""Whole jobs, small enough for every test run, and nothing of this machine's W&B or MLflow set-up in them."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from fedtrack.job.run_result import RunResult
+from fedtrack.job import FedAvgJob, ScriptRunner
+from support.demo import Demo, run_example
 from support.tensorboard_server import tensorboard
 
 __all__ = ["tensorboard"]
 
-#: Runs job.py as a user does, then says what the server's process has imported.
-PROBE = """
-import json, runpy, sys
-sys.argv = sys.argv[2:]
-sys.path[0] = sys.argv[0].rpartition("/")[0]
-code = 0
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit as error:
-    code = error.code
-print("MODULES " + json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
-sys.exit(code)
-"""
+SCRIPTS = Path(__file__).parent / "scripts"
 
 
-@dataclass(frozen=True)
-class Demo:
-    """A finished run of an example."""
+@pytest.fixture(scope="module", autouse=True)
+def _isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep wandb out of HOME, and MLflow's template where the tests of its plugin keep it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
+            patch.delenv(name)
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
+        for kind in ("CONFIG", "CACHE", "DATA", "ARTIFACT"):
+            patch.setenv(f"WANDB_{kind}_DIR", str(home / kind.lower()))
+        yield
 
-    result: RunResult
-    output: str
-    modules: set[str]
 
-
-def run_example(name: str, workspace: Path, *arguments: str) -> Demo:
-    from fedtrack.plugins import registry
-
-    job = registry().example(name).folder / "job.py"
-    command = [sys.executable, "-c", PROBE, "probe", str(job), "-w", str(workspace), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stdout + done.stderr
-    listed = next(line for line in done.stderr.splitlines() if line.startswith("MODULES "))
-    result = RunResult.load(workspace / "server" / "simulate_job" / "run_summary.json")
-    return Demo(result, done.stdout, set(json.loads(listed.removeprefix("MODULES "))))
+def make_job(script: str, args: str = "", **kwargs: Any) -> FedAvgJob:
+    """Return a job of two sites and two rounds that runs a file of ``scripts``."""
+    model = {"w": np.zeros(3, np.float32)}
+    job = FedAvgJob(model, n_clients=2, num_rounds=2, name="e2e", **kwargs)
+    job.to_clients(ScriptRunner(str(SCRIPTS / script), args, framework="numpy"))
+    return job
 
 
 @pytest.fixture(scope="session")

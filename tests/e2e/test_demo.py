@@ -11,9 +11,8 @@ import pytest
 from fedtrack.tracking import frames
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric, Param, decode
+from support.demo import Demo, run_example
 from support.tensorboard_server import TensorBoard
-
-from .conftest import Demo, run_example
 
 pytestmark = pytest.mark.xdist_group("demo")
 

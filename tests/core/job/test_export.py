@@ -10,7 +10,7 @@ import pytest
 
 from fedtrack.errors import ConfigError
 from fedtrack.federated.params import load_params
-from fedtrack.job import BaseFedJob, FedAvg, FedAvgJob, FedJob, ScriptRunner
+from fedtrack.job import BaseFedJob, CrossSiteEval, FedAvg, FedAvgJob, FedJob, ScriptRunner, ValidationJsonGenerator
 from fedtrack.job.load import load_job
 from fedtrack_mlflow import MLflowReceiver
 
@@ -83,6 +83,23 @@ def test_what_is_exported_is_what_is_loaded(project: Path) -> None:
     assert job.sites[0].streams_to_server
     assert job.initial_model is not None
     np.testing.assert_array_equal(load_params(job.initial_model)["w"], np.ones(3, np.float32))
+
+
+def test_several_workflows_keep_their_order_and_arguments(project: Path) -> None:
+    job = make_job(validation_json_generator=ValidationJsonGenerator(json_file_name="all.json"))
+    job.to_server(CrossSiteEval(submit_model_timeout=5, participating_clients=["site-2"]))
+    folder = job.export_job(project)
+    assert json.loads((folder / SERVER).read_text())["workflows"][1] == {
+        "id": "controller_1",
+        "path": "CrossSiteEval",
+        "args": {"submit_model_timeout": 5.0, "participating_clients": ["site-2"]},
+    }
+    loaded = load_job(folder)
+    assert list(loaded.workflows.values()) == [
+        FedAvg(num_clients=2, num_rounds=3),
+        CrossSiteEval(submit_model_timeout=5, participating_clients=["site-2"]),
+    ]
+    assert loaded.results_json == ValidationJsonGenerator(json_file_name="all.json")
 
 
 def test_switches_leave_parts_out(project: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import ConfigError
-from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack.job import CrossSiteEval, FedAvgJob, ScriptRunner
 from fedtrack.job.load import load_job
 
 SERVER = "app_server/config/config_fed_server.json"
@@ -79,6 +79,40 @@ def test_component_json_of_flare_is_accepted_as_it_is(folder: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("path", ["cross_site_eval.CrossSiteEval", "cross_site_model_eval.CrossSiteModelEval"])
+def test_workflow_json_of_flare_is_accepted_as_it_is(folder: Path, path: str) -> None:
+    pasted = {
+        "id": "cross_site_validate",
+        "path": f"nvflare.app_common.workflows.{path}",
+        "args": {"submit_model_timeout": 600, "validation_timeout": 6000, "cleanup_models": False},
+    }
+    edit(folder / SERVER, lambda config: config["workflows"].append(pasted))
+    workflows = load_job(folder).workflows
+    assert list(workflows) == ["controller", "cross_site_validate"]
+    assert workflows["cross_site_validate"] == CrossSiteEval()
+
+
+def cross_site(config: Any, **args: Any) -> None:
+    config["workflows"].append({"id": "cross", "path": "CrossSiteEval", "args": args})
+
+
+def unknown_participant(config: Any) -> None:
+    cross_site(config, participating_clients=["site-9"])
+
+
+def unknown_server_task(config: Any) -> None:
+    cross_site(config, submit_model_task_name="upload")
+
+
+def results_outside_of_the_run(config: Any) -> None:
+    generator = next(item for item in config["components"] if item["path"] == "ValidationJsonGenerator")
+    generator["args"] = {"results_dir": "../../.."}
+
+
+def same_workflow_twice(config: Any) -> None:
+    config["workflows"].append(config["workflows"][0])
+
+
 def unknown_path(config: Any) -> None:
     config["components"].append({"id": "x", "path": "os.system"})
 
@@ -133,6 +167,10 @@ def unset_variable(config: Any) -> None:
         (bad_rounds, r"\$\.workflows\[0\]\.args: Expected `int`, got `str` - at `\$\.num_rounds`"),
         (unknown_workflow, r"\$\.workflows\[0\]\.path: 'FedProx' is unknown; valid are .*FedAvg"),
         (same_id_twice, "'receiver' is used twice"),
+        (same_workflow_twice, r"\$\.workflows\[1\]\.id: 'controller' is used twice"),
+        (unknown_participant, "the workflow 'cross': .*'site-9', which is no site of the job: site-1"),
+        (unknown_server_task, r"\$\.workflows\[1\]\.args: Invalid enum value 'upload'"),
+        (results_outside_of_the_run, r"results_dir is '\.\./\.\./\.\.'; give a relative path without '\.\.'"),
         (unknown_event, r"'metrics' does not exist; valid are 'analytix_log_stats' and 'fed\.analytix_log_stats'"),
         (newer_format, "format_version is 99"),
         (a_secret, "holds a secret"),

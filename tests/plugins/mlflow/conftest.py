@@ -1,17 +1,19 @@
-"""Runs, batches, and a real MLflow server for the tests of the MLflow plugin."""
+"""Runs, batches, stores and a real MLflow server for the tests of the MLflow plugin."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -80,6 +82,44 @@ def opened(run_info: RunInfo) -> Iterator[Callable[..., MLflowReceiver]]:
     yield build
     for receiver in receivers:
         receiver.close("completed")
+
+
+class Store:
+    """Reads the run's SQLite store."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def run_id(self, site: str = "site-1") -> str:
+        query = "SELECT run_uuid FROM tags WHERE key = 'fedtrack.site' AND value = ?"
+        ((run_id,),) = self.rows(query, site)
+        return str(run_id)
+
+    def metrics(self, site: str = "site-1") -> list[tuple[Any, ...]]:
+        query = "SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? ORDER BY rowid"
+        return self.rows(query, self.run_id(site))
+
+    def texts(self, table: str, site: str = "site-1") -> dict[str, str]:
+        return dict(self.rows(f"SELECT key, value FROM {table} WHERE run_uuid = ?", self.run_id(site)))  # noqa: S608
+
+    def artifacts(self, site: str = "site-1") -> dict[str, bytes]:
+        ((uri,),) = self.rows("SELECT artifact_uri FROM runs WHERE run_uuid = ?", self.run_id(site))
+        folder = Path(uri.removeprefix("file://"))
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def everything(self) -> list[list[tuple[Any, ...]]]:
+        tables = ("metrics", "latest_metrics", "params", "tags", "experiments")
+        runs = self.rows("SELECT run_uuid, name, status, start_time, artifact_uri FROM runs ORDER BY 1")
+        return [runs, *(sorted(self.rows(f"SELECT * FROM {table}"), key=repr) for table in tables)]  # noqa: S608
+
+
+@pytest.fixture
+def store(run_info: RunInfo) -> Store:
+    return Store(run_info.folder / "mlflow.db")
 
 
 class Server:

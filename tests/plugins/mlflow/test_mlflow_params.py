@@ -59,3 +59,10 @@ def test_a_key_that_only_looks_like_a_change_is_a_key() -> None:
     history = ParamHistory(params, encode)
     assert history.name("lr changed my mind", "2", SECOND) is None
     assert history.name("lr", "1", SECOND) is None
+
+
+def test_a_change_within_one_tick_of_the_clock_is_kept_once() -> None:
+    params: dict[str, str] = {}
+    for _ in range(2):
+        store(ParamHistory(params, encode), params, [("lr", "0.1", SECOND), ("lr", "0.2", SECOND)])
+    assert sorted(params.values()) == ["0.1", "0.2"]

@@ -24,17 +24,16 @@ MakeReceiver = Callable[..., WandBReceiver]
 
 
 @pytest.fixture(autouse=True)
-def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep wandb out of HOME, and fail a test that leaves a wandb-core behind."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
+    home, elsewhere = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("wandb")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("NETRC", raising=False)
     for kind in ("CONFIG", "CACHE", "DATA", "ARTIFACT"):
-        monkeypatch.setenv(f"WANDB_{kind}_DIR", str(tmp_path / kind.lower()))
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+        monkeypatch.setenv(f"WANDB_{kind}_DIR", str(elsewhere / kind.lower()))
+    monkeypatch.setenv("WANDB_DIR", str(elsewhere))
     yield
     deadline = time.monotonic() + 10
     while (left := core_pids()) and time.monotonic() < deadline:

@@ -75,6 +75,7 @@ def test_online_nothing_is_lost_or_doubled(
     rows = read_runs(run_info.folder)["job-1a2b-site-1"].rows
     # wandb-core uploads every 15 seconds, which nobody wants to wait for.
     run.history = [json.dumps(row) for row in rows[:uploaded]]
+    run.summary = rows[uploaded - 1] if uploaded else {}
     receiver.receive(batch(*(Metric(i, "v", i, i) for i in range(400, 600)), first=401))
     receiver.close("completed")
 

@@ -167,19 +167,28 @@ def test_media_are_files_of_the_run(make_receiver: MakeReceiver, run_info: RunIn
     assert html.read_text().startswith("<pre>&lt;b&gt;two&lt;/b&gt;\nlines...")
     (image,) = (files / "media/images").glob("sample_*.png")
     assert image.read_bytes() == _png()
-    histogram = {key.removeprefix("weights."): value for key, value in run.rows[3].items()}
-    assert histogram.get("values", histogram.get("weights", {}))
+    histogram = run.rows[3]
+    assert (histogram["weights._type"], sum(histogram["weights.values"])) == ("histogram", 1024)
+    assert (histogram["weights.bins"][0], histogram["weights.bins"][-1]) == (0, 1024)
     assert (files / "artifacts/reports/a.json").read_bytes() == b"{}"
 
 
 def test_what_is_no_image_is_refused_alone(make_receiver: MakeReceiver, run_info: RunInfo) -> None:
     receiver = make_receiver()
-    records = [Metric(1, "a", 1.0), Image(2, "broken", b"no image"), Metric(3, "a", 2.0)]
+    broken = Image(2, "broken", b"no image")
     with pytest.raises(Permanent, match="image") as caught:
-        receiver.receive(batch(*records))
-    assert caught.value.indices == (1,)
+        receiver.receive(batch(Metric(1, "a", 1.0), broken, Metric(3, "a", 2.0), broken))
+    assert caught.value.indices == (1, 3)
     receiver.close("completed")
     assert read_runs(run_info.folder)["job-1a2b-site-1"].values("a") == [1.0, 2.0]
+
+
+def test_a_name_too_long_for_a_file_is_refused_alone(make_receiver: MakeReceiver, run_info: RunInfo) -> None:
+    receiver = make_receiver()
+    with pytest.raises(Permanent, match="too long"):
+        receiver.receive(batch(Text(1, "x" * 1024, "two\nlines"), Metric(2, "a", 1.0)))
+    receiver.close("completed")
+    assert read_runs(run_info.folder)["job-1a2b-site-1"].values("a") == [1.0]
 
 
 def test_a_redelivered_record_is_not_logged_twice(make_receiver: MakeReceiver, run_info: RunInfo) -> None:

@@ -13,6 +13,7 @@ import pytest
 from fedtrack import RunInfo, Transient
 from fedtrack.tracking.records import Artifact, Metric, Param
 from fedtrack_wandb import site_run
+from fedtrack_wandb.receiver import WandBReceiver
 
 from .conftest import MakeReceiver, batch
 from .wandb_server import WandBServer
@@ -101,10 +102,21 @@ def test_memory_is_bounded(
     assert wandb_server.operations["RunResumeStatus"] == 4
 
 
-def test_missing_credentials_are_named(make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+def test_missing_credentials_are_named_and_may_come_later(
+    run_info: RunInfo, wandb_server: WandBServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = WandBReceiver(mode="online", wandb_args={"entity": "team", "project": "p"})
+    monkeypatch.delenv("WANDB_API_KEY")
     with pytest.raises(Transient, match="WANDB_API_KEY"):
-        make_receiver(mode="online")
+        receiver.open(run_info)
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    receiver.open(run_info)
+    results = receiver.results()
+    assert results is not None
+    assert results.location == f"{wandb_server.url}/team/p"
+    receiver.receive(batch(Metric(0, "v", 1.0)))
+    receiver.close("completed")
+    assert len(wandb_server.runs["job-1a2b-site-1"].rows) == 1
 
 
 def test_an_unreachable_server_is_transient(make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +136,7 @@ def test_offline_files_can_be_uploaded(
         receiver = make_receiver(wandb_args={"project": "p"})
         receiver.receive(batch(*(Metric(i, "v", i, i) for i in range(first, first + 5)), first=first))
         receiver.close("completed")
-    results = receiver.results() or make_receiver().results()
+    results = receiver.results()
     assert results is not None
     upload = subprocess.run(
         ["/bin/sh", "-c", results.command.replace("wandb sync", f"{sys.executable} -m wandb sync")],

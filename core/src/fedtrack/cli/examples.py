@@ -52,13 +52,16 @@ def run(
 @app.command()
 def copy(
     name: Annotated[str, typer.Argument(help="The example's name.")],
-    folder: Annotated[Path, typer.Argument(help="Where to copy it; must not exist or be empty.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to copy it; must not exist or be empty. Its name, if not given.")
+    ] = None,
 ) -> None:
     """Copy an example, as the start of a project of one's own."""
     from fedtrack.errors import ConfigError
     from fedtrack.plugins import registry
 
     source = registry().example(name).folder
+    folder = folder or Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not an empty folder; choose another one.")
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)

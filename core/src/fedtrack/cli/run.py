@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+#: Where the examples run, too; an earlier run in it is moved aside, never overwritten.
+_WORKSPACE = Path("/tmp/fedtrack/jobs/workdir")  # noqa: S108 - short, because people read and type it
+
 
 def run(
     folder: Annotated[Path | None, typer.Argument(help="An exported job.")] = None,
     workspace: Annotated[
-        Path | None, typer.Option("--workspace", "-w", help="Folder for everything the run writes.")
-    ] = None,
+        Path, typer.Option("--workspace", "-w", help="Folder for everything the run writes.")
+    ] = _WORKSPACE,
     resume: Annotated[
         Path | None, typer.Option(help="The workspace of a run to go on with, after its last finished round.")
     ] = None,
@@ -25,10 +28,12 @@ def run(
 
     runner = registry().engine(engine)()
     if resume is not None:
-        if folder is not None or workspace is not None:
-            raise ConfigError("--resume names a workspace that has its job already; give neither JOB nor --workspace.")
+        if folder is not None:
+            raise ConfigError(f"--resume goes on with the job in its workspace; leave {str(folder)!r} out.")
         runner.resume(resume, gpus=gpus)
-    elif folder is None or workspace is None:
-        raise ConfigError("Give an exported job and a workspace: fedtrack run JOB --workspace DIR")
+    elif folder is None:
+        raise ConfigError(
+            "Give an exported job (fedtrack run JOB) or the workspace of one (fedtrack run --resume DIR)."
+        )
     else:
         runner.run(folder, workspace, gpus=gpus)

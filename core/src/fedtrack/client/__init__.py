@@ -20,11 +20,14 @@ from fedtrack.client.api import (
     shutdown,
     system_info,
 )
-from fedtrack.federated.fl_model import FLModel, MetaKey, ParamsType
+from fedtrack.client.data_type import AnalyticsDataType
+from fedtrack.federated.fl_model import FLModel, MetaKey, ModelName, ParamsType
 
 __all__ = [
+    "AnalyticsDataType",
     "FLModel",
     "MetaKey",
+    "ModelName",
     "ParamsType",
     "clear",
     "get_config",

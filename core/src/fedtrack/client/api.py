@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedtrack.client.backend import current
+from fedtrack.client.data_type import data_type_of, record
 from fedtrack.federated.fl_model import FLModel
 from fedtrack.tracking.writer import Writer
 
@@ -101,41 +102,30 @@ def system_info(ctx: Any = None) -> dict[str, str]:
     return {"job_id": get_job_id(), "site_name": get_site_name()}
 
 
-def log(key: str, value: Any, data_type: Any = None, **kwargs: Any) -> None:
+def log(
+    key: str,
+    value: Any,
+    data_type: Any = None,
+    ctx: Any = None,
+    *,
+    global_step: int | None = None,
+    step: int | None = None,
+) -> None:
     """Log one value without a writer (FLARE's ``nvflare.client.log``).
 
     Args:
-        key: Name of the value.
-        value: A number; with ``data_type`` TEXT, TAG or PARAMETER, what that kind holds.
-        data_type: FLARE's ``AnalyticsDataType`` member or its name; a scalar if None.
-        kwargs: ``global_step`` or ``step``; anything else is a TypeError.
+        key: Name of the value; not used where ``value`` is a mapping.
+        value: A number; with another ``data_type``, what that one holds.
+        data_type: An AnalyticsDataType or its name; a scalar if None.
+        ctx: Not used.
+        global_step: The script's step, or None.
+        step: The same, as MLflow and W&B call it.
+
+    Raises:
+        TypeError: ``data_type`` is unknown, or a keyword is.
     """
-    step = kwargs.pop("global_step", None)
-    step = kwargs.pop("step", step)
-    if kwargs:
-        raise TypeError(f"log() got an unexpected keyword argument {sorted(kwargs)[0]!r}")
-    writer = Writer()
-    kind = str(getattr(data_type, "name", data_type) or "SCALAR").upper()
-    if kind in ("SCALAR", "METRIC"):
-        writer.record_metric(key, value, step)
-    elif kind in ("SCALARS", "METRICS"):
-        writer.record_metrics(value, step)
-    elif kind == "PARAMETER":
-        writer.record_param(key, value)
-    elif kind == "PARAMETERS":
-        for name, item in value.items():
-            writer.record_param(name, item)
-    elif kind == "TEXT":
-        writer.record_text(key, value, step)
-    elif kind == "TAG":
-        writer.record_tag(key, value)
-    elif kind == "TAGS":
-        for name, item in value.items():
-            writer.record_tag(name, item)
-    else:
-        raise TypeError(
-            f"log() got data_type {data_type!r}; valid are SCALAR(S), METRIC(S), PARAMETER(S), TEXT, TAG(S)"
-        )
+    kind = data_type_of(data_type)
+    record(Writer(), kind, key, value, step if global_step is None else global_step)
 
 
 def clear(ctx: Any = None) -> None:

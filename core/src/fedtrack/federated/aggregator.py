@@ -66,8 +66,7 @@ class WeightedAggregator:
         """
         weight = _checked_weight(weight, f"{site}: the result's weight")
         difference = ParamsType(params_type) is ParamsType.DIFF
-        self._check_names(site, params)
-        self._check_layout(site, params)
+        check_fits(site, params, self._reference)
         if not self._tensors:
             self._tensors = {name: accumulator_for(array) for name, array in self._reference.items()}
         for name, accumulator in self._tensors.items():
@@ -93,22 +92,26 @@ class WeightedAggregator:
         # Each accumulator goes as soon as its tensor is there: half-precision models need it.
         return {name: tensors.pop(name).result(total) for name in self._reference}
 
-    def _check_names(self, site: str, params: Mapping[str, Array]) -> None:
-        missing, unknown = self._reference.keys() - params.keys(), params.keys() - self._reference.keys()
-        if missing or unknown:
-            raise ModelError(
-                f"{site}: the result lacks {_listed(missing)} and has unexpected {_listed(unknown)}; "
-                f"send exactly the {len(self._reference)} tensors of the model that was received."
-            )
 
-    def _check_layout(self, site: str, params: Mapping[str, Array]) -> None:
-        for name, expected in self._reference.items():
-            found = params[name]
-            if _found(found) != describe(expected):
-                raise ModelError(
-                    f"{site}: tensor {name!r} is {_found(found)}, expected {describe(expected)}; "
-                    "send the tensors as they are in the model that was received."
-                )
+def check_fits(site: str, params: Mapping[str, Array], reference: Mapping[str, Array]) -> None:
+    """Check that ``params`` are the tensors of ``reference``: same names, shapes and dtypes; no value is read.
+
+    Raises:
+        ModelError: They are not; the message names site, tensor, found and expected.
+    """
+    missing, unknown = reference.keys() - params.keys(), params.keys() - reference.keys()
+    if missing or unknown:
+        raise ModelError(
+            f"{site}: the result lacks {_listed(missing)} and has unexpected {_listed(unknown)}; "
+            f"send exactly the {len(reference)} tensors of the model that was received."
+        )
+    for name, expected in reference.items():
+        found = params[name]
+        if _found(found) != describe(expected):
+            raise ModelError(
+                f"{site}: tensor {name!r} is {_found(found)}, expected {describe(expected)}; "
+                "send the tensors as they are in the model that was received."
+            )
 
 
 def weight_of(meta: Mapping[str, Any]) -> float:

@@ -23,6 +23,15 @@ class MetaKey:
     NUM_STEPS_CURRENT_ROUND = "NUM_STEPS_CURRENT_ROUND"
     #: Name of the model that a ``submit_model`` task asks for.
     SUBMIT_MODEL_NAME = "submit_model_name"
+    #: Whose model a ``validate`` task of cross-site evaluation carries: a site, or ``SRV_...`` for the server's.
+    MODEL_OWNER = "_model_owner_"
+
+
+class ModelName:
+    """Which model a ``submit_model`` task can ask for, under ``MetaKey.SUBMIT_MODEL_NAME``."""
+
+    BEST_MODEL = "best_model"
+    FINAL_MODEL = "final_model"
 
 
 @dataclass(eq=False)  # comparing dicts of tensors has no single truth value

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from fedtrack.federated.cross_site_results import CrossSiteResults
 from fedtrack.federated.fl_model import FLModel
 from fedtrack.federated.model_selector import ModelSelector
 from fedtrack.federated.persistor import ModelPersistor
@@ -29,6 +31,8 @@ class Task:
         total_rounds: How many rounds the job has.
         meta: Sent along in ``FLModel.meta``.
         timeout: Seconds within which a site must answer; 0 waits as long as the site gives a sign of life.
+        optional: Whether a site may leave the task unanswered: one that is too late, or whose script goes on without
+            an answer, is left alone and gets later tasks. One that dies has failed, as in any task.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Task:
     total_rounds: int | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     timeout: float = 0.0
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,18 @@ class RoundResult(msgspec.Struct, frozen=True):
 
 
 class Server(Protocol):
-    """What a workflow can use; an engine provides it."""
+    """What a workflow can use; an engine provides it.
+
+    Attributes:
+        run: The run.
+        persistor: Keeps the last and the best global model.
+        selector: Decides which one is the best; None if the job has no selector.
+        rounds: The finished rounds; a workflow appends to it.
+        final_metrics: The sites' metrics of the last model; a workflow sets it.
+        next_round: The first round that is not finished yet, counted from 0.
+        cross_site: What cross-site evaluation has found; a workflow fills it.
+        cross_site_file: Where those results go as JSON, or None if the job wants no file.
+    """
 
     run: RunInfo
     persistor: ModelPersistor
@@ -81,6 +97,8 @@ class Server(Protocol):
     rounds: list[RoundResult]
     final_metrics: dict[str, float]
     next_round: int
+    cross_site: CrossSiteResults
+    cross_site_file: Path | None
 
     def sites(self) -> list[str]:
         """Return the sites that are alive, in the job's order."""
@@ -88,7 +106,8 @@ class Server(Protocol):
     def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer]:
         """Send ``task`` to ``sites`` and yield their answers as they come.
 
-        A site that dies or is too late is reported and yields nothing.
+        A site that dies or is too late is reported and yields nothing; one that leaves an optional task unanswered
+        is only warned about.
 
         Raises:
             JobError: Too few sites are left.
@@ -116,6 +135,13 @@ class Server(Protocol):
 
 class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of the workflows; its fields are the arguments that a job file may give."""
+
+    def check(self, sites: Sequence[str]) -> None:
+        """Check the arguments against the job's ``sites``, before anything is started.
+
+        Raises:
+            ConfigError: They do not go together.
+        """
 
     @abstractmethod
     def execute(self, server: Server) -> None:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from fedtrack.errors import ConfigError
+from fedtrack.federated.cross_site_eval import CrossSiteEval
+from fedtrack.federated.cross_site_results import check_inside
 from fedtrack.federated.fedavg import FedAvg
 from fedtrack.federated.workflow import Workflow
 from fedtrack.tracking.events import LOCAL_EVENT
@@ -60,7 +62,7 @@ class IntimeModelSelector(Component):
 
 
 class ValidationJsonGenerator(Component):
-    """Writes the results of cross-site evaluation.
+    """Writes the results of CrossSiteEval as JSON: ``{data site: {model owner: {metric: value}}}``.
 
     Attributes:
         results_dir: Folder in the run's results.
@@ -70,6 +72,10 @@ class ValidationJsonGenerator(Component):
     results_dir: str = "cross_site_val"
     json_file_name: str = "cross_val_results.json"
 
+    def __post_init__(self) -> None:
+        check_inside("ValidationJsonGenerator: results_dir", self.results_dir)
+        check_inside("ValidationJsonGenerator: json_file_name", self.json_file_name)
+
 
 class ScriptRunner(Component):
     """Runs a training script at a site (FLARE's ``ScriptRunner``).
@@ -78,15 +84,15 @@ class ScriptRunner(Component):
         script: Path of the script; in an exported job, its name in the site's ``custom`` folder.
         script_args: Its arguments, split as a shell would.
         launch_external_process: Whether to start a Python of its own instead of a fork of one that has torch loaded.
-        framework: What ``receive`` gives the script: ``pytorch`` tensors or ``numpy`` arrays.
         command: What starts an external process.
+        framework: What ``receive`` gives the script: ``pytorch`` tensors or ``numpy`` arrays.
     """
 
     script: str
     script_args: str = ""
     launch_external_process: bool = False
-    framework: Literal["pytorch", "numpy"] = "pytorch"
     command: str = "python3 -u"
+    framework: Literal["pytorch", "numpy"] = "pytorch"
 
 
 class FrameworkType:
@@ -97,7 +103,7 @@ class FrameworkType:
     RAW: ClassVar[Literal["numpy"]] = "numpy"
 
 
-WORKFLOWS: dict[str, type[Workflow]] = {"FedAvg": FedAvg}
+WORKFLOWS: dict[str, type[Workflow]] = {"CrossSiteEval": CrossSiteEval, "FedAvg": FedAvg}
 
 COMPONENTS: dict[str, type[Component]] = {
     "ConvertToFedEvent": ConvertToFedEvent,
@@ -109,6 +115,8 @@ COMPONENTS: dict[str, type[Component]] = {
 
 #: FLARE's class paths of the same things.
 ALIASES = {
+    "nvflare.app_common.workflows.cross_site_eval.CrossSiteEval": "CrossSiteEval",
+    "nvflare.app_common.workflows.cross_site_model_eval.CrossSiteModelEval": "CrossSiteEval",
     "nvflare.app_common.workflows.fedavg.FedAvg": "FedAvg",
     "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent": "ConvertToFedEvent",
     "nvflare.app_common.widgets.intime_model_selector.IntimeModelSelector": "IntimeModelSelector",

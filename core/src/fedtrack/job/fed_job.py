@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from fedtrack.errors import ConfigError, PluginError
 from fedtrack.federated.fedavg import FedAvg
@@ -22,6 +22,7 @@ from fedtrack.job.components import (
     ScriptRunner,
     ValidationJsonGenerator,
 )
+from fedtrack.job.pt_model import PTModel
 from fedtrack.plugins import registry
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
 from fedtrack.tracking.receiver import Receiver
@@ -69,11 +70,18 @@ class FedJob:
         self.files: dict[str, list[Path]] = {}
         self.initial_model: Any = None
 
-    def to(self, obj: Placeable | str | Path, target: str, id: str | None = None) -> str:
+    @overload
+    def to(self, obj: PTModel, target: str, id: str | None = None) -> dict[str, str]: ...
+
+    @overload
+    def to(self, obj: Placeable | str | Path, target: str, id: str | None = None) -> str: ...
+
+    def to(self, obj: Placeable | PTModel | str | Path, target: str, id: str | None = None) -> str | dict[str, str]:
         """Place ``obj`` on a node and return the id it has there.
 
         Args:
-            obj: A workflow, a component, a receiver, or the path of a file or folder that the node needs.
+            obj: A workflow, a component, a receiver, the path of a file or folder that the node needs; on the server
+                also a PTModel, for which a dict of ids is returned.
             target: ``"server"`` or a site's name.
             id: Its id; ``component``, ``component_1``, ... if None.
 
@@ -88,8 +96,16 @@ class FedJob:
             self.site_names.append(target)
         return self._place(obj, self.placed.setdefault(target, {}), target, id)
 
-    def to_server(self, obj: Placeable | str | Path, id: str | None = None) -> str:
+    @overload
+    def to_server(self, obj: PTModel, id: str | None = None) -> dict[str, str]: ...
+
+    @overload
+    def to_server(self, obj: Placeable | str | Path, id: str | None = None) -> str: ...
+
+    def to_server(self, obj: Placeable | PTModel | str | Path, id: str | None = None) -> str | dict[str, str]:
         """Place ``obj`` on the server; see ``to``."""
+        if isinstance(obj, PTModel):
+            return {"persistor_id": self._place_model(obj.model, id or "persistor")}
         if isinstance(obj, ScriptRunner | ConvertToFedEvent):
             raise ConfigError(f"{type(obj).__name__} runs at a site; place it with job.to_clients(...).")
         return self._place(
@@ -137,6 +153,17 @@ class FedJob:
         result: RunResult = registry().engine("local")().simulate(self, Path(workspace), gpus=gpu)
         return result
 
+    def _place_model(self, model: Any, id: str) -> str:
+        if self.initial_model is not None:
+            raise ConfigError(f"The job {self.name!r} has an initial model already; keep one.")
+        if model is None:
+            raise ConfigError("PTModel(None) holds no model; without PTModel every site begins with its own.")
+        self.initial_model = dict(model) if isinstance(model, Mapping) else model
+        for known, item in self.placed[SERVER].items():
+            if isinstance(item, ModelPersistor):
+                return known
+        return self._place(ModelPersistor(), self.placed[SERVER], SERVER, id)
+
     def _place(self, obj: Any, table: dict[str, Placeable], target: str, id: str | None) -> str:
         if isinstance(obj, str | Path):
             self.files.setdefault(target, []).append(Path(obj))
@@ -144,7 +171,7 @@ class FedJob:
         if not isinstance(obj, Placeable):
             raise ConfigError(
                 f"A {type(obj).__name__} cannot be placed in a job; valid are workflows, components, receivers and "
-                "paths of files. A model goes into initial_model."
+                "paths of files. A model goes into initial_model, or as PTModel(...) to the server."
             )
         if isinstance(obj, Workflow) and target != SERVER:
             raise ConfigError(f"{type(obj).__name__} runs on the server; place it with job.to_server(...).")

@@ -70,7 +70,7 @@ class LoadedJob:
     Attributes:
         folder: Where it was read from.
         meta: What belongs to the job as a whole.
-        workflows: By id, in the order in which they run.
+        workflows: By id, in the order in which they run; each one checked against the sites.
         receivers: The server's receivers by id.
         selector: The model selector's arguments, or None.
         results_json: Where cross-site evaluation writes its results, or None.
@@ -105,15 +105,15 @@ def load_job(folder: Path) -> LoadedJob:
     config = read_json(path, ServerConfig)
     _refuse_filters(path, config)
     components = _components(path, config.components, FED_EVENT)
-    workflows = {
-        item.id: _structure(path, f"$.workflows[{i}]", item.path, item.args, WORKFLOWS)
-        for i, item in enumerate(config.workflows)
-    }
-    if not workflows:
-        raise ConfigError(f"{path}: $.workflows is empty; name one, such as FedAvg.")
+    workflows = _workflows(path, config.workflows)
     sites = [_site(name, app) for name, app in apps.items() if name != SERVER]
     if not sites:
         raise ConfigError(f'{folder / META_FILE}: $.deploy_map names no site; add "app_site-1": ["site-1"].')
+    for id_, workflow in workflows.items():
+        try:
+            workflow.check([site.name for site in sites])
+        except ConfigError as error:
+            raise ConfigError(f"{path}: the workflow {id_!r}: {error}") from None
     return LoadedJob(
         folder,
         meta,
@@ -148,6 +148,18 @@ def _site(name: str, app: Path) -> LoadedSite:
         any(isinstance(item, ConvertToFedEvent) for item in components.values()),
         {id_: item for id_, item in components.items() if isinstance(item, Receiver)},
     )
+
+
+def _workflows(path: Path, items: list[ComponentConfig]) -> dict[str, Workflow]:
+    found: dict[str, Workflow] = {}
+    for index, item in enumerate(items):
+        where = f"$.workflows[{index}]"
+        if item.id in found:
+            raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids of workflows are unique.")
+        found[item.id] = _structure(path, where, item.path, item.args, WORKFLOWS)
+    if not found:
+        raise ConfigError(f"{path}: $.workflows is empty; name one, such as FedAvg.")
+    return found
 
 
 def _components(path: Path, items: list[ComponentConfig], own_event: str) -> dict[str, Component | Receiver]:

@@ -87,6 +87,9 @@ class RunResult(msgspec.Struct):
         seconds: From the start of the command to the closing of the last receiver.
         rounds: Each finished round.
         final_metrics: The sites' metrics of the last model, if the job asked for them.
+        cross_site: What cross-site evaluation found, as {data site: {model owner: {metric: value}}}; None where a
+            value is not finite.
+        key_metric: The metric that decides which model is the best, or "".
         best_round: Index into the models: that many rounds had been trained when the best one was found.
         sites: Each site, and the server's own records under ``server``.
         receivers: Each receiver by its id; a site's own under ``<site>/<id>``.
@@ -106,6 +109,8 @@ class RunResult(msgspec.Struct):
     sites: dict[str, SiteSummary]
     receivers: dict[str, ReceiverSummary]
     gaps: list[tuple[str, str]]
+    cross_site: dict[str, dict[str, dict[str, float | None]]] = {}
+    key_metric: str = ""
 
     def save(self) -> Path:
         """Write ``run_summary.json`` into the run's folder and return its path."""

@@ -24,10 +24,12 @@ class BlobStore:
 
     Args:
         folder: Created (0700) on the first write.
+        durable: Whether ``put`` waits until its file survives a loss of power.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._durable = durable
 
     def put(self, data: bytes) -> BlobRef:
         """Store ``data`` and return its reference; storing the same content twice keeps one file.
@@ -45,6 +47,9 @@ class BlobStore:
         try:
             with open(temporary, "xb", opener=_private) as file:
                 file.write(data)
+                if self._durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(target)
         finally:
             with contextlib.suppress(FileNotFoundError):

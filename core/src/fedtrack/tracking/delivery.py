@@ -6,16 +6,21 @@ all a training. There is no give-up: what a backend cannot take now stays in the
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from fedtrack.errors import FedtrackError, Permanent, Transient
+import msgspec
+
+from fedtrack.errors import DamagedError, FedtrackError, Permanent, Transient, WorkspaceError
 from fedtrack.tracking import frames
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.journal import Cursor, DeadLetter, Journal, StoredBatch
@@ -27,8 +32,19 @@ log = logging.getLogger(__name__)
 #: An exception that is neither Transient nor Permanent counts as permanent after this many attempts.
 UNKNOWN_ERROR_ATTEMPTS = 5
 
+#: The first ``open`` may import an SDK and create a database, and nothing moves meanwhile; on a busy machine that
+#: takes longer than any call after it, so the end of a run waits that many times as long for it.
+OPENING_PATIENCE = 4
+
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+_LEAVE_SECONDS = 2.0
+
+#: Errors of the disk or the network on which a receiver's records can wait.
+_OUTAGES = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH))
+
+_T = TypeVar("_T")
 
 
 class _Event(NamedTuple):
@@ -100,6 +116,7 @@ class Delivery:
         self._error = ""
         self._results: Results | None = None
         self._status = "aborted"
+        self._opening = True
         self._draining = threading.Event()
         self._abandoned = threading.Event()
         self._progress = monotonic()
@@ -113,18 +130,25 @@ class Delivery:
     def drain(self, status: str) -> None:
         """Say that the journal is complete: deliver the rest, then close the receiver with ``status``."""
         self._status = status
+        self._progress = monotonic()
         self._draining.set()
-        with self._journal.appended:
-            self._journal.appended.notify_all()
+        self._wake()
 
     def finish(self, stall_seconds: float) -> DeliveryReport:
-        """Wait until everything is delivered, or until nothing moved for ``stall_seconds``; then report."""
-        self._progress = monotonic()
+        """Wait until everything is delivered, or until nothing moved for ``stall_seconds``; then report.
+
+        The time counts from ``drain``, so that several stalled receivers are waited for at once. A first ``open`` that
+        has neither succeeded nor failed yet has ``OPENING_PATIENCE`` times as long.
+        """
         while self._thread.is_alive():
-            self._thread.join(0.05)
-            if monotonic() - self._progress > stall_seconds:
+            self._thread.join(_POLL_SECONDS)
+            patience = stall_seconds * OPENING_PATIENCE if self._opening else stall_seconds
+            if monotonic() - self._progress > patience:
+                if self._opening:
+                    self._error = "its backend is still being opened"
                 self._abandoned.set()
-                self._thread.join(2.0)  # a receiver that hangs in a call is left behind with its daemon thread
+                self._wake()
+                self._thread.join(_LEAVE_SECONDS)  # one that hangs in a call is left behind with its daemon thread
                 break
         return self.report()
 
@@ -144,7 +168,7 @@ class Delivery:
 
     def _work(self) -> None:
         try:
-            self._persist(self._open)
+            self._persist(self._open, patient=True)
             while self._deliver_next():
                 pass
         except Abandoned:
@@ -156,38 +180,49 @@ class Delivery:
             self._close()
 
     def _open(self) -> None:
-        self._receiver.open(self._run)
+        try:
+            self._receiver.open(self._run)
+        finally:
+            self._opening = False
+            self._progress = monotonic()
         self._results = self._receiver.results()
+
+    def _wake(self) -> None:
+        with self._journal.appended:
+            self._journal.appended.notify_all()
 
     def _close(self) -> None:
         try:
             self._receiver.close(self._status)
-        except Exception as error:
+        except BaseException as error:  # a backend that calls sys.exit() ends its delivery, not in silence
             self._error = self._error or _describe(error)
             log.error("%s: closing failed: %s", self.name, _describe(error))
 
     def _deliver_next(self) -> bool:
         """Deliver what the journal holds beyond the cursor; False once it is complete and delivered."""
-        draining = self._draining.is_set()  # read before the journal: later events would not be missed
-        batches = self._journal.read(self._cursor.batch)
+        # Both before the journal is read: what comes later is not missed.
+        draining, commits = self._draining.is_set(), self._journal.commits
+        batches = self._insist(lambda: self._journal.read(self._cursor.batch))
         if not batches:
             if draining:
                 return False
-            self._wait_for_more()
+            self._wait_for_more(commits)
             return True
         delivered = 0
         for (site, stream), events in self._grouped(batches).items():
             for start in range(0, len(events), self._receiver.max_records):
                 delivered += self._hand_over(site, stream, events[start : start + self._receiver.max_records])
-                self._progress = monotonic()
         # The cursor moves only when what it passes survives SIGKILL in the backend.
-        self._persist(self._receiver.flush)
+        self._persist(self._receiver.flush, patient=True)
         self._advance(batches[-1].id, delivered)
         return True
 
-    def _wait_for_more(self) -> None:
+    def _wait_for_more(self, commits: int) -> None:
         with self._journal.appended:
-            if self._journal.last_batch() > self._cursor.batch or self._draining.is_set():
+            # Nothing that may fail or wait belongs in here: whoever writes the journal needs this lock.
+            if self._abandoned.is_set():
+                raise Abandoned
+            if self._journal.commits != commits or self._draining.is_set():
                 return
             self._journal.appended.wait(1.0)
         # Fewer, larger calls: a backend's cost is per call. Draining cuts the wait short.
@@ -200,7 +235,11 @@ class Delivery:
             if not self._addressed(batch.site):
                 continue
             for seq, payload in frames.split(batch.body):
-                record = decode(payload)
+                try:
+                    record = decode(payload)
+                except msgspec.DecodeError as error:
+                    self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
+                    continue
                 if type(record) in self._receiver.supports:
                     groups.setdefault((batch.site, batch.stream), []).append(_Event(batch.id, seq, record))
                 else:
@@ -210,55 +249,65 @@ class Delivery:
     def _skip(self, kind: str) -> None:
         self._batch_skipped += 1
         if not self._skipped[kind] and kind not in ("rejected", "gap"):
-            log.warning("%s: %s cannot hold a %s; such records are counted", self.name, self._receiver.name, kind)
+            log.warning("%s: %s cannot hold %s records; they are counted", self.name, self._receiver.name, kind)
         self._skipped[kind] += 1
 
     def _advance(self, batch: int, delivered: int) -> None:
         old = self._cursor
         dead, self._dead = self._dead, []
-        self._cursor = Cursor(batch, old.delivered + delivered, old.skipped + self._batch_skipped, old.dead + len(dead))
-        self._journal.advance(self.name, self._cursor, dead)
+        cursor = Cursor(batch, old.delivered + delivered, old.skipped + self._batch_skipped, old.dead + len(dead))
+        self._insist(lambda: self._journal.advance(self.name, cursor, dead))
+        self._cursor = cursor
         self._progress = monotonic()
 
-    def _hand_over(self, site: str, stream: str, events: list[_Event], attempts: int = UNKNOWN_ERROR_ATTEMPTS) -> int:
-        """Give ``events`` to the receiver; return how many it took. The others are dead letters."""
-        if not events:
-            return 0
-        batch = Batch(site, stream, [e.seq for e in events], [e.record for e in events])
-        try:
-            self._persist(lambda: self._receiver.receive(batch), attempts)
-        except Permanent as error:
-            return self._sort_out(site, stream, events, error)
-        return len(events)
+    def _hand_over(self, site: str, stream: str, events: list[_Event]) -> int:
+        """Give ``events`` to the receiver, in order; return how many it took. The others are dead letters."""
+        taken = 0
+        waiting = [(events, UNKNOWN_ERROR_ATTEMPTS)]  # a stack, the oldest events on top
+        while waiting:
+            part, attempts = waiting.pop()
+            batch = Batch(site, stream, [e.seq for e in part], [e.record for e in part])
+            try:
+                self._persist(partial(self._receiver.receive, batch), attempts)
+                taken += len(part)
+            except Permanent as error:
+                # What has failed often enough as a whole is not tried as often again in each half.
+                attempts = 1 if isinstance(error, _TriedOften) else attempts
+                waiting += [(rest, attempts) for rest in reversed(self._sort_out(part, error))]
+            self._progress = monotonic()
+        return taken
 
-    def _sort_out(self, site: str, stream: str, events: list[_Event], error: Permanent) -> int:
-        """Find the refused among ``events``, set them aside and deliver the rest."""
+    def _sort_out(self, events: list[_Event], error: Permanent) -> list[list[_Event]]:
+        """Set aside those of ``events`` that are known to be refused; return the rest as what to try next."""
         refused = {index for index in error.indices or () if 0 <= index < len(events)}
-        if refused:
-            for index in sorted(refused):
-                self._bury(events[index], error)
-            return self._hand_over(site, stream, [e for i, e in enumerate(events) if i not in refused], 1)
         if len(events) == 1:
-            self._bury(events[0], error)
-            return 0
+            refused = {0}
+        for index in sorted(refused):
+            batch, seq, record = events[index]
+            self._bury(batch, seq, encode(record), str(error))
+        if refused:
+            rest = [event for index, event in enumerate(events) if index not in refused]
+            return [rest] if rest else []
         middle = len(events) // 2
-        # What has failed often enough as a whole is not tried as often again in each half.
-        halves = (events[:middle], events[middle:])
-        return sum(self._hand_over(site, stream, half, 1) for half in halves)
+        return [events[:middle], events[middle:]]
 
-    def _bury(self, event: _Event, error: Permanent) -> None:
-        log.error("%s: refused for good: %r: %s", self.name, event.record, error)
-        self._dead.append(DeadLetter(self.name, event.batch, event.seq, str(error), encode(event.record)))
+    def _bury(self, batch: int, seq: int, payload: bytes, error: str) -> None:
+        if not self._cursor.dead and not self._dead:
+            log.error("%s: refused for good, and kept in the journal: %s", self.name, error)
+        self._dead.append(DeadLetter(self.name, batch, seq, error, payload))
 
-    def _persist(self, call: Callable[[], None], attempts: int = UNKNOWN_ERROR_ATTEMPTS) -> None:
+    def _persist(
+        self, call: Callable[[], None], attempts: int = UNKNOWN_ERROR_ATTEMPTS, *, patient: bool = False
+    ) -> None:
         """Call until it succeeds, with a growing, jittered wait after each failure.
 
         Args:
             call: What to do.
-            attempts: How often an exception that is neither Transient nor Permanent may occur.
+            attempts: How often an exception that does not say that waiting helps may occur.
+            patient: Whether it may occur any number of times until the journal is complete.
 
         Raises:
-            Permanent: The receiver raised it, or failed in an unknown way too often.
+            Permanent: The receiver raised it, or met damaged data, or failed in an unknown way too often.
             FedtrackError: The receiver raised it: its configuration is wrong, and waiting will not help.
             Abandoned: Delivery was told to stop.
         """
@@ -268,26 +317,57 @@ class Delivery:
                 raise Abandoned
             try:
                 call()
+            except DamagedError as error:  # a record's blob, for example; the records beside it are fine
+                raise Permanent(str(error)) from error
             except (Permanent, FedtrackError):
                 raise
-            except Exception as error:
-                unknown += not isinstance(error, Transient)
-                if unknown >= attempts:
-                    raise Permanent(_describe(error)) from error
-                self._report_trouble(error)
-                longest = min(self._backoff_seconds * 2**attempt, _LONGEST_BACKOFF_SECONDS)
-                self._abandoned.wait(self._random.uniform(0, longest))
+            except BaseException as error:  # also what an SDK raises to end the process it thinks is its own
+                unknown += not _is_outage(error)
+                if unknown >= attempts and not (patient and not self._draining.is_set()):
+                    raise _TriedOften(_describe(error)) from error
+                self._pause(error, attempt)
                 attempt += 1
             else:
-                if self._error:
-                    log.warning("%s: works again", self.name)
-                    self._error = ""
+                self._works_again()
                 return
 
-    def _report_trouble(self, error: Exception) -> None:
+    def _insist(self, call: Callable[[], _T]) -> _T:
+        """Call the journal until it answers: its disk may be full now, and have room again later."""
+        attempt = 0
+        while True:
+            try:
+                result = call()
+            except (WorkspaceError, sqlite3.Error) as error:
+                if self._abandoned.is_set():
+                    raise Abandoned from None
+                self._pause(error, attempt)
+                attempt += 1
+            else:
+                self._works_again()
+                return result
+
+    def _pause(self, error: BaseException, attempt: int) -> None:
         if not self._error:
             log.warning("%s: %s; its records wait in the journal", self.name, _describe(error))
         self._error = _describe(error)
+        longest = min(self._backoff_seconds * 2 ** min(attempt, 16), _LONGEST_BACKOFF_SECONDS)
+        self._abandoned.wait(self._random.uniform(0, longest))
+
+    def _works_again(self) -> None:
+        if self._error:
+            log.warning("%s: works again", self.name)
+            self._error = ""
+
+
+class _TriedOften(Permanent):
+    """An exception of an unknown kind that came as often as is allowed."""
+
+
+def _is_outage(error: BaseException) -> bool:
+    """Return whether waiting helps: the receiver says so, or the network or the disk is what failed."""
+    if isinstance(error, Transient | ConnectionError | TimeoutError):
+        return True
+    return isinstance(error, OSError) and error.errno in _OUTAGES
 
 
 def _describe(error: BaseException) -> str:

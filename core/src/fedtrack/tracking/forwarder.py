@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from time import monotonic, sleep
 
-from fedtrack.errors import DamagedError, FedtrackError, WorkspaceError
+import msgspec
+
+from fedtrack.errors import DamagedError
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
-from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader, list_streams
+from fedtrack.tracking.segments import Segment, list_streams
+from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class SpoolSource:
         blobs: Where the blobs of the records go.
         delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
         other: The other reader's journal: what it does not have yet is not deleted either.
+        read_bytes: The most to read from a file at once.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class SpoolSource:
         *,
         delete: bool = True,
         other: Journal | None = None,
+        read_bytes: int = 1024 * 1024,
     ) -> None:
         self.site = site
         self.folder = folder
@@ -52,55 +58,72 @@ class SpoolSource:
         self._blobs = blobs
         self._delete = delete
         self._other = other
+        self._read_bytes = read_bytes
         self._readers: dict[str, SpoolReader] = {}
 
-    def forward(self) -> int:
-        """Move everything that is readable now into the journal; return how many events that were."""
-        count = 0
+    def forward(self) -> bool:
+        """Move what is readable now into the journal, at most a few MiB of each stream.
+
+        Returns:
+            Whether anything was found, so that there may be more.
+
+        Raises:
+            FedtrackError: The journal takes nothing, or a segment cannot be read; the other streams were forwarded.
+            OSError: Likewise.
+        """
         # Read before listing: a process that ends after this line may still have written until it did.
         ended = self.ended
+        found = False
+        failure: Exception | None = None
         for stream, segments in sorted(list_streams(self.folder).items()):
-            reader = self._reader(stream)
-            runs: list[frames.Run] = []
-            for part in reader.read(segments, ended=ended):
-                if isinstance(part, DamagedBytes):
-                    self._report(stream, part)
-                    continue
+            try:
+                found |= self._forward_stream(stream, segments, ended)
+            except BaseException as error:
+                # What was read may not have been stored: go back to the journal's mark.
+                self._readers.pop(stream, None)
+                if not isinstance(error, Exception):
+                    raise
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return found
+
+    def _forward_stream(self, stream: str, segments: list[Segment], ended: bool) -> bool:
+        found = False
+        reader = self._reader(stream)
+        runs: list[frames.Run] = []
+        for part in reader.read(segments, ended=ended):
+            found = True
+            if isinstance(part, DamagedBytes):
+                # Before what follows it is stored: from then on a restart would not look here again.
+                self._report(stream, part)
+            else:
+                self._adopt_blobs(part)
                 runs.append(part)
-                count += part.count
-                if len(runs) >= 8:
-                    self._apply(stream, runs)
-                    runs = []
-            if runs:
-                self._apply(stream, runs)
-            if self._delete:
-                up_to = None if self._other is None else self._other.high_water(self.site, stream)
-                for path in reader.deletable(segments, ended=ended, up_to=up_to):
-                    path.unlink(missing_ok=True)
-        return count
+        if runs:
+            self._journal.apply(self.site, stream, runs)
+        if self._delete:
+            up_to = None if self._other is None else self._other.high_water(self.site, stream)
+            for path in reader.deletable(segments, ended=ended, up_to=up_to):
+                path.unlink(missing_ok=True)
+        return found
 
     def _reader(self, stream: str) -> SpoolReader:
         if stream not in self._readers:
             # The journal's high-water mark is the only cursor: there are no two files to keep consistent.
-            self._readers[stream] = SpoolReader(stream, self._journal.high_water(self.site, stream))
+            mark = self._journal.high_water(self.site, stream)
+            self._readers[stream] = SpoolReader(stream, mark, self._read_bytes)
         return self._readers[stream]
-
-    def _apply(self, stream: str, runs: list[frames.Run]) -> None:
-        for run in runs:
-            self._adopt_blobs(run)
-        try:
-            self._journal.apply(self.site, stream, runs)
-        except WorkspaceError:
-            # Nothing was stored: read the stream again from the journal's mark once it takes writes again.
-            del self._readers[stream]
-            raise
 
     def _adopt_blobs(self, run: frames.Run) -> None:
         source = BlobStore(self.folder / "blobs")
         for _, payload in frames.split(run.body):
-            if payload[1] not in _KINDS_WITH_BLOBS:
+            if len(payload) < 2 or payload[1] not in _KINDS_WITH_BLOBS:
                 continue
-            record = decode(payload)
+            try:
+                record = decode(payload)
+            except msgspec.DecodeError:
+                continue  # each delivery counts it
             if isinstance(record, Text):
                 data: object = record.text
             elif isinstance(record, Image | Artifact):
@@ -132,10 +155,15 @@ class Forwarder:
     def __init__(self, poll_seconds: float = 0.05) -> None:
         self._poll_seconds = poll_seconds
         self._sources: dict[str, SpoolSource] = {}
+        self._errors: dict[str, Exception] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="forwarder", daemon=True)
-        self.error: FedtrackError | None = None
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Why the records of a site still wait in its spool, by site; empty if none do."""
+        return {site: str(error) for site, error in list(self._errors.items())}
 
     def add(self, source: SpoolSource) -> None:
         """Read from one more spool."""
@@ -152,29 +180,38 @@ class Forwarder:
             if site in self._sources:
                 self._sources[site].ended = True
 
-    def stop(self) -> None:
-        """Forward what is left in the spools, then return."""
+    def stop(self, patience_seconds: float = 5.0) -> None:
+        """Forward what is left in the spools, then return.
+
+        Args:
+            patience_seconds: How long to try again when something fails; see ``errors`` for what still did.
+        """
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._forward_all()
+        deadline = monotonic() + patience_seconds
+        while self._forward_all() or (self._errors and monotonic() < deadline):
+            if self._errors:
+                sleep(self._poll_seconds)
 
     def _loop(self) -> None:
         while not self._stop.is_set():
             if not self._forward_all():
                 self._stop.wait(self._poll_seconds)
 
-    def _forward_all(self) -> int:
+    def _forward_all(self) -> bool:
         with self._lock:
             sources = list(self._sources.values())
-        count = 0
+        found = False
         for source in sources:
             try:
-                count += source.forward()
-                self.error = None
-            except (FedtrackError, OSError) as error:
-                # A full disk, for example: the records stay in the spools, and the next poll tries again.
-                if self.error is None:
-                    log.error("%s; its records wait in %s", error, source.folder)
-                self.error = error if isinstance(error, FedtrackError) else WorkspaceError(str(error))
-        return count
+                found |= source.forward()
+            except Exception as error:  # of whatever kind: the other sites' records must not wait for this one
+                # A full disk, for example: the records stay in the spool, and the next poll tries again.
+                if source.site not in self._errors:
+                    log.error("%s: %s; its records wait in %s", source.site, error, source.folder)
+                self._errors[source.site] = error
+            else:
+                if self._errors.pop(source.site, None) is not None:
+                    log.warning("%s: its records are forwarded again", source.site)
+        return found

@@ -1,8 +1,10 @@
 """The framing of spool files and journal batches: how a record's bytes are told from damage.
 
 A frame is ``magic 2 | length u32 | crc32 u32 | seq u64 | payload``, little-endian, 18 bytes before the payload.
-The checksum covers length, sequence number and payload. A payload carries its metric's whole name: names interned
-per segment would save about 10 bytes each, but one damaged definition would then lose every metric that uses it.
+The checksum covers length, sequence number and payload, and starts from the stream's salt, so that a frame of
+another stream (a spool file logged as an artifact, a misplaced block) is never taken for one of this stream.
+A payload carries its metric's whole name: names interned per segment would save about 10 bytes each, but one
+damaged definition would then lose every metric that uses it.
 
 A segment starts with a header of 52 bytes:
 ``magic 8 | version u32 | flags u32 | stream 16 | first_seq u64 | created_ns u64 | crc32 u32``.
@@ -21,6 +23,8 @@ from fedtrack.errors import DamagedError
 MAGIC = b"\xf5\xd7"
 #: A longer payload is no frame of ours: larger values are kept in blobs.
 MAX_PAYLOAD = 1024 * 1024
+#: The journal keeps sequence numbers in signed 64 bits.
+MAX_SEQ = 2**63 - 1
 
 _FRAME = struct.Struct("<2sIIQ")
 _CHECKED = struct.Struct("<IQ")
@@ -37,10 +41,15 @@ _pack_checked = _CHECKED.pack
 _unpack_frame = _FRAME.unpack_from
 
 
-def frame(seq: int, payload: bytes) -> bytes:
-    """Return the frame that carries ``payload`` as number ``seq``."""
+def salt_of(stream: str) -> int:
+    """Return what the checksums of a stream's frames start from."""
+    return crc32(bytes.fromhex(stream))
+
+
+def frame(seq: int, payload: bytes, salt: int) -> bytes:
+    """Return the frame that carries ``payload`` as number ``seq`` of the stream with that salt."""
     length = len(payload)
-    return _pack_frame(MAGIC, length, crc32(payload, crc32(_pack_checked(length, seq))), seq) + payload
+    return _pack_frame(MAGIC, length, crc32(payload, crc32(_pack_checked(length, seq), salt)), seq) + payload
 
 
 def header(stream: bytes, first_seq: int, created_ns: int) -> bytes:
@@ -107,77 +116,91 @@ class Scan:
     Attributes:
         parts: Runs and damage, in file order.
         consumed: How many bytes the parts cover; what follows is an incomplete or invalid suffix.
+        last: Number of the last valid frame, known or new; ``previous`` if there is none.
     """
 
     parts: list[Run | Damage]
     consumed: int
+    last: int
 
 
-def scan(data: bytes, after_seq: int, *, final: bool) -> Scan:
+def scan(data: bytes, salt: int, *, previous: int, after_seq: int, final: bool) -> Scan:
     """Find the frames in ``data`` whose numbers are greater than ``after_seq``.
 
     Args:
         data: A piece of a segment that starts at a frame boundary.
-        after_seq: Frames up to this number are already known; a valid frame at or below it is passed over.
+        salt: The stream's; see ``salt_of``.
+        previous: Number of the frame before ``data``. Numbers ascend in a file, so a valid frame that does not
+            exceed the one before it is a block that the file system put in the wrong place: damage.
+        after_seq: Frames up to this number are already known, and are passed over.
         final: Whether nothing will ever be appended. Otherwise an invalid suffix may be a frame that is still
             being written, and is left unconsumed instead of being reported as damage.
     """
     parts: list[Run | Damage] = []
     position, size = 0, len(data)
     while position < size:
-        run, end = _valid_run(data, position, after_seq)
-        moved = end > position
-        position = end
+        run, end, previous = _valid_run(data, position, salt, previous, after_seq)
         if run is not None:
             parts.append(run)
-            after_seq = run.last
-        if moved:
-            continue
-        following = _next_frame(data, position + 1, after_seq)
-        if following is None:
-            if not final:
-                break
-            parts.append(Damage(position, size))
-            position = size
-        else:
+        if end == position:
+            following = _next_frame(data, position + 1, salt, previous)
+            if following is None:
+                if not final:
+                    break
+                following = size
             parts.append(Damage(position, following))
-            position = following
-    return Scan(parts, position)
+            end = following
+        position = end
+    return Scan(parts, position, previous)
 
 
-def _valid_run(data: bytes, position: int, after_seq: int) -> tuple[Run | None, int]:
-    """Return the frames that follow each other without damage from ``position`` on, and where they end."""
-    first = last = count = 0
-    start, size = position, len(data)
-    while position + FRAME_SIZE <= size:
-        magic, length, crc, seq = _unpack_frame(data, position)
-        end = position + FRAME_SIZE + length
-        if magic != MAGIC or length > MAX_PAYLOAD or end > size:
-            break
-        if crc32(data[position + FRAME_SIZE : end], crc32(_pack_checked(length, seq))) != crc:
+def _valid_run(data: bytes, position: int, salt: int, previous: int, after_seq: int) -> tuple[Run | None, int, int]:
+    """Return the new frames that follow each other from ``position`` on, where they end, and the last number."""
+    first = count = 0
+    start = position
+    while (found := _frame_at(data, position, salt)) is not None:
+        seq, end = found
+        if seq <= previous:
             break
         if seq <= after_seq:
-            # Known already, or a block that a file system wrote twice: valid, but not to be taken again.
-            if count:
-                break
             start = end
         else:
-            if not count:
-                first = seq
+            first = first or seq
             count += 1
-            last = after_seq = seq
-        position = end
-    return (Run(first, last, count, data[start:position]) if count else None), position
+        previous, position = seq, end
+    return (Run(first, previous, count, data[start:position]) if count else None), position, previous
 
 
-def _next_frame(data: bytes, position: int, after_seq: int) -> int | None:
-    """Return where the next frame that validates starts, looking from ``position`` on."""
+def _frame_at(data: bytes, position: int, salt: int) -> tuple[int, int] | None:
+    """Return the number and the end of the valid frame that starts at ``position``; None if there is none."""
+    start = position + FRAME_SIZE
+    if start > len(data):
+        return None
+    magic, length, crc, seq = _unpack_frame(data, position)
+    end = start + length
+    if magic != MAGIC or length > MAX_PAYLOAD or end > len(data) or seq > MAX_SEQ:
+        return None
+    if crc32(data[start:end], crc32(_pack_checked(length, seq), salt)) != crc:
+        return None
+    return seq, end
+
+
+def _next_frame(data: bytes, position: int, salt: int, previous: int) -> int | None:
+    """Return where the next valid frame with a number greater than ``previous`` starts, from ``position`` on."""
     while (position := data.find(MAGIC, position)) >= 0:
-        run, _ = _valid_run(data[position : position + FRAME_SIZE + MAX_PAYLOAD], 0, after_seq)
-        if run is not None:
+        found = _frame_at(data, position, salt)
+        if found is not None and found[0] > previous:
             return position
         position += 1
     return None
+
+
+def is_cut_short(data: bytes) -> bool:
+    """Return whether ``data`` is the beginning of a frame: what a killed process leaves of its last write."""
+    if len(data) < FRAME_SIZE:
+        return data[:2] == MAGIC[: len(data)]
+    magic, length, _, _ = _unpack_frame(data)
+    return bool(magic == MAGIC and length <= MAX_PAYLOAD and FRAME_SIZE + length > len(data))
 
 
 def split(body: bytes) -> Iterator[tuple[int, memoryview]]:

@@ -8,6 +8,7 @@ is a duplicate. The acknowledgement is that mark, returned after COMMIT with ``s
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,10 @@ from time import time_ns
 from typing import NamedTuple
 from zlib import crc32
 
-from fedtrack.errors import DamagedError, WorkspaceError
+from fedtrack.errors import DamagedError, FedtrackError, WorkspaceError
 from fedtrack.tracking import frames
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -94,6 +97,10 @@ class Journal:
     Args:
         path: Created (0600) if it does not exist.
 
+    Attributes:
+        appended: Notified after each commit of events.
+        commits: How many there were; changes only under ``appended``.
+
     Raises:
         WorkspaceError: The file cannot be created or is no journal.
         DamagedError: It was written by a newer version of fedtrack.
@@ -105,23 +112,34 @@ class Journal:
         self._readers = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self.appended = threading.Condition()
+        self.commits = 0
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
             self._writer = self._connect()
-            self._writer.execute("PRAGMA journal_mode=WAL")
-            self._writer.execute("PRAGMA synchronous=FULL")
             self._prepare()
-        except (OSError, sqlite3.DatabaseError) as error:
+        except (OSError, ValueError, sqlite3.DatabaseError) as error:
+            self.close()
             raise WorkspaceError(f"{path} cannot be used as a journal: {error}; choose another workspace.") from None
+        except FedtrackError:
+            self.close()
+            raise
 
     def _prepare(self) -> None:
-        if self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            with self._transaction():
+        tables = "SELECT count(*) FROM sqlite_master"
+        if self._writer.execute(tables).fetchone()[0]:
+            self._check_format()  # before anything is written
+        self._writer.execute("PRAGMA journal_mode=WAL")
+        self._writer.execute("PRAGMA synchronous=FULL")
+        with self._transaction():
+            if self._writer.execute(tables).fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";"):
                     self._writer.execute(statement)
                 self._writer.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-        found = int(self.meta("format") or 0)
+
+    def _check_format(self) -> None:
+        row = self._writer.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+        found = int(row[0]) if row else 0
         if found > FORMAT:
             raise DamagedError(
                 f"{self.path} has format {found}, this version of fedtrack reads up to {FORMAT}; upgrade it."
@@ -129,7 +147,8 @@ class Journal:
 
     def apply(self, site: str, stream: str, runs: Iterable[frames.Run]) -> int:
         """Store what is new in ``runs`` and return the stream's new high-water mark; see ``apply_all``."""
-        return self.apply_all([(site, stream, run) for run in runs]).get((site, stream), self.high_water(site, stream))
+        marks = self.apply_all([(site, stream, run) for run in runs])
+        return marks[site, stream] if marks else self.high_water(site, stream)
 
     def apply_all(self, batches: Iterable[tuple[str, str, frames.Run]]) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
@@ -144,16 +163,14 @@ class Journal:
             WorkspaceError: Nothing was stored: the disk is full or fails. Nothing may be acknowledged.
         """
         marks: dict[tuple[str, str], int] = {}
-        try:
-            with self._lock, self._transaction():
-                for site, stream, run in batches:
-                    key = (site, stream)
-                    if key not in marks:
-                        marks[key] = self._high_water(self._writer, site, stream)
-                    marks[key] = self._store(site, stream, run, marks[key])
-        except sqlite3.Error as error:
-            raise WorkspaceError(f"{self.path}: the journal cannot be written: {error}.") from error
+        with self._lock, self._transaction():
+            for site, stream, run in batches:
+                key = (site, stream)
+                if key not in marks:
+                    marks[key] = self._high_water(self._writer, site, stream)
+                marks[key] = self._store(site, stream, run, marks[key])
         with self.appended:
+            self.commits += 1
             self.appended.notify_all()
         return marks
 
@@ -176,10 +193,17 @@ class Journal:
     def record_gap(
         self, site: str, stream: str, size: int, reason: str, first: int | None = None, last: int | None = None
     ) -> None:
-        """Record that ``size`` bytes of a stream, or its events ``first`` to ``last``, will never arrive."""
+        """Record that ``size`` bytes of a stream, or its events ``first`` to ``last``, will never arrive.
+
+        A gap that is known already is not recorded again: a server that was killed finds it a second time.
+
+        Raises:
+            WorkspaceError: It was not recorded: the disk is full or fails.
+        """
         with self._lock, self._transaction():
             self._writer.execute(
-                "INSERT INTO gap (site, stream, first, last, bytes, reason, recv_ns) VALUES (?,?,?,?,?,?,?)",
+                "INSERT INTO gap (site, stream, first, last, bytes, reason, recv_ns) SELECT ?1,?2,?3,?4,?5,?6,?7 "
+                "WHERE NOT EXISTS (SELECT 1 FROM gap WHERE site = ?1 AND stream = ?2 AND bytes = ?5 AND reason = ?6)",
                 (site, stream, first, last, size, reason, time_ns()),
             )
 
@@ -211,23 +235,39 @@ class Journal:
     def read(self, after: int, limit_bytes: int = 4 * 1024 * 1024) -> list[StoredBatch]:
         """Return the batches with an id greater than ``after``, oldest first, up to about ``limit_bytes``.
 
+        Of a batch that was changed on the disk after it was written, the events that are intact are returned, and
+        a gap says that others are lost.
+
         Raises:
-            DamagedError: A batch does not have the checksum that was stored with it.
+            WorkspaceError: The journal cannot be read.
         """
-        rows = self._reader().execute(
-            "SELECT id, site, stream, n, body, crc FROM batch WHERE id > ? ORDER BY id", (after,)
-        )
+        query = "SELECT id, site, stream, first, n, body, crc FROM batch WHERE id > ? ORDER BY id"
         found: list[StoredBatch] = []
+        damaged: list[StoredBatch] = []
         size = 0
-        for id_, site, stream, count, body, crc in rows:
-            if crc32(body) != crc:
-                raise DamagedError(f"{self.path}: batch {id_} was changed after it was written.")
-            found.append(StoredBatch(id_, site, stream, count, body))
-            size += len(body)
-            if size >= limit_bytes:
-                break
-        rows.close()  # an open read keeps the write-ahead log from being checkpointed
+        try:
+            # Closed at once: an open read keeps the write-ahead log from being checkpointed.
+            with contextlib.closing(self._reader().execute(query, (after,))) as rows:
+                for id_, site, stream, first, count, body, crc in rows:
+                    batch = StoredBatch(id_, site, stream, count, body)
+                    if crc32(body) != crc:
+                        damaged.append(batch)
+                        batch = _salvage(batch, first)
+                    found.append(batch)
+                    size += len(body)
+                    if size >= limit_bytes:
+                        break
+        except sqlite3.Error as error:
+            raise WorkspaceError(f"{self.path}: the journal cannot be read: {error}.") from error
+        for batch in damaged:
+            self._report_damage(batch, next(intact for intact in found if intact.id == batch.id))
         return found
+
+    def _report_damage(self, batch: StoredBatch, intact: StoredBatch) -> None:
+        lost = batch.count - intact.count
+        reason = f"batch {batch.id} of the journal was changed after it was written: {lost} of {batch.count} events"
+        log.error("%s: %s are lost: %s", self.path, batch.site, reason)
+        self.record_gap(batch.site, batch.stream, len(batch.body) - len(intact.body), reason)
 
     def cursor(self, receiver: str) -> Cursor:
         """Return how far a receiver is."""
@@ -244,7 +284,11 @@ class Journal:
         return {row[0]: Cursor(*row[1:]) for row in rows}
 
     def advance(self, receiver: str, cursor: Cursor, dead: Iterable[DeadLetter] = ()) -> None:
-        """Store how far a receiver is, together with the events it refused on the way."""
+        """Store how far a receiver is, together with the events it refused on the way.
+
+        Raises:
+            WorkspaceError: Nothing was stored: the disk is full or fails.
+        """
         with self._lock, self._transaction():
             self._writer.executemany(
                 "INSERT OR IGNORE INTO dead VALUES (?,?,?,?,?)", [tuple(letter) for letter in dead]
@@ -295,11 +339,23 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._writer.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self._writer.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("ROLLBACK")
-            raise
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._writer.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._writer.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise WorkspaceError(f"{self.path}: the journal cannot be written: {error}.") from error
+
+
+def _salvage(batch: StoredBatch, first: int) -> StoredBatch:
+    """Return what is intact of a batch; each of its frames has a checksum of its own."""
+    salt = frames.salt_of(batch.stream)
+    found = frames.scan(batch.body, salt, previous=first - 1, after_seq=0, final=True)
+    runs = [part for part in found.parts if isinstance(part, frames.Run)]
+    body = b"".join(run.body for run in runs)
+    return StoredBatch(batch.id, batch.site, batch.stream, sum(run.count for run in runs), body)

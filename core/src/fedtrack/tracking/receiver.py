@@ -81,8 +81,8 @@ class ReceiverOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Receiver(ABC):
     """Puts records into one backend.
 
-    Keyword arguments are the fields of ``Options`` (positional ones in their order). An unknown or ill-typed
-    argument raises ConfigError.
+    Its arguments are the fields of ``Options``, by name or in their order; ``events`` comes last unless ``Options``
+    declares it elsewhere. An unknown or ill-typed argument raises ConfigError.
 
     Class attributes:
         name: What users type, unique among installed receivers: ``[a-z0-9_-]+``.
@@ -114,10 +114,10 @@ class Receiver(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "Options" in cls.__dict__:
-            cls.__signature__ = inspect.signature(cls.Options)  # type: ignore[attr-defined]
+            cls.__signature__ = _signature(cls.Options)  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        positional = [field for field in self.Options.__struct_fields__ if field != "events"]
+        positional = list(_signature(self.Options).parameters)
         if len(args) > len(positional):
             raise ConfigError(
                 f"{type(self).__name__} takes at most {len(positional)} positional arguments "
@@ -158,6 +158,20 @@ class Receiver(ABC):
     def results(self) -> Results | None:
         """Say where the records are; None if there is nothing to look at. Called after ``open``."""
         return None
+
+
+def _signature(options: type[ReceiverOptions]) -> inspect.Signature:
+    """Return how a receiver with these options is called."""
+    names = list(options.__struct_fields__)
+    # msgspec lists inherited fields first; FLARE's receivers have events behind their own arguments, or among them.
+    own = [name for name in inspect.get_annotations(options) if name in names]
+    names = [*(name for name in names if name not in (*own, "events")), *own]
+    if "events" not in own:
+        names.append("events")
+    fields = inspect.signature(options).parameters
+    names.sort(key=lambda name: fields[name].default is not inspect.Parameter.empty)  # stable: required ones first
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature([fields[name].replace(kind=kind) for name in names])
 
 
 def listened_events(receiver: Receiver, node_event: str = FED_EVENT) -> tuple[str, ...]:

@@ -15,13 +15,14 @@ import threading
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from time import sleep, time_ns
-from typing import Literal
+from time import monotonic, sleep, time_ns
+from typing import Literal, TypedDict
 
 from fedtrack.errors import ConfigError, FedtrackError
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Gap, Record, encode
+from fedtrack.tracking.records import Gap, Record, Rejected, encode, kind_of
+from fedtrack.tracking.segments import create_segment, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,8 @@ OnFull = Literal["drop", "block", "raise"]
 RESERVE_BYTES = 64 * 1024
 
 HOST_SYNC_SECONDS = 0.5
-_BLOCK_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _CHUNK_BYTES = 256 * 1024
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class SpoolFull(FedtrackError):  # noqa: N818 - the state, not a fault of the program
@@ -52,9 +51,9 @@ class Spool:
     Args:
         folder: Where the segments go; created 0700.
         segment_bytes: A new segment is started before one would grow beyond this.
-        limit_bytes: The most that undelivered segments of this stream may take.
+        limit_bytes: The most that undelivered segments of this stream may take; at least 128 KiB.
         durability: See ``Durability``.
-        on_full: See ``OnFull``; what is dropped is counted and reported in one gap record.
+        on_full: See ``OnFull``; what is dropped is counted and reported in gap records.
 
     Attributes:
         blobs: Where large values of this spool's records are kept.
@@ -74,32 +73,44 @@ class Spool:
             raise ConfigError(f"durability is {durability!r}; valid are 'process', 'host' and 'disk'.")
         if on_full not in ("drop", "block", "raise"):
             raise ConfigError(f"on_full is {on_full!r}; valid are 'drop', 'block' and 'raise'.")
+        if limit_bytes < 2 * RESERVE_BYTES:
+            raise ConfigError(f"limit_bytes is {limit_bytes}; a spool needs at least {2 * RESERVE_BYTES} bytes.")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
-        self.blobs = BlobStore(folder / "blobs")
-        self.dropped = 0
-        self._segment_bytes = segment_bytes
+        self.blobs = BlobStore(folder / "blobs", durable=durability != "process")
+        self._options: _Options = {
+            "segment_bytes": segment_bytes,
+            "limit_bytes": limit_bytes,
+            "durability": durability,
+            "on_full": on_full,
+        }
+        # Only whole segments are deleted: one as large as the limit would fill it for ever.
+        self._segment_bytes = min(segment_bytes, limit_bytes // 4)
         self._limit_bytes = limit_bytes
         self._durability = durability
         self._on_full = on_full
         self._fd = -1
-        self._restart()
-        _spools.add(self)
-
-    def _restart(self) -> None:
-        """Begin a new stream; also what a forked child does with its copy."""
         # Reentrant: a signal handler may log while its own thread is inside append().
         self._lock = threading.RLock()
         self._writing = False
-        self._nested: Spool | None = None
-        self.stream = os.urandom(16).hex()
         self._next_seq = 1
+        self._begin_stream()
+        _spools.add(self)
+
+    def _begin_stream(self) -> None:
+        self.stream = os.urandom(16).hex()
+        self._salt = frames.salt_of(self.stream)
+        self._nested: Spool | None = None
         self._segment_size = 0
         self._older_bytes = 0
+        self._look_again = 0.0
+        self._holes = 0
+        self.dropped = 0
         self._unreported = 0
+        self._report_at = 1
         self._reason = ""
         self._syncer: threading.Thread | None = None
-        self._closed = False
+        self._sync_failed = False
 
     def append(self, record: Record) -> None:
         """Store one record; when this returns, it survives the death of the process.
@@ -110,66 +121,81 @@ class Spool:
             SpoolFull: Only with ``on_full="raise"``.
         """
         payload = encode(record)
+        if len(payload) > frames.MAX_PAYLOAD:
+            payload = _refusal(record, len(payload))
         with self._lock:
             if self._writing:
                 self._inner().append(record)
                 return
             self._writing = True
             try:
-                if self._unreported:
-                    self._report_gap()
                 # Claimed before the write: an exception between the two may leave a hole, which is legal,
                 # but never two records with one number, of which the journal would drop the second.
                 seq = self._next_seq
                 self._next_seq = seq + 1
-                self._store(frames.frame(seq, payload), seq, 1)
+                self._store(frames.frame(seq, payload, self._salt), seq, 1)
             finally:
                 self._writing = False
 
     def extend(self, records: Iterable[Record]) -> None:
-        """Store several records with one write per 256 KiB; what finds no room is dropped and counted.
+        """Store several records with one write per 256 KiB: of each all or, if there is no room, none.
 
         Raises:
             SpoolFull: Only with ``on_full="raise"``.
         """
+        records = list(records)
         payloads = [encode(record) for record in records]
+        for index, payload in enumerate(payloads):
+            if len(payload) > frames.MAX_PAYLOAD:
+                payloads[index] = _refusal(records[index], len(payload))
         with self._lock:
             if self._writing:
-                for payload in payloads:
-                    self._inner()._append_payload(payload)
+                self._inner().extend(records)
                 return
             self._writing = True
             try:
-                if self._unreported:
-                    self._report_gap()
-                self._write_chunks(payloads)
+                self._store_all(payloads)
             finally:
                 self._writing = False
 
     def flush(self) -> None:
-        """Make everything stored so far survive the loss of power."""
+        """Make everything stored so far survive the loss of power.
+
+        Raises:
+            OSError: The disk does not take it.
+        """
         with self._lock:
-            if self._fd >= 0:
-                os.fdatasync(self._fd)
+            if self._nested is not None:
+                self._nested.flush()
+            if self._fd < 0:
+                return
+            descriptor = os.dup(self._fd)
+        try:
+            os.fdatasync(descriptor)  # without the lock: no log call waits for the disk
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Report what was dropped, and release the file; a later append starts a new segment."""
         with self._lock:
-            if self._unreported:
-                self._report_gap(reserve=RESERVE_BYTES)
-            self._close_segment()
             if self._nested is not None:
                 self._nested.close()
-            self._closed = True
+            if self._writing:
+                return  # called by a signal handler inside a log call, which goes on when the handler returns
+            self._writing = True
+            try:
+                if self._unreported:
+                    self._report_gap(RESERVE_BYTES)
+                self._close_segment()
+                self._syncer = None
+            finally:
+                self._writing = False
 
     @property
-    def last_seq(self) -> int:
-        """The highest sequence number claimed so far in this stream."""
-        return self._next_seq - 1
-
-    def _append_payload(self, payload: bytes) -> None:
-        with self._lock:
-            self._write_chunks([payload])
+    def stored(self) -> int:
+        """How many records this process put into the spool, gap records included."""
+        nested = self._nested.stored if self._nested is not None else 0
+        return self._next_seq - 1 - self._holes + nested
 
     def _inner(self) -> Spool:
         """Return the spool for records logged inside a log call, by a signal handler or a finalizer.
@@ -178,72 +204,92 @@ class Spool:
         wait, because it is their own thread that they would wait for.
         """
         if self._nested is None:
-            self._nested = Spool(
-                self.folder,
-                segment_bytes=self._segment_bytes,
-                limit_bytes=self._limit_bytes,
-                durability=self._durability,
-                on_full=self._on_full,
-            )
+            self._nested = Spool(self.folder, **self._options)
         return self._nested
 
-    def _write_chunks(self, payloads: list[bytes]) -> None:
+    def _store_all(self, payloads: list[bytes]) -> None:
         chunk: list[bytes] = []
         size = 0
-        for payload in payloads:
+        full: SpoolFull | None = None
+        for index, payload in enumerate(payloads, start=1):
             seq = self._next_seq
             self._next_seq = seq + 1
-            chunk.append(frames.frame(seq, payload))
+            chunk.append(frames.frame(seq, payload, self._salt))
             size += len(chunk[-1])
-            if size >= _CHUNK_BYTES:
-                self._write_chunk(chunk)
+            if size >= _CHUNK_BYTES or index == len(payloads):
+                try:
+                    self._store(b"".join(chunk), seq + 1 - len(chunk), len(chunk))
+                except SpoolFull as error:
+                    full = error  # the other chunks are tried, and counted, all the same
                 chunk, size = [], 0
-        if chunk:
-            self._write_chunk(chunk)
-
-    def _write_chunk(self, chunk: list[bytes]) -> None:
-        self._store(b"".join(chunk), self._next_seq - len(chunk), len(chunk))
+        if full is not None:
+            raise full
 
     def _store(self, data: bytes, first_seq: int, count: int) -> None:
         while not self._write(data, first_seq):
             if self._on_full != "block":
                 self._drop(count)
                 return
-            sleep(_BLOCK_POLL_SECONDS)
+            sleep(_POLL_SECONDS)
+        if self._unreported:
+            self._report_gap()
+            self._report_at = self.dropped + 1
 
     def _write(self, data: bytes, first_seq: int, reserve: int = 0) -> bool:
         """Append ``data`` to the stream; False if there is no room for it, and then nothing of it is left."""
+        if not self._has_room(len(data), reserve):
+            self._reason = f"the spool reached its limit of {self._limit_bytes} bytes"
+            return False
         try:
             if self._fd < 0 or self._segment_size + len(data) > self._segment_bytes:
                 self._open_segment(first_seq)
-            if not self._has_room(len(data), reserve):
-                self._reason = f"the spool reached its limit of {self._limit_bytes} bytes"
-                return False
             written = os.write(self._fd, data)
+            if written != len(data):
+                self._take_back(written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self._reason = f"{error.strerror} (errno {error.errno})"
             return False
-        if written != len(data):
-            # Disk full in mid-frame. Left there, the torn frame would cost the reader a search.
-            end = os.lseek(self._fd, 0, os.SEEK_CUR)
-            os.ftruncate(self._fd, end - written)
-            self._reason = "the disk is full"
-            return False
         self._segment_size += written
-        self._make_durable()
+        if self._durability != "process":
+            self._make_durable()
         return True
+
+    def _take_back(self, written: int) -> None:
+        """Remove the torn frame that a full disk left; it would cost the reader a search."""
+        try:
+            os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - written)
+        except OSError:
+            self._close_segment()  # what follows goes into a file of its own
 
     def _make_durable(self) -> None:
         if self._durability == "disk":
+            self._sync()
+        elif self._syncer is None:
+            syncer = threading.Thread(target=_sync_loop, args=(weakref.ref(self),), daemon=True)
+            try:
+                syncer.start()
+                self._syncer = syncer
+            except RuntimeError:  # an exit handler logs, and the interpreter starts no thread any more
+                self._sync()
+
+    def _sync(self) -> None:
+        try:
             os.fdatasync(self._fd)
-        elif self._durability == "host" and self._syncer is None:
-            self._syncer = threading.Thread(target=_sync_loop, args=(weakref.ref(self),), daemon=True)
-            self._syncer.start()
+        except OSError as error:
+            # The record is stored; only its safety from a loss of power is gone, and training goes on.
+            if not self._sync_failed:
+                log.error("%s: the disk does not confirm what is written: %s", self.folder, error.strerror)
+            self._sync_failed = True
 
     def _has_room(self, size: int, reserve: int) -> bool:
         limit = self._limit_bytes - RESERVE_BYTES + reserve
         if self._older_bytes + self._segment_size + size <= limit:
             return True
+        now = monotonic()
+        if now < self._look_again:
+            return False  # a full spool must not make each log call list a folder
+        self._look_again = now + _POLL_SECONDS
         # The server deletes segments once it has them; only a full spool needs to know how far it got.
         self._older_bytes = self._bytes_on_disk() - self._segment_size
         return self._older_bytes + self._segment_size + size <= limit
@@ -257,53 +303,77 @@ class Spool:
 
     def _open_segment(self, first_seq: int) -> None:
         self._close_segment()
-        path = self.folder / f"{self.stream}-{first_seq:016x}.spool"
-        head = frames.header(bytes.fromhex(self.stream), first_seq, time_ns())
-        descriptor = os.open(path, _CREATE, 0o600)
-        try:
-            if os.write(descriptor, head) != len(head):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.close(descriptor)
-            path.unlink()
-            raise
-        self._fd = descriptor
-        self._segment_size = len(head)
+        self._fd = create_segment(self.folder, self.stream, first_seq)
+        self._segment_size = frames.HEADER_SIZE
+        if self._durability != "process":
+            sync_folder(self.folder)
 
     def _close_segment(self) -> None:
         if self._fd < 0:
             return
         if self._durability != "process":
-            os.fdatasync(self._fd)
+            self._sync()
         descriptor, self._fd = self._fd, -1
         os.close(descriptor)
         self._older_bytes += self._segment_size
         self._segment_size = 0
 
     def _drop(self, count: int) -> None:
-        if self._on_full == "raise":
-            self.dropped += count
-            self._unreported += count
-            raise SpoolFull(f"{self.folder}: {count} records were not stored: {self._reason}; free some space.")
         if not self.dropped:
             log.warning("%s: metrics are being dropped and counted: %s", self.folder, self._reason)
         self.dropped += count
         self._unreported += count
+        self._holes += count
+        if self.dropped >= self._report_at:
+            # At 1, 2, 4, 8, ... records, from the reserve: a process that is killed before there is room again
+            # has said that records are missing, and at least half of how many.
+            self._report_at = 2 * self.dropped
+            self._report_gap(RESERVE_BYTES)
+        if self._on_full == "raise":
+            raise SpoolFull(f"{self.folder}: {count} records were not stored: {self._reason}; free some space.")
 
     def _report_gap(self, reserve: int = 0) -> None:
-        """Say in the stream itself how many records are missing before what comes next."""
+        """Say in the stream itself how many records were dropped since the last such report."""
         payload = encode(Gap(time_ns(), self._unreported, self._reason))
         seq = self._next_seq
         self._next_seq = seq + 1
-        if self._write(frames.frame(seq, payload), seq, reserve):
+        if self._write(frames.frame(seq, payload, self._salt), seq, reserve):
             self._unreported = 0
+        else:
+            self._holes += 1
+
+    def _after_fork(self) -> None:
+        """Begin a stream of this child's own: two writers of one file would tear each other's frames."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._lock.acquire(blocking=False):
+            self._lock.release()  # it was free, or this thread forked inside a log call, which will go on
+        else:
+            self._lock, self._writing = threading.RLock(), False  # its holder does not exist in this process
+        if not self._writing:
+            self._next_seq = 1
+        self._begin_stream()
+
+
+class _Options(TypedDict):
+    segment_bytes: int
+    limit_bytes: int
+    durability: Durability
+    on_full: OnFull
+
+
+def _refusal(record: Record, size: int) -> bytes:
+    reason = f"the {kind_of(record)} takes {size:,} bytes, more than {frames.MAX_PAYLOAD:,}"
+    key = str(getattr(record, "key", getattr(record, "path", "")))
+    return encode(Rejected(record.time_ns, key[:100], reason))
 
 
 def _sync_loop(reference: weakref.ref[Spool]) -> None:
     while True:
         sleep(HOST_SYNC_SECONDS)
         spool = reference()
-        if spool is None or spool._closed:
+        if spool is None or spool._syncer is not threading.current_thread():
             return
         with contextlib.suppress(OSError):  # a full disk is reported by the log calls themselves
             spool.flush()
@@ -315,11 +385,7 @@ _spools: weakref.WeakSet[Spool] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for spool in list(_spools):
-        if spool._fd >= 0:
-            os.close(spool._fd)  # the parent's file: two writers would tear each other's frames
-            spool._fd = -1
-        spool.dropped = 0
-        spool._restart()
+        spool._after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Generator, Iterator
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from fedtrack.tracking import frames
-
-_NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})\.spool\Z")
-
-
-class Segment(NamedTuple):
-    """A file of a stream; sorts in the order in which a stream's segments were written."""
-
-    first_seq: int
-    path: Path
+from fedtrack.tracking.segments import Segment, is_open
 
 
 class DamagedBytes(NamedTuple):
@@ -27,27 +18,14 @@ class DamagedBytes(NamedTuple):
         path: The segment.
         start: Offset of the first byte.
         size: How many bytes.
-        torn: Whether they are the unfinished end of a stream whose process died: the write that SIGKILL cut,
-            whose log call had not returned. Anything else is damage done to the file.
+        torn: Whether they are the beginning of a frame at the end of a stream whose process died: the write that
+            SIGKILL cut, whose log call had not returned. Anything else is damage done to the file.
     """
 
     path: Path
     start: int
     size: int
     torn: bool
-
-
-def list_streams(folder: Path) -> dict[str, list[Segment]]:
-    """Return the segments of every stream in a spool folder, each in writing order."""
-    streams: dict[str, list[Segment]] = {}
-    if not folder.is_dir():
-        return streams
-    for path in folder.iterdir():
-        if match := _NAME.match(path.name):
-            streams.setdefault(match[1], []).append(Segment(int(match[2], 16), path))
-    for segments in streams.values():
-        segments.sort()
-    return streams
 
 
 class SpoolReader:
@@ -57,32 +35,46 @@ class SpoolReader:
         stream: The stream's id.
         after_seq: The highest sequence number that is already known.
         read_bytes: The most to read from a file at once.
+        pass_bytes: After about as many bytes a call of ``read`` ends, so that no stream keeps others waiting.
     """
 
-    def __init__(self, stream: str, after_seq: int = 0, read_bytes: int = 1024 * 1024) -> None:
+    def __init__(
+        self,
+        stream: str,
+        after_seq: int = 0,
+        read_bytes: int = 1024 * 1024,
+        pass_bytes: int = 8 * 1024 * 1024,
+    ) -> None:
         self.stream = stream
         self.after_seq = after_seq
+        self._salt = frames.salt_of(stream)
         self._read_bytes = max(read_bytes, frames.HEADER_SIZE)
+        self._pass_bytes = pass_bytes
         self._current: Path | None = None
         self._offset = 0
+        self._previous = 0
         self._finished: set[Path] = set()
 
     def read(self, segments: list[Segment], *, ended: bool) -> Iterator[frames.Run | DamagedBytes]:
-        """Yield what is new in the stream.
+        """Yield what is new in the stream. It counts as known once it is yielded.
 
         Args:
             segments: The stream's segments, listed just before.
-            ended: Whether the stream's process is gone, so that nothing will be appended any more.
+            ended: Whether the stream's process should be gone; a segment that is still open is live all the same.
         """
-        for index, segment in enumerate(segments):
-            is_last = index == len(segments) - 1
+        self._finished &= {segment.path for segment in segments}
+        budget = self._pass_bytes
+        for segment, following in zip_longest(segments, segments[1:]):
             if segment.path in self._finished:
                 continue
-            if not is_last and segments[index + 1].first_seq <= self.after_seq + 1 and segment.path != self._current:
+            if following and following.first_seq <= self.after_seq + 1 and segment.path != self._current:
                 self._finished.add(segment.path)
                 continue
-            yield from self._read_segment(segment.path, final=ended or not is_last, newest=is_last)
-            if not is_last:
+            final = following is not None or (ended and not is_open(segment.path))
+            budget = yield from self._read_segment(segment, budget, final=final, newest=following is None)
+            if budget <= 0:
+                return
+            if following:
                 self._finished.add(segment.path)
 
     def deletable(self, segments: list[Segment], *, ended: bool, up_to: int | None = None) -> list[Path]:
@@ -99,43 +91,50 @@ class SpoolReader:
             for segment, following in pairwise(segments)
             if segment.path in self._finished and following.first_seq <= known + 1
         ]
-        if ended and segments and known >= self.after_seq and self._current == segments[-1].path and self._at_end():
-            done.append(segments[-1].path)
+        if ended and segments and known >= self.after_seq:
+            last = segments[-1].path
+            # In this order: once it is closed, its size is final.
+            if last == self._current and not is_open(last) and self._offset >= last.stat().st_size:
+                done.append(last)
         return done
 
-    def _at_end(self) -> bool:
-        return self._current is not None and self._offset >= self._current.stat().st_size
-
-    def _read_segment(self, path: Path, *, final: bool, newest: bool) -> Iterator[frames.Run | DamagedBytes]:
+    def _read_segment(
+        self, segment: Segment, budget: int, *, final: bool, newest: bool
+    ) -> Generator[frames.Run | DamagedBytes, None, int]:
+        """Yield what is new in one file; return what is left of the budget, nothing if the end was not reached."""
+        path = segment.path
         if path != self._current:
-            self._current, self._offset = path, 0
+            self._current, self._offset, self._previous = path, 0, segment.first_seq - 1
         try:
             file = path.open("rb", buffering=0)
         except FileNotFoundError:
-            return  # delivered and deleted by whoever reads this spool too
+            return budget  # delivered and deleted by whoever reads this spool too
         with file:
             if self._offset == 0 and not self._skip_header(file.read(frames.HEADER_SIZE), final=final):
-                return
+                return budget
             wanted = self._read_bytes
-            while True:
+            while budget > 0:
                 file.seek(self._offset)
                 data = file.read(wanted)
-                if not data:
-                    return
                 at_end = len(data) < wanted
-                found = frames.scan(data, self.after_seq, final=final and at_end)
+                found = frames.scan(
+                    data, self._salt, previous=self._previous, after_seq=self.after_seq, final=final and at_end
+                )
+                offset = self._offset
+                self._offset, self._previous = offset + found.consumed, found.last
                 for part in found.parts:
                     if isinstance(part, frames.Run):
                         self.after_seq = part.last
                         yield part
                     else:
-                        torn = newest and at_end and part.end == len(data)
-                        yield DamagedBytes(path, self._offset + part.start, part.end - part.start, torn)
-                self._offset += found.consumed
+                        torn = newest and part.end == len(data) and frames.is_cut_short(data[part.start :])
+                        yield DamagedBytes(path, offset + part.start, part.end - part.start, torn)
                 if at_end:
-                    return
+                    return budget
+                budget -= found.consumed
                 # A frame larger than what was read, or a long search: look at more of the file at once.
                 wanted = self._read_bytes if found.consumed else wanted * 2
+        return 0
 
     def _skip_header(self, head: bytes, *, final: bool) -> bool:
         if frames.read_header(head) is None and len(head) < frames.HEADER_SIZE and not final:

@@ -1,7 +1,7 @@
 """The prometheus plugin for fedtrack: shows running jobs to Prometheus, through the life-cycle hooks.
 
-It writes ``fedtrack_<run id>.prom`` into the folder that ``FEDTRACK_PROMETHEUS_DIR`` names, or the run's own folder:
-node_exporter's textfile collector reads such files.
+It writes ``fedtrack_<run id>.prom`` into the folder that ``FEDTRACK_PROMETHEUS_DIR`` names, which node_exporter's
+textfile collector reads. Without that variable it does nothing.
 """
 
 from __future__ import annotations
@@ -30,53 +30,55 @@ _files: dict[str, TextFile] = {}
 @hookimpl
 def fedtrack_job_started(run: RunInfo) -> None:
     """Show the job as running."""
-    file = _file(run)
-    file.set("fedtrack_job_running", "Whether the job is running.", 1)
-    file.set("fedtrack_job_start_time_seconds", "When the run started.", run.started_ns / 1e9)
-    file.set("fedtrack_job_sites", "How many sites the job names.", len(run.sites))
-    file.write()
+    if file := _file(run):
+        file.set("fedtrack_job_running", "Whether the job is running.", 1)
+        file.set("fedtrack_job_start_time_seconds", "When the run started.", run.started_ns / 1e9)
+        file.set("fedtrack_job_sites", "How many sites the job names.", len(run.sites))
+        file.write()
 
 
 @hookimpl
 def fedtrack_result_received(run: RunInfo, site: str) -> None:
     """Count a site's result."""
-    file = _file(run)
-    file.add("fedtrack_results_total", "Results that sites have sent.", 1, site=site)
-    file.write()
+    if file := _file(run):
+        file.add("fedtrack_results_total", "Results that sites have sent.", 1, site=site)
+        file.write()
 
 
 @hookimpl
 def fedtrack_site_failed(run: RunInfo, site: str) -> None:
     """Count a site's failure."""
-    file = _file(run)
-    file.add("fedtrack_site_failures_total", "Sites that died, timed out or were refused.", 1, site=site)
-    file.write()
+    if file := _file(run):
+        file.add("fedtrack_site_failures_total", "Sites that died, timed out or were refused.", 1, site=site)
+        file.write()
 
 
 @hookimpl
 def fedtrack_round_ended(run: RunInfo, current_round: int, metrics: Mapping[str, float]) -> None:
     """Show what the round brought."""
-    file = _file(run)
-    file.set("fedtrack_round", "The last round that ended, counted from 0.", current_round)
-    file.set("fedtrack_round_end_time_seconds", "When it ended.", time.time())
-    for key, value in metrics.items():
-        file.set("fedtrack_round_metric", "The sites' metrics, averaged.", value, key=key)
-    file.write()
+    if file := _file(run):
+        file.set("fedtrack_round", "The last round that ended, counted from 0.", current_round)
+        file.set("fedtrack_round_end_time_seconds", "When it ended.", time.time())
+        for key, value in metrics.items():
+            file.set("fedtrack_round_metric", "The sites' metrics, averaged.", value, key=key)
+        file.write()
 
 
 @hookimpl
 def fedtrack_job_ended(run: RunInfo, status: str) -> None:
     """Show how the job ended; the file stays until somebody removes it."""
-    file = _files.pop(run.run_id, None) or _file(run)
-    _files.pop(run.run_id, None)
-    file.set("fedtrack_job_running", "Whether the job is running.", 0)
-    file.set("fedtrack_job_end_time_seconds", "When the job ended, and how.", time.time(), status=status)
-    file.write()
+    if file := _file(run):
+        del _files[run.run_id]
+        file.set("fedtrack_job_running", "Whether the job is running.", 0)
+        file.set("fedtrack_job_end_time_seconds", "When the job ended, and how.", time.time(), status=status)
+        file.write()
 
 
-def _file(run: RunInfo) -> TextFile:
+def _file(run: RunInfo) -> TextFile | None:
+    folder = os.environ.get("FEDTRACK_PROMETHEUS_DIR")
+    if not folder:
+        return None
     if run.run_id not in _files:
-        folder = Path(os.environ.get("FEDTRACK_PROMETHEUS_DIR") or run.folder)
-        path = folder / f"fedtrack_{run.run_id}.prom"
-        _files[run.run_id] = TextFile(path, {"job_name": run.job_name, "run_id": run.run_id})
+        labels = {"job_name": run.job_name, "run_id": run.run_id}
+        _files[run.run_id] = TextFile(Path(folder) / f"fedtrack_{run.run_id}.prom", labels)
     return _files[run.run_id]

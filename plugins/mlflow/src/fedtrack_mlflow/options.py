@@ -18,6 +18,7 @@ class MLflowOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
             ``mlflow.db`` in the run's folder.
         kw_args: The fields of ``RunArguments``.
         artifact_location: Where a new experiment keeps its artifacts; a relative path is below the run's folder.
+        events: See ``ReceiverOptions``; here because its position is FLARE's.
         buffer_flush_time: Accepted so that FLARE's job files run. Nothing is buffered here: records are in MLflow
             when ``receive`` returns, and delivery decides how many travel together.
     """
@@ -25,6 +26,7 @@ class MLflowOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
     tracking_uri: str | None = None
     kw_args: dict[str, Any] | None = None
     artifact_location: str | None = None
+    events: list[str] | None = None
     buffer_flush_time: float = 1
 
 

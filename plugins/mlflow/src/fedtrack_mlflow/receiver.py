@@ -33,7 +33,7 @@ class MLflowReceiver(Receiver):
     summary: ClassVar[str] = "MLflow: a SQLite file in the run's folder, a tracking server or a file store."
     supports: ClassVar[frozenset[type[Record]]] = frozenset(KINDS.values())
     aliases: ClassVar[tuple[str, ...]] = ("nvflare.app_opt.tracking.mlflow.mlflow_receiver.MLflowReceiver",)
-    requires: ClassVar[tuple[str, ...]] = ("mlflow", "sqlalchemy", "alembic")
+    requires: ClassVar[tuple[str, ...]] = ("mlflow", "sqlalchemy", "alembic", "filelock")
     install: ClassVar[str] = "pip install 'fedtrack[mlflow]'"
     Options: ClassVar[type[ReceiverOptions]] = MLflowOptions
     options: MLflowOptions

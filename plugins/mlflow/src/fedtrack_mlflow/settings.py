@@ -20,7 +20,7 @@ _TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
 _DEFAULTS: dict[str, Any] = {
     "MLFLOW_ALLOW_FILE_STORE": True,
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0,  # delivery retries, and knows for how long
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": 15,  # seconds
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": 20,  # seconds; a call that hangs ends then
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
     _TELEMETRY: True,
 }

@@ -6,25 +6,21 @@ The entry point names this module, so it stays light: W&B's SDK is imported when
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from fedtrack import hookimpl
+from fedtrack import Receiver, Writer, hookimpl
+from fedtrack_wandb.receiver import WandBReceiver
+from fedtrack_wandb.writer import WandBWriter
 
-if TYPE_CHECKING:
-    from fedtrack import Receiver, Writer
+__all__ = ["WandBReceiver", "WandBWriter"]
 
 
 @hookimpl
 def fedtrack_receivers() -> Iterable[type[Receiver]]:
-    """Provide ``WandBReceiver``."""
-    from fedtrack_wandb.receiver import WandBReceiver
-
+    """Provide the receiver."""
     return (WandBReceiver,)
 
 
 @hookimpl
 def fedtrack_writers() -> Iterable[type[Writer]]:
-    """Provide ``WandBWriter``."""
-    from fedtrack_wandb.writer import WandBWriter
-
+    """Provide the writer."""
     return (WandBWriter,)

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 #: How long the W&B server may take to accept a run, seconds.
 INIT_TIMEOUT = 30.0
 
-#: How often wandb-core writes its buffer to the run's file, seconds; by default, whenever 32 KiB are full.
+#: How often wandb-core writes its buffer to the run's file, seconds; every 15 by default.
 FLUSH_INTERVAL = 0.25
 
 #: Nothing of the server's machine, code or console belongs into a site's run.
@@ -49,13 +49,22 @@ def init_arguments(options: WandBOptions, run: RunInfo, site: str, base_url: str
         "job_type": args.job_type,
         "notes": args.notes,
         "tags": list(args.tags),
-        "config": args.config | {"fedtrack": {"job": run.job_name, "run_id": run.run_id, "site": site}},
+        "config": args.config | {names.OWN_KEY: {"job": run.job_name, "run_id": run.run_id, "site": site}},
         "mode": options.mode,
         "dir": str(run.folder),
         "resume": "allow",  # a restarted job and a replay go on with the run that is there
         "reinit": "create_new",  # many runs at once in one process
         "settings": _settings(options.process_timeout, base_url),
     }
+
+
+def project_page(options: WandBOptions, run: RunInfo, base_url: str) -> str:
+    """Return the page to look at: the project's, or the server's as long as only it knows the entity."""
+    import wandb
+
+    page = str(wandb.Settings(base_url=base_url).app_url)
+    args = options.wandb_args
+    return f"{page}/{args.entity}/{args.project or project_from(run.job_name)}" if args.entity else page
 
 
 def _settings(finish_timeout: float, base_url: str) -> Any:
@@ -66,9 +75,8 @@ def _settings(finish_timeout: float, base_url: str) -> Any:
         "finish_timeout": finish_timeout,
         "finish_timeout_raises": True,
         "stop_fn": _refuse_to_stop,
+        "x_transaction_log_flush_interval": FLUSH_INTERVAL,
     }
-    if "x_transaction_log_flush_interval" in wandb.Settings.model_fields:  # since 0.31
-        known["x_transaction_log_flush_interval"] = FLUSH_INTERVAL
     if base_url:
         # Without it, wandb would reuse the server of this process's run before.
         known["base_url"] = base_url

@@ -1,7 +1,8 @@
-"""Finds out, without asking anybody, whether this process may write to a W&B server."""
+"""Finds out which W&B server to use and whether this process may write to it, without asking anybody."""
 
 from __future__ import annotations
 
+import configparser
 import netrc
 import os
 from pathlib import Path
@@ -9,14 +10,13 @@ from urllib.parse import urlsplit
 
 from fedtrack import Transient
 
+#: Where the public service's keys were stored before it was renamed; wandb still looks there.
+_FORMER_PUBLIC_HOST = "api.wandb.ai"
+
 
 def base_url() -> str:
-    """Return the W&B server's address from WANDB_BASE_URL or W&B's own settings files."""
-    if url := os.environ.get("WANDB_BASE_URL"):
-        return url.rstrip("/")
-    import wandb
-
-    return str(wandb.setup().settings.base_url).rstrip("/")
+    """Return the W&B server's address: from WANDB_BASE_URL, ``wandb login --host``, or wandb's default."""
+    return (os.environ.get("WANDB_BASE_URL") or _url_of_login() or _default_url()).rstrip("/")
 
 
 def require(server: str) -> None:
@@ -33,12 +33,33 @@ def require(server: str) -> None:
     )
 
 
+def _url_of_login() -> str:
+    # Not from wandb.setup(), which would start a wandb-core that nobody stops if there are no credentials.
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path("~/.config/wandb").expanduser())
+    settings = configparser.ConfigParser(interpolation=None)
+    try:
+        settings.read(folder / "settings")
+    except (OSError, configparser.Error):
+        return ""
+    return settings.get("default", "base_url", fallback="")
+
+
+def _default_url() -> str:
+    import wandb
+
+    return str(wandb.Settings().base_url)
+
+
 def _in_netrc(server: str) -> bool:
+    hosts = {urlsplit(server).netloc}
+    if server == _default_url().rstrip("/"):
+        hosts.add(_FORMER_PUBLIC_HOST)
     candidates = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
     for path in (Path(candidate).expanduser() for candidate in candidates if candidate):
         try:
-            if netrc.netrc(str(path)).authenticators(urlsplit(server).netloc):
-                return True
+            known = netrc.netrc(str(path)).hosts
         except (OSError, netrc.NetrcParseError):
             continue
+        if hosts & known.keys():
+            return True
     return False

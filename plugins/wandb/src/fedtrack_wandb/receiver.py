@@ -15,7 +15,7 @@ from typing import ClassVar
 from fedtrack import Batch, Permanent, Receiver, Results, RunInfo, Transient
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_wandb import credentials, rows
-from fedtrack_wandb.arguments import init_arguments
+from fedtrack_wandb.arguments import init_arguments, project_page
 from fedtrack_wandb.core_process import CORE, finish_all
 from fedtrack_wandb.options import WandBArgs, WandBOptions, check_args
 from fedtrack_wandb.redelivery import Progress
@@ -34,7 +34,7 @@ class WandBReceiver(Receiver):
     summary = "Weights & Biases: one run per site, offline files or online"
     supports = frozenset({Metric, Param, Tag, Text, Image, Histogram, Artifact})
     aliases = ("nvflare.app_opt.tracking.wandb.wandb_receiver.WandBReceiver",)
-    requires = ("wandb",)
+    requires = ("wandb", "PIL")
     install = "pip install 'fedtrack[wandb]'"
     Options: ClassVar[type[WandBOptions]] = WandBOptions
     options: WandBOptions
@@ -43,7 +43,9 @@ class WandBReceiver(Receiver):
         check_args(args, kwargs)
         super().__init__(*args, **kwargs)
         self._info: RunInfo | None = None
+        self._open = False
         self._base_url = ""
+        self._page = ""
         self._scratch = Path()
         self._cleanup = ExitStack()
         self._runs: dict[str, SiteRun] = {}
@@ -60,18 +62,19 @@ class WandBReceiver(Receiver):
         Raises:
             Transient: Online mode without credentials, or a folder that cannot be written.
         """
-        if self.options.mode == "disabled" or self._info is not None:
+        if self.options.mode == "disabled" or self._open:
             return
         if self.options.mode == "online":
             self._base_url = credentials.base_url()
             credentials.require(self._base_url)
+            self._page = project_page(self.options, run, self._base_url)
         try:
             (run.folder / "wandb").mkdir(mode=0o700, parents=True, exist_ok=True)
             self._scratch = Path(self._cleanup.enter_context(TemporaryDirectory(prefix="fedtrack-wandb-")))
         except OSError as error:
             raise Transient(f"W&B's files cannot be written below {run.folder}: {error}.") from error
         CORE.acquire()
-        self._info = run
+        self._info, self._open = run, True
 
     def receive(self, batch: Batch) -> None:
         """Hand the batch to the site's run; records that were handed over before are left out.
@@ -108,7 +111,7 @@ class WandBReceiver(Receiver):
 
     def close(self, status: str) -> None:
         """End the sites' runs, and wait up to ``process_timeout`` for their uploads."""
-        if self._info is None:
+        if not self._open:
             return
         alive = []
         for run in self._runs.values():
@@ -122,7 +125,7 @@ class WandBReceiver(Receiver):
         finish_all([partial(run.finish, exit_code) for run in alive])
         CORE.release()
         self._cleanup.close()
-        self._info = None
+        self._open = False
 
     def results(self) -> Results | None:
         """Return the project's page, or offline the folder and the command that uploads it."""
@@ -131,7 +134,7 @@ class WandBReceiver(Receiver):
         folder = self._info.folder / "wandb"
         if self.options.mode == "online":
             urls = (run.project_url for run in self._runs.values())
-            return Results(next(filter(None, urls), self._base_url))
+            return Results(next(filter(None, urls), self._page))
         return Results(str(folder), f"wandb sync {shlex.quote(str(folder))}/offline-run-*")
 
     def _run_of(self, info: RunInfo, site: str) -> SiteRun:

@@ -58,13 +58,11 @@ def build(row: Row, blobs: BlobStore, folder: Path) -> dict[str, Any]:
 def setting(record: Param | Tag) -> tuple[str, Any]:
     """Return the key and value under which a parameter or tag stands in the run's config."""
     if isinstance(record, Tag):
-        return f"tags/{names.encode(record.key)}", record.value
+        return names.TAG_PREFIX + names.encode(record.key), record.value
     value = record.value
-    if isinstance(value, float) and not math.isfinite(value):
-        return names.encode(record.key), str(value)  # W&B would make it null
-    if isinstance(value, int) and abs(value) > _EXACT_INT:
-        return names.encode(record.key), str(value)
-    return names.encode(record.key), value
+    if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) > _EXACT_INT):
+        value = str(value)  # W&B would make it null, or round it
+    return names.encode_setting(record.key), value
 
 
 def _same_call(previous: Record | None, record: Metric) -> bool:

@@ -204,7 +204,7 @@ class SiteRun:
     def _save(self, record: Artifact) -> None:
         with self._classified():
             files = Path(self._run.dir)
-            target = files / ARTIFACTS / record.path
+            target = files / ARTIFACTS / names.encode_path(record.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(self._blobs.read(record.data))
             self._upload(target, files)

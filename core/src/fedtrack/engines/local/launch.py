@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -14,19 +12,20 @@ from time import perf_counter, time_ns
 from uuid import uuid4
 
 from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
-from fedtrack.engines.local.messages import SiteSpec
 from fedtrack.engines.local.progress import Progress
 from fedtrack.engines.local.server import LocalServer
 from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
+from fedtrack.engines.local.site_spec import site_spec
 from fedtrack.engines.local.sites import SitePool
-from fedtrack.engines.local.summary import Outcome, print_summary, summarize
+from fedtrack.engines.local.summary import Outcome, summarize
+from fedtrack.engines.local.summary_page import print_summary
 from fedtrack.engines.local.workspace import RUN_FOLDER, RunRecord, Workspace
 from fedtrack.errors import FedtrackError, JobError, WorkspaceError
 from fedtrack.job.components import ScriptRunner
 from fedtrack.job.export import export_job
 from fedtrack.job.fed_job import FedJob
 from fedtrack.job.find_file import find_file
-from fedtrack.job.load import LoadedJob, LoadedSite, load_job
+from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.job.local_modules import third_party_modules
 from fedtrack.job.run_result import SUMMARY_FILE, RunResult
 from fedtrack.tracking.blobs import BlobStore
@@ -55,6 +54,7 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
         folder = export_job(job, workspace.root / "job")
         workspace.close()
         return _run_in_subprocess(folder, workspace.root, gpus)
+    print(f"Preparing {job.name}: loading what its scripts import", file=sys.stderr)
     pool = SitePool()
     try:
         _preload(pool, [item.script for item in _runners(job)])
@@ -150,10 +150,10 @@ def _run(
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
     agents: list[SiteAgent] = []
     for site in job.sites:
-        pool.start(_site_spec(site, job, run, workspace, gpus))
+        pool.start(site_spec(site, job, run, workspace, gpus))
         if site.receivers:
             spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
-            agents.append(SiteAgent(spec))
+            agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
         if site.streams_to_server:
             own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
             spool_folder = workspace.site(site.name) / "spool"
@@ -231,40 +231,6 @@ def _run_info(job: LoadedJob, workspace: Workspace, record: RunRecord) -> RunInf
         started_ns=record.started_ns,
         blobs=BlobStore(workspace.server / "blobs"),
     )
-
-
-def _site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None) -> SiteSpec:
-    folder = workspace.site(site.name)
-    runner = site.runner
-    index = [item.name for item in job.sites].index(site.name)
-    environment = {}
-    if gpus:
-        ids = [item.strip() for item in gpus.split(",")]
-        environment["CUDA_VISIBLE_DEVICES"] = ids[index % len(ids)]
-    threads = max(1, (os.cpu_count() or 1) // len(job.sites))
-    if runner.launch_external_process:
-        environment.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(threads)))
-    return SiteSpec(
-        name=site.name,
-        run_id=run.run_id,
-        script=str(site.script),
-        args=site.script_args,
-        custom=str(site.custom),
-        spool=str(folder / "spool"),
-        exchange=str(workspace.exchange / site.name),
-        log=str(folder / "log.txt"),
-        framework=runner.framework,
-        external=_command(runner.command) if runner.launch_external_process else [],
-        environment=environment,
-        threads=threads,
-        config={"site_name": site.name, "script": site.script.name, "script_args": runner.script_args},
-    )
-
-
-def _command(command: str) -> list[str]:
-    words = shlex.split(command)
-    # The default means this Python, not whichever comes first in PATH.
-    return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words
 
 
 def _runners(job: FedJob) -> list[ScriptRunner]:

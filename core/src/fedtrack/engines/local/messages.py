@@ -17,6 +17,7 @@ class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
     current_round: int | None
     total_rounds: int | None
     meta: dict[str, Any]
+    optional: bool = False
 
 
 class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
@@ -31,6 +32,12 @@ class SendResult(msgspec.Struct, tag="result", forbid_unknown_fields=True):
     params_type: str | None
     metrics: dict[str, float] | None
     meta: dict[str, Any]
+
+
+class SkipTask(msgspec.Struct, tag="skip", forbid_unknown_fields=True):
+    """Site to server: the script went on without answering an optional task."""
+
+    task_id: int
 
 
 class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):
@@ -48,7 +55,7 @@ class SiteLeft(msgspec.Struct, tag="left", forbid_unknown_fields=True):
 
 
 ToSite: TypeAlias = SendTask | EndRun
-FromSite: TypeAlias = SendResult | SiteFailed | SiteLeft
+FromSite: TypeAlias = SendResult | SkipTask | SiteFailed | SiteLeft
 
 
 class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):

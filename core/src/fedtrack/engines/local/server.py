@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft
+from fedtrack.engines.local.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
 from fedtrack.engines.local.site_backend import RESULT_FILE, TASK_FILE
 from fedtrack.engines.local.sites import SitePool
 from fedtrack.engines.local.workspace import Workspace
 from fedtrack.errors import JobError, ModelError, SiteError
+from fedtrack.federated.cross_site_results import CrossSiteResults
 from fedtrack.federated.fl_model import FLModel, ParamsType
 from fedtrack.federated.model_selector import ModelSelector
 from fedtrack.federated.params import load_params, save_params
@@ -63,6 +64,11 @@ class LocalServer:
         self._rounds_file = workspace.server / "rounds.json"
         self.rounds: list[RoundResult] = _read_rounds(self._rounds_file)
         self.final_metrics: dict[str, float] = {}
+        self.cross_site: CrossSiteResults = {}
+        results = job.results_json
+        self.cross_site_file = (
+            workspace.server / results.results_dir / results.json_file_name if results is not None else None
+        )
         self.failed: dict[str, SiteError] = {}
         self.left: dict[str, SiteLeft] = {}
         self._job = job
@@ -83,7 +89,7 @@ class LocalServer:
     @property
     def logged(self) -> int:
         """How many of the server's own log calls are in its spool."""
-        return self._spool.last_seq - self._spool.dropped
+        return self._spool.stored
 
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model."""
@@ -124,11 +130,15 @@ class LocalServer:
                     if answer is not None and event.site in waiting:
                         waiting.discard(event.site)
                         yield answer
+                elif isinstance(event.message, SkipTask) and event.message.task_id == self._task_id:
+                    log.warning("%s: its script does not answer the task %r", event.site, task.name)
+                    waiting.discard(event.site)
                 else:
                     self._take(event.site, event.message, task)
-            for site in sorted(waiting):
-                self._check_time(site, task, started)
-            waiting -= self.failed.keys()
+            late = {site: limit for site in sorted(waiting) if (limit := self._exceeded_limit(site, task, started))}
+            for site, limit in late.items():
+                self._give_up(site, task, limit)
+            waiting -= late.keys() | self.failed.keys()
 
     def dismiss(self) -> None:
         """Tell the sites that there is nothing more to do, and wait until their scripts have ended."""
@@ -154,7 +164,14 @@ class LocalServer:
             if source is not None:
                 _link(source, self._workspace.exchange / site / TASK_FILE)
             message = SendTask(
-                self._task_id, task.name, source is not None, 0, task.current_round, task.total_rounds, task.meta
+                task_id=self._task_id,
+                name=task.name,
+                has_params=source is not None,
+                start_round=0,
+                current_round=task.current_round,
+                total_rounds=task.total_rounds,
+                meta=task.meta,
+                optional=task.optional,
             )
             self._pool.send(site, message)
         if source is not None:
@@ -197,7 +214,9 @@ class LocalServer:
         where = f"its output is in {log_file}"
         if site in self._raised:
             failure = self._raised[site]
-            return SiteError(site, f"the training script raised {failure.error}", failure.traceback)
+            return SiteError(
+                site, f"the training script raised {failure.error} in task {task.name!r}", failure.traceback
+            )
         if exited.status < 0:
             name = signal.Signals(-exited.status).name
             return SiteError(site, f"the process was killed by {name} in task {task.name!r}; {where}", _tail(log_file))
@@ -207,19 +226,23 @@ class LocalServer:
             )
         return SiteError(site, f"the training script exited with status {exited.status}; {where}", _tail(log_file))
 
-    def _check_time(self, site: str, task: Task, started: float) -> None:
+    def _exceeded_limit(self, site: str, task: Task, started: float) -> str:
+        """Return which time limit the site has exceeded, or ""."""
         waited = monotonic() - started
         if task.timeout and waited > task.timeout:
-            limit = f"within {task.timeout:g} s (task_timeout)"
-        elif waited > self._job.meta.idle_timeout and self._idle_seconds(site) > self._job.meta.idle_timeout:
-            limit = f"and logged nothing for {self._job.meta.idle_timeout:g} s (idle_timeout)"
-        else:
-            return
+            return f"within {task.timeout:g} s ({'its timeout' if task.optional else 'task_timeout'})"
+        if waited > self._job.meta.idle_timeout and self._idle_seconds(site) > self._job.meta.idle_timeout:
+            return f"and logged nothing for {self._job.meta.idle_timeout:g} s (idle_timeout)"
+        return ""
+
+    def _give_up(self, site: str, task: Task, limit: str) -> None:
         about = "" if task.current_round is None else f" of round {task.current_round}"
+        error = SiteError(site, f"did not answer the task {task.name!r}{about} {limit}; raise it if it needs longer")
+        if task.optional:
+            log.warning("%s", error)
+            return
         self._pool.kill(site, signal.SIGKILL)
-        self._fail(
-            site, SiteError(site, f"did not answer the task {task.name!r}{about} {limit}; raise it if it needs longer")
-        )
+        self._fail(site, error)
 
     def _idle_seconds(self, site: str) -> float:
         """Return how long ago the site's spool last changed, whether or not its events cross."""

@@ -7,9 +7,11 @@ site delays neither the training there nor the server. Unlike the training, it k
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,10 @@ from fedtrack.job.run_result import ReceiverSummary
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.delivery import DeliveryReport
 from fedtrack.tracking.forwarder import SpoolSource
+from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
+
+log = logging.getLogger(__name__)
 
 
 class AgentSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,7 +57,7 @@ class Finish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AgentReport(msgspec.Struct, forbid_unknown_fields=True):
-    """What an agent says before it ends.
+    """What an agent says before it ends, or what its journal says if it died.
 
     Attributes:
         journaled: Events in the site's own journal.
@@ -64,10 +69,17 @@ class AgentReport(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SiteAgent:
-    """The server's handle on an agent's process."""
+    """The server's handle on an agent's process.
 
-    def __init__(self, spec: AgentSpec) -> None:
+    Args:
+        spec: What the agent is told.
+        receivers: Registered names of the site's receivers, by component id.
+    """
+
+    def __init__(self, spec: AgentSpec, receivers: Mapping[str, str]) -> None:
         self.site = spec.site
+        self._spec = spec
+        self._receivers = receivers
         self._log = (spec.folder / "agent_log.txt").open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fedtrack.engines.local.site_agent", _encode(spec)],
@@ -80,22 +92,41 @@ class SiteAgent:
     def finish(self, status: str, stall_seconds: float) -> None:
         """Say that the site's training has ended; ``report`` waits for what comes of it."""
         assert self._process.stdin is not None  # noqa: S101 - opened above; narrows the type
-        with contextlib.suppress(OSError):  # it died; that it has no report says so
+        with contextlib.suppress(OSError):  # it died; its report says so
             self._process.stdin.write(_encode(Finish(status, stall_seconds)).encode() + b"\n")
             self._process.stdin.close()
 
-    def report(self) -> AgentReport | None:
-        """Return what became of the site's records; None if the agent died. Ends its process."""
+    def report(self) -> AgentReport:
+        """Return what became of the site's records. Ends the agent's process."""
         assert self._process.stdout is not None  # noqa: S101
         try:
             # Ends with the process, which bounds its own waiting.
             return msgspec.json.decode(self._process.stdout.read(), type=AgentReport)
         except msgspec.MsgspecError:
-            return None
+            return self._report_of_the_dead()
         finally:
             self._process.stdout.close()
             self._process.wait()
             self._log.close()
+
+    def _report_of_the_dead(self) -> AgentReport:
+        """Bring what is left in the spool into the site's journal, and count what its receivers have not taken."""
+        log.error("%s: its agent died; what it has not delivered is kept; see %s", self.site, self._log.name)
+        folder, blobs = self._spec.folder, BlobStore(self._spec.folder / "blobs")
+        journal = Journal(folder / "journal.db")
+        try:
+            source = SpoolSource(self.site, folder / "spool", journal, blobs, delete=False)
+            source.ended = True
+            source.forward()
+            receivers = {}
+            for id_, name in self._receivers.items():
+                cursor = journal.cursor(id_)
+                pending = journal.events_after(cursor)
+                reason = f"the site's agent died; see {self._log.name}"
+                receivers[id_] = ReceiverSummary(name, self.site, cursor.delivered, {}, cursor.dead, pending, reason)
+            return AgentReport(journal.counts().get(self.site, 0), receivers)
+        finally:
+            journal.close()
 
 
 def serve(spec: AgentSpec) -> AgentReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ from fedtrack.engines.local.messages import (
     SendTask,
     SiteLeft,
     SiteSpec,
+    SkipTask,
     decode_to_site,
     encode,
 )
@@ -47,6 +49,7 @@ class SiteBackend:
         self._channel = channel
         self._owner = os.getpid()
         self._task: SendTask | None = None
+        self._shown = False  # whether is_running has returned True for the current task
         self._ended = False
         self.spool = Spool(Path(spec.spool), durability=spec.durability)  # type: ignore[arg-type]
         bind(self.spool)
@@ -57,8 +60,13 @@ class SiteBackend:
         return self._task.name if self._task else ""
 
     def is_running(self) -> bool:
-        """Wait for the next task."""
-        return self._next_task(None) is not None
+        """Wait for the next task; an optional one that the script comes back from without an answer is skipped."""
+        if self._task is not None and self._task.optional and self._shown:
+            # The script has no branch for it: say so, or the server would wait and the script spin until the timeout.
+            self._skip(self._task)
+        task = self._next_task(None)
+        self._shown = True
+        return task is not None
 
     def receive(self, timeout: float | None = None) -> FLModel | None:
         """Return the current task's model."""
@@ -99,26 +107,36 @@ class SiteBackend:
             return  # a child that the script forked has its own stream and must not speak for the site
         self.spool.close()
         try:
-            self._post(SiteLeft(self.spool.last_seq - self.spool.dropped, self.spool.dropped))
+            self._post(SiteLeft(self.spool.stored, self.spool.dropped))
         except OSError:
             log.warning("the server is gone; what was logged is in %s", self.spool.folder)
 
     def _next_task(self, timeout: float | None) -> SendTask | None:
-        if self._task is not None or self._ended:
-            return self._task
-        try:
-            if timeout is not None and not self._channel.poll(timeout):
+        while not self._ended and (self._task is None or self._is_given_up(self._task)):
+            self._task, self._shown = None, False
+            try:
+                if timeout is not None and not self._channel.poll(timeout):
+                    return None
+                message = decode_to_site.decode(self._channel.recv_bytes())
+            except (EOFError, ConnectionError):
+                log.warning("the server is gone; leaving")
+                self._ended = True
                 return None
-            message = decode_to_site.decode(self._channel.recv_bytes())
-        except (EOFError, ConnectionError):
-            log.warning("the server is gone; leaving")
-            self._ended = True
-            return None
-        if isinstance(message, EndRun):
-            self._ended = True
-            return None
-        self._task = message
-        return message
+            if isinstance(message, EndRun):
+                self._ended = True
+                return None
+            self._task = message
+        return self._task
+
+    def _is_given_up(self, task: SendTask) -> bool:
+        """Return whether the server has gone on to something newer than this optional task."""
+        return task.optional and self._channel.poll()
+
+    def _skip(self, task: SendTask) -> None:
+        log.warning("the script did not answer the task %r; the server goes on without it", task.name)
+        self._task = None
+        with contextlib.suppress(OSError):  # the server is gone, as the next read will tell
+            self._post(SkipTask(task.task_id))
 
     def _post(self, message: msgspec.Struct) -> None:
         try:

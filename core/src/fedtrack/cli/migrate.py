@@ -1,0 +1,34 @@
+"""``fedtrack migrate``: move scripts and jobs over from FLARE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def migrate(
+    scripts: Annotated[list[Path], typer.Argument(help="Python files that import nvflare.", metavar="SCRIPT...")],
+    write: Annotated[bool, typer.Option("--write", help="Change the files.")] = False,
+) -> None:
+    """Show how the imports of nvflare become fedtrack's, as a diff; change nothing else."""
+    from difflib import unified_diff
+
+    from fedtrack.errors import ConfigError
+    from fedtrack.migrate import migrate as rewrite
+
+    for script in scripts:
+        try:
+            with script.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
+                source = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{script} cannot be read: {error}; give Python files.") from None
+        migrated = rewrite(source, str(script))
+        before, after = source.splitlines(keepends=True), migrated.text.splitlines(keepends=True)
+        typer.echo("".join(unified_diff(before, after, str(script), f"{script} (fedtrack)")), nl=False)
+        for line, name in migrated.left:
+            typer.echo(f"{script}:{line}: fedtrack has no {name}; this import is left as it is.", err=True)
+        if write and migrated.text != source:
+            with script.open("w", encoding="utf-8", newline="") as file:
+                file.write(migrated.text)

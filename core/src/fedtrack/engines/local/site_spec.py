@@ -1,0 +1,55 @@
+"""Works out what a site's process needs to know from what the job wants of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+from fedtrack.engines.local.messages import SiteSpec
+from fedtrack.engines.local.workspace import Workspace
+from fedtrack.job.load import LoadedJob, LoadedSite
+from fedtrack.tracking.receiver import RunInfo
+
+
+def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None) -> SiteSpec:
+    """Return what the process of ``site`` needs to know.
+
+    Args:
+        site: The site.
+        job: Its job.
+        run: The run.
+        workspace: Where it runs.
+        gpus: GPU ids, comma-separated, dealt out in turn; None leaves the environment as it is.
+    """
+    folder = workspace.site(site.name)
+    runner = site.runner
+    index = [item.name for item in job.sites].index(site.name)
+    environment = {}
+    if gpus:
+        ids = [item.strip() for item in gpus.split(",")]
+        environment["CUDA_VISIBLE_DEVICES"] = ids[index % len(ids)]
+    threads = max(1, (os.cpu_count() or 1) // len(job.sites))
+    if runner.launch_external_process:
+        environment.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(threads)))
+    return SiteSpec(
+        name=site.name,
+        run_id=run.run_id,
+        script=str(site.script),
+        args=site.script_args,
+        custom=str(site.custom),
+        spool=str(folder / "spool"),
+        exchange=str(workspace.exchange / site.name),
+        log=str(folder / "log.txt"),
+        framework=runner.framework,
+        external=_command(runner.command) if runner.launch_external_process else [],
+        environment=environment,
+        threads=threads,
+        config={"site_name": site.name, "script": site.script.name, "script_args": runner.script_args},
+    )
+
+
+def _command(command: str) -> list[str]:
+    words = shlex.split(command)
+    # The default means this Python, not whichever comes first in PATH.
+    return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words

@@ -1,0 +1,193 @@
+"""CrossSiteEval: every site scores the server's models and every other site's model on its own data.
+
+Names and meaning as FLARE's ``CrossSiteEval`` and ``CrossSiteModelEval``. It is usually placed after FedAvg.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from fedtrack.errors import ConfigError, JobError, ModelError
+from fedtrack.federated.aggregator import check_fits
+from fedtrack.federated.cross_site_results import check_inside, record_keys, write_results
+from fedtrack.federated.fl_model import MetaKey, ModelName, ParamsType
+from fedtrack.federated.params import load_params, save_params
+from fedtrack.federated.workflow import SUBMIT_MODEL, VALIDATE, Answer, Server, Task, Workflow
+
+log = logging.getLogger(__name__)
+
+#: Names of the server's models among the results, as FLARE marks them.
+SERVER_MODEL, SERVER_BEST_MODEL = "SRV_FL_global_model", "SRV_best_FL_global_model"
+
+#: A model's parameters, or the file that holds them.
+Source: TypeAlias = Mapping[str, Any] | Path
+
+#: Folder below ``cross_val_dir`` with the submitted models, ``<site>.safetensors``.
+MODELS_DIR = "models"
+
+
+class CrossSiteEval(Workflow):
+    """Cross-site evaluation.
+
+    First every site is asked for its best local model (task ``submit_model``), then every site scores (task
+    ``validate``) the server's last model, its best one if one was selected, and each submitted model. A job that has
+    not trained has its initial model scored. ``FLModel.meta`` says which model is asked for
+    (``submit_model_name``, always ``best_model``) and whose model is scored (``_model_owner_``).
+
+    The results are written where the job's ValidationJsonGenerator says, shown in the run's summary, and logged by the
+    server as ``cross_val/<data site>/<model owner>/<metric>``, at a step that counts the rounds trained. The server's
+    models are owned by ``SRV_FL_global_model`` and ``SRV_best_FL_global_model``.
+
+    Both tasks are optional: a site that submits no usable model, or does not score, leaves a gap and a warning. A
+    site that dies has failed as in any other workflow, and ``min_clients`` decides whether the job goes on.
+
+    Attributes:
+        submit_model_timeout: Seconds within which the sites must submit their models; 0 for no limit but
+            ``idle_timeout`` of the job.
+        validation_timeout: Seconds within which the sites must score one model; 0 likewise. A site that is too late
+            is not asked to score the models that follow.
+        participating_clients: The sites that submit and score; all, if None.
+        cross_val_dir: Folder in the run's results that keeps the submitted models, in ``models``.
+        cleanup_models: Whether to delete the submitted models at the end.
+        submit_model_task_name: ``""`` asks no site for a model, for scripts that cannot submit one: only the
+            server's models are scored.
+        persistor_id: Accepted for jobs written for FLARE; a job has one persistor.
+        model_locator_id: Accepted likewise; the server's models are those of the persistor.
+        formatter_id: Accepted likewise; the run's summary shows the results.
+        task_check_period: Accepted likewise; answers are taken as they come.
+        validation_task_name: Accepted likewise; only ``validate`` exists.
+        wait_for_clients_timeout: Accepted likewise; every site is there when a workflow starts.
+    """
+
+    submit_model_timeout: float = 600
+    validation_timeout: float = 6000
+    participating_clients: list[str] | None = None
+    cross_val_dir: str = "cross_site_val"
+    cleanup_models: bool = False
+    submit_model_task_name: Literal["submit_model", ""] = "submit_model"
+    persistor_id: str = ""
+    model_locator_id: str = ""
+    formatter_id: str = ""
+    task_check_period: float = 0.5
+    validation_task_name: Literal["validate"] = "validate"
+    wait_for_clients_timeout: float = 300
+
+    def __post_init__(self) -> None:
+        for name in ("submit_model_timeout", "validation_timeout"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"CrossSiteEval: {name} is {getattr(self, name)}; it must be 0 or more seconds.")
+        if self.participating_clients is not None and not self.participating_clients:
+            raise ConfigError("CrossSiteEval: participating_clients is empty; name sites, or leave it out for all.")
+        check_inside("CrossSiteEval: cross_val_dir", self.cross_val_dir)
+
+    def check(self, sites: Sequence[str]) -> None:
+        """Check that the participating sites exist."""
+        if unknown := sorted(set(self.participating_clients or ()) - set(sites)):
+            raise ConfigError(
+                f"CrossSiteEval: participating_clients names {unknown[0]!r}, which is no site of the job: "
+                f"{', '.join(sites)}."
+            )
+
+    def execute(self, server: Server) -> None:
+        """Collect the models and have each of them scored.
+
+        Raises:
+            JobError: Too few sites are left, there is no model to score, or no site scored one.
+        """
+        last, step = _last_model(server)
+        models: list[tuple[str, Source]] = [*_server_models(server, last), *self._submitted_models(server, last)]
+        if not models:
+            raise JobError("CrossSiteEval has no model to score: the server has none, and no site submitted one.")
+        scorers = self._participants(server)
+        try:
+            for owner, source in models:
+                scorers = self._score(server, owner, source, scorers, step)
+        finally:
+            # What is known by then is kept also when a site's failure ends the job.
+            if server.cross_site_file is not None:
+                write_results(server.cross_site, server.cross_site_file)
+            if self.cleanup_models:
+                shutil.rmtree(self._models_folder(server), ignore_errors=True)
+
+    def _participants(self, server: Server) -> list[str]:
+        chosen = self.participating_clients
+        return [site for site in server.sites() if chosen is None or site in chosen]
+
+    def _models_folder(self, server: Server) -> Path:
+        return server.run.folder / self.cross_val_dir / MODELS_DIR
+
+    def _submitted_models(self, server: Server, last: Mapping[str, Any] | None) -> list[tuple[str, Path]]:
+        """Return the owners and the files of the submitted models, in the job's order."""
+        if not self.submit_model_task_name:
+            return []
+        folder = self._models_folder(server)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sites = self._participants(server)
+        meta = {MetaKey.SUBMIT_MODEL_NAME: ModelName.BEST_MODEL}
+        task = Task(SUBMIT_MODEL, None, meta=meta, timeout=self.submit_model_timeout, optional=True)
+        files: dict[str, Path] = {}
+        for answer in server.ask(task, sites):
+            try:
+                files[answer.site] = _keep(answer, last, folder)
+            except ModelError as error:
+                log.warning("%s. The site takes part in cross-site evaluation without a model of its own.", error)
+        return [(site, files[site]) for site in sites if site in files]
+
+    def _score(self, server: Server, owner: str, source: Source, scorers: list[str], step: int | None) -> list[str]:
+        """Have one model scored and return the sites that can score the next one."""
+        params = load_params(source) if isinstance(source, Path) else source
+        meta = {MetaKey.MODEL_OWNER: owner}
+        task = Task(VALIDATE, params, meta=meta, timeout=self.validation_timeout, optional=True)
+        answers = {answer.site: answer.model.metrics or {} for answer in server.ask(task, scorers)}
+        if not answers:
+            raise JobError(
+                f"CrossSiteEval: no site scored the model of {owner}; a script scores the received model where "
+                "flare.is_evaluate() is true, and sends FLModel(metrics=...)."
+            )
+        records: dict[str, float] = {}
+        for site in (site for site in scorers if site in answers):  # whatever the order of the answers
+            if answers[site]:
+                server.cross_site.setdefault(site, {})[owner] = answers[site]
+                records |= record_keys(site, owner, answers[site])
+            else:
+                log.warning("%s: its score of the model of %s has no metrics; send FLModel(metrics=...)", site, owner)
+        server.log_metrics(records, step)
+        return [site for site in scorers if site in answers]
+
+
+def _last_model(server: Server) -> tuple[Mapping[str, Any] | None, int | None]:
+    """Return the last global model, mapped, and how many rounds made it; the initial one if none has."""
+    stored = server.persistor.load()
+    if stored is None:
+        return server.initial_params(), 0
+    return stored.params, None if stored.current_round is None else stored.current_round + 1
+
+
+def _server_models(server: Server, last: Mapping[str, Any] | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if last is not None:
+        yield SERVER_MODEL, last
+    if (best := server.persistor.load_best()) is not None:
+        yield SERVER_BEST_MODEL, best.params
+
+
+def _keep(answer: Answer, last: Mapping[str, Any] | None, folder: Path) -> Path:
+    """Copy a submitted model to ``folder``, where it outlives the run, and return the file.
+
+    Raises:
+        ModelError: The answer holds no model that other sites could load.
+    """
+    params = answer.model.params
+    if params is None:
+        raise ModelError(f"{answer.site}: its answer to the task 'submit_model' has no params")
+    if answer.model.params_type is ParamsType.DIFF:
+        raise ModelError(f"{answer.site}: it submitted a difference; submit the whole model")
+    if last is not None:
+        # A model that does not fit would end the scripts of all the sites that load it.
+        check_fits(answer.site, params, last)
+    path = folder / f"{answer.site}.safetensors"
+    save_params(params, path)
+    return path

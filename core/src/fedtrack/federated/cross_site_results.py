@@ -1,0 +1,52 @@
+"""The results of cross-site evaluation: which model scored what on which site's data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+from uuid import uuid4
+
+import msgspec
+
+from fedtrack.errors import ConfigError, WorkspaceError
+
+#: Metrics by data site and model owner: ``results["site-1"]["SRV_FL_global_model"]["accuracy"]``.
+CrossSiteResults: TypeAlias = dict[str, dict[str, dict[str, float]]]
+
+
+def record_keys(data_site: str, owner: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return ``metrics`` under the keys that receivers see: ``cross_val/<data site>/<model owner>/<metric>``.
+
+    Only the server may log for another site, and it does so under its own name; the site is therefore in the key.
+    """
+    return {f"cross_val/{data_site}/{owner}/{name}": value for name, value in metrics.items()}
+
+
+def write_results(results: CrossSiteResults, path: Path) -> None:
+    """Write ``results`` as JSON, replacing what is there in one step; NaN and infinities become null.
+
+    Raises:
+        WorkspaceError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{uuid4().hex}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        content = msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n"
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise WorkspaceError(f"Cannot write {path}: {error.strerror}; free space or check rights.") from None
+
+
+def check_inside(where: str, value: str) -> None:
+    """Check that ``value`` names a place inside the run's folder; job files come from elsewhere.
+
+    Raises:
+        ConfigError: It is empty, absolute or climbs out with ``..``.
+    """
+    path = PurePosixPath(value)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in value:
+        raise ConfigError(f"{where} is {value!r}; give a relative path without '..', it lies in the run's folder.")

@@ -1,0 +1,236 @@
+"""Kills writers and servers at random instants and checks that no returned log call is lost, doubled or altered.
+
+    python crash_campaign.py --kills 60 --seed 1
+
+The oracle knows only two things: how far each log call had come when its process was killed (``actors.Ledger``),
+and which bits it has flipped itself in the spools of dead processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import mmap
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+
+from actors import RECEIVER, SITES, SLOTS_PER_SITE, Ledger, blob_content, serve, write
+
+from fedtrack.tracking import frames
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.journal import Journal
+from fedtrack.tracking.records import Gap, Metric, Text, decode
+from fedtrack.tracking.segments import is_open
+
+FINAL_CALLS = 50
+
+
+def fork(work: Callable[[], None]) -> int:
+    """Run ``work`` in a child; 0 is its status if it returns."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+@dataclass
+class Campaign:
+    """One run of the campaign in a folder of its own."""
+
+    root: Path
+    seed: int
+    kills: int
+    source: random.Random = field(init=False)
+    ledger: Ledger = field(init=False)
+    counts: Counter[str] = field(default_factory=Counter)
+    # By slot: what must be there, (first, last returned), and what may be there besides, (first, last attempted).
+    obligations: list[tuple[int, int, int]] = field(default_factory=list)
+    flipped: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.source = random.Random(self.seed)
+        cells = len(SITES) * SLOTS_PER_SITE * 2
+        self.ledger = Ledger(memoryview(mmap.mmap(-1, 8 * cells)).cast("Q"))
+
+    def run(self) -> None:
+        started = monotonic()
+        actors = {name: self._start(name) for name in (*SITES, "server")}
+        for _ in range(self.kills):
+            sleep(self.source.uniform(0.003, 0.08))
+            name = self.source.choice((*SITES, *SITES, *SITES, "server", "server"))
+            self._kill(actors[name], name)
+            if name == "server":
+                self._flip_a_bit()
+            actors[name] = self._start(name)
+        for name, pid in actors.items():
+            self._kill(pid, name)
+        self.counts["seconds of kills"] = round(monotonic() - started)
+        for site in SITES:  # liveness: a fresh event passes
+            self._finish(fork(lambda site=site: write(self.root, site, self.ledger, self.seed, FINAL_CALLS)))  # type: ignore[misc]
+        self._finish(fork(lambda: serve(self.root, self.seed, drain=True)))
+        self.counts["seconds"] = round(monotonic() - started)
+
+    def _start(self, name: str) -> int:
+        seed = self.source.randrange(2**32)
+        if name == "server":
+            return fork(lambda: serve(self.root, seed, drain=False))
+        return fork(lambda: write(self.root, name, self.ledger, seed, None))
+
+    def _kill(self, pid: int, name: str) -> None:
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        assert os.WIFSIGNALED(status), f"{name} ended by itself with status {status}"
+        self.counts[f"kills of a {'server' if name == 'server' else 'writer'}"] += 1
+        if name != "server":
+            self._take_stock(name)
+
+    def _take_stock(self, site: str) -> None:
+        first = SITES.index(site) * SLOTS_PER_SITE
+        inside = 0
+        for slot in range(first, first + SLOTS_PER_SITE):
+            returned, attempted = self.ledger.returned(slot), self.ledger.attempted(slot)
+            inside += attempted > returned
+            self.obligations.append((slot, returned, attempted))
+        self.counts["kills inside a log call"] += inside
+
+    def _finish(self, pid: int) -> None:
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, f"a process that was left alone ended with status {status}"
+
+    def _flip_a_bit(self) -> None:
+        paths = [path for site in SITES for path in (self.root / site / "spool").glob("*.spool") if not is_open(path)]
+        if not paths or self.source.random() > 0.3:
+            return
+        path = self.source.choice(sorted(paths))
+        data = bytearray(path.read_bytes())
+        if len(data) < 400:
+            return
+        # Not in the last frame, where a flip cannot be told from a write that the kill has cut.
+        position = self.source.randrange(len(data) - 300)
+        data[position] ^= 1 << self.source.randrange(8)
+        path.write_bytes(data)
+        self.flipped.add(path.name)
+        self.counts["flipped bits"] += 1
+
+    def check(self) -> None:
+        """Compare what arrived with the ledger."""
+        journal = Journal(self.root / "journal.db")
+        assert journal._writer.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        arrived = self._arrived(journal)
+        self._check_receiver(journal)
+        gaps = journal.gaps()
+        self.counts["gaps"] = len(gaps)
+        missing = 0
+        slots = range(len(SITES) * SLOTS_PER_SITE)
+        for slot in slots:
+            must, may = self._expected(slot)
+            missing += len(must - arrived[slot])
+            invented = arrived[slot] - may
+            assert not invented, f"slot {slot}: values that nobody logged: {sorted(invented)[:5]}"
+        assert missing <= min(len(gaps), self.counts["flipped bits"]), f"{missing} lost, gaps: {gaps}"
+        self.counts["lost to a flipped bit"] = missing
+        for _, stream, _, reason in gaps:
+            assert any(name.startswith(stream) and name in reason for name in self.flipped), f"no flip: {reason}"
+        left = [path for site in SITES for path in (self.root / site / "spool").glob("*.spool")]
+        assert not left, f"delivered but not deleted: {left}"
+        self.counts["log calls returned"] = sum(self.ledger.returned(slot) for slot in slots)
+        journal.close()
+
+    def _expected(self, slot: int) -> tuple[set[int], set[int]]:
+        last = self.ledger.returned(slot)
+        assert last == self.ledger.attempted(slot)  # the last writers ended by themselves
+        must = may = set(range(1, last + 1))
+        for of, returned, attempted in self.obligations:
+            if of == slot:
+                must = must - set(range(returned + 1, attempted + 1))
+        return must, may
+
+    def _arrived(self, journal: Journal) -> dict[int, set[int]]:
+        """Return the values that the journal holds, by slot, and check that each is intact, once and in order."""
+        blobs = BlobStore(self.root / "blobs")
+        arrived: dict[int, set[int]] = {slot: set() for slot in range(len(SITES) * SLOTS_PER_SITE)}
+        newest: dict[str, tuple[int, int]] = {}
+        after = 0
+        while batches := journal.read(after):
+            for batch in batches:
+                after = batch.id
+                for seq, payload in frames.split(batch.body):
+                    record = decode(payload)
+                    assert not isinstance(record, Gap)
+                    assert isinstance(record, Metric | Text)
+                    slot, value = int(record.key), record.time_ns
+                    assert SITES[slot // SLOTS_PER_SITE] == batch.site
+                    assert record.step == value
+                    if isinstance(record, Metric):
+                        assert record.value == value / 8
+                    else:
+                        assert blobs.read(record.text) == blob_content(slot, value)  # type: ignore[arg-type]
+                        self.counts["blobs"] += 1
+                    last_seq, last_value = newest.get(batch.stream, (0, 0))
+                    assert seq > last_seq, "not in order"
+                    assert value > last_value, "not in order"
+                    newest[batch.stream] = (seq, value)
+                    assert value not in arrived[slot], "twice"
+                    arrived[slot].add(value)
+                    self.counts["events"] += 1
+        return arrived
+
+    def _check_receiver(self, journal: Journal) -> None:
+        expected: dict[str, list[bytes]] = {}
+        after = 0
+        while batches := journal.read(after):
+            for batch in batches:
+                after = batch.id
+                lines = expected.setdefault(f"{batch.site}-{batch.stream}", [])
+                for seq, payload in frames.split(batch.body):
+                    record = decode(payload)
+                    lines.append(f"{seq} {record.key} {record.time_ns}".encode())  # type: ignore[union-attr]
+        found = {path.name: path.read_bytes().split(b"\n")[:-1] for path in (self.root / RECEIVER).iterdir()}
+        assert found == expected, "the receiver does not hold what the journal holds"
+        self.counts["streams"] = len(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=None)
+    arguments = parser.parse_args()
+    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}", flush=True)
+    logging.disable()  # damage is expected by the thousand
+    root = Path(tempfile.mkdtemp(prefix="fedtrack-campaign-"))
+    campaign = Campaign(root, seed, arguments.kills)
+    try:
+        campaign.run()
+        campaign.check()
+    except BaseException:
+        print(f"failed; the files are in {root}")
+        raise
+    finally:
+        for name, count in campaign.counts.items():
+            print(f"{name}: {count:,}")
+    shutil.rmtree(root)
+    inside = campaign.counts["kills inside a log call"]
+    if inside < arguments.kills // 10:
+        sys.exit(f"vacuous: only {inside} of {arguments.kills} kills landed inside a log call")
+
+
+if __name__ == "__main__":
+    main()
