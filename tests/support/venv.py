@@ -23,11 +23,11 @@ def uv() -> str:
     return shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
 
 
-def run(*command: str | Path, cwd: Path | None = None, check: bool = True, **env: str) -> Done:
+def run(*command: str | Path, cwd: Path | None = None, check: bool = True, timeout: float = 280, **env: str) -> Done:
     """Run a command without fedtrack's variables; its output is in the error if it fails."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("FEDTRACK_", "VIRTUAL_ENV"))} | env
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=timeout)
     assert not check or done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -53,11 +53,11 @@ class Venv:
         line = f"import site; site.addsitedir({str(DEVELOPMENT)!r})\n"
         (self.site_packages / "_development.pth").write_text(line)
 
-    def pip(self, *arguments: str | Path, check: bool = True) -> Done:
-        """Run ``uv pip`` for it, offline."""
+    def pip(self, *arguments: str | Path, cwd: Path | None = None, check: bool = True) -> Done:
+        """Run ``uv pip`` for it, offline; in its own folder unless told otherwise."""
         command, *rest = arguments
         flags = ["--offline", "--no-config", *self._flags, "--python", str(self.python)]
-        return run(uv(), "pip", command, *flags, *rest, cwd=self.folder, check=check)
+        return run(uv(), "pip", command, *flags, *rest, cwd=cwd or self.folder, check=check)
 
     def run(self, *command: str, cwd: Path | None = None, check: bool = True, **env: str) -> Done:
         """Run its Python, in its own folder unless told otherwise."""
