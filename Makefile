@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check bench wheels pin clean
+.PHONY: help demo test soak check wheels pin clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -14,7 +14,8 @@ help:  ## Show this list.
 	python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv
 
 $(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --quiet --all-packages
+	# Compiled once here, or by every process again where PYTHONDONTWRITEBYTECODE is set: torch and mlflow are large.
+	$(UV) sync --quiet --all-packages --compile-bytecode
 	@touch $@
 
 demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLflow and TensorBoard.
@@ -31,9 +32,6 @@ check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-
-bench: $(STAMP)  ## Measure against the peers that are installed.
-	$(PYTHON) -m benchmarks
 
 wheels: $(STAMP)  ## Build a wheel and an sdist of every distribution into dist/.
 	$(UV) build --quiet --all-packages --out-dir dist

@@ -32,6 +32,10 @@ from fedtrack.migrate import migrate
         ("from nvflare.app_opt.pt.job_config.model import PTModel", "from fedtrack.job import PTModel"),
         ("from nvflare.app_common.workflows.fedavg import FedAvg", "from fedtrack.job import FedAvg"),
         (
+            "from nvflare.app_common.workflows.cross_site_eval import CrossSiteEval",
+            "from fedtrack.job import CrossSiteEval",
+        ),
+        (
             "from nvflare.job_config.script_runner import FrameworkType, ScriptRunner",
             "from fedtrack.job import FrameworkType, ScriptRunner",
         ),

@@ -250,7 +250,7 @@ def test_damaged_metadata_hides_no_other_plugin(install: Install, site: Path) ->
     install("fedtrack-headless", "")
     (site / "fedtrack_headless-1.0.dist-info" / "METADATA").write_text("")
     install("unrelated-tool", "")
-    (site / "unrelated_tool-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\nno equals sign\n")
+    (site / "unrelated_tool-1.0.dist-info" / "entry_points.txt").write_text("[fedtrack]\nno equals sign\n")
     listed = listing(site)
     assert ["csv", "fedtrack-csv", "loaded"] in listed["plugins"]
     assert "headless" in [name for name, _, _ in listed["plugins"]]

@@ -6,7 +6,9 @@ pip checks the range when it installs, but not when it later replaces core besid
 from __future__ import annotations
 
 import re
-from importlib.metadata import Distribution, PackageNotFoundError, version
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 _REQUIRES_CORE = re.compile(r"fedtrack\s*(?![\w.-])", re.IGNORECASE)
 _OF_AN_EXTRA = re.compile(r";\s*extra\s*==[^=]*\Z")
@@ -15,17 +17,21 @@ _PLAIN_BOUND = re.compile(r"(>=|<)([\d.]+)", re.ASCII)
 _PLAIN_VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
 
 
-def why_incompatible(distribution: Distribution) -> str:
-    """Return which core ``distribution`` needs if it is not this one, else ""."""
-    lines = distribution.requires or ()
-    needed = [line for line in lines if _REQUIRES_CORE.match(line) and not _OF_AN_EXTRA.search(line)]
-    if not needed:
-        return ""
-    try:
-        current = version("fedtrack")
-    except PackageNotFoundError:  # run from a source tree: there is no version to compare with
+def why_incompatible(requires: Iterable[str]) -> str:
+    """Return which core the requirements ask for if it is not this one, else ""."""
+    needed = [line for line in requires if _REQUIRES_CORE.match(line) and not _OF_AN_EXTRA.search(line)]
+    current = _core_version()
+    if current is None:
         return ""
     return next(filter(None, (_why_not(line, current) for line in needed)), "")
+
+
+@cache
+def _core_version() -> str | None:
+    try:
+        return version("fedtrack")
+    except PackageNotFoundError:  # run from a source tree: there is no version to compare with
+        return None
 
 
 def plainly_met(requirement: str, current: str) -> bool:

@@ -9,7 +9,15 @@
     ├── ModelError              parameters that cannot be read, averaged or loaded         exit 1
     ├── SiteError               a site died, timed out or sent something invalid           exit 1
     ├── JobError                the job as a whole did not finish                          exit 1
-    └── DamagedError            bytes on disk fail their checksum or version check         exit 1
+    ├── DamagedError            bytes on disk fail their checksum or version check         exit 1
+    └── EngineError             the system that a job is sent to                           exit 1
+        ├── EngineUnavailable   not installed, or cannot be reached now
+        ├── EngineVersionError  its version is not supported                               exit 2
+        ├── JobRejected         it refuses the job; see its problems                       exit 2
+        ├── EngineTimeout       the wait is over, the run is not                           exit 3
+        ├── RunNotFound         it does not know the run                                   exit 2
+        ├── NotSupported        it cannot do what was asked for                            exit 2
+        └── TransportError      a batch was not acknowledged
 
     ReceiverError               raised by receivers, caught by delivery, never seen by users
     ├── Transient               try the same records again later
@@ -83,6 +91,65 @@ class JobError(FedtrackError):
 
 class DamagedError(FedtrackError):
     """Bytes on disk fail their checksum, or were written by a newer format than this version reads."""
+
+
+class EngineError(FedtrackError):
+    """The system that a job was sent to cannot do what was asked of it."""
+
+
+class EngineUnavailable(EngineError):  # noqa: N818 - a state, which may pass
+    """The system is not installed or cannot be reached; trying again later may help."""
+
+
+class EngineVersionError(EngineError):
+    """The system's version is not one that the engine supports."""
+
+    exit_code = 2
+
+
+class JobRejected(EngineError):  # noqa: N818
+    """The system refuses the job.
+
+    Args:
+        problems: What it refuses, one sentence each.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("The job was refused: " + " ".join(self.problems))
+
+
+class EngineTimeout(EngineError):  # noqa: N818
+    """A wait is over; the run goes on."""
+
+    exit_code = 3
+
+
+class RunNotFound(EngineError):  # noqa: N818
+    """The system does not know the run, or no longer has its results."""
+
+    exit_code = 2
+
+
+class NotSupported(EngineError):  # noqa: N818
+    """The engine cannot do what was asked for."""
+
+    exit_code = 2
+
+
+class TransportError(EngineError):
+    """A batch was not acknowledged.
+
+    Args:
+        message: What happened.
+        retryable: Whether sending it again may help.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class ReceiverError(Exception):

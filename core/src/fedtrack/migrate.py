@@ -116,12 +116,12 @@ def _home(module: str, name: str) -> str:
 
 @cache
 def _homes() -> dict[str, str]:
-    # By name alone: FLARE moves its modules from version to version.
+    # By name alone: FLARE moves its modules from version to version. What jobs and scripts share, scripts need lightly.
     import fedtrack.client
     import fedtrack.job
 
     return (
-        dict.fromkeys(fedtrack.client.__all__, "fedtrack.client")
-        | dict.fromkeys(fedtrack.job.__all__, "fedtrack.job")
+        dict.fromkeys(fedtrack.job.__all__, "fedtrack.job")
+        | dict.fromkeys(fedtrack.client.__all__, "fedtrack.client")
         | _PLUGINS
     )

@@ -21,6 +21,7 @@ from fedtrack import hookspecs
 from fedtrack.compatibility import why_incompatible
 from fedtrack.errors import PluginError
 from fedtrack.markers import PROJECT
+from fedtrack.package import package_of
 from fedtrack.registry import KINDS_PROVIDED, Plugin, Registry, State
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
@@ -53,30 +54,24 @@ def load(entry_points: Iterable[tuple[EntryPoint, Distribution]]) -> Registry:
     manager.add_hookspecs(hookspecs)
     found = Registry(manager)
     for entry_point, distribution in sorted(entry_points, key=lambda pair: pair[0].name):
-        plugin = _plugin(entry_point, distribution)
+        package = package_of(distribution)
+        plugin = Plugin(
+            entry_point.name,
+            package.name or "a distribution without a name",
+            package.version or "without a version",
+            summary=package.summary,
+        )
         same = [p for p in found.plugins if p.name == plugin.name and p.state in (State.LOADED, State.CONFLICT)]
         found.plugins.append(plugin)
         if reason := _disabled(plugin.name):
             plugin.fail(State.DISABLED, *reason)
-        elif needs := why_incompatible(distribution):
+        elif needs := why_incompatible(package.requires):
             plugin.fail(State.INCOMPATIBLE, needs, f"pip install --upgrade fedtrack {plugin.package}")
         elif same:
             _conflict(found, [*same, plugin], f"provide a plugin called {plugin.name!r}")
         else:
             _load_one(found, plugin, entry_point)
     return found
-
-
-def _plugin(entry_point: EntryPoint, distribution: Distribution) -> Plugin:
-    package = _field(distribution, "Name", "a distribution without a name")
-    version = _field(distribution, "Version", "without a version")
-    return Plugin(entry_point.name, package, version, summary=_field(distribution, "Summary", ""))
-
-
-def _field(distribution: Distribution, field: str, default: str) -> str:
-    # A METADATA file that is missing or cut off has no fields.
-    metadata = distribution.metadata
-    return metadata[field] if field in metadata else default  # noqa: SIM401 - it promises no get()
 
 
 class _OtherApiError(Exception):
@@ -170,14 +165,17 @@ def _entry_points() -> list[tuple[EntryPoint, Distribution]]:
     found: dict[tuple[str, str], tuple[EntryPoint, Distribution]] = {}
     for distribution in distributions():
         try:
+            # Most distributions are no plugins, and parsing a file costs ten times as much as looking into it.
+            if f"[{PROJECT}]" not in (distribution.read_text("entry_points.txt") or ""):
+                continue
             entry_points = distribution.entry_points
         except Exception as error:  # one damaged file must not hide every plugin
-            log.warning("%s: its entry points cannot be read: %s", _field(distribution, "Name", "?"), error)
+            log.warning("%s: its entry points cannot be read: %s", package_of(distribution).name, error)
             continue
         for entry_point in entry_points:
             if entry_point.group == PROJECT:
                 # The first one on sys.path is the one that an import gets.
-                found.setdefault((_field(distribution, "Name", ""), entry_point.name), (entry_point, distribution))
+                found.setdefault((package_of(distribution).name, entry_point.name), (entry_point, distribution))
     return list(found.values())
 
 

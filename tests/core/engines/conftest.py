@@ -34,6 +34,7 @@ while flare.is_running():
     ))
 """
 
+
 MakeJob = Callable[..., FedAvgJob]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -134,8 +135,7 @@ def test_site_that_submits_nothing_usable_still_scores(
     assert result.status == "completed"
     assert accuracies(result) == {"site-1": SERVER_MODELS, "site-2": SERVER_MODELS}
     assert result.sites["site-1"].error == ""
-    assert caplog.text.count("site-1: ") == 1
-    caplog.clear()
+    assert len(re.findall(f"site-[12]: .*{warning}", caplog.text)) == 2
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,8 @@ def test_scores_that_are_not_finite_are_null_in_the_file(tmp_path: Path) -> None
     evaluate = 'flare.send(flare.FLModel(metrics={"accuracy": float("nan")}))'
     result = make_job(evaluate=evaluate).simulator_run(tmp_path / "ws")
     assert json.loads(results_file(result).read_text())["site-1"]["site-2"] == {"accuracy": None}
-    assert RunResult.load(result.folder / "run_summary.json").cross_site["site-1"]["site-2"] == {"accuracy": None}
+    assert result.cross_site["site-1"]["site-2"] == {"accuracy": None}
+    assert RunResult.load(result.folder / "run_summary.json").cross_site == result.cross_site
 
 
 def test_workflows_run_in_the_order_in_which_they_were_placed(tmp_path: Path) -> None:

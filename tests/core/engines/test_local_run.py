@@ -107,6 +107,12 @@ def test_earlier_run_is_kept(make_job: MakeJob, tmp_path: Path) -> None:
     assert second.sites["site-1"].journaled == 100
 
 
+def test_metric_that_is_not_a_number_does_not_spoil_the_summary(make_job: MakeJob, tmp_path: Path) -> None:
+    train = "flare.send(flare.FLModel(params=model.params, metrics={'accuracy': float('nan')})); continue"
+    result = make_job(train).simulator_run(tmp_path / "ws")
+    assert RunResult.load(result.folder / "run_summary.json").rounds[0].metrics == {"accuracy": None}
+
+
 def test_workspace_is_private(make_job: MakeJob, tmp_path: Path) -> None:
     make_job().simulator_run(tmp_path / "ws")
     spool = tmp_path / "ws" / "site-1" / "simulate_job" / "spool"

@@ -78,6 +78,9 @@ class MemoryServer:
     def initial_params(self) -> Mapping[str, Any] | None:
         return self.initial
 
+    def finish_round(self, result: RoundResult) -> None:
+        raise AssertionError("an evaluation has no rounds")
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         self.logged.append((dict(metrics), step))
 

@@ -1,17 +1,23 @@
-"""``fedtrack engines``: where a job can run."""
+"""``fedtrack engines``: where jobs can run, and whether one can run there."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from fedtrack.cli.table import AsJson, plugin_row, show
 
-app = typer.Typer(name="engines", help="The installed engines.", no_args_is_help=True)
+app = typer.Typer(name="engines", help="Where jobs can run.", no_args_is_help=True)
+
+Engine = Annotated[str, typer.Argument(help="An engine's name.")]
 
 
 @app.command("list")
 def list_engines(as_json: AsJson = False) -> None:
-    """List every engine, and every plugin that could not be used."""
+    """List every engine, and every plugin that could not be used; imports no engine."""
     from fedtrack.plugins import State, registry
 
     found = registry()
@@ -21,3 +27,37 @@ def list_engines(as_json: AsJson = False) -> None:
     ]
     rows += [plugin_row(plugin) for plugin in found.plugins if plugin.state is not State.LOADED]
     show(rows, ("name", "package", "version", "state", "summary"), as_json=as_json)
+
+
+@app.command()
+def info(name: Engine, as_json: AsJson = False) -> None:
+    """Show what an engine can do."""
+    import msgspec
+
+    from fedtrack.plugins import registry
+
+    caps = msgspec.to_builtins(registry().engine(name)().caps())
+    if as_json:
+        typer.echo(json.dumps(caps, indent=2))
+        return
+    for key, value in caps.items():
+        typer.echo(f"{key + ':':<16} {value}")
+
+
+@app.command()
+def check(
+    name: Engine,
+    job: Annotated[Path, typer.Argument(help="An exported job.")],
+    target: Annotated[str, typer.Option(help="Where it would run; see the engine's documentation.")],
+) -> None:
+    """Say what a target would refuse about a job, without sending it."""
+    from fedtrack.plugins import registry
+
+    engine = registry().engine(name)()
+    problems = engine.check(job, target)
+    engine.close()
+    for problem in problems:
+        typer.echo(f"{'error' if problem.fatal else 'note'}: {problem.message}")
+    if any(problem.fatal for problem in problems):
+        raise typer.Exit(2)
+    typer.echo(f"{job} can run on {target}.")

@@ -73,7 +73,11 @@ def is_evaluate(ctx: Any = None) -> bool:
 
 
 def is_submit_model(ctx: Any = None) -> bool:
-    """Return whether the current task asks for the site's own best model."""
+    """Return whether the current task asks for the site's own best model; the received model has no params.
+
+    ``FLModel.meta["submit_model_name"]`` is a ``ModelName``. A script that has no such model leaves the task
+    unanswered, by going on to ``is_running``.
+    """
     return current().task_name == _SUBMIT_MODEL
 
 

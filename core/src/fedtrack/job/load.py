@@ -88,8 +88,13 @@ class LoadedJob:
     sites: list[LoadedSite]
 
 
-def load_job(folder: Path) -> LoadedJob:
+def load_job(folder: Path, node: str | None = None) -> LoadedJob:
     """Read the job in ``folder``.
+
+    Args:
+        folder: An exported job.
+        node: The node that reads it: only its receivers are built and its ``${ENV:NAME}`` resolved, because the
+            others' plugins and variables are theirs. None stands for all nodes, as on one machine.
 
     Raises:
         ConfigError: A file, a name or an argument is wrong; the message says where and what is valid.
@@ -104,9 +109,9 @@ def load_job(folder: Path) -> LoadedJob:
     path = apps[SERVER] / SERVER_FILE
     config = read_json(path, ServerConfig)
     _refuse_filters(path, config)
-    components = _components(path, config.components, FED_EVENT)
+    components = _components(path, config.components, FED_EVENT, build=node in (None, SERVER))
     workflows = _workflows(path, config.workflows)
-    sites = [_site(name, app) for name, app in apps.items() if name != SERVER]
+    sites = [_site(name, app, build=node in (None, name)) for name, app in apps.items() if name != SERVER]
     if not sites:
         raise ConfigError(f'{folder / META_FILE}: $.deploy_map names no site; add "app_site-1": ["site-1"].')
     for id_, workflow in workflows.items():
@@ -126,7 +131,7 @@ def load_job(folder: Path) -> LoadedJob:
     )
 
 
-def _site(name: str, app: Path) -> LoadedSite:
+def _site(name: str, app: Path, *, build: bool) -> LoadedSite:
     path = app / CLIENT_FILE
     config = read_json(path, ClientConfig)
     _refuse_filters(path, config)
@@ -138,7 +143,7 @@ def _site(name: str, app: Path) -> LoadedSite:
     script = app / "custom" / runner.script
     if not script.resolve().is_relative_to((app / "custom").resolve()) or not script.is_file():
         raise ConfigError(f"{path}: {where}.args.script: {runner.script!r} is no file in {app / 'custom'}.")
-    components = _components(path, config.components, LOCAL_EVENT)
+    components = _components(path, config.components, LOCAL_EVENT, build=build)
     return LoadedSite(
         name,
         (app / "custom").resolve(),
@@ -162,7 +167,9 @@ def _workflows(path: Path, items: list[ComponentConfig]) -> dict[str, Workflow]:
     return found
 
 
-def _components(path: Path, items: list[ComponentConfig], own_event: str) -> dict[str, Component | Receiver]:
+def _components(
+    path: Path, items: list[ComponentConfig], own_event: str, *, build: bool
+) -> dict[str, Component | Receiver]:
     found: dict[str, Component | Receiver] = {}
     for index, item in enumerate(items):
         where = f"$.components[{index}]"
@@ -170,7 +177,7 @@ def _components(path: Path, items: list[ComponentConfig], own_event: str) -> dic
             raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids are unique in a node.")
         if ALIASES.get(item.path, item.path) in COMPONENTS:
             found[item.id] = _structure(path, where, item.path, item.args, COMPONENTS)
-        else:
+        elif build:
             found[item.id] = _receiver(path, where, item, own_event)
     return found
 

@@ -14,14 +14,14 @@ class RoundSummary(msgspec.Struct):
 
     Attributes:
         current_round: Counted from 0.
-        metrics: Weighted mean of the sites' metrics of the model that entered the round.
+        metrics: Weighted mean of the sites' metrics of the model that entered the round; None where it is not finite.
         sites: The sites whose results were averaged.
         seconds: How long it took.
         bytes: Parameters that crossed between server and sites, both ways.
     """
 
     current_round: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     sites: list[str]
     seconds: float
     bytes: int
@@ -104,13 +104,35 @@ class RunResult(msgspec.Struct):
     folder: Path
     seconds: float
     rounds: list[RoundSummary]
-    final_metrics: dict[str, float]
+    final_metrics: dict[str, float | None]
     best_round: int | None
     sites: dict[str, SiteSummary]
     receivers: dict[str, ReceiverSummary]
     gaps: list[tuple[str, str]]
     cross_site: dict[str, dict[str, dict[str, float | None]]] = {}
     key_metric: str = ""
+
+    @property
+    def events_complete(self) -> bool:
+        """Whether every site said how much it logged, and all of that is in the journal, without a gap."""
+        return not self.gaps and all(
+            site.logged is not None and site.journaled >= site.logged for site in self.sites.values()
+        )
+
+    def moved(self, workspace: Path, folder: Path) -> RunResult:
+        """Return and save the result as it is after its files were brought to ``folder`` in ``workspace``."""
+        before, after = str(self.folder), str(folder)
+        receivers = {
+            id_: msgspec.structs.replace(
+                receiver,
+                location=receiver.location.replace(before, after),
+                command=receiver.command.replace(before, after),
+            )
+            for id_, receiver in self.receivers.items()
+        }
+        moved = msgspec.structs.replace(self, workspace=workspace, folder=folder, receivers=receivers)
+        moved.save()
+        return moved
 
     def save(self) -> Path:
         """Write ``run_summary.json`` into the run's folder and return its path."""

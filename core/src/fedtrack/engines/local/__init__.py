@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING, ClassVar
 from fedtrack.markers import hookimpl
 
 if TYPE_CHECKING:
+    from fedtrack.engines.engine import EngineCaps, Problem, RunHandle, RunStatus
     from fedtrack.job.fed_job import FedJob
     from fedtrack.job.run_result import RunResult
 
 
 class LocalEngine:
-    """Runs a job on this machine; see ``fedtrack.engines.engine.Engine``."""
+    """Runs a job on this machine; see ``fedtrack.engines.engine.Engine``. A target is a workspace folder.
+
+    ``run``, ``resume`` and ``simulate`` stay until the run's end; the protocol's ``submit`` does not.
+    """
 
     name: ClassVar[str] = "local"
     summary: ClassVar[str] = "every site is a process on this machine"
 
-    def run(self, folder: Path, workspace: Path, *, gpus: str | None = None) -> RunResult:
+    def run(self, folder: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
         """Run the exported job in ``folder``."""
         from fedtrack.engines.local.launch import run_folder
 
-        return run_folder(folder, workspace, gpus=gpus)
+        return run_folder(folder, workspace, gpus=gpus, run_id=run_id)
 
     def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Go on with the run in ``workspace`` after its last finished round."""
@@ -38,6 +42,69 @@ class LocalEngine:
         from fedtrack.engines.local.launch import run_job
 
         return run_job(job, workspace, gpus=gpus)
+
+    def caps(self) -> EngineCaps:
+        """Return what this engine can do."""
+        from importlib.metadata import version
+
+        from fedtrack.engines.engine import EngineCaps
+
+        return EngineCaps(
+            name=self.name,
+            version=version("fedtrack"),
+            script_lifetime="run",
+            event_path="direct",
+            max_batch_bytes=0,
+            site_identity="authenticated",
+            spool_survives="site",
+            can_abort=True,
+            can_reattach=True,
+            live_read=True,
+        )
+
+    def check(self, job: Path, target: str) -> list[Problem]:
+        """Return what the workspace ``target`` would refuse."""
+        from fedtrack.engines.child_run import holder
+        from fedtrack.engines.engine import Problem
+        from fedtrack.job.load import load_job
+
+        load_job(job)
+        if holder(Path(target) / "lock") is not None:
+            return [Problem(f"The workspace {target!r} is in use; wait for its run or choose another folder.")]
+        return []
+
+    def submit(self, job: Path, target: str, run_id: str | None = None) -> RunHandle:
+        """Start a run in the workspace ``target``, in a process of its own."""
+        from fedtrack.engines.local.detached import submit
+
+        return submit(job, Path(target), run_id)
+
+    def status(self, run: RunHandle) -> RunStatus:
+        """Return where a run is."""
+        from fedtrack.engines.local.detached import status
+
+        return status(run)
+
+    def wait(self, run: RunHandle, timeout: float | None = None) -> RunStatus:
+        """Wait until a run is over."""
+        from fedtrack.engines.local.detached import wait
+
+        return wait(run, timeout)
+
+    def abort(self, run: RunHandle) -> None:
+        """End a run; what it logged until then is delivered."""
+        from fedtrack.engines.local.detached import abort
+
+        abort(run)
+
+    def fetch(self, run: RunHandle, dest: Path) -> RunResult:
+        """Copy a finished run's results to ``dest``."""
+        from fedtrack.engines.local.detached import fetch
+
+        return fetch(run, dest)
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
 
 
 @hookimpl

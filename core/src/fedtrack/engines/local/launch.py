@@ -9,8 +9,8 @@ import sys
 import traceback
 from pathlib import Path
 from time import perf_counter, time_ns
-from uuid import uuid4
 
+from fedtrack.engines.engine import checked_run_id
 from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
 from fedtrack.engines.local.progress import Progress
 from fedtrack.engines.local.server import LocalServer
@@ -65,8 +65,8 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
         workspace.close()
 
 
-def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None) -> RunResult:
-    """Run the exported job in ``folder``.
+def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
+    """Run the exported job in ``folder``, under ``run_id`` or a fresh id.
 
     Raises:
         ConfigError: The job is not valid; nothing was started.
@@ -80,7 +80,7 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None) -
     pool = SitePool()
     try:
         _preload(pool, [str(site.script) for site in job.sites])
-        return _run(folder, workspace, pool, gpus, started)
+        return _run(folder, workspace, pool, gpus, started, run_id=run_id)
     finally:
         pool.close()
         workspace.close()
@@ -123,9 +123,12 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
     except KeyboardInterrupt:
         process.wait()  # it was interrupted too, and is cleaning up
         raise
+    summary = workspace / "server" / RUN_FOLDER / SUMMARY_FILE
     if status:
-        raise JobError(f"The run failed with exit status {status}; see its messages above.")
-    return RunResult.load(workspace / "server" / RUN_FOLDER / SUMMARY_FILE)
+        # It has shown the details; the caller of simulator_run gets the reason as an exception.
+        reason = RunResult.load(summary).error if summary.exists() else ""
+        raise JobError(reason or f"The run failed with exit status {status}; see its messages above.")
+    return RunResult.load(summary)
 
 
 def _run(
@@ -135,13 +138,14 @@ def _run(
     gpus: str | None,
     started: float,
     record: RunRecord | None = None,
+    run_id: str | None = None,
 ) -> RunResult:
     if record is None:
         earlier = workspace.move_earlier_run()
         if earlier is not None:
             log.info("the earlier run in this workspace is now in %s", earlier)
         folder = _keep(folder, workspace)
-        record = RunRecord(uuid4().hex, str(folder.relative_to(workspace.root)), time_ns())
+        record = RunRecord(checked_run_id(run_id), str(folder.relative_to(workspace.root)), time_ns())
     job = load_job(folder)
     run = _run_info(job, workspace, record)
     workspace.create(record, [site.name for site in job.sites])

@@ -61,7 +61,7 @@ class LocalServer:
         if self.selector and best and best.current_round is not None:
             value = best.metrics.get(self.selector.key_metric)
             self.selector.restore({"best_round": best.current_round, "best_value": value})
-        self._rounds_file = workspace.server / "rounds.json"
+        self._rounds_file = workspace.server / "rounds.msgpack"
         self.rounds: list[RoundResult] = _read_rounds(self._rounds_file)
         self.final_metrics: dict[str, float] = {}
         self.cross_site: CrossSiteResults = {}
@@ -101,7 +101,7 @@ class LocalServer:
         """Remember what a round brought."""
         self.rounds.append(result)
         temporary = self._rounds_file.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(self.rounds))
+        temporary.write_bytes(msgspec.msgpack.encode(self.rounds))  # JSON has no NaN
         temporary.replace(self._rounds_file)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
@@ -266,7 +266,7 @@ class LocalServer:
 
 
 def _read_rounds(path: Path) -> list[RoundResult]:
-    return msgspec.json.decode(path.read_bytes(), type=list[RoundResult]) if path.exists() else []
+    return msgspec.msgpack.decode(path.read_bytes(), type=list[RoundResult]) if path.exists() else []
 
 
 def _link(source: Path, target: Path) -> None:

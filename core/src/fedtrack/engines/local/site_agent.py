@@ -21,12 +21,16 @@ from fedtrack.engines.local.workspace import RUN_FOLDER
 from fedtrack.job.load import load_job
 from fedtrack.job.run_result import ReceiverSummary
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import DeliveryReport
+from fedtrack.tracking.delivery import OPENING_PATIENCE, DeliveryReport
 from fedtrack.tracking.forwarder import SpoolSource
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
 
 log = logging.getLogger(__name__)
+
+
+#: How long after the last waiting of its receivers an agent may take to report.
+_LEAVE_SECONDS = 20.0
 
 
 class AgentSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,6 +84,7 @@ class SiteAgent:
         self.site = spec.site
         self._spec = spec
         self._receivers = receivers
+        self._patience = _LEAVE_SECONDS
         self._log = (spec.folder / "agent_log.txt").open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fedtrack.engines.local.site_agent", _encode(spec)],
@@ -91,22 +96,24 @@ class SiteAgent:
 
     def finish(self, status: str, stall_seconds: float) -> None:
         """Say that the site's training has ended; ``report`` waits for what comes of it."""
+        # The agent bounds its own waiting likewise, unless it is stopped or stuck.
+        self._patience = stall_seconds * OPENING_PATIENCE + _LEAVE_SECONDS
         assert self._process.stdin is not None  # noqa: S101 - opened above; narrows the type
         with contextlib.suppress(OSError):  # it died; its report says so
             self._process.stdin.write(_encode(Finish(status, stall_seconds)).encode() + b"\n")
             self._process.stdin.close()
+        self._process.stdin = None
 
     def report(self) -> AgentReport:
         """Return what became of the site's records. Ends the agent's process."""
-        assert self._process.stdout is not None  # noqa: S101
         try:
-            # Ends with the process, which bounds its own waiting.
-            return msgspec.json.decode(self._process.stdout.read(), type=AgentReport)
-        except msgspec.MsgspecError:
+            output, _ = self._process.communicate(timeout=self._patience)
+            return msgspec.json.decode(output, type=AgentReport)
+        except (subprocess.TimeoutExpired, msgspec.MsgspecError):
+            self._process.kill()
+            self._process.communicate()
             return self._report_of_the_dead()
         finally:
-            self._process.stdout.close()
-            self._process.wait()
             self._log.close()
 
     def _report_of_the_dead(self) -> AgentReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -52,26 +53,26 @@ def summarize(
         workspace=workspace.root,
         folder=workspace.server,
         seconds=seconds,
-        rounds=[RoundSummary(r.current_round, r.metrics, list(r.sites), r.seconds, r.size) for r in server.rounds],
-        final_metrics=server.final_metrics,
+        rounds=[
+            RoundSummary(r.current_round, _finite(r.metrics), list(r.sites), r.seconds, r.size) for r in server.rounds
+        ],
+        final_metrics=_finite(server.final_metrics),
         best_round=server.selector.best_round if server.selector else None,
         sites=_sites(job, server, host.journal, outcome),
         receivers=_receivers(outcome),
         gaps=[(site, reason) for site, _, _, reason in host.journal.gaps()],
-        cross_site=_finite(server.cross_site),
+        cross_site=_finite_results(server.cross_site),
         key_metric=server.selector.key_metric if server.selector else "",
     )
 
 
-def _finite(results: CrossSiteResults) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Return ``results`` as JSON can hold them."""
-    return {
-        site: {
-            owner: {name: value if isfinite(value) else None for name, value in metrics.items()}
-            for owner, metrics in models.items()
-        }
-        for site, models in results.items()
-    }
+def _finite_results(results: CrossSiteResults) -> dict[str, dict[str, dict[str, float | None]]]:
+    return {site: {owner: _finite(found) for owner, found in models.items()} for site, models in results.items()}
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return ``metrics`` as JSON can hold them."""
+    return {name: value if isfinite(value) else None for name, value in metrics.items()}
 
 
 def _receivers(outcome: Outcome) -> dict[str, ReceiverSummary]:

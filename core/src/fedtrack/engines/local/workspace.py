@@ -96,10 +96,7 @@ class Workspace:
 
     def record(self) -> RunRecord | None:
         """Return what the run in this workspace is known by; None if there is none, or it never began."""
-        try:
-            return msgspec.json.decode((self.server / _RUN_FILE).read_bytes(), type=RunRecord)
-        except (OSError, msgspec.MsgspecError):
-            return None
+        return read_record(self.server)
 
     def create(self, record: RunRecord, sites: list[str]) -> None:
         """Create the folders of a run; those of a run that is resumed exist."""
@@ -113,3 +110,11 @@ class Workspace:
     def close(self) -> None:
         """Let another server use the workspace."""
         os.close(self._lock)
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Return what the run whose results are in ``folder`` is known by; None if there is none, or it never began."""
+    try:
+        return msgspec.json.decode((folder / _RUN_FILE).read_bytes(), type=RunRecord)
+    except (OSError, msgspec.MsgspecError):
+        return None

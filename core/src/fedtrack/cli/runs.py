@@ -1,0 +1,128 @@
+"""``fedtrack runs``: watch, end and fetch runs from any process, and look at what came of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedtrack.cli.table import AsJson
+
+if TYPE_CHECKING:
+    from fedtrack.engines.engine import RunHandle, RunStatus
+
+app = typer.Typer(name="runs", help="Runs, wherever they are.", no_args_is_help=True)
+
+Handle = Annotated[
+    str, typer.Argument(help="What 'fedtrack run --detach' printed, a file that holds it, or a workspace.")
+]
+
+
+@app.command()
+def status(handle: Handle, as_json: AsJson = False) -> None:
+    """Say where a run is."""
+    run, engine = _attach(handle)
+    found = engine.status(run)
+    engine.close()
+    _print(found, as_json)
+
+
+@app.command()
+def wait(
+    handle: Handle,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until a run is over."""
+    run, engine = _attach(handle)
+    found = engine.wait(run, timeout)
+    engine.close()
+    _print(found, as_json)
+
+
+@app.command()
+def abort(handle: Handle) -> None:
+    """End a run."""
+    run, engine = _attach(handle)
+    engine.abort(run)
+    engine.close()
+
+
+@app.command()
+def fetch(
+    handle: Handle,
+    workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder to bring the results to.")],
+) -> None:
+    """Bring a finished run's results here."""
+    run, engine = _attach(handle)
+    result = engine.fetch(run, workspace)
+    engine.close()
+    typer.echo(f"{result.job_name}: {result.status}; results: {result.folder}")
+
+
+@app.command()
+def drain(
+    handle: Handle, timeout: Annotated[float, typer.Option(help="Seconds to wait for the sites at most.")] = 300.0
+) -> None:
+    """Bring in what sites still hold of a run that is over, once they are back; prints the handle to fetch it by."""
+    from fedtrack.errors import NotSupported
+
+    run, engine = _attach(handle)
+    if not hasattr(engine, "drain"):
+        raise NotSupported(f"The {run.engine!r} engine leaves nothing at its sites that could be drained.")
+    drained = engine.drain(run, timeout)
+    engine.close()
+    typer.echo(drained.to_json())
+
+
+@app.command()
+def show(workspace: Annotated[Path, typer.Argument(help="A workspace, or a run's folder in it.")]) -> None:
+    """Print what came of a run, and whether every event of it arrived."""
+    from fedtrack.errors import ConfigError
+    from fedtrack.job.run_result import SUMMARY_FILE, RunResult
+
+    folders = (workspace, workspace / "server" / "simulate_job")
+    path = next((folder / SUMMARY_FILE for folder in folders if (folder / SUMMARY_FILE).exists()), None)
+    if path is None:
+        raise ConfigError(f"{workspace} holds no finished run; give the workspace of one.")
+    result = RunResult.load(path)
+    typer.echo(f"{result.job_name}: {result.status}{': ' if result.error else ''}{result.error}")
+    for name, site in result.sites.items():
+        logged = "never said how much it logged" if site.logged is None else f"logged {site.logged:,}"
+        typer.echo(f"  {name}: {logged}, {site.journaled:,} in the journal")
+    for site_name, reason in result.gaps:
+        typer.echo(f"  {site_name}: {reason}")
+    typer.echo("events: complete" if result.events_complete else "events: incomplete")
+
+
+def read_handle(text: str) -> RunHandle:
+    """Return the handle that ``text`` is, or that the file or workspace of that name holds."""
+    from fedtrack.engines.engine import HANDLE_FILE, RunHandle
+    from fedtrack.errors import ConfigError
+
+    if text.lstrip().startswith("{"):
+        return RunHandle.from_json(text)
+    path = Path(text) / HANDLE_FILE if Path(text).is_dir() else Path(text)
+    try:
+        return RunHandle.from_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path} holds no run handle: {error.strerror}.") from None
+
+
+def _attach(handle: str) -> tuple[RunHandle, Any]:
+    from fedtrack.plugins import registry
+
+    run = read_handle(handle)
+    return run, registry().engine(run.engine)()
+
+
+def _print(status: RunStatus, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        typer.echo(json.dumps(msgspec.to_builtins(status)))
+        return
+    events = {True: "; all events arrived", False: "; events are missing", None: ""}[status.events_complete]
+    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail}{events}")

@@ -1,0 +1,126 @@
+"""Runs that are submitted to the local engine and found again through their handle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedtrack.engines.engine import RunHandle, RunState
+from fedtrack.engines.local import LocalEngine
+from fedtrack.errors import ConfigError, EngineTimeout, RunNotFound, WorkspaceError
+
+from .conftest import MakeJob
+
+SLEEP = "import time; time.sleep(600)"
+
+
+def fedtrack(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "fedtrack", *arguments], capture_output=True, text=True, check=False)
+
+
+def wait_for(engine: LocalEngine, run: RunHandle, state: RunState) -> None:
+    deadline = time.monotonic() + 60
+    while engine.status(run).state is not state:
+        assert time.monotonic() < deadline, engine.status(run)
+        time.sleep(0.05)
+
+
+def test_another_process_waits_and_fetches(make_job: MakeJob, tmp_path: Path) -> None:
+    folder = make_job().export_job(tmp_path / "jobs")
+    started = fedtrack("run", str(folder), "--target", str(tmp_path / "ws"), "-w", str(tmp_path / "mine"), "--detach")
+    assert started.returncode == 0, started.stderr
+    assert RunHandle.from_json(started.stdout) == RunHandle.from_json((tmp_path / "mine" / "handle.json").read_text())
+    waited = fedtrack("runs", "wait", started.stdout, "--json")
+    assert json.loads(waited.stdout) == {"state": "completed", "detail": "", "events_complete": True}
+    fetched = fedtrack("runs", "fetch", str(tmp_path / "mine"), "-w", str(tmp_path / "mine"))
+    assert fetched.returncode == 0, fetched.stderr
+    shown = fedtrack("runs", "show", str(tmp_path / "mine"))
+    assert "site-1: logged 100, 100 in the journal" in shown.stdout
+    assert shown.stdout.endswith("events: complete\n")
+
+
+def test_submitting_a_run_again_finds_it(make_job: MakeJob, tmp_path: Path) -> None:
+    engine, folder = LocalEngine(), make_job().export_job(tmp_path / "jobs")
+    run = engine.submit(folder, str(tmp_path / "ws"), "my-run")
+    assert engine.submit(folder, str(tmp_path / "ws"), "my-run") == run
+    assert engine.wait(run, 60).state is RunState.COMPLETED
+    assert engine.submit(folder, str(tmp_path / "ws"), "my-run") == run
+    second = engine.submit(folder, str(tmp_path / "ws"))
+    assert engine.wait(second, 60).state is RunState.COMPLETED
+    assert engine.status(run).state is RunState.COMPLETED  # now among the earlier ones
+    assert engine.fetch(run, tmp_path / "copy").run_id == "my-run"
+
+
+def test_abort_delivers_what_was_logged(make_job: MakeJob, tmp_path: Path) -> None:
+    engine, folder = LocalEngine(), make_job(SLEEP).export_job(tmp_path / "jobs")
+    run = engine.submit(folder, str(tmp_path / "ws"))
+    wait_for(engine, run, RunState.RUNNING)
+    with pytest.raises(EngineTimeout, match="goes on"):
+        engine.wait(run, 0.1)
+    with pytest.raises(EngineTimeout, match="wait for its end"):
+        engine.fetch(run, tmp_path / "copy")
+    with pytest.raises(WorkspaceError, match="in use by the process"):
+        engine.submit(folder, str(tmp_path / "ws"))
+    assert "is in use" in engine.check(folder, str(tmp_path / "ws"))[0].message
+    time.sleep(1.0)
+    engine.abort(run)
+    status = engine.wait(run, 30)
+    assert (status.state, status.events_complete) == (RunState.ABORTED, False)
+    assert engine.fetch(run, tmp_path / "copy").sites["site-1"].logged is None
+    engine.abort(run)
+
+
+def test_killed_run_is_lost_not_running(make_job: MakeJob, tmp_path: Path) -> None:
+    engine, folder = LocalEngine(), make_job(SLEEP).export_job(tmp_path / "jobs")
+    run = engine.submit(folder, str(tmp_path / "ws"))
+    wait_for(engine, run, RunState.RUNNING)
+    os.kill(int((tmp_path / "ws" / "lock").read_text()), signal.SIGKILL)
+    wait_for(engine, run, RunState.LOST)
+    with pytest.raises(RunNotFound, match="fedtrack run --resume"):
+        engine.fetch(run, tmp_path / "copy")
+
+
+def test_failed_run_can_be_fetched(make_job: MakeJob, tmp_path: Path) -> None:
+    engine, folder = LocalEngine(), make_job("raise ValueError('no data')").export_job(tmp_path / "jobs")
+    run = engine.submit(folder, str(tmp_path / "ws"))
+    status = engine.wait(run, 60)
+    assert status.state is RunState.FAILED
+    assert "no data" in status.detail
+    assert engine.fetch(run, tmp_path / "copy").status == "failed"
+
+
+def test_unknown_run(tmp_path: Path) -> None:
+    with pytest.raises(RunNotFound, match="holds no run"):
+        LocalEngine().status(RunHandle("local", str(tmp_path), "nobody", ""))
+
+
+@pytest.mark.parametrize("run_id", ["", "Upper", "../up", "x" * 65])
+def test_run_id_is_checked(make_job: MakeJob, tmp_path: Path, run_id: str) -> None:
+    with pytest.raises(ConfigError, match="The run id"):
+        LocalEngine().submit(make_job().export_job(tmp_path / "jobs"), str(tmp_path / "ws"), run_id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("runs", "status", "{"), "This is no run handle"),
+        (("runs", "status", "nowhere.json"), "holds no run handle"),
+        (("run", "job", "--engine", "local", "--detach"), "needs a target"),
+        (("run", "--target", "ws"), "--target takes an exported job"),
+        (("runs", "show", "."), "holds no finished run"),
+    ],
+)
+def test_mistakes_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = fedtrack(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
