@@ -67,11 +67,13 @@ class Writer:
     Class attributes:
         name: What listings show, unique among installed writers.
         summary: One line for listings.
+        supports: Record kinds that its calls log, for listings.
         api: The writer interface it was written for.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    supports: ClassVar[frozenset[type[Record]]] = frozenset()
     api: ClassVar[int] = 1
 
     def __init__(self, record_log: RecordLog | None = None) -> None:

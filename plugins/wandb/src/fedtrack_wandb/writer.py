@@ -7,7 +7,7 @@ from time import time_ns
 from typing import Any
 
 from fedtrack.tracking import normalise
-from fedtrack.tracking.records import Record
+from fedtrack.tracking.records import Metric, Record, Text
 from fedtrack.tracking.writer import Writer
 
 #: Dicts nested deeper than this are refused as values: a dict may contain itself.
@@ -19,6 +19,7 @@ class WandBWriter(Writer):
 
     name = "wandb"
     summary = "wandb.log's dialect: dicts of numbers and text"
+    supports = frozenset({Metric, Text})
 
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log the values of one step; the numbers become one row.
