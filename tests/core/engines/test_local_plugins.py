@@ -90,7 +90,9 @@ def test_a_job_that_needs_a_broken_plugin_says_how_to_fix_it(
 ) -> None:
     source, requires, state, reason, remedy = FAULTS[fault]
     install("fedtrack-csv", source, requires=requires)
+    install("fedtrack-other", "raise ImportError('has nothing to do with it')")
     message = refusal(make_job, tmp_path)
+    assert "fedtrack-other" not in message
     for part in ("config_fed_server.json", "'csv'", state, "fedtrack-csv", reason, remedy):
         assert part in message
 
