@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedtrack.cli.table import AsJson, show
+from fedtrack.cli.table import AsJson, show_rows
 
 app = typer.Typer(name="engines", help="Where jobs can run.", no_args_is_help=True)
 
@@ -33,7 +33,7 @@ def list_engines(as_json: AsJson = False) -> None:
                 "summary": cls.summary,
             }
         )
-    show(rows, ("name", "package", "version", "state", "summary"), as_json=as_json)
+    show_rows(rows, ("name", "package", "version", "state", "summary"), as_json=as_json)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedtrack.cli.table import AsJson, show
+from fedtrack.cli.table import AsJson, show_rows
 
 app = typer.Typer(name="plugins", help="The installed plugins.", no_args_is_help=True)
 
@@ -28,4 +28,4 @@ def list_plugins(as_json: AsJson = False) -> None:
                 "reason": plugin.reason,
             }
         )
-    show(rows, ("name", "package", "version", "state", "provides", "reason"), as_json=as_json)
+    show_rows(rows, ("name", "package", "version", "state", "provides", "reason"), as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fedtrack.cli.table import AsJson, show
+from fedtrack.cli.table import AsJson, show_rows
 
 app = typer.Typer(name="receivers", help="The installed receivers.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def list_receivers(as_json: AsJson = False) -> None:
         for p in found.plugins
         if p.state is not State.LOADED
     ]
-    show(rows, ("name", "package", "version", "state", "supports", "summary"), as_json=as_json)
+    show_rows(rows, ("name", "package", "version", "state", "supports", "summary"), as_json=as_json)
     if not rows and not as_json:
         typer.echo("No receiver is installed; try: pip install 'fedtrack[tensorboard]'")
 

@@ -12,7 +12,7 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool = False) -> None:
     """Print ``rows``: all of their keys as JSON, or ``columns`` as an aligned table."""
     if as_json:
         typer.echo(json.dumps(list(rows), indent=2, default=str))
