@@ -148,7 +148,7 @@ def _run(
     job = load_job(folder)
     run = _run_info(job, workspace, record)
     workspace.create(record, [site.name for site in job.sites])
-    spool = Spool(workspace.server / "spool")
+    spool = Spool(workspace.server / "spool", durability=job.meta.durability, limit_bytes=job.meta.spool_limit)
     host = ReceiverHost(run, job.receivers)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
     agents: list[SiteAgent] = []
