@@ -137,13 +137,14 @@ class WandBReceiver(Receiver):
         return {site: count_points(folder, names.run_id(run_id, site)) for site in sites}
 
     def results(self) -> Results | None:
-        """Return the project's page, or offline the folder and the command that uploads it."""
+        """Return the project's page, or offline the folder; and the command that uploads what is only here."""
         if self._info is None:
             return None
         folder = self._info.folder / "wandb"
         if self.options.mode == "online":
             urls = (run.project_url for run in self._runs.values())
-            return Results(next(filter(None, urls), self._page))
+            left = [shlex.quote(str(run.folder)) for run in self._runs.values() if run.incomplete]
+            return Results(next(filter(None, urls), self._page), f"wandb sync {' '.join(left)}" if left else "")
         return Results(str(folder), f"wandb sync {shlex.quote(str(folder))}/offline-run-*")
 
     def _run_of(self, info: RunInfo, site: str) -> SiteRun:
