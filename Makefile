@@ -13,7 +13,7 @@ help:  ## Show this list.
 .uv/bin/uv:
 	python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv
 
-$(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
+$(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
 	# Compiled once here, or by every process again where PYTHONDONTWRITEBYTECODE is set: torch and mlflow are large.
 	$(UV) sync --quiet --all-packages --compile-bytecode
 	@touch $@

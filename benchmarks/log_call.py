@@ -1,67 +1,136 @@
-"""Times log calls in each durability mode, with and without somebody who reads the spool.
-
-    python benchmarks/log_call.py --folder /disk/to/measure
-
-Prints microseconds. The absolute figures are this machine's and its disk's; the ratios carry over.
-"""
+"""What one log call costs the training loop, beside the calls people use instead."""
 
 from __future__ import annotations
 
-import argparse
+import contextlib
+import os
 import tempfile
-import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import perf_counter_ns, sleep
+from time import perf_counter_ns
 
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
-from fedtrack.tracking.spool import Durability, Spool
-from fedtrack.tracking.writer import Writer
+from benchmarks.table import quantile, table
+
+BLOCKS, CALLS = 10, 500
+
+Call = Callable[[int], None]
 
 
-def times(folder: Path, durability: Durability, calls: int, *, read: bool) -> list[int]:
-    spool = Spool(folder / "spool", durability=durability)
-    writer = Writer(spool)
-    journal = Journal(folder / "journal.db")
-    source = SpoolSource("site-1", spool.folder, journal, BlobStore(folder / "blobs"))
-    stop = threading.Event()
+@contextlib.contextmanager
+def bare_write(folder: Path) -> Iterator[Call]:
+    """The physical floor: one system call of about the size of a frame."""
+    descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    data = b"x" * 54
+    yield lambda step: _ignore(os.write(descriptor, data))
+    os.close(descriptor)
 
-    def forward() -> None:
-        while not stop.is_set():
-            if not source.forward():
-                sleep(0.05)
 
-    reader = threading.Thread(target=forward)
-    if read:
-        reader.start()
-    taken = []
-    for step in range(calls):
-        begun = perf_counter_ns()
-        writer.record_metric("train/loss", 0.5, step)
-        taken.append(perf_counter_ns() - begun)
-    stop.set()
-    if read:
-        reader.join()
+@contextlib.contextmanager
+def fedtrack_mlflow_writer(folder: Path) -> Iterator[Call]:
+    from fedtrack.tracking.spool import Spool
+    from fedtrack_mlflow import MLflowWriter
+
+    spool = Spool(folder / "spool")
+    writer = MLflowWriter(spool)
+    yield lambda step: writer.log_metric("train_loss", 0.5, step)
     spool.close()
-    journal.close()
-    return sorted(taken)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=None)
-    arguments = parser.parse_args()
-    base = times(Path(tempfile.mkdtemp(dir=arguments.folder)), "process", 200_000, read=False)
-    print(f"{'mode':<8} {'read':<5} {'p50':>8} {'p99':>8} {'p99.9':>9} {'mean / process':>15}")
-    modes: tuple[tuple[Durability, int], ...] = (("process", 200_000), ("host", 200_000), ("disk", 5_000))
-    for mode, calls in modes:
-        for read in (False, True):
-            found = times(Path(tempfile.mkdtemp(dir=arguments.folder)), mode, calls, read=read)
-            p50, p99, p999 = (found[int(len(found) * share)] / 1000 for share in (0.5, 0.99, 0.999))
-            ratio = (sum(found) / len(found)) / (sum(base) / len(base))
-            print(f"{mode:<8} {'yes' if read else 'no':<5} {p50:>8.1f} {p99:>8.1f} {p999:>9.1f} {ratio:>15.1f}")
+@contextlib.contextmanager
+def fedtrack_summary_writer(folder: Path) -> Iterator[Call]:
+    from fedtrack.tracking.spool import Spool
+    from fedtrack_tensorboard.writer import SummaryWriter
+
+    spool = Spool(folder / "spool-tb")
+    writer = SummaryWriter(spool)
+    yield lambda step: writer.add_scalar("train_loss", 0.5, step)
+    spool.close()
 
 
-if __name__ == "__main__":
-    main()
+@contextlib.contextmanager
+def fedtrack_wandb_writer(folder: Path) -> Iterator[Call]:
+    from fedtrack.tracking.spool import Spool
+    from fedtrack_wandb.writer import WandBWriter
+
+    spool = Spool(folder / "spool-wandb")
+    writer = WandBWriter(spool)
+    yield lambda step: writer.log({"train_loss": 0.5}, step)
+    spool.close()
+
+
+@contextlib.contextmanager
+def torch_summary_writer(folder: Path) -> Iterator[Call]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tb"))
+    yield lambda step: writer.add_scalar("train_loss", 0.5, step)
+    writer.close()
+
+
+@contextlib.contextmanager
+def wandb_offline(folder: Path) -> Iterator[Call]:
+    import wandb
+
+    run = wandb.init(mode="offline", dir=folder, settings=wandb.Settings(silent=True, console="off"))
+    yield lambda step: run.log({"train_loss": 0.5}, step=step)
+    run.finish()
+    wandb.teardown()
+
+
+@contextlib.contextmanager
+def mlflow_sqlite(folder: Path, *, synchronous: bool = True) -> Iterator[Call]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / f'mlflow-{synchronous}.db'}")
+    run = client.create_run(client.create_experiment("bench", str(folder))).info.run_id
+    operations = []
+
+    def call(step: int) -> None:
+        operations.append(client.log_metric(run, "train_loss", 0.5, step=step, synchronous=synchronous))
+
+    yield call
+    for operation in operations:
+        if operation is not None:
+            operation.wait()
+
+
+def _ignore(result: object) -> None:
+    """Drop a call's result, as a training loop does."""
+
+
+PEERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Call]]] = {
+    "one bare write of 54 bytes": bare_write,
+    "fedtrack MLflowWriter.log_metric": fedtrack_mlflow_writer,
+    "fedtrack SummaryWriter.add_scalar": fedtrack_summary_writer,
+    "fedtrack WandBWriter.log": fedtrack_wandb_writer,
+    "torch SummaryWriter.add_scalar": torch_summary_writer,
+    "wandb offline run.log": wandb_offline,
+    "MLflow log_metric, SQLite": mlflow_sqlite,
+    "MLflow log_metric, SQLite, asynchronous": lambda folder: mlflow_sqlite(folder, synchronous=False),
+}
+
+OURS = "fedtrack MLflowWriter.log_metric"
+
+
+def run() -> str:
+    """Return the table."""
+    times: dict[str, list[float]] = {name: [] for name in PEERS}
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
+        calls = {name: stack.enter_context(peer(Path(temporary))) for name, peer in PEERS.items()}
+        for block in range(BLOCKS):
+            for name, call in calls.items():
+                count = 50 if name == "MLflow log_metric, SQLite" else CALLS
+                for step in range(block * count, (block + 1) * count):
+                    started = perf_counter_ns()
+                    call(step)
+                    times[name].append((perf_counter_ns() - started) / 1000)
+    ours = quantile(times[OURS], 0.5)
+    rows = [
+        (
+            name,
+            *(f"{quantile(found, share):,.1f}" for share in (0.5, 0.99, 0.999)),
+            f"{quantile(found, 0.5) / ours:,.1f}",
+        )
+        for name, found in times.items()
+    ]
+    return table(("one log call, µs", "p50", "p99", "p99.9", "p50, times fedtrack's"), rows)

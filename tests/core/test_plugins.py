@@ -2,76 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
-from textwrap import dedent, indent
-from typing import Any, TypeAlias
+from textwrap import indent
+from typing import Any
 
 import pytest
 
 from fedtrack import plugins
 from fedtrack.errors import PluginError
 from fedtrack.plugins import Plugin, Registry, State
-
-Install: TypeAlias = Callable[..., None]
-
-RECEIVER = """
-from fedtrack import Receiver, hookimpl
-from fedtrack.tracking.records import Metric
-
-class {cls}(Receiver):
-    name = {name!r}
-    summary = "A throw-away receiver."
-    supports = frozenset({{Metric}})
-    {extra}
-    def open(self, run): ...
-    def receive(self, batch): ...
-"""
-
-
-def receivers(*names: str, extra: str = "", cls: str = "") -> str:
-    """Return the source of a plugin that provides receivers of these names."""
-    classes = [cls or f"Receiver{i}" for i in range(len(names))]
-    source = "".join(RECEIVER.format(cls=c, name=n, extra=extra) for c, n in zip(classes, names, strict=True))
-    return f"{source}\n@hookimpl\ndef fedtrack_receivers():\n    return [{', '.join(classes)}]\n"
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of installed distributions."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    for variable in ("FEDTRACK_DISABLE_PLUGINS", "FEDTRACK_PLUGINS", "FEDTRACK_STRICT_PLUGINS"):
-        monkeypatch.delenv(variable, raising=False)
-    before = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def install(site: Path) -> Install:
-    """Install a distribution with one plugin: ``install("fedtrack-csv", source, ...)``."""
-
-    def install(package: str, source: str, *, name: str = "", version: str = "1.0", requires: str = "") -> None:
-        module = package.replace("-", "_")
-        (site / f"{module}.py").write_text(dedent(source))
-        info = site / f"{module}-{version}.dist-info"
-        info.mkdir()
-        needed = f"Requires-Dist: {requires}\n" if requires else ""
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n{needed}")
-        (info / "entry_points.txt").write_text(f"[fedtrack]\n{name or package.split('-')[-1]} = {module}\n")
-        importlib.invalidate_caches()
-
-    return install
+from support.throwaway import Install, receivers
 
 
 def load(site: Path) -> Registry:
@@ -90,7 +35,7 @@ def states(registry: Registry) -> dict[str, str]:
 def test_a_plugins_receivers_are_found_by_name_class_and_alias(install: Install, site: Path) -> None:
     install("fedtrack-csv", receivers("csv", cls="CsvReceiver", extra='aliases = ("nvflare.app_opt.CsvReceiver",)'))
     found = load(site)
-    assert only(found) == Plugin("csv", "fedtrack-csv", "1.0", State.LOADED, "")
+    assert only(found) == Plugin("csv", "fedtrack-csv", "1.0", State.LOADED)
     cls = found.receiver("csv")
     assert found.receiver("CsvReceiver") is found.receiver("nvflare.app_opt.CsvReceiver") is cls
     assert found.owner("receiver", "csv").package == "fedtrack-csv"
@@ -105,7 +50,7 @@ def test_an_unknown_name_is_told_what_there_is(install: Install, site: Path) -> 
     message = str(caught.value)
     assert "'parquet'" in message
     assert "installed: csv" in message
-    assert "bad is failed (fedtrack-bad 1.0: RuntimeError: no luck)" in message
+    assert "bad is failed (fedtrack-bad 1.0: RuntimeError: no luck; to fix it: pip install" in message
 
 
 BROKEN = {
@@ -138,7 +83,7 @@ BROKEN = {
     "returns a string": (receivers("csv").replace("[Receiver0]", "'csv'"), "failed", "return a list"),
     "has no summary": (receivers("csv").replace("summary", "summery"), "failed", "Receiver0.summary is missing"),
     "supports nothing": (receivers("csv").replace("supports", "support"), "failed", "Receiver0.supports is missing"),
-    "is of tomorrow": (receivers("csv", extra="api = 2"), "failed", "written for api 2, this core serves 1"),
+    "is of tomorrow": (receivers("csv", extra="api = 2"), "incompatible", "written for api 2, this core serves 1"),
     "names one thing twice": (receivers("csv", "csv"), "failed", "two receivers called 'csv'"),
     "has a nameless engine": (
         receivers("csv") + "\n@hookimpl\ndef fedtrack_engines(): return [object]",
@@ -305,7 +250,7 @@ def test_damaged_metadata_hides_no_other_plugin(install: Install, site: Path) ->
     install("fedtrack-headless", "")
     (site / "fedtrack_headless-1.0.dist-info" / "METADATA").write_text("")
     install("unrelated-tool", "")
-    (site / "unrelated_tool-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\nno equals sign\n")
+    (site / "unrelated_tool-1.0.dist-info" / "entry_points.txt").write_text("[fedtrack]\nno equals sign\n")
     listed = listing(site)
     assert ["csv", "fedtrack-csv", "loaded"] in listed["plugins"]
     assert "headless" in [name for name, _, _ in listed["plugins"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -142,9 +141,8 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, make_images: Make) -> 
         everything(train)
 
 
-@pytest.mark.skipif("FEDTRACK_TEST_IMAGES" not in os.environ, reason="FEDTRACK_TEST_IMAGES names no ImageFolder")
-def test_real_photographs() -> None:
-    folder = Path(os.environ["FEDTRACK_TEST_IMAGES"])
+def test_real_photographs(cifar_images: Path) -> None:
+    folder = cifar_images
     shape = datasets.shape("imagefolder", folder)
     train = datasets.load("imagefolder", folder)
     assert shape.classes == int(train.targets.max()) + 1

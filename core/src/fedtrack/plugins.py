@@ -10,18 +10,19 @@ import contextlib
 import io
 import logging
 import os
-import re
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions, version
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
 
 import pluggy
 
 from fedtrack import hookspecs
+from fedtrack.compatibility import why_incompatible
 from fedtrack.errors import PluginError
 from fedtrack.markers import PROJECT
-from fedtrack.registry import Plugin, Registry, State
+from fedtrack.package import package_of
+from fedtrack.registry import KINDS_PROVIDED, Plugin, Registry, State
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
 
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 
 #: Interface numbers (``Receiver.api``, ``Writer.api``) that this version of the core serves.
 SUPPORTED_APIS = (1,)
-
-_REQUIRES_CORE = re.compile(r"fedtrack\s*(?![\w.-])", re.IGNORECASE)
 
 
 @cache
@@ -45,7 +44,7 @@ def registry() -> Registry:
     loaded = load(_entry_points())
     broken = [p for p in loaded.plugins if p.state not in (State.LOADED, State.DISABLED)]
     if broken and os.environ.get("FEDTRACK_STRICT_PLUGINS", "") not in ("", "0"):
-        raise PluginError(f"Plugin {broken[0].name!r} is {broken[0].state}: {broken[0].reason}.")
+        raise PluginError(f"FEDTRACK_STRICT_PLUGINS is set, and the plugin {broken[0].complaint()}.")
     return loaded
 
 
@@ -55,13 +54,19 @@ def load(entry_points: Iterable[tuple[EntryPoint, Distribution]]) -> Registry:
     manager.add_hookspecs(hookspecs)
     found = Registry(manager)
     for entry_point, distribution in sorted(entry_points, key=lambda pair: pair[0].name):
-        plugin = _plugin(entry_point, distribution)
+        package = package_of(distribution)
+        plugin = Plugin(
+            entry_point.name,
+            package.name or "a distribution without a name",
+            package.version or "without a version",
+            summary=package.summary,
+        )
         same = [p for p in found.plugins if p.name == plugin.name and p.state in (State.LOADED, State.CONFLICT)]
         found.plugins.append(plugin)
         if reason := _disabled(plugin.name):
-            plugin.fail(State.DISABLED, reason)
-        elif reason := _incompatible(distribution):
-            plugin.fail(State.INCOMPATIBLE, reason)
+            plugin.fail(State.DISABLED, *reason)
+        elif needs := why_incompatible(package.requires):
+            plugin.fail(State.INCOMPATIBLE, needs, f"pip install --upgrade fedtrack {plugin.package}")
         elif same:
             _conflict(found, [*same, plugin], f"provide a plugin called {plugin.name!r}")
         else:
@@ -69,15 +74,8 @@ def load(entry_points: Iterable[tuple[EntryPoint, Distribution]]) -> Registry:
     return found
 
 
-def _plugin(entry_point: EntryPoint, distribution: Distribution) -> Plugin:
-    package = _field(distribution, "Name", "a distribution without a name")
-    return Plugin(entry_point.name, package, _field(distribution, "Version", "without a version"))
-
-
-def _field(distribution: Distribution, field: str, default: str) -> str:
-    # A METADATA file that is missing or cut off has no fields.
-    metadata = distribution.metadata
-    return metadata[field] if field in metadata else default  # noqa: SIM401 - it promises no get()
+class _OtherApiError(Exception):
+    """A class was written for an interface that this core does not serve."""
 
 
 def _load_one(found: Registry, plugin: Plugin, entry_point: EntryPoint) -> None:
@@ -89,18 +87,22 @@ def _load_one(found: Registry, plugin: Plugin, entry_point: EntryPoint) -> None:
             found.hooks.check_pending()
             _register_all(found, plugin, module)
     except ModuleNotFoundError as error:
-        plugin.fail(State.MISSING_DEPENDENCY, f"importing it needs the module {error.name!r}")
+        needed = f"importing it needs the module {error.name!r}"
+        plugin.fail(State.MISSING_DEPENDENCY, needed, f"pip install --upgrade {plugin.package}")
+    except _OtherApiError as error:
+        plugin.fail(State.INCOMPATIBLE, str(error), f"pip install --upgrade fedtrack {plugin.package}")
     except (Exception, SystemExit) as error:
-        plugin.fail(State.FAILED, f"{type(error).__name__}: {error}")
+        what = f"{type(error).__name__}: {error}"
+        plugin.fail(State.FAILED, what, f"pip install --upgrade --force-reinstall {plugin.package}")
     if plugin.state is not State.LOADED:
         _withdraw(found, plugin)
 
 
 def _register_all(found: Registry, plugin: Plugin, module: Any) -> None:
-    bases = {"receiver": Receiver, "writer": Writer, "engine": None, "example": None}
-    provided = [(kind, item) for kind in bases for item in _provided(found, module, f"fedtrack_{kind}s")]
+    bases = {"receiver": Receiver, "writer": Writer}
+    provided = [(kind, item) for kind in KINDS_PROVIDED for item in _provided(found, module, f"fedtrack_{kind}s")]
     for kind, item in provided:
-        _validate(kind, item, bases[kind])
+        _validate(kind, item, bases.get(kind))
     for kind, item in provided:
         _register(found, plugin, kind, item)
 
@@ -125,7 +127,7 @@ def _validate(kind: str, item: Any, base: type | None) -> None:
         raise TypeError(f"{shown}.supports is missing; it must be a frozenset of record classes")
     if base is not None and item.api not in SUPPORTED_APIS:
         served = ", ".join(map(str, SUPPORTED_APIS))
-        raise TypeError(f"{shown} is written for api {item.api}, this core serves {served}")
+        raise _OtherApiError(f"{shown} is written for api {item.api}, this core serves {served}")
 
 
 def _register(found: Registry, plugin: Plugin, kind: str, item: Any) -> None:
@@ -142,9 +144,10 @@ def _register(found: Registry, plugin: Plugin, kind: str, item: Any) -> None:
 def _conflict(found: Registry, plugins: list[Plugin], what: str) -> None:
     """Disable all of them: neither may win by being installed later."""
     packages = " and ".join(plugin.package for plugin in plugins)
+    remedy = " or ".join(f"pip uninstall {plugin.package}" for plugin in plugins)
     for plugin in plugins:
         if plugin.state is State.LOADED:
-            plugin.fail(State.CONFLICT, f"both {packages} {what}; uninstall one")
+            plugin.fail(State.CONFLICT, f"both {packages} {what}", remedy)
             _withdraw(found, plugin)
 
 
@@ -162,50 +165,34 @@ def _entry_points() -> list[tuple[EntryPoint, Distribution]]:
     found: dict[tuple[str, str], tuple[EntryPoint, Distribution]] = {}
     for distribution in distributions():
         try:
+            # Most distributions are no plugins, and parsing a file costs ten times as much as looking into it.
+            if f"[{PROJECT}]" not in (distribution.read_text("entry_points.txt") or ""):
+                continue
             entry_points = distribution.entry_points
         except Exception as error:  # one damaged file must not hide every plugin
-            log.warning("%s: its entry points cannot be read: %s", _field(distribution, "Name", "?"), error)
+            log.warning("%s: its entry points cannot be read: %s", package_of(distribution).name, error)
             continue
         for entry_point in entry_points:
             if entry_point.group == PROJECT:
                 # The first one on sys.path is the one that an import gets.
-                found.setdefault((_field(distribution, "Name", ""), entry_point.name), (entry_point, distribution))
+                found.setdefault((package_of(distribution).name, entry_point.name), (entry_point, distribution))
     return list(found.values())
 
 
-def _disabled(name: str) -> str:
-    disabled = os.environ.get("FEDTRACK_DISABLE_PLUGINS", "")
-    if name in _names(disabled):
-        return "named in FEDTRACK_DISABLE_PLUGINS"
+def _disabled(name: str) -> tuple[str, str] | None:
+    """Return why the environment keeps a plugin from being loaded, and what to do about it."""
+    disabled = _names(os.environ.get("FEDTRACK_DISABLE_PLUGINS", ""))
+    if name in disabled:
+        others = ",".join(sorted(disabled - {name}))
+        return "named in FEDTRACK_DISABLE_PLUGINS", f"export FEDTRACK_DISABLE_PLUGINS={others}"
     allowed = os.environ.get("FEDTRACK_PLUGINS")
     if allowed is not None and name not in _names(allowed):
-        return "not named in FEDTRACK_PLUGINS"
-    return ""
+        return "not named in FEDTRACK_PLUGINS", f"export FEDTRACK_PLUGINS={','.join(filter(None, (allowed, name)))}"
+    return None
 
 
 def _names(value: str) -> set[str]:
     return {name.strip() for name in value.split(",") if name.strip()}
-
-
-def _incompatible(distribution: Distribution) -> str:
-    """Say which core the plugin declares, if it is not this one: pip cannot protect an extra's pair later."""
-    needed = [line for line in distribution.requires or () if _REQUIRES_CORE.match(line)]
-    if not needed:
-        return ""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        current = version("fedtrack")
-        for requirement in map(Requirement, needed):
-            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-                continue
-            if not requirement.specifier.contains(current, prereleases=True):
-                return f"needs fedtrack{requirement.specifier}, this is fedtrack {current}"
-    except PackageNotFoundError:  # run from a source tree: there is no version to compare with
-        return ""
-    except InvalidRequirement as error:
-        return f"its requirement on fedtrack cannot be read: {error}"
-    return ""
 
 
 def unload() -> None:

@@ -22,6 +22,9 @@ T = TypeVar("T", Receiver, Writer)
 
 log = logging.getLogger(__name__)
 
+#: What plugins provide; the hook ``fedtrack_<kind>s`` returns it.
+KINDS_PROVIDED = ("receiver", "writer", "engine", "example")
+
 
 class State(StrEnum):
     """What became of a plugin."""
@@ -44,6 +47,8 @@ class Plugin:
         version: That distribution's version.
         state: What became of it.
         reason: Why it is not ``loaded``, or "".
+        remedy: The command that would make it usable, or "".
+        summary: That distribution's one-line description.
     """
 
     name: str
@@ -51,11 +56,19 @@ class Plugin:
     version: str
     state: State = State.LOADED
     reason: str = ""
+    remedy: str = ""
+    summary: str = ""
 
-    def fail(self, state: State, reason: str) -> None:
-        """Set a state other than loaded and the reason for it."""
+    def fail(self, state: State, reason: str, remedy: str = "") -> None:
+        """Set a state other than loaded, the reason for it and the command against it."""
         self.state = state
         self.reason = f"{self.package} {self.version}: {reason}"
+        self.remedy = remedy
+
+    def complaint(self) -> str:
+        """Return, for the end of a sentence, what is wrong and what to do about it."""
+        remedy = f"; to fix it: {self.remedy}" if self.remedy else ""
+        return f"{self.name} is {self.state} ({self.reason}{remedy})"
 
 
 @dataclass
@@ -81,18 +94,27 @@ class Registry:
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
     def receiver(self, name: str) -> type[Receiver]:
+        """Return the receiver class that ``name`` means, ready to be used; see ``find_receiver``.
+
+        Raises:
+            PluginError: There is none, or its SDK is not installed.
+        """
+        cls = self.find_receiver(name)
+        self._check_requirements(cls)
+        return cls
+
+    def find_receiver(self, name: str) -> type[Receiver]:
         """Return the receiver class that ``name`` means: its name, its class name or one of its aliases.
 
         Raises:
-            PluginError: No usable receiver has that name, or several have it as class name or alias; the
-                message says which exist and what is broken.
+            PluginError: No plugin that could be loaded has a receiver of that name, or several have it as class
+                name or alias; the message says which exist and what is broken.
         """
         cls = self.receivers.get(name)
         if cls is None:
             cls = self._only("receiver", name, [c for c in self.receivers.values() if name in (c.__name__, *c.aliases)])
         if cls is None:
             raise self._unknown("receiver", name, self.receivers)
-        self._check_requirements(cls)
         return cls
 
     def writer(self, class_name: str) -> type[Writer]:
@@ -138,8 +160,15 @@ class Registry:
             accepted = {name: arguments[name] for name in implementation.argnames}
             try:
                 implementation.function(**accepted)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 log.error("plugin %s: %s raised %s: %s", implementation.plugin_name, hook, type(error).__name__, error)
+
+    def hooks_of(self, plugin: Plugin) -> list[str]:
+        """Return the names of the life-cycle and other hooks, beside those that register, that a plugin implements."""
+        if (module := self.hooks.get_plugin(plugin.name)) is None:
+            return []
+        registering = {f"fedtrack_{kind}s" for kind in KINDS_PROVIDED}
+        return sorted({caller.name for caller in self.hooks.get_hookcallers(module) or ()} - registering)
 
     def owner(self, kind: str, name: str) -> Plugin:
         """Return the plugin that provides the ``kind`` (``"receiver"``, ...) called ``name``."""
@@ -175,9 +204,12 @@ class Registry:
         raise PluginError(f"{name!r} means several {kind}s; use the name of one of them: {choices}.")
 
     def _unknown(self, kind: str, name: str, known: Iterable[str]) -> PluginError:
+        broken = [p for p in self.plugins if p.state is not State.LOADED]
+        if meant := [p for p in broken if name == p.name or self.owners.get((kind, name)) is p]:
+            complaints = "; ".join(p.complaint() for p in meant)
+            return PluginError(f"The {kind} {name!r} cannot be used: its plugin {complaints}.")
         names = ", ".join(sorted(known)) or "none"
         message = f"No {kind} is called {name!r}; installed: {names}."
-        if broken := [p for p in self.plugins if p.state is not State.LOADED]:
-            listed = "; ".join(f"{p.name} is {p.state} ({p.reason})" for p in broken)
-            message += f" Plugins that could not be used: {listed}."
+        if broken:
+            message += f" Plugins that could not be used: {'; '.join(p.complaint() for p in broken)}."
         return PluginError(message)

@@ -27,7 +27,7 @@ def fedtrack(
         (["run", "x", "--resume", "y"], "give neither JOB nor --workspace"),
         (["run", "--resume", "nowhere"], "There is no run to resume in 'nowhere'"),
         (["run", "x", "--engine", "ray"], "No engine is called 'ray'; installed: local"),
-        (["receivers", "info", "nope"], "No receiver is called 'nope'; installed: mlflow, tensorboard, wandb"),
+        (["receivers", "info", "nope"], "No receiver is called 'nope'; installed: mlflow, parquet, tensorboard, wandb"),
         (["examples", "run", "nope"], "No example is called 'nope'; installed: hello-"),
         (["examples", "prepare-data", "nope"], "No data set is called 'nope'; valid are 'digits'"),
         (["job", "show", "nowhere"], "cannot be read"),
@@ -48,6 +48,7 @@ def test_listings_print_tables_and_json() -> None:
     rows = json.loads(fedtrack("receivers", "list", "--json").stdout)
     assert {row["name"]: row["package"] for row in rows} == {
         "mlflow": "fedtrack-mlflow",
+        "parquet": "fedtrack-parquet",
         "tensorboard": "fedtrack-tensorboard",
         "wandb": "fedtrack-wandb",
     }

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,8 @@ def test_workspace_that_cannot_be_a_folder(make_job: MakeJob, tmp_path: Path) ->
 
 
 JOB = """
-import numpy as np, sys
+import numpy as np, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from fedtrack.errors import report_errors
 from fedtrack.job import FedAvgJob, ScriptRunner
 job = FedAvgJob(initial_model={"w": np.zeros(3, np.float32)}, n_clients=2, name="j", analytics_receiver=False)
@@ -173,9 +175,11 @@ time.sleep(600)
 
 
 @pytest.fixture
-def sleeping_job(make_job: MakeJob, tmp_path: Path) -> subprocess.Popen[str]:
+def sleeping_job(make_job: MakeJob, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     make_job(SLEEPER.replace("TMP", repr(str(tmp_path))))
-    return start(tmp_path)
+    with start(tmp_path) as process:
+        yield process
+        process.kill()
 
 
 def children(pid: int) -> list[int]:
@@ -190,12 +194,15 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def test_interrupt_stops_everything(sleeping_job: subprocess.Popen[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_stops_everything(
+    sleeping_job: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+) -> None:
     sites = wait_for_pids(tmp_path)
     everything = children(sleeping_job.pid)
     assert set(sites) < set(everything)
     started = time.monotonic()
-    os.killpg(sleeping_job.pid, signal.SIGINT)
+    os.killpg(sleeping_job.pid, number)
     output, _ = sleeping_job.communicate(timeout=30)
     assert time.monotonic() - started < 5.0
     assert sleeping_job.returncode == 130

@@ -178,6 +178,7 @@ def test_a_process_that_is_said_to_be_gone_but_still_writes_loses_nothing(tmp_pa
     ready, go = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.alarm(30)  # never left behind
         spool = Spool(tmp_path)
         spool.append(Metric(1, "loss", 1.0))
         os.write(ready[1], b"1")
@@ -185,15 +186,19 @@ def test_a_process_that_is_said_to_be_gone_but_still_writes_loses_nothing(tmp_pa
         spool.append(Metric(2, "loss", 2.0))
         os.write(ready[1], b"2")
         signal.pause()
-    os.read(ready[0], 1)
-    (stream,) = list_streams(tmp_path)
-    follower = Follower(tmp_path, stream)
-    assert follower.read(ended=True, delete=True) == 1
-    os.write(go[1], b"1")
-    os.read(ready[0], 1)
-    assert follower.read(ended=True, delete=True) == 1
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    try:
+        os.read(ready[0], 1)
+        (stream,) = list_streams(tmp_path)
+        follower = Follower(tmp_path, stream)
+        assert follower.read(ended=True, delete=True) == 1
+        os.write(go[1], b"1")
+        os.read(ready[0], 1)
+        assert follower.read(ended=True, delete=True) == 1
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        for descriptor in (*ready, *go):
+            os.close(descriptor)
     follower.read(ended=True, delete=True)
     assert list(tmp_path.iterdir()) == []
 

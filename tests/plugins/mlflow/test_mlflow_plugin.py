@@ -62,7 +62,7 @@ def test_a_wrong_argument_is_named_with_the_valid_ones(arguments: dict[str, obje
         MLflowReceiver(**arguments)
 
 
-#: Makes every module unimportable that fedtrack-mlflow and its declared dependencies do not bring.
+#: Makes every module unimportable that fedtrack-mlflow[receiver] and its declared dependencies do not bring.
 GUARD = """
 import sys, time, re
 from importlib.metadata import distribution, distributions
@@ -71,17 +71,18 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-def closure(name, seen):
-    name = canonicalize_name(name)
-    if name not in seen:
-        seen.add(name)
-        for line in distribution(name).requires or ():
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                closure(requirement.name, seen)
-    return seen
+def closure(wanted, seen):
+    wanted = Requirement(wanted)
+    place = (canonicalize_name(wanted.name), frozenset(wanted.extras))
+    if place not in seen:
+        seen.add(place)
+        for line in distribution(wanted.name).requires or ():
+            marker = Requirement(line).marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *wanted.extras)):
+                closure(line, seen)
+    return {name for name, _ in seen}
 
-declared = closure("fedtrack-mlflow", set())
+declared = closure("fedtrack-mlflow[receiver]", set())
 assert "mlflow-skinny" in declared and "mlflow" not in declared, declared
 brought, others = set(), set()
 for found in distributions():

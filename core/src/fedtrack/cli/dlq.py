@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli.stored_runs import Patience, Run
-from fedtrack.cli.table import AsJson, show_rows
+from fedtrack.cli.table import AsJson
+from fedtrack.cli.table import show as show_rows
 
 app = typer.Typer(name="dlq", help="Events that a receiver refused for good.", no_args_is_help=True)
 

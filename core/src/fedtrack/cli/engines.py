@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedtrack.cli.table import AsJson, show_rows
+from fedtrack.cli.table import AsJson, plugin_row, show
 
 app = typer.Typer(name="engines", help="Where jobs can run.", no_args_is_help=True)
 
@@ -17,23 +17,16 @@ Engine = Annotated[str, typer.Argument(help="An engine's name.")]
 
 @app.command("list")
 def list_engines(as_json: AsJson = False) -> None:
-    """List every engine; imports none of them."""
-    from fedtrack.plugins import registry
+    """List every engine, and every plugin that could not be used; imports no engine."""
+    from fedtrack.plugins import State, registry
 
     found = registry()
-    rows = []
-    for name, cls in sorted(found.engines.items()):
-        plugin = found.owner("engine", name)
-        rows.append(
-            {
-                "name": name,
-                "package": plugin.package,
-                "version": plugin.version,
-                "state": plugin.state.value,
-                "summary": cls.summary,
-            }
-        )
-    show_rows(rows, ("name", "package", "version", "state", "summary"), as_json=as_json)
+    rows = [
+        plugin_row(found.owner("engine", name)) | {"name": name, "summary": cls.summary}
+        for name, cls in sorted(found.engines.items())
+    ]
+    rows += [plugin_row(plugin) for plugin in found.plugins if plugin.state is not State.LOADED]
+    show(rows, ("name", "package", "version", "state", "summary"), as_json=as_json)
 
 
 @app.command()

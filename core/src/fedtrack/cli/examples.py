@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fedtrack.cli.table import AsJson, show_rows
+from fedtrack.cli.table import AsJson, show
 
 app = typer.Typer(name="examples", help="Runnable examples.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def list_examples(as_json: AsJson = False) -> None:
         }
         for name, example in sorted(found.examples.items())
     ]
-    show_rows(rows, ("name", "package", "summary"), as_json=as_json)
+    show(rows, ("name", "package", "summary"), as_json=as_json)
     if not rows and not as_json:
         typer.echo("No example is installed; try: pip install fedtrack-examples")
 

@@ -1,12 +1,24 @@
-"""``fedtrack plugins``: every installed plugin, usable or not."""
+"""``fedtrack plugins``: every installed plugin, usable or not, and the start of a new one."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from fedtrack.cli.table import AsJson, show_rows
+from fedtrack.cli.table import COLUMNS, AsJson, plugin_row, show
 
 app = typer.Typer(name="plugins", help="The installed plugins.", no_args_is_help=True)
+
+
+class Kind(StrEnum):
+    """What a new plugin provides."""
+
+    RECEIVER = "receiver"
+    WRITER = "writer"
+    HOOKS = "hooks"
 
 
 @app.command("list")
@@ -17,15 +29,25 @@ def list_plugins(as_json: AsJson = False) -> None:
     found = registry()
     rows = []
     for plugin in found.plugins:
-        provides = [f"{kind} {name}" for (kind, name), owner in found.owners.items() if owner is plugin]
-        rows.append(
-            {
-                "name": plugin.name,
-                "package": plugin.package,
-                "version": plugin.version,
-                "state": plugin.state.value,
-                "provides": ", ".join(sorted(provides)),
-                "reason": plugin.reason,
-            }
-        )
-    show_rows(rows, ("name", "package", "version", "state", "provides", "reason"), as_json=as_json)
+        provides = sorted(f"{kind} {name}" for (kind, name), owner in found.owners.items() if owner is plugin)
+        rows.append(plugin_row(plugin) | {"supports": provides + [f"hook {name}" for name in found.hooks_of(plugin)]})
+    show(rows, COLUMNS, as_json=as_json)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What users will type, such as csv; the distribution is fedtrack-csv.")],
+    kind: Annotated[Kind, typer.Option(help="What the plugin provides.")] = Kind.RECEIVER,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="The folder to write; ./fedtrack-NAME, if not given.")
+    ] = None,
+) -> None:
+    """Write a plugin project that installs, runs and passes its own tests as it stands."""
+    from fedtrack.scaffold import write_project
+
+    folder = write_project(name, kind.value, directory)
+    typer.echo(f"Wrote {folder}. Next:")
+    typer.echo(f"  cd {folder}")
+    typer.echo("  pip install -e '.[dev]'")
+    typer.echo("  pytest && mypy && ruff check")
+    typer.echo("  fedtrack plugins list")

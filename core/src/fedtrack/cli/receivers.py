@@ -1,4 +1,4 @@
-"""``fedtrack receivers``: which receivers are installed, and what each takes."""
+"""``fedtrack receivers``: which receivers are installed, what each takes, and whether it works here."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fedtrack.cli.table import AsJson, show_rows
+from fedtrack.cli.table import COLUMNS, AsJson, kinds, plugin_row, show
 
 app = typer.Typer(name="receivers", help="The installed receivers.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="A receiver's name, class name or alias.")]
 
 
 @app.command("list")
@@ -19,63 +21,76 @@ def list_receivers(as_json: AsJson = False) -> None:
 
     found = registry()
     rows = [_row(found, cls) for cls in sorted(found.receivers.values(), key=lambda cls: cls.name)]
-    rows += [
-        {"name": p.name, "package": p.package, "version": p.version, "state": p.state.value, "summary": p.reason}
-        for p in found.plugins
-        if p.state is not State.LOADED
-    ]
-    show_rows(rows, ("name", "package", "version", "state", "supports", "summary"), as_json=as_json)
+    rows += [plugin_row(plugin) for plugin in found.plugins if plugin.state is not State.LOADED]
+    show(rows, COLUMNS, as_json=as_json)
     if not rows and not as_json:
         typer.echo("No receiver is installed; try: pip install 'fedtrack[tensorboard]'")
 
 
 @app.command()
-def info(
-    name: Annotated[str, typer.Argument(help="A receiver's name, class name or alias.")], as_json: AsJson = False
-) -> None:
-    """Show one receiver: where it comes from and the arguments it takes."""
-    import msgspec
-
+def info(name: Name, as_json: AsJson = False) -> None:
+    """Show one receiver: where it comes from, whether it can be used, and the arguments it takes."""
     from fedtrack.plugins import registry
 
     found = registry()
-    cls = found.receiver(name)
-    row = _row(found, cls)
-    fields = msgspec.structs.fields(cls.Options)
-    arguments = [
-        {
-            "name": field.name,
-            "type": _type_name(field.type),
-            "default": "required" if field.required else repr(field.default),
-        }
-        for field in fields
-    ]
+    cls = found.find_receiver(name)
+    row = _row(found, cls) | {"aliases": list(cls.aliases), "arguments": _arguments(cls)}
     if as_json:
-        typer.echo(json.dumps(row | {"aliases": list(cls.aliases), "arguments": arguments}, indent=2))
+        typer.echo(json.dumps(row, indent=2))
         return
-    for key, value in row.items():
-        typer.echo(f"{key + ':':<10} {value}")
-    if cls.aliases:
-        typer.echo(f"{'aliases:':<10} {', '.join(cls.aliases)}")
+    for key in (*COLUMNS, "reason", "remedy", "aliases"):
+        if value := row[key]:
+            typer.echo(f"{key + ':':<10} {', '.join(value) if isinstance(value, list) else value}")
     typer.echo("arguments:")
-    for argument in arguments:
+    for argument in row["arguments"]:
         typer.echo(f"  {argument['name']}: {argument['type']} = {argument['default']}")
 
 
-def _row(found: Any, cls: Any) -> dict[str, str]:
-    from fedtrack.tracking.records import KINDS
+@app.command()
+def check(
+    name: Name,
+    args: Annotated[
+        str, typer.Option(help='Its arguments as JSON, as in a job file: \'{"tracking_uri": "http://..."}\'.')
+    ] = "{}",
+    as_json: AsJson = False,
+) -> None:
+    """Load a receiver, open it against a run that is thrown away, close it, and report each step.
 
-    plugin = found.owner("receiver", cls.name)
+    A backend that is a server then shows a job called fedtrack-check, without records.
+    """
+    from fedtrack.cli.receiver_check import check_receiver
+
+    steps = check_receiver(name, args)
+    show([step.row() for step in steps], ("step", "outcome", "seconds", "detail"), as_json=as_json)
+    if any(step.failed for step in steps):
+        raise typer.Exit(1)
+
+
+def _row(found: Any, cls: Any) -> dict[str, Any]:
+    row = plugin_row(found.owner("receiver", cls.name))
     state, reason = found.state_of(cls)
-    return {
-        "name": cls.name,
-        "package": plugin.package,
-        "version": plugin.version,
-        "state": state.value,
-        "supports": ",".join(name for name, kind in KINDS.items() if kind in cls.supports),
-        "summary": reason or cls.summary,
-    }
+    shown = {"name": cls.name, "state": state.value, "supports": kinds(cls.supports), "summary": reason or cls.summary}
+    remedy = cls.install if reason else ""
+    return row | shown | {"reason": reason, "remedy": remedy}
+
+
+def _arguments(cls: Any) -> list[dict[str, str]]:
+    import msgspec
+
+    return [
+        {"name": field.name, "type": _type_name(field.type), "default": _default(field)}
+        for field in msgspec.structs.fields(cls.Options)
+    ]
+
+
+def _default(field: Any) -> str:
+    import msgspec
+
+    if field.required:
+        return "required"
+    return repr(field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory())
 
 
 def _type_name(annotation: Any) -> str:
-    return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
+    # str() of a class is "<class 'int'>", and of list[str] it is what a person writes.
+    return annotation.__name__ if type(annotation) is type else str(annotation).replace("typing.", "")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedtrack.cli.table import AsJson, show_rows
+from fedtrack.cli.table import AsJson
+from fedtrack.cli.table import show as show_rows
 
 if TYPE_CHECKING:
     from fedtrack.engines.local.inventory import Inventory
@@ -143,14 +144,14 @@ def _show_inventory(inventory: Inventory) -> None:
         }
         for name, site in inventory.sites.items()
     ]
-    show_rows(sites, ("site", "logged", "in the spool only", "in the journal"))
+    show_rows(sites, ("site", "logged", "in the spool only", "in the journal"), as_json=False)
     receivers = [
         {"receiver": name, "delivered": r.delivered, "not held": r.skipped, "refused": r.dead, "pending": r.pending}
         for name, r in inventory.receivers.items()
     ]
     if receivers:
         typer.echo()
-        show_rows(receivers, ("receiver", "delivered", "not held", "refused", "pending"))
+        show_rows(receivers, ("receiver", "delivered", "not held", "refused", "pending"), as_json=False)
     typer.echo()
     for name, receiver in inventory.receivers.items():
         if receiver.error:

@@ -4,24 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from fedtrack.registry import Plugin
 
 #: The option that every listing has.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+#: What every listing of plugins, receivers and writers shows.
+COLUMNS = ("name", "package", "version", "state", "supports", "summary")
 
-def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool = False) -> None:
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
     """Print ``rows``: all of their keys as JSON, or ``columns`` as an aligned table."""
     if as_json:
         typer.echo(json.dumps(list(rows), indent=2, default=str))
         return
-    cells = [[str(row.get(column, "")) for column in columns] for row in rows]
+    cells = [[_cell(row.get(column, "")) for column in columns] for row in rows]
     widths = [max([len(column), *(len(line[i]) for line in cells)]) for i, column in enumerate(columns)]
     typer.echo(_line([column.upper() for column in columns], widths))
     for line in cells:
         typer.echo(_line(line, widths))
+
+
+def plugin_row(plugin: Plugin) -> dict[str, Any]:
+    """Return a plugin's row; what is wrong with it, and the command against that, stand in for its summary."""
+    problem = f"{plugin.reason}; to fix it: {plugin.remedy}" if plugin.remedy else plugin.reason
+    return {
+        "name": plugin.name,
+        "package": plugin.package,
+        "version": plugin.version,
+        "state": plugin.state.value,
+        "supports": [],
+        "summary": problem or plugin.summary,
+        "reason": plugin.reason,
+        "remedy": plugin.remedy,
+    }
+
+
+def kinds(supported: frozenset[Any]) -> list[str]:
+    """Return the names of record kinds, in the order in which they are documented."""
+    from fedtrack.tracking.records import KINDS
+
+    return [name for name, kind in KINDS.items() if kind in supported]
+
+
+def _cell(value: Any) -> str:
+    # A reason may be an exception's text of several lines, and a table has one line for each row.
+    return ",".join(value) if isinstance(value, list) else " ".join(str(value).split())
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

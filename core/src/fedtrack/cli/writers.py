@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import typer
 
-from fedtrack.cli.table import AsJson, show_rows
+from fedtrack.cli.table import COLUMNS, AsJson, kinds, plugin_row, show
 
 app = typer.Typer(name="writers", help="The installed writers.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_writers(as_json: AsJson = False) -> None:
-    """List every writer and how a script imports it."""
-    from fedtrack.plugins import registry
+    """List every writer, how a script imports it, and every plugin that could not be used."""
+    from fedtrack.plugins import State, registry
 
     found = registry()
-    rows = []
-    for cls in sorted(found.writers.values(), key=lambda cls: cls.name):
-        plugin = found.owner("writer", cls.name)
-        rows.append(
-            {
-                "name": cls.name,
-                "package": plugin.package,
-                "version": plugin.version,
-                "state": plugin.state.value,
-                "import": f"from fedtrack.client.tracking import {cls.__name__}",
-                "summary": cls.summary,
-            }
-        )
-    show_rows(rows, ("name", "package", "version", "state", "import", "summary"), as_json=as_json)
+    rows = [
+        plugin_row(found.owner("writer", cls.name))
+        | {
+            "name": cls.name,
+            "supports": kinds(cls.supports),
+            "summary": cls.summary,
+            "import": f"from fedtrack.client.tracking import {cls.__name__}",
+        }
+        for cls in sorted(found.writers.values(), key=lambda cls: cls.name)
+    ]
+    rows += [plugin_row(plugin) for plugin in found.plugins if plugin.state is not State.LOADED]
+    show(rows, (*COLUMNS, "import"), as_json=as_json)
+    if not rows and not as_json:
+        typer.echo("No writer is installed; try: pip install fedtrack-mlflow")

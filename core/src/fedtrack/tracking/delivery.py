@@ -207,8 +207,9 @@ class Delivery:
         except BaseException as error:  # a backend that calls sys.exit() ends its delivery, not in silence
             self._error = self._error or _describe(error)
             log.error("%s: closing failed: %s", self.name, _describe(error))
-        with contextlib.suppress(Exception):  # what it leaves may be known only now
-            self._results = self._receiver.results() or self._results
+        if self._results is not None:
+            with contextlib.suppress(Exception):  # what it leaves to be done may be known only now
+                self._results = self._receiver.results() or self._results
 
     def _deliver_next(self) -> bool:
         """Deliver what the journal holds beyond the cursor; False once it is complete and delivered."""

@@ -67,11 +67,13 @@ class Writer:
     Class attributes:
         name: What listings show, unique among installed writers.
         summary: One line for listings.
+        supports: Record kinds that its calls log, for listings.
         api: The writer interface it was written for.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    supports: ClassVar[frozenset[type[Record]]] = frozenset()
     api: ClassVar[int] = 1
 
     def __init__(self, record_log: RecordLog | None = None) -> None:
@@ -93,13 +95,7 @@ class Writer:
             step: The script's step, or None.
             time: Wall clock in nanoseconds since the epoch; now, if None.
         """
-        if (
-            time is None
-            and type(key) is str
-            and type(value) is float
-            and (step is None or (type(step) is int and normalise.INT64_MIN <= step <= normalise.INT64_MAX))
-            and 0 < len(key) < 256
-        ):
+        if time is None and _is_plain(key, value) and _is_plain_step(step):
             try:
                 self._log.append(Metric(time_ns(), key, value, step))
                 return
@@ -116,6 +112,13 @@ class Writer:
         except Exception as error:  # no mapping
             self._log.append(self._rejected(metrics, error))
             return
+        plain = type(time) is int and 0 <= time <= normalise.INT64_MAX and _is_plain_step(step)
+        if plain and all(_is_plain(key, value) for key, value in items):
+            try:
+                self._log.extend([Metric(time, key, value, step) for key, value in items])
+                return
+            except UnicodeEncodeError:
+                pass  # nothing was stored: records are encoded before the first is written
         self._log.extend([self._built(key, partial(_metric, key, value, step, time)) for key, value in items])
 
     def record_param(self, key: str, value: Any) -> None:
@@ -204,6 +207,15 @@ class Writer:
             self._warned.add(shown)
             log.warning("%s: %s was not logged: %s (counted as rejected)", type(self).__name__, shown, reason)
         return Rejected(time_ns(), shown, reason)
+
+
+def _is_plain(key: Any, value: Any) -> bool:
+    """Return whether nothing of a metric needs normalising, which is the usual case and must cost little."""
+    return type(key) is str and type(value) is float and 0 < len(key) < 256
+
+
+def _is_plain_step(step: Any) -> bool:
+    return step is None or (type(step) is int and normalise.INT64_MIN <= step <= normalise.INT64_MAX)
 
 
 def _metric(key: Any, value: Any, step: Any, time: Any) -> Metric:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedtrack.errors import ConfigError, Transient
 from fedtrack.tracking.events import Batch
@@ -14,9 +14,11 @@ from fedtrack_mlflow import content, filestore, points
 from fedtrack_mlflow.address import resolve
 from fedtrack_mlflow.failures import translated
 from fedtrack_mlflow.options import MLflowOptions, run_arguments
-from fedtrack_mlflow.session import Session
 from fedtrack_mlflow.settings import calm
 from fedtrack_mlflow.upload import send
+
+if TYPE_CHECKING:
+    from fedtrack_mlflow.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class MLflowReceiver(Receiver):
     summary: ClassVar[str] = "MLflow: a SQLite file in the run's folder, a tracking server or a file store."
     supports: ClassVar[frozenset[type[Record]]] = frozenset(KINDS.values())
     aliases: ClassVar[tuple[str, ...]] = ("nvflare.app_opt.tracking.mlflow.mlflow_receiver.MLflowReceiver",)
-    requires: ClassVar[tuple[str, ...]] = ("mlflow", "sqlalchemy", "alembic")
+    requires: ClassVar[tuple[str, ...]] = ("mlflow", "sqlalchemy", "alembic", "filelock")
     install: ClassVar[str] = "pip install 'fedtrack[mlflow]'"
     Options: ClassVar[type[ReceiverOptions]] = MLflowOptions
     options: MLflowOptions
@@ -53,6 +55,8 @@ class MLflowReceiver(Receiver):
             Transient: The store cannot be reached now, or another process is creating it.
             ConfigError: ``tracking_uri`` names no store, or the experiment was deleted.
         """
+        from fedtrack_mlflow.session import Session
+
         if self._session is None:
             address = resolve(self.options.tracking_uri, self.options.artifact_location, run.folder)
             if address.files is not None:

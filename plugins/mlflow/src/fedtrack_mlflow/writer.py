@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fedtrack.tracking.normalise import Refused
+from fedtrack.tracking.records import Artifact, Metric, Param, Record, Tag, Text
 from fedtrack.tracking.writer import Writer
 
 
@@ -19,6 +20,7 @@ class MLflowWriter(Writer):
 
     name: ClassVar[str] = "mlflow"
     summary: ClassVar[str] = "MLflow's log_metric, log_param, set_tag, log_text and log_artifact."
+    supports: ClassVar[frozenset[type[Record]]] = frozenset({Metric, Param, Tag, Text, Artifact})
 
     def log_param(self, key: str, value: Any) -> None:
         """Log a hyperparameter."""

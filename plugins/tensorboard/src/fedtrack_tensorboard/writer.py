@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fedtrack import Writer
+from fedtrack.tracking.records import Histogram, Image, Metric, Param, Text
 from fedtrack_tensorboard.images import as_array, encode_png, pixels_of
 
 #: TensorBoard's own number of buckets.
@@ -22,6 +23,7 @@ class SummaryWriter(Writer):
 
     name = "tensorboard"
     summary = "TensorBoard's SummaryWriter"
+    supports = frozenset({Metric, Param, Text, Image, Histogram})
 
     def add_scalar(self, tag: str, scalar: Any, global_step: int | None = None, walltime: float | None = None) -> None:
         """Log one number.

@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from fedtrack import Transient
@@ -86,6 +85,7 @@ class CoreProcess:
 
 def finish_all(finishes: Sequence[Callable[[], object]]) -> None:
     """Call everything at once, because each call may wait for as long as the server is down; ignore failures."""
+    from concurrent.futures import ThreadPoolExecutor
 
     def quietly(finish: Callable[[], object]) -> None:
         with contextlib.suppress(Exception):

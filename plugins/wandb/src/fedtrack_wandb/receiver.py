@@ -36,7 +36,7 @@ class WandBReceiver(Receiver):
     summary = "Weights & Biases: one run per site, offline files or online"
     supports = frozenset({Metric, Param, Tag, Text, Image, Histogram, Artifact})
     aliases = ("nvflare.app_opt.tracking.wandb.wandb_receiver.WandBReceiver",)
-    requires = ("wandb",)
+    requires = ("wandb", "PIL")
     install = "pip install 'fedtrack[wandb]'"
     Options: ClassVar[type[WandBOptions]] = WandBOptions
     options: WandBOptions

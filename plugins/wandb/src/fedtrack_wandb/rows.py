@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -80,6 +79,8 @@ def _value(record: Metric | Text | Image | Histogram, blobs: BlobStore, folder: 
 
 
 def _text(text: str) -> Any:
+    import html
+
     import wandb
 
     if len(text) <= MAX_INLINE_TEXT and "\n" not in text:

@@ -7,7 +7,7 @@ from time import time_ns
 from typing import Any
 
 from fedtrack.tracking import normalise
-from fedtrack.tracking.records import Record
+from fedtrack.tracking.records import Metric, Record, Text
 from fedtrack.tracking.writer import Writer
 
 #: Dicts nested deeper than this are refused as values: a dict may contain itself.
@@ -19,6 +19,7 @@ class WandBWriter(Writer):
 
     name = "wandb"
     summary = "wandb.log's dialect: dicts of numbers and text"
+    supports = frozenset({Metric, Text})
 
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log the values of one step; the numbers become one row.
@@ -28,7 +29,7 @@ class WandBWriter(Writer):
                 ``{"val": {"loss": 1.0}}`` logs ``val.loss``. Anything else is counted as rejected.
             step: The script's step, or None; unlike W&B's, it may repeat and go backwards.
         """
-        if not isinstance(metrics, Mapping):
+        if type(metrics) is not dict and not isinstance(metrics, Mapping):
             self._append("log", lambda: _refuse(metrics))
             return
         numbers: dict[str, Any] = {}
@@ -52,7 +53,7 @@ class WandBWriter(Writer):
 
 def _flatten(metrics: Mapping[str, Any], depth: int = 1) -> Iterator[tuple[str, Any]]:
     for key, value in metrics.items():
-        if isinstance(value, Mapping) and isinstance(key, str) and depth < MAX_DEPTH:
+        if type(value) is not float and isinstance(value, Mapping) and isinstance(key, str) and depth < MAX_DEPTH:
             for inner, item in _flatten(value, depth + 1):
                 # A key that is no str is left alone, so that it is rejected with its own name.
                 yield (f"{key}.{inner}" if isinstance(inner, str) else inner), item

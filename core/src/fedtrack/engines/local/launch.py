@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, time_ns
 
@@ -163,7 +167,7 @@ def _run(
             host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
     server = LocalServer(job, run, workspace, pool, host, spool)
     outcome = Outcome()
-    with Progress(job, server, host):
+    with Progress(job, server, host), _sigterm_interrupts():
         _play(job, server, host, outcome)
         pool.close()
         for name in [SERVER, *(site.name for site in job.sites)]:
@@ -180,6 +184,19 @@ def _run(
     if outcome.error is not None:
         raise outcome.error
     return result
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a run in order, as Ctrl-C does: batch systems send it before they kill."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are not ours to handle
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> None:

@@ -87,8 +87,13 @@ class Progress:
 
     def _note(self) -> str:
         events = sum(self._host.journal.counts().values())
-        failed = f", failed: {_list(sorted(self._server.failed))}" if self._server.failed else ""
-        return f"{events:,} events{failed}"
+        waiting = sorted(self._server.waiting)  # a copy: the server's thread changes it
+        note = f"{events:,} events"
+        if waiting:
+            note += f", waiting for {_list(waiting)}"
+        if self._server.failed:
+            note += f", failed: {_list(sorted(self._server.failed))}"
+        return note
 
 
 def _line(result: RoundResult, total: int) -> str:

@@ -69,6 +69,8 @@ class LocalServer:
         self.cross_site_file = (
             workspace.server / results.results_dir / results.json_file_name if results is not None else None
         )
+        #: The sites that have not answered the current task yet.
+        self.waiting: set[str] = set()
         self.failed: dict[str, SiteError] = {}
         self.left: dict[str, SiteLeft] = {}
         self._job = job
@@ -120,7 +122,7 @@ class LocalServer:
     def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer]:
         """Send ``task`` to ``sites`` and yield their answers as they come."""
         self._task_id += 1
-        waiting = {site for site in sites if site not in self.failed}
+        waiting = self.waiting = {site for site in sites if site not in self.failed}
         self._publish(task, sorted(waiting))
         started = monotonic()
         while waiting:

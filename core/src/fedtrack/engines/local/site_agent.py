@@ -22,7 +22,7 @@ from fedtrack.job.load import load_job
 from fedtrack.job.run_result import ReceiverSummary
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.delivery import OPENING_PATIENCE, DeliveryReport
-from fedtrack.tracking.forwarder import SpoolSource
+from fedtrack.tracking.forwarder import Forwarder, SpoolSource
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
 
@@ -123,8 +123,10 @@ class SiteAgent:
         journal = Journal(folder / "journal.db")
         try:
             source = SpoolSource(self.site, folder / "spool", journal, blobs, delete=False)
-            source.ended = True
-            source.forward()
+            forwarder = Forwarder()
+            forwarder.add(source)
+            forwarder.end(self.site)
+            forwarder.stop()
             receivers = {}
             for id_, name in self._receivers.items():
                 cursor = journal.cursor(id_)

@@ -1,0 +1,129 @@
+"""Tries a receiver out, step by step, against a run that is thrown away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from fedtrack.errors import ConfigError, FedtrackError, Transient
+from fedtrack.job.config import refuse_secrets, resolve_references
+from fedtrack.plugins import registry
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.receiver import Receiver, RunInfo
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the check.
+
+    Attributes:
+        name: ``load``, ``arguments``, ``open`` or ``close``.
+        failed: Whether it went wrong; the later ones were then not tried, except ``close``.
+        seconds: How long it took.
+        detail: What was found, or what went wrong.
+    """
+
+    name: str
+    failed: bool
+    seconds: float
+    detail: str
+
+    def row(self) -> dict[str, Any]:
+        """Return the step as a listing shows it."""
+        outcome = "failed" if self.failed else "ok"
+        return {"step": self.name, "outcome": outcome, "seconds": round(self.seconds, 3), "detail": self.detail}
+
+
+class _StepFailedError(Exception):
+    """The step was written down as failed; there is nothing more to try."""
+
+
+class _Checklist:
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def do(self, name: str, action: Callable[[], T], describe: Callable[[T], str]) -> T:
+        """Run ``action``, write down how it went, and return what it returned."""
+        started = time.perf_counter()
+        try:
+            result = action()
+            detail = describe(result)
+        except (Exception, SystemExit) as error:  # whatever a stranger's code and its SDK may raise
+            self.steps.append(Step(name, True, time.perf_counter() - started, _explain(error)))
+            raise _StepFailedError from error
+        self.steps.append(Step(name, False, time.perf_counter() - started, detail))
+        return result
+
+
+def check_receiver(name: str, args: str) -> list[Step]:
+    """Load, construct, open and close the receiver, and return what came of each step.
+
+    Args:
+        name: Its name, class name or alias.
+        args: Its arguments as a JSON object; ``${ENV:NAME}`` stands for an environment variable, as in a job.
+    """
+    done = _Checklist()
+    # What an SDK prints must not get into --json output.
+    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_StepFailedError):
+        cls = done.do("load", lambda: registry().receiver(name), _package)
+        receiver = done.do("arguments", lambda: cls(**_arguments(args)), lambda _: args)
+        _open_and_close(done, receiver)
+    return done.steps
+
+
+def _open_and_close(done: _Checklist, receiver: Receiver) -> None:
+    with tempfile.TemporaryDirectory(prefix="fedtrack-check-") as folder:
+        run = _throw_away_run(Path(folder))
+        try:
+            done.do("open", lambda: receiver.open(run), lambda _: _where(receiver))
+        finally:
+            status = "failed" if done.steps[-1].failed else "completed"
+            done.do("close", lambda: receiver.close(status), lambda _: "")
+
+
+def _throw_away_run(folder: Path) -> RunInfo:
+    run_id = f"check-{uuid4().hex[:12]}"
+    results = folder / "results"
+    results.mkdir(mode=0o700)
+    return RunInfo(run_id, "fedtrack-check", results, SERVER, ("site-1",), time.time_ns(), BlobStore(folder / "blobs"))
+
+
+def _package(cls: type[Receiver]) -> str:
+    plugin = registry().owner("receiver", cls.name)
+    return f"{cls.__name__} of {plugin.package} {plugin.version}"
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    try:
+        args = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"--args {text!r} is no JSON object: {error}.") from None
+    refuse_secrets(args, "--args")
+    resolved: dict[str, Any] = resolve_references(args, dict(os.environ), "--args")
+    return resolved
+
+
+def _where(receiver: Receiver) -> str:
+    results = receiver.results()
+    return "" if results is None else results.location
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, FedtrackError):
+        return str(error)
+    if isinstance(error, Transient):
+        return f"the backend cannot be reached now: {error}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,70 @@
+"""Writes a plugin project from the templates beside this file.
+
+``templates/common`` goes into every project and ``templates/<kind>`` beside it. A file's name ends in ``.template``
+and its text is a ``string.Template``; ``MODULE`` in its path stands for the name of the module.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+
+from fedtrack.errors import ConfigError
+from fedtrack.plugins import registry
+
+TEMPLATES = Path(__file__).parent / "templates"
+KINDS = ("receiver", "writer", "hooks")
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_SUFFIX = ".template"
+
+
+def write_project(name: str, kind: str = "receiver", folder: Path | None = None) -> Path:
+    """Write a plugin project and return its folder.
+
+    Args:
+        name: What users will type; the distribution is called ``fedtrack-<name>``.
+        kind: One of ``KINDS``.
+        folder: Created; ``./fedtrack-<name>``, if None.
+
+    Raises:
+        ConfigError: The name is not valid or taken, or the folder is not empty.
+    """
+    name = name.removeprefix("fedtrack-")
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot name a plugin; use lower-case letters, digits and single '-', such as csv.")
+    found = registry()
+    if (owner := found.owners.get((kind, name))) is not None:
+        raise ConfigError(
+            f"A {kind} called {name!r} is installed already ({owner.package}); two of one name disable each other, "
+            "choose another one."
+        )
+    folder = folder or Path(f"fedtrack-{name}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} exists and is not an empty folder; choose another one with --dir.")
+    words = _words(name)
+    for source in (TEMPLATES / "common", TEMPLATES / kind):
+        for template in sorted(source.rglob(f"*{_SUFFIX}")):
+            _write(template, source, folder, words)
+    return folder
+
+
+def _words(name: str) -> dict[str, str]:
+    """Return what the templates can name."""
+    major, minor = version("fedtrack").split(".")[:2]
+    return {
+        "name": name,
+        "package": f"fedtrack-{name}",
+        "module": f"fedtrack_{name.replace('-', '_')}",
+        "class_name": "".join(part.capitalize() for part in name.split("-")),
+        "core_range": f">={major}.{minor},<{major}.{int(minor) + 1}",
+    }
+
+
+def _write(template: Path, source: Path, folder: Path, words: dict[str, str]) -> None:
+    relative = str(template.relative_to(source)).removesuffix(_SUFFIX).replace("MODULE", words["module"])
+    target = folder / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(Template(template.read_text()).substitute(words))

@@ -1,0 +1,8 @@
+"""fedtrack finds the plugin and can use it."""
+
+from fedtrack.plugins import State, registry
+
+
+def test_fedtrack_loads_the_plugin() -> None:
+    plugin = {plugin.package: plugin for plugin in registry().plugins}["fedtrack-prometheus"]
+    assert plugin.state is State.LOADED, plugin.reason
