@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import struct
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -44,6 +46,7 @@ class WandBServer:
     Attributes:
         runs: By run id.
         failing: While True, every request is answered with status 500.
+        resetting: While True, every connection is reset instead, without an answer.
         refused: How many requests were answered so.
         operations: How often each GraphQL operation was asked for.
         authorizations: Every distinct Authorization header seen.
@@ -52,6 +55,7 @@ class WandBServer:
     def __init__(self) -> None:
         self.runs: dict[str, ServedRun] = {}
         self.failing = False
+        self.resetting = False
         self.refused = 0
         self.operations: Counter[str] = Counter()
         self.authorizations: set[str] = set()
@@ -153,10 +157,9 @@ def _handler(server: WandBServer) -> type[BaseHTTPRequestHandler]:
             server.authorizations.add(self.headers.get("Authorization", ""))
             parts = self.path.strip("/").split("/")
             with server.lock:
-                if server.failing:
-                    server.refused += 1
-                    self._answer(500, {"error": "out of order"})
-                elif parts == ["graphql"]:
+                if self._refused():
+                    return
+                if parts == ["graphql"]:
                     request = json.loads(body)
                     self._answer(200, server.graphql(request["query"], request.get("variables") or {}))
                 elif parts[-1] == "file_stream":
@@ -169,12 +172,20 @@ def _handler(server: WandBServer) -> type[BaseHTTPRequestHandler]:
             body = self._body()
             _, run, name = unquote(self.path).strip("/").split("/", 2)
             with server.lock:
-                if server.failing:
-                    server.refused += 1
-                    self._answer(500, {"error": "out of order"})
+                if self._refused():
                     return
                 server.runs[run].files[name] = body
             self._answer(200, {})
+
+        def _refused(self) -> bool:
+            server.refused += server.failing or server.resetting
+            if server.resetting:
+                # Closed at once and with what was sent unread: the other side sees a reset.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+            elif server.failing:
+                self._answer(500, {"error": "out of order"})
+            return server.failing or server.resetting
 
         def _body(self) -> bytes:
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -1,4 +1,4 @@
-"""``fedtrack runs``: watch, end and fetch runs from any process, and look at what came of them."""
+"""``fedtrack runs status|wait|abort|fetch|drain``: watch, end and fetch runs from any process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedtrack.cli import dlq, stored_runs
 from fedtrack.cli.table import AsJson
 
 if TYPE_CHECKING:
     from fedtrack.engines.engine import RunHandle, RunStatus
 
 app = typer.Typer(name="runs", help="Runs, wherever they are.", no_args_is_help=True)
+app.add_typer(stored_runs.app)
+app.add_typer(dlq.app)
 
 Handle = Annotated[
     str, typer.Argument(help="What 'fedtrack run --detach' printed, a file that holds it, or a workspace.")
@@ -75,26 +78,6 @@ def drain(
     drained = engine.drain(run, timeout)
     engine.close()
     typer.echo(drained.to_json())
-
-
-@app.command()
-def show(workspace: Annotated[Path, typer.Argument(help="A workspace, or a run's folder in it.")]) -> None:
-    """Print what came of a run, and whether every event of it arrived."""
-    from fedtrack.errors import ConfigError
-    from fedtrack.job.run_result import SUMMARY_FILE, RunResult
-
-    folders = (workspace, workspace / "server" / "simulate_job")
-    path = next((folder / SUMMARY_FILE for folder in folders if (folder / SUMMARY_FILE).exists()), None)
-    if path is None:
-        raise ConfigError(f"{workspace} holds no finished run; give the workspace of one.")
-    result = RunResult.load(path)
-    typer.echo(f"{result.job_name}: {result.status}{': ' if result.error else ''}{result.error}")
-    for name, site in result.sites.items():
-        logged = "never said how much it logged" if site.logged is None else f"logged {site.logged:,}"
-        typer.echo(f"  {name}: {logged}, {site.journaled:,} in the journal")
-    for site_name, reason in result.gaps:
-        typer.echo(f"  {site_name}: {reason}")
-    typer.echo("events: complete" if result.events_complete else "events: incomplete")
 
 
 def read_handle(text: str) -> RunHandle:

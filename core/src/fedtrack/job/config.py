@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from fedtrack.errors import ConfigError
+from fedtrack.tracking.spool import DEFAULT_LIMIT_BYTES, MIN_LIMIT_BYTES, Durability
 
 META_FILE = "meta.json"
 SERVER_FILE = "config/config_fed_server.json"
@@ -74,6 +75,8 @@ class Meta(msgspec.Struct, forbid_unknown_fields=True):
         min_clients: With fewer sites the job fails; all sites are needed, if None.
         mandatory_clients: Sites without which the job fails.
         idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
+        durability: What a returned log call survives; see ``fedtrack.tracking.spool``.
+        spool_limit: The most that what a process has logged and no journal has yet may take on its disk, bytes.
         format_version: Of this file and its neighbours.
     """
 
@@ -82,6 +85,8 @@ class Meta(msgspec.Struct, forbid_unknown_fields=True):
     min_clients: int | None = None
     mandatory_clients: list[str] = []
     idle_timeout: float = 3600.0
+    durability: Durability = "process"
+    spool_limit: Annotated[int, msgspec.Meta(ge=MIN_LIMIT_BYTES)] = DEFAULT_LIMIT_BYTES
     format_version: int = 2
 
 

@@ -63,7 +63,15 @@ def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in
     for site in job.site_names:
         _write_site(job, site, folder / f"app_{site}")
     deploy_map = {f"app_{node}": [node] for node in [SERVER, *job.site_names]}
-    meta = Meta(job.name, deploy_map, job.min_clients, job.mandatory_clients, job.idle_timeout)
+    meta = Meta(
+        job.name,
+        deploy_map,
+        job.min_clients,
+        job.mandatory_clients,
+        job.idle_timeout,
+        job.durability,
+        job.spool_limit,
+    )
     write_json(folder / META_FILE, meta)
     return folder
 

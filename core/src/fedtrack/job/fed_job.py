@@ -5,13 +5,12 @@ A job is only a description. Exporting it writes the folder that every run start
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from fedtrack.errors import ConfigError, PluginError
+from fedtrack.errors import ConfigError
 from fedtrack.federated.fedavg import FedAvg
 from fedtrack.federated.workflow import Workflow
 from fedtrack.job.components import (
@@ -22,15 +21,15 @@ from fedtrack.job.components import (
     ScriptRunner,
     ValidationJsonGenerator,
 )
+from fedtrack.job.default_receiver import default_receiver
 from fedtrack.job.pt_model import PTModel
 from fedtrack.plugins import registry
-from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
+from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
+from fedtrack.tracking.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 
 if TYPE_CHECKING:
     from fedtrack.job.run_result import RunResult
-
-log = logging.getLogger(__name__)
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
@@ -46,6 +45,10 @@ class FedJob:
         min_clients: With fewer living sites the job fails; all sites are needed, if None.
         mandatory_clients: Sites without which the job fails.
         idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
+        durability: What a log call survives once it has returned: ``process`` (its process's death), ``host`` (also a
+            loss of power, except for the last 0.5 s) or ``disk`` (a loss of power; each call waits for the disk).
+        spool_limit: The most that what a process has logged and no journal has yet may take on its disk, bytes.
+            Metrics beyond it are dropped, and counted.
     """
 
     def __init__(
@@ -55,12 +58,17 @@ class FedJob:
         mandatory_clients: list[str] | None = None,
         *,
         idle_timeout: float = 3600.0,
+        durability: Durability = "process",
+        spool_limit: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
         if not _NODE_NAME.match(name):
             raise ConfigError(f"The job name {name!r} is not valid; use letters, digits, '_', '-' and '.'.")
         if min_clients is not None and min_clients < 1:
             raise ConfigError(f"min_clients is {min_clients}; it must be 1 or more.")
+        check_options(durability=durability, limit_bytes=spool_limit)
         self.name = name
+        self.durability = durability
+        self.spool_limit = spool_limit
         self.min_clients = min_clients
         self.mandatory_clients = mandatory_clients or []
         self.idle_timeout = idle_timeout
@@ -194,6 +202,8 @@ class BaseFedJob(FedJob):
         convert_to_fed_event: The component that lets events cross, or whether to place one; True, if None.
         analytics_receiver: The default receiver, or whether to place one; TensorBoard's, if None or True.
         idle_timeout: See FedJob.
+        durability: See FedJob.
+        spool_limit: See FedJob.
     """
 
     def __init__(
@@ -209,8 +219,17 @@ class BaseFedJob(FedJob):
         analytics_receiver: Receiver | bool | None = None,
         *,
         idle_timeout: float = 3600.0,
+        durability: Durability = "process",
+        spool_limit: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
-        super().__init__(name, min_clients, mandatory_clients, idle_timeout=idle_timeout)
+        super().__init__(
+            name,
+            min_clients,
+            mandatory_clients,
+            idle_timeout=idle_timeout,
+            durability=durability,
+            spool_limit=spool_limit,
+        )
         if key_metric_mode not in ("max", "min"):
             raise ConfigError(f"key_metric_mode is {key_metric_mode!r}; valid are 'max' and 'min'.")
         self.to_server(validation_json_generator or ValidationJsonGenerator(), id="json_generator")
@@ -277,15 +296,3 @@ def unused_id(wanted: str, taken: Container[str]) -> str:
         number += 1
         chosen = f"{wanted}_{number}"
     return chosen
-
-
-def default_receiver() -> Receiver | None:
-    """Return TensorBoard's receiver as BaseFedJob registers it; None, with a warning, if it is not installed."""
-    try:
-        return registry().receiver("tensorboard")(events=[LOCAL_EVENT, FED_EVENT])
-    except PluginError as error:
-        log.warning(
-            "%s The job goes without the default TensorBoard receiver; to have it: pip install 'fedtrack[tensorboard]'",
-            error,
-        )
-        return None

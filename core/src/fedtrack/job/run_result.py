@@ -61,6 +61,8 @@ class ReceiverSummary(msgspec.Struct):
         error: What kept it from taking them, or "".
         location: Where the records are.
         command: The command that shows them.
+        outage_seconds: For how long in all its backend took nothing, and then worked again.
+        outage: What it said then, at the last time.
     """
 
     receiver: str
@@ -72,6 +74,8 @@ class ReceiverSummary(msgspec.Struct):
     error: str
     location: str = ""
     command: str = ""
+    outage_seconds: float = 0.0
+    outage: str = ""
 
 
 class RunResult(msgspec.Struct):

@@ -6,6 +6,7 @@ all a training. There is no give-up: what a backend cannot take now stays in the
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import random
@@ -66,6 +67,8 @@ class DeliveryReport:
         pending: Events it has not taken yet; they are in the journal.
         error: The last error that is still unresolved, or "".
         results: Where the records are, if the receiver got as far as opening its backend.
+        outage_seconds: For how long in all the backend took nothing, and then worked again.
+        outage: What it said then, at the last time.
     """
 
     name: str
@@ -76,6 +79,8 @@ class DeliveryReport:
     pending: int
     error: str
     results: Results | None
+    outage_seconds: float = 0.0
+    outage: str = ""
 
 
 class Abandoned(Exception):  # noqa: N818 - ends the thread's work, nobody catches it as an error
@@ -114,6 +119,9 @@ class Delivery:
         self._skipped: Counter[str] = Counter()
         self._dead: list[DeadLetter] = []
         self._error = ""
+        self._failing_since = 0.0
+        self._outage_seconds = 0.0
+        self._outage = ""
         self._results: Results | None = None
         self._status = "aborted"
         self._opening = True
@@ -164,6 +172,8 @@ class Delivery:
             pending=self._journal.events_after(cursor),
             error=self._error,
             results=self._results,
+            outage_seconds=self._outage_seconds,
+            outage=self._outage,
         )
 
     def _work(self) -> None:
@@ -197,6 +207,9 @@ class Delivery:
         except BaseException as error:  # a backend that calls sys.exit() ends its delivery, not in silence
             self._error = self._error or _describe(error)
             log.error("%s: closing failed: %s", self.name, _describe(error))
+        if self._results is not None:
+            with contextlib.suppress(Exception):  # what it leaves to be done may be known only now
+                self._results = self._receiver.results() or self._results
 
     def _deliver_next(self) -> bool:
         """Deliver what the journal holds beyond the cursor; False once it is complete and delivered."""
@@ -348,6 +361,7 @@ class Delivery:
 
     def _pause(self, error: BaseException, attempt: int) -> None:
         if not self._error:
+            self._failing_since = monotonic()
             log.warning("%s: %s; its records wait in the journal", self.name, _describe(error))
         self._error = _describe(error)
         longest = min(self._backoff_seconds * 2 ** min(attempt, 16), _LONGEST_BACKOFF_SECONDS)
@@ -355,8 +369,10 @@ class Delivery:
 
     def _works_again(self) -> None:
         if self._error:
-            log.warning("%s: works again", self.name)
-            self._error = ""
+            seconds = monotonic() - self._failing_since
+            log.warning("%s: works again after %.1f s", self.name, seconds)
+            self._outage_seconds += seconds
+            self._outage, self._error = self._error, ""
 
 
 class _TriedOften(Permanent):

@@ -11,15 +11,17 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
-from typing import NamedTuple
 from zlib import crc32
 
-from fedtrack.errors import DamagedError, FedtrackError, WorkspaceError
+from fedtrack.errors import WorkspaceError
 from fedtrack.tracking import frames
+from fedtrack.tracking.cursors import Cursor, Cursors, DeadLetter
+
+__all__ = ["FORMAT", "Cursor", "DeadLetter", "Journal", "StoredBatch"]
 
 log = logging.getLogger(__name__)
 
@@ -65,33 +67,7 @@ class StoredBatch:
     body: bytes
 
 
-class Cursor(NamedTuple):
-    """How far a receiver is.
-
-    Attributes:
-        batch: Id of the last batch that is done.
-        delivered: Events that the receiver has taken and flushed.
-        skipped: Events of a kind that the receiver does not support.
-        dead: Events that it refused for good.
-    """
-
-    batch: int = 0
-    delivered: int = 0
-    skipped: int = 0
-    dead: int = 0
-
-
-class DeadLetter(NamedTuple):
-    """An event that a receiver refused for good, kept with the backend's reason."""
-
-    receiver: str
-    batch: int
-    seq: int
-    error: str
-    payload: bytes
-
-
-class Journal:
+class Journal(Cursors):
     """A journal file; safe to use from several threads of the one process that opened it.
 
     Args:
@@ -107,43 +83,9 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._readers = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        super().__init__(path, _SCHEMA, FORMAT)
         self.appended = threading.Condition()
         self.commits = 0
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            self._writer = self._connect()
-            self._prepare()
-        except (OSError, ValueError, sqlite3.DatabaseError) as error:
-            self.close()
-            raise WorkspaceError(f"{path} cannot be used as a journal: {error}; choose another workspace.") from None
-        except FedtrackError:
-            self.close()
-            raise
-
-    def _prepare(self) -> None:
-        tables = "SELECT count(*) FROM sqlite_master"
-        if self._writer.execute(tables).fetchone()[0]:
-            self._check_format()  # before anything is written
-        self._writer.execute("PRAGMA journal_mode=WAL")
-        self._writer.execute("PRAGMA synchronous=FULL")
-        with self._transaction():
-            if self._writer.execute(tables).fetchone()[0] == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._writer.execute(statement)
-                self._writer.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-
-    def _check_format(self) -> None:
-        row = self._writer.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-        found = int(row[0]) if row else 0
-        if found > FORMAT:
-            raise DamagedError(
-                f"{self.path} has format {found}, this version of fedtrack reads up to {FORMAT}; upgrade it."
-            )
 
     def apply(self, site: str, stream: str, runs: Iterable[frames.Run]) -> int:
         """Store what is new in ``runs`` and return the stream's new high-water mark; see ``apply_all``."""
@@ -269,87 +211,48 @@ class Journal:
         log.error("%s: %s are lost: %s", self.path, batch.site, reason)
         self.record_gap(batch.site, batch.stream, len(batch.body) - len(intact.body), reason)
 
-    def cursor(self, receiver: str) -> Cursor:
-        """Return how far a receiver is."""
-        row = (
-            self._reader()
-            .execute("SELECT batch, delivered, skipped, dead FROM cursor WHERE receiver = ?", (receiver,))
-            .fetchone()
-        )
-        return Cursor(*row) if row else Cursor()
+    def source_of(self, batch: int) -> tuple[str, str]:
+        """Return the (site, stream) of a batch that is in the journal."""
+        row = self._reader().execute("SELECT site, stream FROM batch WHERE id = ?", (batch,)).fetchone()
+        return str(row[0]), str(row[1])
 
-    def cursors(self) -> dict[str, Cursor]:
-        """Return how far every receiver is that ever had a cursor."""
-        rows = self._reader().execute("SELECT receiver, batch, delivered, skipped, dead FROM cursor")
-        return {row[0]: Cursor(*row[1:]) for row in rows}
+    def prune(self, receivers: Iterable[str], before_ns: int) -> int:
+        """Delete the batches that every receiver is done with and that arrived before a time; return their events.
 
-    def advance(self, receiver: str, cursor: Cursor, dead: Iterable[DeadLetter] = ()) -> None:
-        """Store how far a receiver is, together with the events it refused on the way.
+        A batch that holds a dead letter stays, and the counts of a site go on including what was deleted.
+
+        Args:
+            receivers: Names of the receivers to wait for, besides all that ever had a cursor. Without any, nothing
+                is deleted: the journal is the only place where the events are.
+            before_ns: Nanoseconds since the epoch.
 
         Raises:
-            WorkspaceError: Nothing was stored: the disk is full or fails.
+            WorkspaceError: Nothing was deleted: the disk is full or fails.
         """
+        names = {*receivers, *self.cursors()}
+        done = min((self.cursor(name).batch for name in names), default=0)
+        which = "id <= ? AND recv_ns < ? AND id NOT IN (SELECT batch FROM dead)"
         with self._lock, self._transaction():
-            self._writer.executemany(
-                "INSERT OR IGNORE INTO dead VALUES (?,?,?,?,?)", [tuple(letter) for letter in dead]
-            )
-            self._writer.execute("INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)", (receiver, *cursor))
+            query = f"SELECT site, sum(n) FROM batch WHERE {which} GROUP BY site"  # noqa: S608 - a constant
+            deleted = self._writer.execute(query, (done, before_ns)).fetchall()
+            self._writer.execute(f"DELETE FROM batch WHERE {which}", (done, before_ns))  # noqa: S608
+            for site, count in deleted:
+                self._writer.execute(
+                    "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2",
+                    (f"pruned:{site}", str(count)),
+                )
+        if deleted:
+            with self._lock:
+                self._writer.execute("VACUUM")  # gives the space back to the disk
+        return sum(count for _, count in deleted)
 
-    def dead_letters(self, receiver: str | None = None) -> list[DeadLetter]:
-        """Return the events that receivers refused for good."""
-        rows = self._reader().execute(
-            "SELECT receiver, batch, seq, error, payload FROM dead WHERE ? IS NULL OR receiver = ? ORDER BY batch, seq",
-            (receiver, receiver),
-        )
-        return [DeadLetter(*row) for row in rows]
-
-    def meta(self, key: str) -> str | None:
-        """Return a value stored with ``set_meta``."""
-        row = self._reader().execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return str(row[0]) if row else None
-
-    def set_meta(self, key: str, value: str) -> None:
-        """Store a value about the run, such as its id."""
-        with self._lock, self._transaction():
-            self._writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-    def close(self) -> None:
-        """Close every connection; the file stays readable without a write-ahead log."""
-        with self._lock:
-            for connection in self._opened:
-                connection.close()
-            self._opened.clear()
+    def pruned(self, site: str) -> int:
+        """Return how many events of a site were deleted because every receiver has them."""
+        return int(self.meta(f"pruned:{site}") or 0)
 
     def _high_water(self, connection: sqlite3.Connection, site: str, stream: str) -> int:
         row = connection.execute("SELECT last FROM hw WHERE site = ? AND stream = ?", (site, stream)).fetchone()
         return int(row[0]) if row else 0
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
-        self._opened.append(connection)
-        return connection
-
-    def _reader(self) -> sqlite3.Connection:
-        """Return this thread's connection for reading: a reader never waits for the writer in WAL mode."""
-        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
-        if connection is None:
-            connection = self._readers.connection = self._connect()
-            connection.execute("PRAGMA query_only=ON")
-        return connection
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._writer.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._writer.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise WorkspaceError(f"{self.path}: the journal cannot be written: {error}.") from error
 
 
 def _salvage(batch: StoredBatch, first: int) -> StoredBatch:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ import msgspec
 from fedtrack.errors import ConfigError
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import FED_EVENT, Batch
-from fedtrack.tracking.records import Record
+from fedtrack.tracking.records import Metric, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,25 @@ class Receiver(ABC):
 
     def close(self, status: str) -> None:  # noqa: B027 - optional as well
         """Release the backend; ``status`` is ``"completed"``, ``"failed"`` or ``"aborted"``."""
+
+    def count(self, sites: Sequence[str]) -> Mapping[str, int] | None:
+        """Count the metric points that the backend holds of each site; None, the default, if it cannot tell.
+
+        ``fedtrack runs verify`` compares this with the journal. Count what the backend would show, from the backend
+        itself and not from what this object remembers. Called after ``open`` and instead of ``receive``; a site that
+        the backend does not know has 0.
+
+        Raises:
+            Transient: The backend cannot be reached now.
+        """
+        return None
+
+    def point(self, metric: Metric) -> Hashable | None:
+        """Return what the backend knows a point of a site by, if it holds equal ones only once; None if it holds all.
+
+        Only ``count`` needs it: ``verify`` expects as many points as there are different ones.
+        """
+        return None
 
     def results(self) -> Results | None:
         """Say where the records are; None if there is nothing to look at. Called after ``open``."""

@@ -36,9 +36,26 @@ OnFull = Literal["drop", "block", "raise"]
 #: Kept free below the limit, so that a gap record can always say what was dropped.
 RESERVE_BYTES = 64 * 1024
 
+DEFAULT_LIMIT_BYTES = 1024 * 1024 * 1024
+MIN_LIMIT_BYTES = 2 * RESERVE_BYTES
+
 HOST_SYNC_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 _CHUNK_BYTES = 256 * 1024
+
+
+def check_options(*, durability: str, limit_bytes: int, on_full: str = "drop") -> None:
+    """Check what a spool is created with.
+
+    Raises:
+        ConfigError: The value is not valid; the message says what is.
+    """
+    if durability not in ("process", "host", "disk"):
+        raise ConfigError(f"durability is {durability!r}; valid are 'process', 'host' and 'disk'.")
+    if on_full not in ("drop", "block", "raise"):
+        raise ConfigError(f"on_full is {on_full!r}; valid are 'drop', 'block' and 'raise'.")
+    if limit_bytes < MIN_LIMIT_BYTES:
+        raise ConfigError(f"The spool limit (limit_bytes) is {limit_bytes}; a spool needs at least {MIN_LIMIT_BYTES}.")
 
 
 class SpoolFull(FedtrackError):  # noqa: N818 - the state, not a fault of the program
@@ -65,16 +82,11 @@ class Spool:
         folder: Path,
         *,
         segment_bytes: int = 4 * 1024 * 1024,
-        limit_bytes: int = 1024 * 1024 * 1024,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
         durability: Durability = "process",
         on_full: OnFull = "drop",
     ) -> None:
-        if durability not in ("process", "host", "disk"):
-            raise ConfigError(f"durability is {durability!r}; valid are 'process', 'host' and 'disk'.")
-        if on_full not in ("drop", "block", "raise"):
-            raise ConfigError(f"on_full is {on_full!r}; valid are 'drop', 'block' and 'raise'.")
-        if limit_bytes < 2 * RESERVE_BYTES:
-            raise ConfigError(f"limit_bytes is {limit_bytes}; a spool needs at least {2 * RESERVE_BYTES} bytes.")
+        check_options(durability=durability, limit_bytes=limit_bytes, on_full=on_full)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self.blobs = BlobStore(folder / "blobs", durable=durability != "process")

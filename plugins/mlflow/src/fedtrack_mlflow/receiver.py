@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedtrack.errors import ConfigError, Transient
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, ReceiverOptions, Results, RunInfo
-from fedtrack.tracking.records import KINDS, Record
-from fedtrack_mlflow import content, filestore
+from fedtrack.tracking.records import KINDS, Metric, Record
+from fedtrack_mlflow import content, filestore, points
 from fedtrack_mlflow.address import resolve
 from fedtrack_mlflow.failures import translated
 from fedtrack_mlflow.options import MLflowOptions, run_arguments
@@ -100,6 +101,21 @@ class MLflowReceiver(Receiver):
         except Exception as error:
             shown = self._session.address.shown
             log.warning("The MLflow runs at %s could not be ended and still show as running: %s", shown, error)
+
+    def count(self, sites: Sequence[str]) -> dict[str, int]:
+        """Count the points in the sites' runs.
+
+        Raises:
+            Transient: The store cannot be reached now.
+        """
+        if self._session is None:
+            raise RuntimeError("MLflowReceiver.count() was called before open().")
+        with calm(), translated(f"MLflow at {self._session.address.shown} cannot be read"):
+            return {site: self._session.runs.count_points(site) for site in sites}
+
+    def point(self, metric: Metric) -> Hashable:
+        """Return the fields that make up the primary key of a point."""
+        return points.identity(points.point(metric, metric.key, 0))
 
     def results(self) -> Results | None:
         """Say how to look at the experiment."""

@@ -71,6 +71,16 @@ class Runs:
             self._open[site] = SiteRun(run, self._in_files)
         return self._open[site]
 
+    def count_points(self, site: str) -> int:
+        """Return how many points the store holds of a site; it stays without a run if it has none."""
+        run_id = self._open[site].run_id if site in self._open else None
+        if run_id is None and site in self._found:
+            run_id = self._found[site].info.run_id
+        if run_id is None:
+            return 0
+        keys = self._client.get_run(run_id).data.metrics
+        return sum(len(self._client.get_metric_history(run_id, key)) for key in keys)
+
     def terminate(self, status: str) -> None:
         """End the runs that are running; ``status`` is one of MLflow's."""
         for run in self._found.values():

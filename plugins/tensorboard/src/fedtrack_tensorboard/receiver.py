@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedtrack import Batch, Receiver, ReceiverOptions, Results, RunInfo
@@ -93,6 +94,19 @@ class TBAnalyticsReceiver(Receiver):
                 site.show_params()
         except OSError as error:
             raise Transient(f"Parameters in {self._folder} cannot be written: {error}") from error
+
+    def count(self, sites: Sequence[str]) -> dict[str, int]:
+        """Count the scalars in the event files.
+
+        Raises:
+            Transient: They cannot be read.
+        """
+        from fedtrack_tensorboard.site_log import count_scalars
+
+        try:
+            return {site: count_scalars(self._folder / folder_name(site)) for site in sites}
+        except OSError as error:
+            raise Transient(f"TensorBoard events in {self._folder} cannot be read: {error}") from error
 
     def results(self) -> Results:
         """Return the folder and the command that shows it."""

@@ -118,6 +118,12 @@ class SiteLog:
         return self._runs[index]
 
 
+def count_scalars(folder: Path) -> int:
+    """Return how many scalars all passes of a site hold."""
+    passes = (RunFolder(_pass_folder(folder, index)) for index in range(_count_passes(folder)))
+    return sum(identify(event)[1] == "scalar" for run in passes for _, _, event in run.events())
+
+
 def _pass_folder(folder: Path, index: int) -> Path:
     return folder / f"pass-{index + 1}" if index else folder
 

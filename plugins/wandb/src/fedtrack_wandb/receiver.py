@@ -6,6 +6,7 @@ import logging
 import shlex
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import ClassVar
 
 from fedtrack import Batch, Permanent, Receiver, Results, RunInfo, Transient
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
-from fedtrack_wandb import credentials, rows
+from fedtrack_wandb import credentials, names, rows
 from fedtrack_wandb.arguments import init_arguments, project_page
 from fedtrack_wandb.core_process import CORE, finish_all
 from fedtrack_wandb.options import WandBArgs, WandBOptions, check_args
 from fedtrack_wandb.redelivery import Progress
 from fedtrack_wandb.site_run import Refused, SiteRun
+from fedtrack_wandb.transaction_log import count_points
 
 log = logging.getLogger(__name__)
 
@@ -130,14 +132,22 @@ class WandBReceiver(Receiver):
         self._cleanup.close()
         self._open = False
 
+    def count(self, sites: Sequence[str]) -> dict[str, int] | None:
+        """Count the points in the offline files; None if the rows are on a server."""
+        if self._info is None or self.options.mode != "offline":
+            return None
+        folder, run_id = self._info.folder / "wandb", self._info.run_id
+        return {site: count_points(folder, names.run_id(run_id, site)) for site in sites}
+
     def results(self) -> Results | None:
-        """Return the project's page, or offline the folder and the command that uploads it."""
+        """Return the project's page, or offline the folder; and the command that uploads what is only here."""
         if self._info is None:
             return None
         folder = self._info.folder / "wandb"
         if self.options.mode == "online":
             urls = (run.project_url for run in self._runs.values())
-            return Results(next(filter(None, urls), self._page))
+            left = [shlex.quote(str(run.folder)) for run in self._runs.values() if run.incomplete]
+            return Results(next(filter(None, urls), self._page), f"wandb sync {' '.join(left)}" if left else "")
         return Results(str(folder), f"wandb sync {shlex.quote(str(folder))}/offline-run-*")
 
     def _run_of(self, info: RunInfo, site: str) -> SiteRun:

@@ -53,10 +53,15 @@ class SiteRun:
         arguments: For ``wandb.init``.
         blobs: Resolves large values.
         scratch: A folder for files that are needed during one call.
+
+    Attributes:
+        project_url: The page of the run's project, once it is known.
+        incomplete: Whether the run has ended before everything was uploaded.
     """
 
     def __init__(self, core: CoreProcess, arguments: dict[str, Any], blobs: BlobStore, scratch: Path) -> None:
         self.project_url = ""
+        self.incomplete = False
         self._core = core
         self._arguments = arguments
         self._online = arguments["mode"] == "online"
@@ -145,6 +150,7 @@ class SiteRun:
         try:
             self._run.finish(exit_code=exit_code)
         except TimeoutError:
+            self.incomplete = True
             log.warning("W&B has not taken all of run %s; upload the rest with: wandb sync %s", self, self.folder)
         except Exception as error:
             log.warning("W&B run %s did not end cleanly: %s", self, describe(error))

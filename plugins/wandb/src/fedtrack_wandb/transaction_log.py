@@ -6,11 +6,14 @@ bytes. A record is one chunk, or a first, any number of middle and a last one.
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from fedtrack_wandb.names import STEP_KEY
 
 FILE_HEADER = 7
 BLOCK = 32 * 1024
@@ -64,6 +67,27 @@ class TransactionLog:
                 self._position = position
                 yield payload
                 payload = b""
+
+
+def count_points(folder: Path, run_id: str) -> int:
+    """Return how many metric points the offline files of a run in ``<folder>`` hold."""
+    # Not below "latest-run", a link to one of them.
+    files = sorted(folder.glob(f"*run-*/run-{run_id}.wandb"))
+    records = (record for file in files for record in TransactionLog(file).records())
+    return sum(
+        _is_point(item)
+        for record in records
+        if record.WhichOneof("record_type") == "history"
+        for item in record.history.item
+    )
+
+
+def _is_point(item: Any) -> bool:
+    key = item.nested_key[0] if item.nested_key else item.key
+    if len(item.nested_key) > 1 or key.startswith("_") or key == STEP_KEY:
+        return False  # W&B's own, the step, or a field of an image or a histogram
+    value = json.loads(item.value_json)
+    return isinstance(value, int | float) or value in ("NaN", "Infinity", "-Infinity")
 
 
 def _padding(position: int) -> int:

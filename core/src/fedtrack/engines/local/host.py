@@ -31,7 +31,7 @@ class ReceiverHost:
         self.journal.set_meta("job_name", run.job_name)
         self.forwarder = Forwarder()
         self._deliveries = [
-            Delivery(id_, receiver, self.journal, run, addressed=_addressed(run, receiver))
+            Delivery(id_, receiver, self.journal, run, addressed=addressed(run, receiver))
             for id_, receiver in receivers.items()
         ]
 
@@ -61,7 +61,7 @@ class ReceiverHost:
         registry().notify(hook, run=self.run, **arguments)
 
 
-def _addressed(run: RunInfo, receiver: Receiver) -> Callable[[str], bool]:
+def addressed(run: RunInfo, receiver: Receiver) -> Callable[[str], bool]:
     """Return which sites' events a receiver listens to.
 
     At a site, everything in the journal is the site's own. On the server, events of sites have crossed, and the

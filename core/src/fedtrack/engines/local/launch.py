@@ -67,6 +67,7 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
     """
     started = perf_counter()
     workspace = Workspace(workspace_root)
+    _move_earlier_run(workspace)  # with its job, in whose place this one is exported
     if "torch" in sys.modules:
         # The server must not carry torch: its memory would count twice, and its threads do not survive forks.
         folder = export_job(job, workspace.root / "job")
@@ -161,15 +162,13 @@ def _run(
     run_id: str | None = None,
 ) -> RunResult:
     if record is None:
-        earlier = workspace.move_earlier_run()
-        if earlier is not None:
-            log.info("the earlier run in this workspace is now in %s", earlier)
+        _move_earlier_run(workspace)
         folder = _keep(folder, workspace)
         record = RunRecord(checked_run_id(run_id), str(folder.relative_to(workspace.root)), time_ns())
     job = load_job(folder)
     run = _run_info(job, workspace, record)
     workspace.create(record, [site.name for site in job.sites])
-    spool = Spool(workspace.server / "spool")
+    spool = Spool(workspace.server / "spool", durability=job.meta.durability, limit_bytes=job.meta.spool_limit)
     host = ReceiverHost(run, job.receivers)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
     agents: list[SiteAgent] = []
@@ -232,6 +231,12 @@ def _finish(host: ReceiverHost, agents: list[SiteAgent], outcome: Outcome) -> No
         outcome.interrupted = True
         outcome.reports = host.finish(outcome.status, 0.0)
     outcome.agents = {agent.site: agent.report() for agent in agents}
+
+
+def _move_earlier_run(workspace: Workspace) -> None:
+    earlier = workspace.move_earlier_run()
+    if earlier is not None:
+        log.info("the earlier run in this workspace is now in %s", earlier)
 
 
 def _keep(folder: Path, workspace: Workspace) -> Path:

@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from fedtrack.tracking.spool import DEFAULT_LIMIT_BYTES, Durability
+
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
     """Server to site: do this. A model that belongs to it lies in the site's exchange folder."""
@@ -76,6 +78,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         threads: How many threads a tensor operation may use.
         config: What ``get_config`` returns.
         durability: See ``fedtrack.tracking.spool``.
+        spool_limit: Likewise, bytes.
     """
 
     name: str
@@ -91,7 +94,8 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
     environment: dict[str, str]
     threads: int
     config: dict[str, Any]
-    durability: str = "process"
+    durability: Durability = "process"
+    spool_limit: int = DEFAULT_LIMIT_BYTES
 
 
 class Preload(msgspec.Struct, tag="preload", forbid_unknown_fields=True):

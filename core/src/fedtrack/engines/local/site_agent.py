@@ -170,6 +170,8 @@ def receiver_summary(report: DeliveryReport, node: str) -> ReceiverSummary:
         error=report.error,
         location=results.location if results else "",
         command=results.command if results else "",
+        outage_seconds=report.outage_seconds,
+        outage=report.outage,
     )
 
 

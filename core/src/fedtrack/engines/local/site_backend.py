@@ -51,7 +51,7 @@ class SiteBackend:
         self._task: SendTask | None = None
         self._shown = False  # whether is_running has returned True for the current task
         self._ended = False
-        self.spool = Spool(Path(spec.spool), durability=spec.durability)  # type: ignore[arg-type]
+        self.spool = Spool(Path(spec.spool), durability=spec.durability, limit_bytes=spec.spool_limit)
         bind(self.spool)
 
     @property

@@ -45,6 +45,8 @@ def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspa
         external=_command(runner.command) if runner.launch_external_process else [],
         environment=environment,
         threads=threads,
+        durability=job.meta.durability,
+        spool_limit=job.meta.spool_limit,
         config={"site_name": site.name, "script": site.script.name, "script_args": runner.script_args},
     )
 

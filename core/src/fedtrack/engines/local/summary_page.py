@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.console import Console
 from rich.table import Table
 
@@ -103,6 +105,11 @@ def _remarks(result: RunResult) -> list[str]:
             lines.append(
                 f"Pending:     {name}: {receiver.pending:,} events are not delivered, but kept in the journal: {reason}"
             )
+            lines.append(
+                f"             To deliver them later: fedtrack runs replay {shlex.quote(str(result.workspace))}"
+            )
         elif receiver.error:
             lines.append(f"Note:        {name}: {receiver.error}")
+        if receiver.outage_seconds >= 1.0:
+            lines.append(f"Outage:      {name}: took nothing for {receiver.outage_seconds:.0f} s: {receiver.outage}")
     return lines

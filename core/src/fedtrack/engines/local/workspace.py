@@ -6,13 +6,14 @@ The layout is that of FLARE's simulator::
     <root>/server/simulate_job/             journal.db, run.json, run_summary.json, what receivers write
     <root>/server/simulate_job/app_server/  FL_global_model.safetensors, best_FL_global_model.safetensors
     <root>/site-1/simulate_job/             spool/, log.txt
-    <root>/earlier/<run id>/                runs before this one
+    <root>/earlier/<run id>/                runs before this one, each with its job
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ import msgspec
 from fedtrack.errors import WorkspaceError
 
 RUN_FOLDER = "simulate_job"
+EARLIER_FOLDER = "earlier"
 _RUN_FILE = "run.json"
 
 
@@ -87,11 +89,14 @@ class Workspace:
         if not self.server.exists():
             return None
         earlier = self.record()
-        target = self.root / "earlier" / (earlier.run_id if earlier else f"unknown-{self.server.stat().st_ino}")
+        target = self.root / EARLIER_FOLDER / (earlier.run_id if earlier else f"unknown-{self.server.stat().st_ino}")
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         for child in sorted(self.root.iterdir()):
             if (child / RUN_FOLDER).is_dir():
                 child.rename(target / child.name)
+        if earlier and (self.root / earlier.job).is_dir():
+            # Copied, because it may be the very job that is about to run again: a replay needs to know the receivers.
+            shutil.copytree(self.root / earlier.job, target / earlier.job, dirs_exist_ok=True)
         return target
 
     def record(self) -> RunRecord | None:

@@ -1,0 +1,49 @@
+"""``fedtrack runs dlq``: the events that a receiver refused for good."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedtrack.cli.stored_runs import Patience, Run
+from fedtrack.cli.table import AsJson
+from fedtrack.cli.table import show as show_rows
+
+app = typer.Typer(name="dlq", help="Events that a receiver refused for good.", no_args_is_help=True)
+
+Receiver = Annotated[str, typer.Argument(help="The receiver's id in the job; a site's own is <site>/<id>.")]
+
+
+@app.command("list")
+def list_dead(run: Run, as_json: AsJson = False) -> None:
+    """List the refused events and why."""
+    import msgspec
+
+    from fedtrack.engines.local import dead_letters
+    from fedtrack.engines.local.stored_run import find_run
+
+    rows = [msgspec.to_builtins(letter) for letter in dead_letters.list_dead(find_run(run))]
+    show_rows(rows, ("receiver", "site", "seq", "kind", "key", "reason"), as_json=as_json)
+
+
+@app.command()
+def retry(run: Run, receiver: Receiver, patience: Patience = 30.0) -> None:
+    """Hand a receiver what it refused once more; exit code 1 if anything is refused again."""
+    from fedtrack.engines.local import dead_letters
+    from fedtrack.engines.local.stored_run import find_run
+
+    done = dead_letters.retry(find_run(run), receiver, patience)
+    typer.echo(f"{receiver}: {done.delivered:,} delivered, {done.refused:,} refused again")
+    if done.refused:
+        typer.echo(f"  {done.error}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def drop(run: Run, receiver: Receiver) -> None:
+    """Forget a receiver's refused events; they stay in the journal and in its counts."""
+    from fedtrack.engines.local import dead_letters
+    from fedtrack.engines.local.stored_run import find_run
+
+    typer.echo(f"{receiver}: {dead_letters.drop(find_run(run), receiver):,} events dropped")

@@ -1,0 +1,163 @@
+"""``fedtrack runs list|show|replay|verify|prune``: what came of the runs in a workspace, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedtrack.cli.table import AsJson
+from fedtrack.cli.table import show as show_rows
+
+if TYPE_CHECKING:
+    from fedtrack.engines.local.inventory import Inventory
+
+#: Without a name: its commands are those of ``fedtrack runs``.
+app = typer.Typer()
+
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A workspace, or its folder earlier/<run id> for a run before the last.")
+]
+Patience = Annotated[float, typer.Option(help="Seconds without progress after which a receiver is left behind.")]
+
+
+@app.command("list")
+def list_runs(workspace: Annotated[Path, typer.Argument(help="A workspace.")], as_json: AsJson = False) -> None:
+    """List the runs of a workspace: the last one, then earlier ones."""
+    from datetime import datetime
+
+    from fedtrack.engines.local.stored_run import find_runs
+
+    rows = []
+    for run in find_runs(workspace.absolute()):
+        record, result = run.record, run.result
+        started = datetime.fromtimestamp(record.started_ns // 10**9).isoformat(" ") if record else ""
+        row = {"run": record.run_id if record else "", "job": result.job_name if result else "", "started": started}
+        row["status"] = result.status if result else "unfinished"
+        rows.append(row | {"folder": str(run.base)})
+    show_rows(rows, ("run", "job", "started", "status", "folder"), as_json=as_json)
+
+
+@app.command()
+def show(run: Run, as_json: AsJson = False) -> None:
+    """Print what came of a run: its events at each stage and receiver, what is lost, and what was refused."""
+    import msgspec
+
+    from fedtrack.engines.local.inventory import take_inventory
+    from fedtrack.engines.local.stored_run import find_run
+
+    stored = find_run(run)
+    inventory, result = take_inventory(stored), stored.result
+    if as_json:
+        typer.echo(json.dumps(msgspec.to_builtins(inventory) | {"complete": inventory.complete}, indent=2))
+        return
+    if result is None:
+        typer.echo(f"unfinished: its server died; go on with it: fedtrack run --resume {stored.base}")
+    else:
+        typer.echo(f"{result.job_name}: {result.status}{': ' if result.error else ''}{result.error}")
+    _show_inventory(inventory)
+
+
+@app.command()
+def replay(
+    run: Run,
+    receiver: Annotated[
+        str | None, typer.Option(help="Deliver everything to this receiver instead of those that the job names.")
+    ] = None,
+    args: Annotated[str, typer.Option(help="Its arguments, as a JSON object.")] = "{}",
+    again: Annotated[bool, typer.Option("--again", help="Begin at the first event, also if it was delivered.")] = False,
+    patience: Patience = 30.0,
+) -> None:
+    """Deliver what receivers have not got: from the sites' spools, then from the journal. Twice is as good as once."""
+    from fedtrack.engines.local.replay import replay as deliver
+    from fedtrack.engines.local.stored_run import find_run
+
+    other = None if receiver is None else (receiver, _arguments(args))
+    done = deliver(find_run(run), other, again=again, patience=patience)
+    for name, summary in done.receivers.items():
+        place = f"; {summary.location}" if summary.location else ""
+        typer.echo(f"{name}: {done.new[name]:,} events delivered now, {summary.delivered:,} in all{place}")
+        if summary.pending:
+            typer.echo(f"  {summary.pending:,} still wait in the journal: {summary.error or 'it was too slow'}")
+        if summary.dead:
+            typer.echo(f"  {summary.dead:,} were refused; see: fedtrack runs dlq list {run}")
+    for site, reason in done.waiting.items():
+        typer.echo(f"{site}: its records wait in the spool: {reason}")
+    if not done.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(run: Run, as_json: AsJson = False) -> None:
+    """Count a run's events again, in spools, journal and backends; exit code 1 if anything differs."""
+    from fedtrack.engines.local.stored_run import find_run
+    from fedtrack.engines.local.verify import verify as recount
+
+    checks = recount(find_run(run))
+    rows = [check._asdict() for check in checks]
+    for row in rows:
+        row["found"] = "not countable" if row["found"] is None and not as_json else row["found"]
+        row["result"] = row["problem"] or "ok"
+    show_rows(rows, ("what", "expected", "found", "result"), as_json=as_json)
+    problems = sum(bool(check.problem) for check in checks)
+    typer.echo(f"{problems} of {len(checks)} counts differ." if problems else "Everything is there.", err=as_json)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    run: Run,
+    older_than: Annotated[float, typer.Option(help="Days since an event arrived.")] = 30.0,
+) -> None:
+    """Delete from a run's journals what every receiver has had for a while; a replay can no longer deliver it."""
+    from fedtrack.engines.local.prune import prune as delete
+    from fedtrack.engines.local.stored_run import find_run
+
+    for node, count in delete(find_run(run), older_than).items():
+        typer.echo(f"{node}: {count:,} events deleted from the journal")
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    from fedtrack.errors import ConfigError
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--args {text!r} is no JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"--args {text!r} is no JSON object; write it as '{{\"name\": value}}'.")
+    return value
+
+
+def _show_inventory(inventory: Inventory) -> None:
+    from fedtrack.engines.local.inventory import kinds_refused
+
+    sites = [
+        {
+            "site": name if site.streams_to_server else f"{name} (stays there)",
+            "logged": "?" if site.logged is None else site.logged,
+            "in the spool only": site.in_spool,
+            "in the journal": site.journaled,
+        }
+        for name, site in inventory.sites.items()
+    ]
+    show_rows(sites, ("site", "logged", "in the spool only", "in the journal"), as_json=False)
+    receivers = [
+        {"receiver": name, "delivered": r.delivered, "not held": r.skipped, "refused": r.dead, "pending": r.pending}
+        for name, r in inventory.receivers.items()
+    ]
+    if receivers:
+        typer.echo()
+        show_rows(receivers, ("receiver", "delivered", "not held", "refused", "pending"), as_json=False)
+    typer.echo()
+    for name, receiver in inventory.receivers.items():
+        if receiver.error:
+            typer.echo(f"{name}: {receiver.error}")
+    for site_name, reason in inventory.gaps:
+        typer.echo(f"lost: {site_name}: {reason}")
+    for (name, reason), count in kinds_refused(inventory.refused).items():
+        typer.echo(f"refused: {name}: {count:,} events: {reason}")
+    typer.echo("events: complete" if inventory.complete else "events: incomplete")

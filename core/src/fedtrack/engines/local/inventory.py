@@ -1,0 +1,166 @@
+"""Inventory: how many events of a run are at each stage, counted from its files without changing them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from fedtrack.engines.local.stored_run import StoredRun
+from fedtrack.job.run_result import SiteSummary
+from fedtrack.tracking import frames
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.journal import DeadLetter, Journal
+from fedtrack.tracking.records import decode, kind_of
+from fedtrack.tracking.segments import list_streams
+from fedtrack.tracking.spool_reader import SpoolReader
+
+
+class SiteCounts(msgspec.Struct):
+    """One site's events.
+
+    Attributes:
+        logged: Events whose log call returned, as the site counted them; None if it never said.
+        in_spool: Events in its spool that are in no journal that they should be in.
+        journaled: Events in the journal: the server's, or the site's own if they stay there.
+        streams_to_server: Whether they cross.
+    """
+
+    logged: int | None
+    in_spool: int
+    journaled: int
+    streams_to_server: bool = True
+
+
+class ReceiverCounts(msgspec.Struct):
+    """One receiver's events, as its cursor counts them."""
+
+    receiver: str
+    delivered: int
+    skipped: int
+    dead: int
+    pending: int
+    error: str = ""
+
+
+class Refusal(msgspec.Struct):
+    """A dead letter, as people read it.
+
+    Attributes:
+        receiver: Who refused it; a site's own receiver is ``<site>/<id>``.
+        site: Who logged it.
+        seq: Its number in its stream.
+        kind: What it is, or ``"unreadable"``.
+        key: Its name or path.
+        reason: The backend's words.
+    """
+
+    receiver: str
+    site: str
+    seq: int
+    kind: str
+    key: str
+    reason: str
+
+
+class Inventory(msgspec.Struct):
+    """A run's events.
+
+    Attributes:
+        sites: By name.
+        receivers: By component id; a site's own under ``<site>/<id>``, one the job does not name under ``<name>+...``.
+        gaps: Lost ranges: (site, what happened).
+        refused: The dead letters.
+    """
+
+    sites: dict[str, SiteCounts]
+    receivers: dict[str, ReceiverCounts]
+    gaps: list[tuple[str, str]]
+    refused: list[Refusal]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is on its way, lost or refused."""
+        on_its_way = any(site.in_spool for site in self.sites.values())
+        waiting = any(receiver.pending or receiver.dead for receiver in self.receivers.values())
+        uncounted = any(
+            site.logged is None or site.journaled < site.logged
+            for site in self.sites.values()
+            if site.streams_to_server
+        )
+        return not (on_its_way or waiting or uncounted or self.gaps)
+
+
+def take_inventory(run: StoredRun) -> Inventory:
+    """Count what is in the spools, the journals and with the receivers of a run, which may still be going on."""
+    result = run.result
+    found = Inventory({}, {}, list(result.gaps) if result else [], [])
+    if SERVER in run.journaling_nodes():
+        with run.journal() as journal:
+            found.gaps = [(site, reason) for site, _, _, reason in journal.gaps()]
+    for name in dict.fromkeys([*run.nodes(), *(result.sites if result else ())]):
+        found.sites[name] = _site_counts(run, name, result.sites.get(name) if result else None)
+    for id_, summary in (result.receivers if result else {}).items():
+        skipped = sum(summary.skipped.values())
+        found.receivers[id_] = ReceiverCounts(
+            summary.receiver, summary.delivered, skipped, summary.dead, summary.pending, summary.error
+        )
+    for node in run.journaling_nodes():
+        with run.journal(node) as journal:
+            _add_receivers(found, node, journal)
+    return found
+
+
+def _site_counts(run: StoredRun, name: str, summary: SiteSummary | None) -> SiteCounts:
+    crosses = summary.streams_to_server if summary else True
+    logged = summary.logged if summary else None
+    node = SERVER if crosses else name
+    if node not in run.journaling_nodes():
+        # Nobody reads what stays at such a site; and of a run that was fetched, the summary may be all there is.
+        return SiteCounts(logged, 0, summary.journaled if summary else 0, crosses)
+    with run.journal(node) as journal:
+        in_spool = count_beyond(run.node(name) / "spool", journal.high_waters(name))
+        return SiteCounts(logged, in_spool, journal.counts().get(name, 0), crosses)
+
+
+def refusal(letter: DeadLetter, node: str, site: str) -> Refusal:
+    """Return a dead letter as people read it."""
+    receiver = letter.receiver if node == SERVER else f"{node}/{letter.receiver}"
+    try:
+        record = decode(letter.payload)
+    except msgspec.DecodeError:
+        return Refusal(receiver, site, letter.seq, "unreadable", "", letter.error)
+    key = str(getattr(record, "key", getattr(record, "path", "")))
+    return Refusal(receiver, site, letter.seq, kind_of(record), key, letter.error)
+
+
+def count_beyond(folder: Path, marks: dict[str, int]) -> int:
+    """Return how many intact events of a spool folder are beyond the marks of their streams."""
+    total = 0
+    for stream, segments in list_streams(folder).items():
+        reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
+        total += sum(part.count for part in reader.read(segments, ended=True) if isinstance(part, frames.Run))
+    return total
+
+
+def _add_receivers(found: Inventory, node: str, journal: Journal) -> None:
+    """Let the cursors have the last word: they are right also where the server died before it wrote a summary."""
+    prefix = "" if node == SERVER else f"{node}/"
+    for id_, cursor in journal.cursors().items():
+        known = found.receivers.get(prefix + id_)
+        found.receivers[prefix + id_] = ReceiverCounts(
+            known.receiver if known else id_.partition("+")[0],
+            cursor.delivered,
+            cursor.skipped,
+            cursor.dead,
+            journal.events_after(cursor),
+            known.error if known else "",
+        )
+    for letter in journal.dead_letters():
+        found.refused.append(refusal(letter, node, journal.source_of(letter.batch)[0]))
+
+
+def kinds_refused(refused: list[Refusal]) -> Counter[tuple[str, str]]:
+    """Count dead letters by receiver and reason."""
+    return Counter((item.receiver, item.reason) for item in refused)

@@ -1,0 +1,186 @@
+"""Replay: delivers what a finished run still owes to its receivers, or all of it to one that the job does not name.
+
+Delivering again what was delivered does no harm: a cursor in the journal says how far each receiver is, so a second
+replay has nothing to do. A receiver that the job does not name gets a cursor of its own, named after its arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from fedtrack.engines.local.host import ReceiverHost
+from fedtrack.engines.local.site_agent import receiver_summary
+from fedtrack.engines.local.stored_run import StoredRun
+from fedtrack.errors import FedtrackError
+from fedtrack.job.run_result import ReceiverSummary, RunResult
+from fedtrack.plugins import registry
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.forwarder import SpoolSource
+from fedtrack.tracking.journal import Cursor, Journal
+from fedtrack.tracking.receiver import Receiver
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Replayed:
+    """What a replay brought.
+
+    Attributes:
+        journaled: Events in the server's journal, by site.
+        receivers: By component id; a site's own under ``<site>/<id>``.
+        new: How many events each of them took in this replay.
+        gaps: Lost ranges: (site, what happened).
+        waiting: Why records of a site still wait in its spool, by site.
+    """
+
+    journaled: dict[str, int]
+    receivers: dict[str, ReceiverSummary] = field(default_factory=dict)
+    new: dict[str, int] = field(default_factory=dict)
+    gaps: list[tuple[str, str]] = field(default_factory=list)
+    waiting: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing waits any more."""
+        return not self.waiting and not any(receiver.pending for receiver in self.receivers.values())
+
+
+def replay(
+    run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = None, *, again: bool = False, patience: float = 30.0
+) -> Replayed:
+    """Bring what is left in the spools into the journals, then deliver what receivers have not taken.
+
+    Args:
+        run: A run that is over.
+        other: Name and arguments of a receiver to deliver everything to, instead of those that the job names.
+        again: Whether to begin at the first event, also with receivers that have had it.
+        patience: Seconds without any progress after which a receiver is left behind.
+
+    Raises:
+        WorkspaceError: A server is in the workspace, or the job that ran is not there any more.
+        FedtrackError: The job or the receiver's arguments are not valid.
+    """
+    with run.locked():
+        return _replay(run, other, again=again, patience=patience)
+
+
+def other_name(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return the cursor's name of a receiver that the job does not name: other arguments are another receiver."""
+    digest = sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{name}+{digest}"
+
+
+def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = None) -> dict[str, dict[str, Receiver]]:
+    """Return the receivers by node and id: those that the job names, or the other one alone."""
+    if other is not None:
+        cls = registry().receiver(other[0])
+        return {SERVER: {other_name(cls.name, other[1]): cls(**other[1])}}
+    job = run.job()
+    return {SERVER: job.receivers} | {site.name: site.receivers for site in job.sites if site.receivers}
+
+
+def sites_of(run: StoredRun) -> dict[str, bool]:
+    """Return the sites of a run, and whether each lets its events cross to the server."""
+    result = run.result
+    known = {name: site.streams_to_server for name, site in result.sites.items()} if result else {}
+    try:
+        known |= {site.name: site.streams_to_server for site in run.job().sites}
+    except FedtrackError:
+        log.info("the job of %s cannot be loaded; its summary says which sites it had", run.base)
+    # Without either, a folder is a site whose events cross: the default.
+    return {name: known.get(name, True) for name in run.nodes() if name != SERVER}
+
+
+def _replay(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None, *, again: bool, patience: float) -> Replayed:
+    receivers = receivers_of(run, other)
+    sites = sites_of(run)
+    result = run.result
+    for node in receivers if again else ():
+        with run.journal(node) as journal:
+            for id_ in receivers[node]:
+                journal.rewind(id_)
+    with _hosts(run, receivers, sites) as hosts:
+        before: dict[str, Cursor] = {}
+        for node, host in hosts.items():
+            for id_ in receivers.get(node, {}):
+                before[_shown(node, id_)] = host.journal.cursor(id_)
+            host.start()
+        done = Replayed({})
+        for node, host in hosts.items():
+            for report in host.finish(result.status if result else "aborted", patience):
+                shown = _shown(node, report.name)
+                done.receivers[shown] = receiver_summary(report, node)
+                done.new[shown] = report.delivered - before[shown].delivered
+            done.waiting |= host.forwarder.errors
+        server = hosts[SERVER].journal
+        done.journaled = server.counts()
+        done.gaps = [(site, reason) for site, _, _, reason in server.gaps()]
+    if result is not None:
+        _update(run, result, done, sites, again=again)
+    return done
+
+
+@contextmanager
+def _hosts(
+    run: StoredRun, receivers: Mapping[str, Mapping[str, Receiver]], sites: Mapping[str, bool]
+) -> Iterator[dict[str, ReceiverHost]]:
+    """Yield a host for every node that has receivers, the server's last, with all spools attached."""
+    names = tuple(sites)
+    hosts: dict[str, ReceiverHost] = {}
+    homes: dict[str, Journal] = {}
+    try:
+        for node in [*(name for name in receivers if name != SERVER), SERVER]:
+            info = run.info(node, names if node == SERVER else (node,))
+            hosts[node] = host = ReceiverHost(info, receivers.get(node, {}))
+            if node != SERVER:
+                host.add_source(
+                    SpoolSource(node, run.node(node) / "spool", host.journal, info.blobs, delete=not sites[node])
+                )
+        server = hosts[SERVER]
+        for name, crosses in {SERVER: True, **sites}.items():
+            if crosses:
+                home = run.node(name) / "journal.db"
+                if name != SERVER and home.exists():
+                    homes[name] = hosts[name].journal if name in hosts else Journal(home)
+                spool = run.node(name) / "spool"
+                server.add_source(SpoolSource(name, spool, server.journal, server.run.blobs, other=homes.get(name)))
+        for name in (SERVER, *sites):
+            for host in hosts.values():
+                host.forwarder.end(name)
+        yield hosts
+    finally:
+        for journal in homes.values():
+            journal.close()
+        for host in hosts.values():
+            host.close()
+
+
+def _update(run: StoredRun, result: RunResult, done: Replayed, sites: Mapping[str, bool], *, again: bool) -> None:
+    """Bring the run's summary up to date, so that it says what is true now."""
+    for name, site in result.sites.items():
+        if name == SERVER or sites.get(name, True):
+            site.journaled = done.journaled.get(name, 0)
+    for id_, summary in done.receivers.items():
+        old = result.receivers.get(id_)
+        if old is not None and not again:
+            skipped = Counter(old.skipped) + Counter(summary.skipped)  # each replay counts only what it passed
+            summary = msgspec.structs.replace(summary, skipped=dict(skipped))
+            if not summary.location:
+                summary = msgspec.structs.replace(summary, location=old.location, command=old.command)
+        result.receivers[id_] = summary
+    result.gaps = done.gaps
+    msgspec.structs.replace(result, workspace=run.base, folder=run.folder).save()
+
+
+def _shown(node: str, id_: str) -> str:
+    return id_ if node == SERVER else f"{node}/{id_}"

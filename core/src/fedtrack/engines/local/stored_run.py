@@ -1,0 +1,142 @@
+"""StoredRun: a run that is over, as its folders hold it: the one in a workspace, or one that was moved aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedtrack.engines.local.workspace import EARLIER_FOLDER, RUN_FOLDER, RunRecord, Workspace, read_record
+from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
+from fedtrack.job.load import LoadedJob, load_job
+from fedtrack.job.run_result import SUMMARY_FILE, RunResult
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.journal import Journal
+from fedtrack.tracking.receiver import RunInfo
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run's folders.
+
+    Attributes:
+        base: The workspace, or ``<workspace>/earlier/<run id>``.
+    """
+
+    base: Path
+
+    @property
+    def folder(self) -> Path:
+        """The server's results."""
+        return self.node(SERVER)
+
+    @property
+    def workspace(self) -> Path:
+        """The workspace whose lock guards the run."""
+        return self.base.parent.parent if self.base.parent.name == EARLIER_FOLDER else self.base
+
+    @property
+    def record(self) -> RunRecord | None:
+        """What the run is known by; None if it never began."""
+        return read_record(self.folder)
+
+    @property
+    def result(self) -> RunResult | None:
+        """The run's summary; None if its server died."""
+        path = self.folder / SUMMARY_FILE
+        return RunResult.load(path) if path.exists() else None
+
+    def node(self, name: str) -> Path:
+        """Return the folder of the server or of a site."""
+        return self.base / name / RUN_FOLDER
+
+    def nodes(self) -> list[str]:
+        """Return the server and every site that has a folder."""
+        found = sorted(path.parent.name for path in self.base.glob(f"*/{RUN_FOLDER}") if path.is_dir())
+        return [SERVER, *(name for name in found if name != SERVER)]
+
+    def journaling_nodes(self) -> list[str]:
+        """Return the nodes that keep a journal: the server, and sites that host receivers."""
+        return [name for name in self.nodes() if (self.node(name) / "journal.db").exists()]
+
+    @contextmanager
+    def journal(self, node: str = SERVER) -> Iterator[Journal]:
+        """Open a node's journal, which exists.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        path = self.node(node) / "journal.db"
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist: the run in {str(self.base)!r} has no journal.")
+        journal = Journal(path)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep servers out of the workspace.
+
+        Raises:
+            WorkspaceError: One is in it.
+        """
+        workspace = Workspace(self.workspace)
+        try:
+            yield
+        finally:
+            workspace.close()
+
+    def job(self) -> LoadedJob:
+        """Return the job that ran.
+
+        Raises:
+            WorkspaceError: It is not there any more.
+            FedtrackError: It cannot be loaded: a plugin or an environment variable is missing, for example.
+        """
+        record = self.record
+        if record is None or not (self.base / record.job).is_dir():
+            raise WorkspaceError(
+                f"{str(self.base)!r} does not hold the job that ran, so its receivers are not known; "
+                "name one with --receiver."
+            )
+        return load_job(self.base / record.job)
+
+    def info(self, node: str, sites: tuple[str, ...]) -> RunInfo:
+        """Return what receivers on a node are told, as they were when it ran.
+
+        Raises:
+            DamagedError: The run's identity is not on the disk.
+        """
+        record, folder = self.record, self.node(node)
+        if record is None:
+            raise DamagedError(f"{self.folder} has no readable run.json: what the run is called is not known.")
+        with self.journal() as journal:
+            name = journal.meta("job_name") or Path(record.job).name
+        return RunInfo(record.run_id, name, folder, node, sites, record.started_ns, BlobStore(folder / "blobs"))
+
+
+def find_runs(workspace: Path) -> list[StoredRun]:
+    """Return the runs of a workspace: the one in it, then earlier ones, newest first."""
+    earlier = (StoredRun(base) for base in (workspace / EARLIER_FOLDER).glob("*"))
+    found = [run for run in earlier if run.folder.is_dir()]
+    found.sort(key=lambda run: run.record.started_ns if run.record else 0, reverse=True)
+    current = StoredRun(workspace)
+    return [current, *found] if current.folder.is_dir() else found
+
+
+def find_run(path: Path) -> StoredRun:
+    """Return the run that ``path`` names: a workspace, ``<workspace>/earlier/<run id>``, or the server's folder of one.
+
+    Raises:
+        ConfigError: There is no run.
+    """
+    path = path.absolute()
+    for base in (path, path.parent.parent):
+        run = StoredRun(base)
+        if run.folder.is_dir() and (base == path or run.folder == path):
+            return run
+    raise ConfigError(f"{str(path)!r} holds no run; give a workspace, or one of its folders earlier/<run id>.")
