@@ -83,7 +83,7 @@ def _remarks(result: RunResult) -> list[str]:
             lines.append(f"Failed:      {site.error}")
         if site.logged is None:
             lines.append(
-                f"Note:        {name} died before it could count its log calls; those that returned are in the journal."
+                f"Note:        {name} was ended before it could count its log calls; what returned is in the journal."
             )
         if site.dropped:
             lines.append(f"Lost:        {name}: {site.dropped:,} log calls found no room on the disk.")
