@@ -1,0 +1,152 @@
+"""Turns an exported fedtrack job into a FLARE job: one app for every node, with exactly two components of ours.
+
+A FLARE server since 2.8 builds only classes that its administrator has listed, unless the app brings code of its
+own. With one app for all nodes the server's part has a ``custom`` folder too, so the job's right to bring code (byoc)
+covers everything; with an app per node the server refuses the job after it was accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fedtrack.errors import EngineUnavailable, JobRejected
+from fedtrack.federated.fedavg import FedAvg
+from fedtrack.job.load import LoadedJob, load_job
+from fedtrack_nvflare.native_job import NativeJob
+from fedtrack_nvflare.node import JOB
+from fedtrack_nvflare.script import MAIN, MAIN_FILE
+
+COLLECTOR = "fedtrack_nvflare.collector.Collector"
+SHIPPER = "fedtrack_nvflare.shipper.Shipper"
+
+#: How long FLARE's server keeps a run open for the last events of slow or silent sites, in seconds.
+END_SECONDS = 90.0
+
+
+def export(folder: Path, target: Path, run_id: str) -> Path:
+    """Write the FLARE job of the fedtrack job in ``folder`` to ``<target>/<name>.<run id>`` and return that folder.
+
+    Raises:
+        ConfigError: The job is not valid.
+        JobRejected: FLARE cannot run it; see ``job_problems``.
+        EngineUnavailable: FLARE is not installed, or failed.
+    """
+    job = load_job(folder, node="")
+    if problems := job_problems(job):
+        raise JobRejected(problems)
+    flow = next(iter(job.workflows.values()))
+    assert isinstance(flow, FedAvg)  # noqa: S101 - job_problems has said so
+    runner = job.sites[0].runner
+    spec = NativeJob(
+        name=flare_name(job.meta.name, run_id),
+        num_clients=flow.num_clients or len(job.sites),
+        num_rounds=flow.num_rounds,
+        start_round=flow.start_round,
+        min_clients=job.meta.min_clients or len(job.sites),
+        mandatory_clients=list(job.meta.mandatory_clients),
+        script=MAIN_FILE,
+        external=runner.launch_external_process,
+        command=runner.command,
+        framework=runner.framework,
+    )
+    written = _write(spec, target, {"run_id": run_id}, None if are_alike(job) else [site.name for site in job.sites])
+    shutil.copytree(folder, written / "app" / "custom" / JOB, ignore=shutil.ignore_patterns("__pycache__"))
+    return written
+
+
+def export_drain(name: str, run_id: str, target: Path, number: int) -> Path:
+    """Write a FLARE job that only brings in what sites still hold of the run."""
+    spec = NativeJob(f"{flare_name(name, run_id)}.drain{number}", 1, 0, 0, 1, [], "", False, "", "numpy")
+    return _write(spec, target, {"run_id": run_id, "drain": True}, None)
+
+
+def flare_name(name: str, run_id: str) -> str:
+    """Return the job's name in FLARE; it holds the run id, by which a submission is found again."""
+    return f"{name}.{run_id}"
+
+
+def are_alike(job: LoadedJob) -> bool:
+    """Return whether every site does the same, so that the job runs at sites of any name."""
+    first = job.sites[0]
+    return all(
+        site.runner == first.runner
+        and site.streams_to_server == first.streams_to_server
+        and _content(site.custom) == _content(first.custom)
+        for site in job.sites
+    )
+
+
+def job_problems(job: LoadedJob) -> list[str]:
+    """Return why FLARE cannot run ``job`` as it is."""
+    found = []
+    flows = list(job.workflows.values())
+    if len(flows) != 1 or not isinstance(flows[0], FedAvg):
+        names = ", ".join(type(flow).__name__ for flow in flows)
+        found.append(f"Its workflows are {names}; on FLARE a job has one FedAvg.")
+    first = job.sites[0].runner
+    for site in job.sites[1:]:
+        if (site.runner.launch_external_process, site.runner.framework, site.runner.command) != (
+            first.launch_external_process,
+            first.framework,
+            first.command,
+        ):
+            found.append(
+                f"{site.name} starts its script differently from {job.sites[0].name}; on FLARE all sites share one "
+                "app, give them the same framework, command and launch_external_process."
+            )
+    return found
+
+
+def job_notes(job: LoadedJob) -> list[str]:
+    """Return what the job asks for and FLARE does not do, although it can run it."""
+    found = []
+    for flow in job.workflows.values():
+        if isinstance(flow, FedAvg) and flow.evaluate_final_model:
+            found.append("evaluate_final_model: FLARE's FedAvg does not ask for the metrics of the last model.")
+        if isinstance(flow, FedAvg) and flow.task_timeout:
+            found.append("task_timeout: FLARE's FedAvg waits for a site as long as it lives.")
+    return found
+
+
+def _write(spec: NativeJob, target: Path, args: dict[str, Any], sites: list[str] | None) -> Path:
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / MAIN_FILE).write_text(MAIN)
+        command = [sys.executable, "-m", "fedtrack_nvflare.native_job", msgspec.json.encode(spec).decode()]
+        done = subprocess.run(
+            [*command, str(target.absolute())], cwd=scratch, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise EngineUnavailable(f"FLARE's Job API failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+    folder = target / spec.name
+    app = folder / "app"
+    (app / "custom").mkdir(exist_ok=True)
+    (app / "custom" / MAIN_FILE).write_text(MAIN)
+    _add_component(app / "config" / "config_fed_server.json", "collector", COLLECTOR, args)
+    _add_component(app / "config" / "config_fed_client.json", "shipper", SHIPPER, args)
+    if sites is not None:
+        meta = json.loads((folder / "meta.json").read_text())
+        meta["deploy_map"] = {"app": ["server", *sites]}
+        (folder / "meta.json").write_text(json.dumps(meta, indent=4))
+    return folder
+
+
+def _add_component(path: Path, id_: str, class_path: str, args: dict[str, Any]) -> None:
+    config = json.loads(path.read_text()) if path.exists() else {"format_version": 2, "executors": []}
+    config.setdefault("components", []).append({"id": id_, "path": class_path, "args": args})
+    if id_ == "collector":
+        config["end_run_readiness_timeout"] = END_SECONDS
+    path.write_text(json.dumps(config, indent=4))
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
