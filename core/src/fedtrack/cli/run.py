@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +33,8 @@ def run(
     if target is not None:
         if folder is None or resume is not None or gpus is not None:
             raise ConfigError("--target takes an exported job: fedtrack run JOB --engine ENGINE --target TARGET")
-        _submit(runner, folder, target, run_id, workspace, detach=detach)
+        with closing(runner):
+            _submit(runner, folder, target, run_id, workspace, detach=detach)
     elif engine != "local" or detach:
         raise ConfigError(f"The engine {engine!r} needs a target: fedtrack run JOB --engine {engine} --target TARGET")
     elif resume is not None:
@@ -62,7 +64,6 @@ def _submit(
     if workspace is not None:
         result = runner.fetch(handle, workspace)
         typer.echo(f"Results: {result.folder}")
-    runner.close()
     events = "all events arrived" if status.events_complete else "events are missing; see: fedtrack runs show"
     typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail} ({events})")
     if status.state != "completed":

@@ -62,14 +62,6 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
             self._open(fl_ctx)
         elif self._job is None:
             return
-        elif event_type == AppEventType.ROUND_STARTED:
-            self._rounds.begin(_current_round(fl_ctx))
-        elif event_type == AppEventType.AFTER_CONTRIBUTION_ACCEPT:
-            peer = fl_ctx.get_peer_context()
-            if peer is not None and fl_ctx.get_prop(AppConstants.AGGREGATION_ACCEPTED, True):
-                self._rounds.accept(peer.get_identity_name())
-        elif event_type == AppEventType.AFTER_AGGREGATION:
-            self._rounds.scored(getattr(fl_ctx.get_prop(AppConstants.AGGREGATION_RESULT), "metrics", None))
         elif event_type == EventType.FATAL_SYSTEM_ERROR:
             self._error = str(fl_ctx.get_prop(FLContextKey.EVENT_DATA, "") or "a fatal error of FLARE")
         elif event_type == EventType.ABOUT_TO_END_RUN:
@@ -78,15 +70,29 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
             self._vote(fl_ctx)
         elif event_type == EventType.END_RUN:
             self._close(fl_ctx)
+        elif not self.drain:
+            self._follow(event_type, fl_ctx)
+
+    def _follow(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Note what FLARE's FedAvg does."""
+        if event_type == AppEventType.ROUND_STARTED:
+            self._rounds.begin(_current_round(fl_ctx))
+        elif event_type == AppEventType.AFTER_CONTRIBUTION_ACCEPT:
+            peer = fl_ctx.get_peer_context()
+            if peer is not None and fl_ctx.get_prop(AppConstants.AGGREGATION_ACCEPTED, True):
+                self._rounds.accept(peer.get_identity_name())
+        elif event_type == AppEventType.AFTER_AGGREGATION:
+            self._rounds.scored(getattr(fl_ctx.get_prop(AppConstants.AGGREGATION_RESULT), "metrics", None))
 
     def load_model(self, fl_ctx: FLContext) -> ModelLearnable:
         """Return the job's initial model."""
-        assert self._job is not None  # noqa: S101 - FLARE starts the run first
-        return make_model_learnable(self._rounds.initial_params(self._job.initial_model), {})
+        file = self._job.initial_model if self._job is not None and not self.drain else None
+        return make_model_learnable(self._rounds.initial_params(file), {})
 
     def save_model(self, model: ModelLearnable, fl_ctx: FLContext) -> None:
         """Keep the model that a round made."""
-        self._rounds.save(model[ModelLearnableKey.WEIGHTS], _current_round(fl_ctx))
+        if not self.drain:
+            self._rounds.save(model[ModelLearnableKey.WEIGHTS], _current_round(fl_ctx))
 
     def _open(self, fl_ctx: FLContext) -> None:
         engine = fl_ctx.get_engine()

@@ -26,6 +26,11 @@ from fedtrack_nvflare.script import MAIN, MAIN_FILE
 
 COLLECTOR = "fedtrack_nvflare.collector.Collector"
 SHIPPER = "fedtrack_nvflare.shipper.Shipper"
+FEDAVG = "nvflare.app_common.workflows.fedavg.FedAvg"
+
+SERVER_CONFIG, CLIENT_CONFIG = "config_fed_server.json", "config_fed_client.json"
+_READINESS = "end_run_readiness_timeout"
+_CONTROLLER = {"persistor_id": "collector", "allow_empty_global_weights": True}
 
 #: How long FLARE's server keeps a run open for the last events of slow or silent sites, in seconds.
 END_SECONDS = 90.0
@@ -62,10 +67,29 @@ def export(folder: Path, target: Path, run_id: str) -> Path:
     return written
 
 
-def export_drain(name: str, run_id: str, target: Path, number: int) -> Path:
-    """Write a FLARE job that only brings in what sites still hold of the run."""
-    spec = NativeJob(f"{flare_name(name, run_id)}.drain{number}", 1, 0, 0, 1, [], "", False, "", "numpy")
-    return _write(spec, target, {"run_id": run_id, "drain": True}, None)
+def export_drain(name: str, run_id: str, target: Path, number: int, sites: int) -> Path:
+    """Write a FLARE job that only brings in what the connected sites still hold of a run.
+
+    Its one round asks every site once; the shipper answers when it has shipped everything. A job without a round
+    would end before its sites have started.
+    """
+    job = f"{flare_name(name, run_id)}.drain{number}"
+    folder = target / job
+    (folder / "app" / "config").mkdir(parents=True)
+    (folder / "app" / "custom").mkdir()
+    (folder / "app" / "custom" / "README").write_text("This app trains nothing; it brings in what sites still hold.\n")
+    flow = {"id": "controller", "path": FEDAVG, "args": {"num_clients": sites, "num_rounds": 1, **_CONTROLLER}}
+    collector = {"id": "collector", "path": COLLECTOR, "args": {"run_id": run_id, "drain": True}}
+    server = {"format_version": 2, "workflows": [flow], "components": [collector], _READINESS: END_SECONDS}
+    _write_json(folder / "app" / "config" / SERVER_CONFIG, server)
+    args = {"run_id": run_id, "drain": True}
+    # FLARE insists on an executor at each site, so here the shipper is one.
+    shipper = {"tasks": ["*"], "executor": {"path": SHIPPER, "args": args}}
+    client = {"format_version": 2, "executors": [shipper], "components": []}
+    _write_json(folder / "app" / "config" / CLIENT_CONFIG, client)
+    meta = {"name": job, "resource_spec": {}, "min_clients": 1, "deploy_map": {"app": ["@ALL"]}}
+    _write_json(folder / "meta.json", meta)
+    return folder
 
 
 def flare_name(name: str, run_id: str) -> str:
@@ -128,23 +152,25 @@ def _write(spec: NativeJob, target: Path, args: dict[str, Any], sites: list[str]
         raise EngineUnavailable(f"FLARE's Job API failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
     folder = target / spec.name
     app = folder / "app"
-    (app / "custom").mkdir(exist_ok=True)
-    (app / "custom" / MAIN_FILE).write_text(MAIN)
-    _add_component(app / "config" / "config_fed_server.json", "collector", COLLECTOR, args)
-    _add_component(app / "config" / "config_fed_client.json", "shipper", SHIPPER, args)
+    _add_components(app / "config", args)
     if sites is not None:
         meta = json.loads((folder / "meta.json").read_text())
         meta["deploy_map"] = {"app": ["server", *sites]}
-        (folder / "meta.json").write_text(json.dumps(meta, indent=4))
+        _write_json(folder / "meta.json", meta)
     return folder
 
 
-def _add_component(path: Path, id_: str, class_path: str, args: dict[str, Any]) -> None:
-    config = json.loads(path.read_text()) if path.exists() else {"format_version": 2, "executors": []}
-    config.setdefault("components", []).append({"id": id_, "path": class_path, "args": args})
-    if id_ == "collector":
-        config["end_run_readiness_timeout"] = END_SECONDS
-    path.write_text(json.dumps(config, indent=4))
+def _add_components(config: Path, args: dict[str, Any]) -> None:
+    for name, id_, path in ((SERVER_CONFIG, "collector", COLLECTOR), (CLIENT_CONFIG, "shipper", SHIPPER)):
+        content = json.loads((config / name).read_text())
+        content["components"].append({"id": id_, "path": path, "args": args})
+        if id_ == "collector":
+            content[_READINESS] = END_SECONDS
+        _write_json(config / name, content)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=4) + "\n")
 
 
 def _content(folder: Path) -> dict[str, bytes]:

@@ -66,7 +66,9 @@ class Federation:
         else:
             missing = [site.name for site in job.sites if site.name not in connected]
             if missing:
-                found.append(Problem(f"The job's sites differ, and {missing} are not connected; connected: {connected}."))
+                found.append(
+                    Problem(f"The job's sites differ, and {missing} are not connected; connected: {connected}.")
+                )
         if problem := self._byoc_problem():
             found.append(Problem(problem))
         return found
@@ -120,7 +122,7 @@ class Federation:
         while self._find(f"{flare_name(name, run.run_id)}.drain{number}"):
             number += 1
         with tempfile.TemporaryDirectory() as scratch:
-            written = export_drain(name, run.run_id, Path(scratch), number)
+            written = export_drain(name, run.run_id, Path(scratch), number, len(self._connected()))
             native_id = self._do(lambda session: session.submit_job(str(written)))
         return RunHandle("nvflare", self._target, run.run_id, native_id)
 

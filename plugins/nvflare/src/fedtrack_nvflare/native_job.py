@@ -17,11 +17,11 @@ class NativeJob(msgspec.Struct, forbid_unknown_fields=True):
     Attributes:
         name: The job's name in FLARE.
         num_clients: How many sites take part in a round.
-        num_rounds: How many rounds; 0 for a job that only drains.
+        num_rounds: How many rounds.
         start_round: The first one's number.
         min_clients: With fewer sites FLARE does not start the job.
         mandatory_clients: Sites without which it does not.
-        script: The script, a file in the working folder; "" for a job that only drains.
+        script: The script, a file in the working folder.
         external: Whether the script runs in a process of its own.
         command: What starts that process.
         framework: ``pytorch`` or ``numpy``.
@@ -46,9 +46,7 @@ def write(spec: NativeJob, root: str) -> None:
     from nvflare.job_config.api import FedJob
     from nvflare.job_config.script_runner import ScriptRunner
 
-    job = FedJob(
-        name=spec.name, min_clients=spec.min_clients, mandatory_clients=spec.mandatory_clients or None
-    )
+    job = FedJob(name=spec.name, min_clients=spec.min_clients, mandatory_clients=spec.mandatory_clients or None)
     controller = FedAvg(
         num_clients=spec.num_clients,
         num_rounds=spec.num_rounds,
@@ -57,16 +55,15 @@ def write(spec: NativeJob, root: str) -> None:
         allow_empty_global_weights=True,
     )
     job.to_server(controller)
-    if spec.script:
-        runner = ScriptRunner(
-            spec.script,
-            launch_external_process=spec.external,
-            command=spec.command,
-            framework=FrameworkType.PYTORCH if spec.framework == "pytorch" else FrameworkType.NUMPY,
-            # An external script may log until its exit handlers have run: its end must not be cut short.
-            **({"shutdown_timeout": 30.0} if spec.external else {}),
-        )
-        job.to_clients(runner)
+    runner = ScriptRunner(
+        spec.script,
+        launch_external_process=spec.external,
+        command=spec.command,
+        framework=FrameworkType.PYTORCH if spec.framework == "pytorch" else FrameworkType.NUMPY,
+        # An external script may log until its exit handlers have run: its end must not be cut short.
+        **({"shutdown_timeout": 30.0} if spec.external else {}),
+    )
+    job.to_clients(runner)
     job.export_job(root)
 
 

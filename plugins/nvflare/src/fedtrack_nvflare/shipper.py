@@ -15,10 +15,13 @@ from typing import Any
 
 import msgspec
 from nvflare.apis.event_type import EventType
+from nvflare.apis.executor import Executor
 from nvflare.apis.fl_constant import ReservedKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import Shareable
-from nvflare.widgets.widget import Widget
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.signal import Signal
+from nvflare.app_common.abstract.fl_model import FLModel
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedtrack.client import backend as client_backend
 from fedtrack.errors import TransportError
@@ -34,8 +37,10 @@ _BACKEND = "fedtrack_nvflare.backend:from_environment"
 _SERVER = "server"
 
 
-class Shipper(Widget):  # type: ignore[misc]  # FLARE ships no types
+class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
     """Carries a site's events to the server.
+
+    It is an executor too: FLARE insists on one at each site, and in a job that only drains there is no script.
 
     Args:
         run_id: fedtrack's id of the run.
@@ -63,8 +68,16 @@ class Shipper(Widget):  # type: ignore[misc]  # FLARE ships no types
             self._prepare(fl_ctx)
         elif event_type == EventType.START_RUN and self._shipper is not None and self._ships:
             self._shipper.start()
-        elif event_type == EventType.END_RUN and self._shipper is not None:
+        elif event_type == EventType.END_RUN:
             self._finish()
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Ship everything; only a drain asks for it."""
+        if not self.drain:
+            return make_reply(ReturnCode.TASK_UNKNOWN)
+        self._finish()
+        # FedAvg passes over a result without parameters.
+        return FLModelUtils.to_shareable(FLModel(metrics={"drained": 1.0}))
 
     def _prepare(self, fl_ctx: FLContext) -> None:
         site = fl_ctx.get_identity_name()
@@ -94,17 +107,19 @@ class Shipper(Widget):  # type: ignore[misc]  # FLARE ships no types
         self._folder = folder
 
     def _finish(self) -> None:
-        assert self._shipper is not None  # noqa: S101 - the caller has looked
+        if self._shipper is None:
+            return
+        shipper, self._shipper = self._shipper, None
         leave_process()
-        left = read_left(self._shipper.folder)
-        done = self._shipper.finish(
+        left = read_left(shipper.folder)
+        done = shipper.finish(
             lambda final: Bye(self.run_id, final, left.logged if left else None, left.dropped if left else 0),
             self.finish_timeout,
         )
         if done and self._ships:
             shutil.rmtree(self._folder, ignore_errors=True)
         level = logging.INFO if done else logging.WARNING
-        log.log(level, "shipped %s: complete=%s, %d retries", self.run_id, done, self._shipper.retries)
+        log.log(level, "shipped %s: complete=%s, %d retries", self.run_id, done, shipper.retries)
 
     def _call(self, message: FromSite) -> Ack:
         """Send one message and return the server's own answer.

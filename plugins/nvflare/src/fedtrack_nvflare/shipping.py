@@ -51,9 +51,7 @@ class SpoolShipper:
         kept_by: Returns how much of a stream another reader of the spool has; nothing beyond it is deleted.
     """
 
-    def __init__(
-        self, folder: Path, run_id: str, call: Call, kept_by: Callable[[str], int] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, run_id: str, call: Call, kept_by: Callable[[str], int] | None = None) -> None:
         self.folder = folder
         self.retries = 0
         self.rejected: dict[str, str] = {}
@@ -176,7 +174,9 @@ class SpoolShipper:
 
     def _step_back(self, stream: str, segments: list[Segment], mark: int) -> None:
         assert self._marks is not None  # noqa: S101
-        log.warning("%s: the server has %d of %s, not %d; sending again", self.folder, mark, stream, self._marks[stream])
+        log.warning(
+            "%s: the server has %d of %s, not %d; sending again", self.folder, mark, stream, self._marks[stream]
+        )
         self._marks[stream] = mark
         self._readers[stream] = SpoolReader(stream, mark, read_bytes=MAX_BATCH)
         if segments[0].first_seq > mark + 1:
