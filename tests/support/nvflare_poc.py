@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -36,9 +37,10 @@ class Poc:
 
     Args:
         root: Everything lies here, also the home folder that FLARE's tools write to.
+        python_path: Where its job processes find further modules.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, python_path: Path | None = None) -> None:
         self.root = root
         self.port = _free_port()
         self.production = root / "poc" / "example_project" / "prod_00"
@@ -50,8 +52,7 @@ class Poc:
             "HOME": str(home),
             "PATH": path,
             "NVFLARE_POC_WORKSPACE": str(root / "poc"),
-            # FLARE's job processes start in their own folders: what a launcher forgets must not be found anyway.
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(python_path or ""),
         }
 
     def prepare(self) -> None:
@@ -82,10 +83,8 @@ class Poc:
         deadline = time.monotonic() + 20
         while (pids := self.pids()) and time.monotonic() < deadline:
             for pid in pids:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             time.sleep(0.1)
 
     def pids(self, *words: str) -> list[int]:
@@ -106,7 +105,7 @@ class Poc:
         for pid in self.pids():
             for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
                 try:
-                    target = os.readlink(descriptor)
+                    target = str(descriptor.readlink())
                 except OSError:
                     continue
                 if target.startswith("socket:["):

@@ -126,7 +126,8 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
 
     def _vote(self, fl_ctx: FLContext) -> None:
         """Keep the server's run open until every site has said goodbye, as long as FLARE lets us."""
-        if not self._error and not _is_aborted(fl_ctx) and not self._intake.is_complete(self._sites):
+        # After a fatal error the sites are alive and shipping; after an admin's abort they are being killed.
+        if (self._error or not _is_aborted(fl_ctx)) and not self._intake.is_complete(self._sites):
             fl_ctx.set_prop(FLContextKey.NOT_READY_TO_END_RUN, True, private=True, sticky=False)
 
     def _close(self, fl_ctx: FLContext) -> None:
@@ -151,9 +152,9 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
             self._started,
         )
         self._host.close()
-        keep(result, RunEnd(status, not missing, missing), self._folder, run_folder(fl_ctx) / RESULTS)
+        keep(result, RunEnd(status, missing, len(result.gaps)), self._folder, run_folder(fl_ctx) / RESULTS)
         self._host.notify("fedtrack_job_ended", status=status)
-        log.info("run %s: %s, complete=%s, missing=%s", self.run_id, status, not missing, missing)
+        log.info("run %s: %s, missing=%s, gaps=%d", self.run_id, status, missing, len(result.gaps))
 
 
 def _is_aborted(fl_ctx: FLContext) -> bool:

@@ -59,12 +59,12 @@ def summarize(
 def keep(result: RunResult, end: RunEnd, folder: Path, target: Path) -> None:
     """Bring a run's files to ``target``, where the admin's download finds them.
 
-    A run that is not complete also stays where it is: a later drain goes on with it.
+    A run of which a site's goodbye is missing also stays where it is: a later drain goes on with it.
     """
     result.save()
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
-    if end.complete:
+    if not end.missing:
         shutil.move(folder, target)
         folder.mkdir(mode=0o700)
     else:

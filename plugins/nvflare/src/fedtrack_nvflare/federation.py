@@ -96,8 +96,7 @@ class Federation:
         end = self._end(run)
         if end is None:
             return RunStatus(state, text, False if state is RunState.COMPLETED else None)
-        missing = f"; no goodbye of {', '.join(end.missing)}" if end.missing else ""
-        return RunStatus(state, f"{text}{missing}", end.complete)
+        return RunStatus(state, f"{text}; {end.remark}" if end.remark else text, end.events_complete)
 
     def abort(self, run: RunHandle) -> None:
         """End a run."""

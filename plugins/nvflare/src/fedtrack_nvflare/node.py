@@ -33,13 +33,24 @@ class RunEnd(msgspec.Struct, forbid_unknown_fields=True):
 
     Attributes:
         status: ``completed``, ``failed`` or ``aborted``.
-        complete: Whether every site said goodbye and the journal has everything.
-        missing: The sites of which that is not so.
+        missing: The sites that did not say goodbye, or of which the journal does not have everything.
+        gaps: How many damaged or lost ranges the journal records.
     """
 
     status: str
-    complete: bool
     missing: list[str]
+    gaps: int
+
+    @property
+    def events_complete(self) -> bool:
+        """Whether every event arrived."""
+        return not self.missing and not self.gaps
+
+    @property
+    def remark(self) -> str:
+        """What is missing, as the end of a sentence; "" if nothing is."""
+        parts = [f"no goodbye of {', '.join(self.missing)}"] if self.missing else []
+        return "; ".join(parts + ([f"{self.gaps} gaps"] if self.gaps else []))
 
 
 def node_folder(fl_ctx: Any) -> Path:

@@ -15,7 +15,7 @@ from fedtrack.errors import ConfigError, RunNotFound, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.job.run_result import SUMMARY_FILE, RunResult
 from fedtrack_nvflare.ending import read_state
-from fedtrack_nvflare.export import export, flare_name
+from fedtrack_nvflare.export import export
 from fedtrack_nvflare.node import FOLDER_VARIABLE, RESULTS
 
 
@@ -59,8 +59,7 @@ class Simulator:
         end = read_state(self._node(run) / "runs" / run.run_id)
         if end is None:
             return RunStatus(RunState.FAILED, f"the simulator ended without a result; {child.last_words()}")
-        missing = f"no goodbye of {', '.join(end.missing)}" if end.missing else ""
-        return RunStatus(RunState(end.status), missing, end.complete)
+        return RunStatus(RunState(end.status), end.remark, end.events_complete)
 
     def abort(self, run: RunHandle) -> None:
         """End the simulator and its sites."""
@@ -104,6 +103,3 @@ def bring(source: Path, dest: Path, run_id: str, *, move: bool) -> RunResult:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     (shutil.move if move else shutil.copytree)(source, target)
     return RunResult.load(target / SUMMARY_FILE).moved(dest, target)
-
-
-__all__ = ["Simulator", "bring", "flare_name", "simulator_command"]
