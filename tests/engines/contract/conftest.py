@@ -100,7 +100,7 @@ def export(folder: Path, script: str, *, external: bool = False) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         model = {"w": np.zeros((2, 3), np.float32)}
-        job = FedAvgJob(model, n_clients=2, num_rounds=2, name="contract", analytics_receiver=False)
+        job = FedAvgJob(model, n_clients=2, num_rounds=2, name="contract")
         job.to_clients(ScriptRunner("client.py", framework="numpy", launch_external_process=external))
         return job.export_job(folder / "jobs")
 

@@ -57,6 +57,15 @@ def test_counts(ended: Ended) -> None:
         assert (summary.logged, summary.journaled, len(ended.events[name])) == (103, 103, 103)
 
 
+def test_receivers_are_fed(ended: Ended) -> None:
+    receiver = ended.result.receivers["receiver"]
+    total = sum(site.journaled for site in ended.result.sites.values())
+    assert receiver.receiver == "tensorboard"
+    assert (receiver.delivered, receiver.dead, receiver.pending) == (total, 0, 0)
+    assert list((ended.result.folder / "tb_events" / "site-1").glob("events.out.tfevents*"))
+    assert str(ended.result.folder) in receiver.location
+
+
 def test_order(ended: Ended) -> None:
     for name in SITES:
         steps = [r.step for _, _, r in ended.events[name] if isinstance(r, Metric) and r.key == "loss"]

@@ -6,9 +6,10 @@ import time
 from itertools import count
 from typing import Any
 
+from nvflare.apis.event_type import EventType
+
 from fedtrack_nvflare.collector import Collector
 from fedtrack_nvflare.wire import Ack, encode
-from nvflare.apis.event_type import EventType
 
 
 class FaultyCollector(Collector):

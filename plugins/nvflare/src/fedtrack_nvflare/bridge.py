@@ -42,16 +42,16 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
 
     def __init__(self, receiver: str, args: Mapping[str, Any] | None = None, events: list[str] | None = None) -> None:
         super().__init__(events=events or [FED_EVENT])
-        # FLARE's job export reads the attributes that are called as the arguments are.
+        # FLARE's job export reads attributes called as the arguments are; one that is plainly "args" it passes over.
         self.receiver = receiver
-        self.args = dict(args or {})
-        refuse_secrets(self.args, f"ReceiverBridge({receiver})")
+        self._args = dict(args or {})
+        refuse_secrets(self._args, f"ReceiverBridge({receiver})")
         self._writers: dict[str, Writer] = {}
         self._spools: dict[str, Spool] = {}
 
     def initialize(self, fl_ctx: FLContext) -> None:
         """Open the receiver, in the background: a backend that cannot be reached does not stop the job."""
-        args = resolve_references(self.args, dict(os.environ), f"ReceiverBridge({self.receiver})")
+        args = resolve_references(self._args, dict(os.environ), f"ReceiverBridge({self.receiver})")
         found: Receiver = registry().receiver(self.receiver)(**args)
         self._folder = run_folder(fl_ctx) / f"fedtrack-{self.receiver}"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

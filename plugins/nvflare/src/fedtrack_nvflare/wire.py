@@ -18,7 +18,7 @@ MAX_BATCH = 1024 * 1024
 
 
 class Hello(msgspec.Struct, tag="hello", forbid_unknown_fields=True):
-    """Site: here I am; how far are you with my streams?"""
+    """Site: here I am; how far are you with my streams."""
 
     run_id: str
 
