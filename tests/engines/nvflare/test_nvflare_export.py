@@ -16,6 +16,7 @@ from fedtrack.engines.engine import RunHandle
 from fedtrack.errors import ConfigError, JobRejected, NotSupported, RunNotFound
 from fedtrack.federated.fedavg import FedAvg
 from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack.plugins import registry
 from fedtrack_nvflare import NVFlareEngine
 from fedtrack_nvflare.export import COLLECTOR, SHIPPER, export
 
@@ -80,6 +81,7 @@ def test_sites_that_differ_are_named(make_job: MakeJob, tmp_path: Path) -> None:
             lambda job: job.to(ScriptRunner("client.py", framework="numpy", launch_external_process=True), "site-2"),
             "site-2 starts its script differently",
         ),
+        (lambda job: job.to(registry().receiver("tensorboard")(), "site-1"), "site-1 hosts the receiver"),
     ],
 )
 def test_check_says_what_submit_refuses(

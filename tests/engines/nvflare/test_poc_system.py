@@ -97,7 +97,8 @@ def test_aborted_run_is_drained_when_the_sites_are_there(
         time.sleep(0.1)
     partial = engine.fetch(run, tmp_path / "partial")
     drained = engine.drain(run, 90)
-    result = engine.fetch(drained, tmp_path / "whole")
+    assert engine.status(drained).state is RunState.COMPLETED
+    result = engine.fetch(run, tmp_path / "whole")
     assert (result.run_id, result.status, result.events_complete) == (run.run_id, "aborted", True)
     for site in SITES:
         assert 0 < partial.sites[site].journaled <= result.sites[site].journaled

@@ -61,10 +61,12 @@ def _submit(
         return
     typer.echo(f"Submitted; Ctrl-C ends the waiting, not the run. Its handle: {handle.to_json()}", err=True)
     status = runner.wait(handle)
+    complete = status.events_complete
     if workspace is not None:
         result = runner.fetch(handle, workspace)
+        complete = result.events_complete
         typer.echo(f"Results: {result.folder}")
-    events = "all events arrived" if status.events_complete else "events are missing; see: fedtrack runs show"
-    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail} ({events})")
+    events = {True: "all events arrived", False: "events are missing, see: fedtrack runs show", None: "not fetched"}
+    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail} ({events[complete]})")
     if status.state != "completed":
         raise typer.Exit(1)

@@ -19,6 +19,8 @@ import msgspec
 
 from fedtrack.errors import EngineUnavailable, JobRejected
 from fedtrack.federated.fedavg import FedAvg
+from fedtrack.job.components import ALIASES, COMPONENTS
+from fedtrack.job.config import CLIENT_FILE, ClientConfig, read_json
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack_nvflare.native_job import NativeJob
 from fedtrack_nvflare.node import JOB
@@ -67,13 +69,13 @@ def export(folder: Path, target: Path, run_id: str) -> Path:
     return written
 
 
-def export_drain(name: str, run_id: str, target: Path, number: int, sites: int) -> Path:
-    """Write a FLARE job that only brings in what the connected sites still hold of a run.
+def export_drain(name: str, target: Path, run_id: str, number: int, sites: int) -> Path:
+    """Write a FLARE job that only brings in what the connected sites still hold of the run called ``name``.
 
     Its one round asks every site once; the shipper answers when it has shipped everything. A job without a round
     would end before its sites have started.
     """
-    job = f"{flare_name(name, run_id)}.drain{number}"
+    job = drain_name(name, number)
     folder = target / job
     (folder / "app" / "config").mkdir(parents=True)
     (folder / "app" / "custom").mkdir()
@@ -95,6 +97,11 @@ def export_drain(name: str, run_id: str, target: Path, number: int, sites: int) 
 def flare_name(name: str, run_id: str) -> str:
     """Return the job's name in FLARE; it holds the run id, by which a submission is found again."""
     return f"{name}.{run_id}"
+
+
+def drain_name(name: str, number: int) -> str:
+    """Return the name of a run's drain; ``name`` is the run's own in FLARE."""
+    return f"{name}.drain{number}"
 
 
 def are_alike(job: LoadedJob) -> bool:
@@ -126,6 +133,11 @@ def job_problems(job: LoadedJob) -> list[str]:
                 f"{site.name} starts its script differently from {job.sites[0].name}; on FLARE all sites share one "
                 "app, give them the same framework, command and launch_external_process."
             )
+    for site in job.sites:
+        config = read_json(site.custom.parent / CLIENT_FILE, ClientConfig)
+        hosted = [item.id for item in config.components if ALIASES.get(item.path, item.path) not in COMPONENTS]
+        if hosted:
+            found.append(f"{site.name} hosts the receiver {hosted[0]!r}; on FLARE receivers run on the server only.")
     return found
 
 

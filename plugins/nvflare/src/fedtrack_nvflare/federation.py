@@ -16,7 +16,7 @@ from fedtrack.engines.engine import Problem, RunHandle, RunState, RunStatus, che
 from fedtrack.errors import ConfigError, EngineUnavailable, JobRejected, NotSupported, RunNotFound
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.job.run_result import RunResult
-from fedtrack_nvflare.export import are_alike, export, export_drain, flare_name
+from fedtrack_nvflare.export import are_alike, drain_name, export, export_drain, flare_name
 from fedtrack_nvflare.node import RESULTS, STATE_FILE, RunEnd
 from fedtrack_nvflare.simulator import bring
 
@@ -95,7 +95,7 @@ class Federation:
             return RunStatus(state, text)
         end = self._end(run)
         if end is None:
-            return RunStatus(state, text, False if state is RunState.COMPLETED else None)
+            return RunStatus(state, text)
         return RunStatus(state, f"{text}; {end.remark}" if end.remark else text, end.events_complete)
 
     def abort(self, run: RunHandle) -> None:
@@ -104,10 +104,11 @@ class Federation:
             self._do(lambda session: session.abort_job(run.native_id))
 
     def fetch(self, run: RunHandle, dest: Path) -> RunResult:
-        """Download a run's results."""
-        self._meta(run)
+        """Download a run's results; those of its last drain, if it was drained since."""
+        drains = self._drains(run)
+        native_id = drains[-1] if drains else run.native_id
         with tempfile.TemporaryDirectory() as scratch:
-            location = self._do(lambda session: session.download_job_result(run.native_id))
+            location = self._do(lambda session: session.download_job_result(native_id))
             if not location or not Path(location).is_dir():
                 raise RunNotFound(f"The system no longer has the results of {run.run_id}.")
             downloaded = Path(scratch) / "job"
@@ -116,12 +117,9 @@ class Federation:
 
     def drain(self, run: RunHandle) -> RunHandle:
         """Send a job that brings in what sites still hold of ``run``."""
-        name = str(self._meta(run).get("name", "")).removesuffix(f".{run.run_id}")
-        number = 1
-        while self._find(f"{flare_name(name, run.run_id)}.drain{number}"):
-            number += 1
+        name, number = self._name(run), len(self._drains(run)) + 1
         with tempfile.TemporaryDirectory() as scratch:
-            written = export_drain(name, run.run_id, Path(scratch), number, len(self._connected()))
+            written = export_drain(name, Path(scratch), run.run_id, number, len(self._connected()))
             native_id = self._do(lambda session: session.submit_job(str(written)))
         return RunHandle("nvflare", self._target, run.run_id, native_id)
 
@@ -152,6 +150,17 @@ class Federation:
         subject = x509.load_pem_x509_certificate(certificate.read_bytes()).subject
         names = subject.get_attributes_for_oid(NameOID.UNSTRUCTURED_NAME)
         return str(names[0].value) if names else ""
+
+    def _name(self, run: RunHandle) -> str:
+        """Return the run's name in FLARE, also for the handle of a drain of it."""
+        return str(self._meta(run).get("name", "")).partition(f".{run.run_id}")[0] + f".{run.run_id}"
+
+    def _drains(self, run: RunHandle) -> list[str]:
+        """Return the drains of a run, oldest first."""
+        found: list[str] = []
+        while known := self._find(drain_name(self._name(run), len(found) + 1)):
+            found.append(known)
+        return found
 
     def _find(self, name: str) -> str | None:
         jobs = self._do(lambda session: session.list_jobs(detailed=True, name_prefix=name))

@@ -130,9 +130,7 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
         request = Shareable()
         request[PAYLOAD] = encode(message)
         with self._engine.new_context() as fl_ctx:
-            # FLARE ends a wait for an answer when the run's abort signal is set, and sets it on every site when the
-            # run ends normally: exactly when the last events must be acknowledged.
-            fl_ctx.remove_prop(ReservedKey.RUN_ABORT_SIGNAL, force_removal=True)
+            self._ignore_end(fl_ctx)
             replies = self._engine.send_aux_request(
                 targets=[_SERVER],
                 topic=TOPIC,
@@ -149,6 +147,14 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
         if code != ReturnCode.OK or not isinstance(data, bytes):
             raise TransportError(f"The server answered {code}.")
         return decode_ack.decode(data)
+
+    def _ignore_end(self, fl_ctx: FLContext) -> None:
+        """Let a wait for an answer outlast the end of the run.
+
+        FLARE ends such a wait when the run's abort signal is set, and sets it on every site when the run ends
+        normally: exactly when the last events must be acknowledged.
+        """
+        fl_ctx.remove_prop(ReservedKey.RUN_ABORT_SIGNAL, force_removal=True)
 
 
 def site_of(job: LoadedJob, site: str) -> LoadedSite:
