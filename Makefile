@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard 
 $(NVFLARE_STAMP): core/pyproject.toml $(NVFLARE)/pyproject.toml $(NVFLARE)/constraints.txt | $(filter .uv/bin/uv,$(UV))
 	$(UV) venv --quiet --clear $(NVFLARE_ENV)
 	$(abspath $(UV)) pip install --quiet --directory $(NVFLARE) --python ../../$(NVFLARE_ENV)/bin/python \
-		--constraint constraints.txt -e ../../core -e . -e ../tensorboard pytest pytest-timeout
+		--constraint constraints.txt -e ../../core -e . -e '../tensorboard[receiver]' pytest pytest-timeout
 	@touch $@
 
 demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLflow and TensorBoard.
