@@ -22,6 +22,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- written by tools/mutation_check.py -->\n", "<!-- end -->\n"
+#: Without its protection, code may loop for ever: that is noticed too.
+_PATIENCE_SECONDS = 60
+
 TRACKING = "core/src/fedtrack/tracking"
 LOCAL = "core/src/fedtrack/engines/local"
 TESTS = "tests/core/tracking"
@@ -297,8 +300,13 @@ def run_tests(tree: Path, tests: tuple[str, ...]) -> str:
     """Return what pytest prints of the code in ``tree``."""
     sources = [tree / "core/src", *(folder / "src" for folder in sorted((tree / "plugins").iterdir()))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sources)), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "60", *tests]
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "20", *tests]
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return f"FAILED {tests[0]} (it never ends)"
     if done.returncode not in (0, 1):
         raise SystemExit(f"pytest could not run {tests}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return done.stdout
