@@ -1,14 +1,18 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutations check wheels pin clean
+.PHONY: help demo test soak mutations check bench wheels pin nvflare-env clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
 STAMP := .venv/.synced
+# NVFlare's tests run in an environment without torch, which FLARE would import at the end of every job.
+NVFLARE := plugins/nvflare
+NVFLARE_ENV := .venv-nvflare
+NVFLARE_STAMP := $(NVFLARE_ENV)/.synced
 WORKSPACE ?= /tmp/fedtrack/demo
 
 help:  ## Show this list.
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
 
 .uv/bin/uv:
 	python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv
@@ -18,11 +22,20 @@ $(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard 
 	$(UV) sync --quiet --all-packages --compile-bytecode
 	@touch $@
 
+$(NVFLARE_STAMP): core/pyproject.toml $(NVFLARE)/pyproject.toml $(NVFLARE)/constraints.txt | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --clear $(NVFLARE_ENV)
+	$(abspath $(UV)) pip install --quiet --directory $(NVFLARE) --python ../../$(NVFLARE_ENV)/bin/python \
+		--constraint constraints.txt -e ../../core -e . -e ../tensorboard pytest pytest-timeout
+	@touch $@
+
 demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLflow and TensorBoard.
 	$(PYTHON) -m fedtrack examples run hello-pt-mlflow -- --workspace $(WORKSPACE)
 
-test: $(STAMP)  ## Run every test.
+test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
 	$(PYTHON) -m pytest -n 2 --dist loadgroup
+	$(NVFLARE_ENV)/bin/python -m pytest tests/engines
+
+nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
 soak: $(STAMP)  ## Kill writers and servers 2,000 times and look for what was lost.
 	FEDTRACK_SOAK=1 $(PYTHON) -m pytest -s tests/campaigns
@@ -36,11 +49,15 @@ check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+bench: $(STAMP)  ## Measure against the peers that are installed, and write docs/performance.md.
+	$(PYTHON) -m benchmarks --write
+
 wheels: $(STAMP)  ## Build a wheel and an sdist of every distribution into dist/.
 	$(UV) build --quiet --all-packages --out-dir dist
+	$(UV) build --quiet --out-dir dist $(NVFLARE)
 
 pin: | $(filter .uv/bin/uv,$(UV))  ## Resolve all versions afresh and pin them.
 	python3 tools/pin.py $(UV)
 
 clean:  ## Remove what the other commands made.
-	rm -rf .venv .uv dist build
+	rm -rf .venv .venv-nvflare .uv dist build

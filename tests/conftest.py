@@ -7,7 +7,7 @@ import sys
 import pytest
 
 #: Folders of tests that run jobs in the test's own process.
-_RUN_JOBS = {"engines", "e2e", "compat", "job", "cli"}
+_RUN_JOBS = {"engines", "e2e", "compat", "job", "cli", "docs", "packaging", "campaigns"}
 
 
 @pytest.fixture(autouse=True)

@@ -55,6 +55,8 @@ _DELETE = """        if self._delete:
                 path.unlink(missing_ok=True)
 """
 
+_FLUSH = "        self._retry.persist(self._receiver.flush, patient=True)\n"
+_ADVANCE = "        self._advance(batches[-1].id, delivered)\n"
 _CLAIM = "                self._next_seq = seq + 1\n"
 _WRITE = "                self._store(frames.frame(seq, payload, self._salt), seq, 1)\n"
 
@@ -217,8 +219,8 @@ MUTATIONS = (
     Mutation(
         "The cursor moves after the flush",
         f"{TRACKING}/delivery.py",
-        "        self._persist(self._receiver.flush, patient=True)\n        self._advance(batches[-1].id, delivered)\n",
-        "        self._advance(batches[-1].id, delivered)\n        self._persist(self._receiver.flush, patient=True)\n",
+        _FLUSH + _ADVANCE,
+        _ADVANCE + _FLUSH,
         (f"{TESTS}/test_delivery.py",),
     ),
     Mutation(
@@ -230,7 +232,7 @@ MUTATIONS = (
     ),
     Mutation(
         "An outage is never given up",
-        f"{TRACKING}/delivery.py",
+        f"{TRACKING}/retry.py",
         "                unknown += not _is_outage(error)\n",
         "                unknown += 1\n",
         (f"{TESTS}/test_delivery.py",),

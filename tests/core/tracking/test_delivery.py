@@ -274,9 +274,9 @@ def test_an_outage_is_waited_for_however_long_and_loses_nothing(bench: Bench, er
 def test_the_wait_doubles_up_to_a_limit_for_any_number_of_attempts(bench: Bench) -> None:
     waits: list[float] = []
     delivery = bench.delivery(Scripted(), backoff_seconds=0.5)
-    delivery._random.uniform = lambda low, high: (waits.append(high), 0.0)[1]  # type: ignore[method-assign]
+    delivery._retry._random.uniform = lambda low, high: (waits.append(high), 0.0)[1]  # type: ignore[method-assign]
     for attempt in (0, 1, 2, 6, 7, 100, 100_000):
-        delivery._pause(Transient("down"), attempt)
+        delivery._retry._pause(Transient("down"), attempt)
     assert waits == [0.5, 1.0, 2.0, 32.0, 60.0, 60.0, 60.0]
 
 
@@ -440,7 +440,7 @@ def test_a_delivery_that_waits_for_the_journal_keeps_nobody_from_writing_it(
     real = bench.journal.read
     monkeypatch.setattr(bench.journal, "read", lambda after: (_ for _ in ()).throw(WorkspaceError("I/O error")))
     monkeypatch.setattr(bench.journal, "last_batch", lambda: (_ for _ in ()).throw(WorkspaceError("I/O error")))
-    delivery._random.uniform = lambda low, high: high  # type: ignore[method-assign]
+    delivery._retry._random.uniform = lambda low, high: high  # type: ignore[method-assign]
     bench.log(1)
     until(lambda: bool(delivery.report().error))
     started = time.monotonic()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -104,10 +103,6 @@ def test_environment_output_and_fluent_state_stay_as_they_were(
     import mlflow
     from mlflow import environment_variables as variables
 
-    # A receiver that another test left hanging in a call still has its own setting in place.
-    deadline = time.monotonic() + 60
-    while not variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.default and time.monotonic() < deadline:
-        time.sleep(0.2)
     before = dict(os.environ)
     retries = variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.default
     receiver = opened()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -53,9 +54,8 @@ def check(
     """Say what a target would refuse about a job, without sending it."""
     from fedtrack.plugins import registry
 
-    engine = registry().engine(name)()
-    problems = engine.check(job, target)
-    engine.close()
+    with closing(registry().engine(name)()) as engine:
+        problems = engine.check(job, target)
     for problem in problems:
         typer.echo(f"{'error' if problem.fatal else 'note'}: {problem.message}")
     if any(problem.fatal for problem in problems):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,8 @@ def run(
     if target is not None:
         if folder is None or resume is not None or gpus is not None:
             raise ConfigError("--target takes an exported job: fedtrack run JOB --engine ENGINE --target TARGET")
-        _submit(runner, folder, target, run_id, workspace, detach=detach)
+        with closing(runner):
+            _submit(runner, folder, target, run_id, workspace, detach=detach)
     elif engine != "local" or detach:
         raise ConfigError(f"The engine {engine!r} needs a target: fedtrack run JOB --engine {engine} --target TARGET")
     elif resume is not None:
@@ -65,11 +67,12 @@ def _submit(
         return
     typer.echo(f"Submitted; Ctrl-C ends the waiting, not the run. Its handle: {handle.to_json()}", err=True)
     status = runner.wait(handle)
+    complete = status.events_complete
     if workspace is not None:
         result = runner.fetch(handle, workspace)
+        complete = result.events_complete
         typer.echo(f"Results: {result.folder}")
-    runner.close()
-    events = "all events arrived" if status.events_complete else "events are missing; see: fedtrack runs show"
-    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail} ({events})")
+    events = {True: "all events arrived", False: "events are missing, see: fedtrack runs show", None: "not fetched"}
+    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail} ({events[complete]})")
     if status.state != "completed":
         raise typer.Exit(1)

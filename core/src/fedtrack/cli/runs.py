@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,10 +28,8 @@ Handle = Annotated[
 @app.command()
 def status(handle: Handle, as_json: AsJson = False) -> None:
     """Say where a run is."""
-    run, engine = _attach(handle)
-    found = engine.status(run)
-    engine.close()
-    _print(found, as_json)
+    with _attached(handle) as (run, engine):
+        _print(engine.status(run), as_json)
 
 
 @app.command()
@@ -39,18 +39,15 @@ def wait(
     as_json: AsJson = False,
 ) -> None:
     """Wait until a run is over."""
-    run, engine = _attach(handle)
-    found = engine.wait(run, timeout)
-    engine.close()
-    _print(found, as_json)
+    with _attached(handle) as (run, engine):
+        _print(engine.wait(run, timeout), as_json)
 
 
 @app.command()
 def abort(handle: Handle) -> None:
     """End a run."""
-    run, engine = _attach(handle)
-    engine.abort(run)
-    engine.close()
+    with _attached(handle) as (run, engine):
+        engine.abort(run)
 
 
 @app.command()
@@ -59,9 +56,8 @@ def fetch(
     workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder to bring the results to.")],
 ) -> None:
     """Bring a finished run's results here."""
-    run, engine = _attach(handle)
-    result = engine.fetch(run, workspace)
-    engine.close()
+    with _attached(handle) as (run, engine):
+        result = engine.fetch(run, workspace)
     typer.echo(f"{result.job_name}: {result.status}; results: {result.folder}")
 
 
@@ -72,12 +68,10 @@ def drain(
     """Bring in what sites still hold of a run that is over, once they are back; prints the handle to fetch it by."""
     from fedtrack.errors import NotSupported
 
-    run, engine = _attach(handle)
-    if not hasattr(engine, "drain"):
-        raise NotSupported(f"The {run.engine!r} engine leaves nothing at its sites that could be drained.")
-    drained = engine.drain(run, timeout)
-    engine.close()
-    typer.echo(drained.to_json())
+    with _attached(handle) as (run, engine):
+        if not hasattr(engine, "drain"):
+            raise NotSupported(f"The {run.engine!r} engine leaves nothing at its sites that could be drained.")
+        typer.echo(engine.drain(run, timeout).to_json())
 
 
 def read_handle(text: str) -> RunHandle:
@@ -94,11 +88,14 @@ def read_handle(text: str) -> RunHandle:
         raise ConfigError(f"{path} holds no run handle: {error.strerror}.") from None
 
 
-def _attach(handle: str) -> tuple[RunHandle, Any]:
+@contextmanager
+def _attached(handle: str) -> Iterator[tuple[RunHandle, Any]]:
     from fedtrack.plugins import registry
 
     run = read_handle(handle)
-    return run, registry().engine(run.engine)()
+    # An open connection may hold threads that would keep the process after an error.
+    with closing(registry().engine(run.engine)()) as engine:
+        yield run, engine
 
 
 def _print(status: RunStatus, as_json: bool) -> None:

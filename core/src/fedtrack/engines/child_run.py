@@ -66,7 +66,7 @@ class ChildRun:
             os.close(lock)
         _started.append(process)
 
-    def interrupt(self, number: int = signal.SIGINT) -> None:
+    def interrupt(self, number: int = signal.SIGTERM) -> None:
         """Send the process a signal, if it is there."""
         pid = self.pid
         if pid is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,19 +27,47 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+_lock = threading.Lock()
+_inside = 0
+_before: dict[str, Any] = {}
+
+
 @contextmanager
 def calm() -> Iterator[None]:
-    """Import mlflow if need be, and apply the settings above for the duration of the block."""
+    """Import mlflow if need be, and apply the settings above for the duration of the block.
+
+    Several threads may be inside at once, one per receiver: the first one applies the settings, and the last one to
+    leave restores what was there.
+    """
     variables = import_quietly("mlflow.environment_variables")
-    found = [variable for name in _DEFAULTS if (variable := getattr(variables, name, None)) is not None]
-    before = [variable.default for variable in found]
-    for variable in found:
-        variable.default = _DEFAULTS[variable.name]
+    _enter(variables)
     try:
         yield
     finally:
-        for variable, default in zip(found, before, strict=True):
-            variable.default = default
+        _leave(variables)
+
+
+def _enter(variables: Any) -> None:
+    global _inside
+    with _lock:
+        _inside += 1
+        if _inside > 1:
+            return
+        for name, value in _DEFAULTS.items():
+            if (variable := getattr(variables, name, None)) is not None:
+                _before[name] = variable.default
+                variable.default = value
+
+
+def _leave(variables: Any) -> None:
+    global _inside
+    with _lock:
+        _inside -= 1
+        if _inside:
+            return
+        for name, value in _before.items():
+            getattr(variables, name).default = value
+        _before.clear()
 
 
 def import_quietly(module: str) -> Any:

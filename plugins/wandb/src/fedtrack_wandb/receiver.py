@@ -77,6 +77,9 @@ class WandBReceiver(Receiver):
             raise Transient(f"W&B's files cannot be written below {run.folder}: {error}.") from error
         CORE.acquire()
         self._info, self._open = run, True
+        if self.options.mode == "offline":
+            # A warning, because a user who expects a page would look for it in vain.
+            log.warning("W&B runs offline: its files are in %s; nothing is uploaded", run.folder / "wandb")
 
     def receive(self, batch: Batch) -> None:
         """Hand the batch to the site's run; records that were handed over before are left out.

@@ -62,7 +62,7 @@ def abort(run: RunHandle) -> None:
     """End a run as Ctrl-C does; see ``Engine.abort``."""
     if not status(run).state.is_final and (pid := _pid(run)):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGTERM)  # what a shell starts in the background ignores SIGINT
 
 
 def fetch(run: RunHandle, dest: Path) -> RunResult:

@@ -45,6 +45,20 @@ log = logging.getLogger(__name__)
 _PRELOADABLE = ("torch", "torchvision", "numpy", "sklearn", "scipy", "pandas", "fedtrack_examples")
 
 
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a run in order, as Ctrl-C does: batch systems send it before they kill."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are not ours to handle
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@_sigterm_interrupts()
 def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> RunResult:
     """Export ``job`` into the workspace and run it from there.
 
@@ -70,6 +84,7 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
         workspace.close()
 
 
+@_sigterm_interrupts()
 def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
     """Run the exported job in ``folder``, under ``run_id`` or a fresh id.
 
@@ -91,6 +106,7 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, r
         workspace.close()
 
 
+@_sigterm_interrupts()
 def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
     """Go on with the run in a workspace whose server was killed or failed, after its last finished round.
 
@@ -167,7 +183,7 @@ def _run(
             host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
     server = LocalServer(job, run, workspace, pool, host, spool)
     outcome = Outcome()
-    with Progress(job, server, host), _sigterm_interrupts():
+    with Progress(job, server, host):
         _play(job, server, host, outcome)
         pool.close()
         for name in [SERVER, *(site.name for site in job.sites)]:
@@ -184,19 +200,6 @@ def _run(
     if outcome.error is not None:
         raise outcome.error
     return result
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end a run in order, as Ctrl-C does: batch systems send it before they kill."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are not ours to handle
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +31,17 @@ def print_summary(result: RunResult) -> None:
     console.print(f"Results:     {result.folder}", markup=False)
     for receiver in result.receivers.values():
         if receiver.command:
-            console.print(f"{receiver.receiver + ':':<12} {receiver.command}", markup=False)
+            console.print(f"{receiver.receiver + ':':<12} {_runnable(receiver.command)}", markup=False)
+
+
+def _runnable(command: str) -> str:
+    """Return ``command`` as it works when it is pasted here, where the environment may not be on the PATH."""
+    program, _, rest = command.partition(" ")
+    installed = Path(sys.executable).parent / program
+    if shutil.which(program) or not installed.exists():
+        return command
+    shown = installed.relative_to(Path.cwd()) if installed.is_relative_to(Path.cwd()) else installed
+    return f"{shlex.quote(str(shown))} {rest}"
 
 
 def _rounds_table(result: RunResult) -> Table:
@@ -83,7 +96,7 @@ def _remarks(result: RunResult) -> list[str]:
             lines.append(f"Failed:      {site.error}")
         if site.logged is None:
             lines.append(
-                f"Note:        {name} died before it could count its log calls; those that returned are in the journal."
+                f"Note:        {name} was ended before it could count its log calls; what returned is in the journal."
             )
         if site.dropped:
             lines.append(f"Lost:        {name}: {site.dropped:,} log calls found no room on the disk.")

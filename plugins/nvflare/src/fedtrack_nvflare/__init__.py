@@ -1,0 +1,30 @@
+"""fedtrack on NVIDIA FLARE: an engine that runs fedtrack's jobs there, and receivers for jobs that stay FLARE's own.
+
+Importing this module imports nothing of FLARE, because listing plugins imports it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fedtrack.markers import hookimpl
+from fedtrack_nvflare.engine import NVFlareEngine
+
+if TYPE_CHECKING:
+    from fedtrack_nvflare.bridge import ReceiverBridge
+
+__all__ = ["NVFlareEngine", "ReceiverBridge"]
+
+
+@hookimpl
+def fedtrack_engines() -> list[type[NVFlareEngine]]:
+    """Provide the engine."""
+    return [NVFlareEngine]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ReceiverBridge":  # a FLARE component: its base class is FLARE's
+        from fedtrack_nvflare.bridge import ReceiverBridge
+
+        return ReceiverBridge
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,233 @@
+"""Federation: a FLARE system that an admin reaches through a startup kit: POC or production, it makes no difference."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from fedtrack.engines.engine import Problem, RunHandle, RunState, RunStatus, checked_run_id
+from fedtrack.errors import ConfigError, EngineUnavailable, JobRejected, NotSupported, RunNotFound
+from fedtrack.job.load import LoadedJob, load_job
+from fedtrack.job.run_result import RunResult
+from fedtrack_nvflare.export import are_alike, drain_name, export, export_drain, flare_name
+from fedtrack_nvflare.node import RESULTS, STATE_FILE, RunEnd
+from fedtrack_nvflare.simulator import bring
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS = 15.0
+#: How FLARE's own words for a job's state begin, and what they mean.
+_STATES = {
+    "SUBMITTED": RunState.SUBMITTED,
+    "APPROVED": RunState.SUBMITTED,
+    "DISPATCHED": RunState.SUBMITTED,
+    "RUNNING": RunState.RUNNING,
+    "FINISHED:COMPLETED": RunState.COMPLETED,
+    "FINISHED:ABORTED": RunState.ABORTED,
+    "FINISHED:CAN_NOT_SCHEDULE": RunState.REJECTED,
+    "REJECTED": RunState.REJECTED,
+    "FAILED": RunState.FAILED,
+    "FINISHED": RunState.FAILED,
+}
+
+
+class Federation:
+    """A FLARE system.
+
+    Args:
+        target: The folder of an admin's startup kit: the one that holds ``startup/fed_admin.json``.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._kit = Path(target).absolute()
+        if not (self._kit / "startup" / "fed_admin.json").is_file():
+            raise ConfigError(
+                f"{target!r} is no admin's startup kit; give the folder that holds startup/fed_admin.json, or "
+                "simulator:WORKSPACE."
+            )
+        self._session: Any = None
+
+    def check(self, job: LoadedJob) -> list[Problem]:
+        """Return what the system would refuse: missing sites, missing rights."""
+        connected = self._connected()
+        found = []
+        if are_alike(job):
+            needed = job.meta.min_clients or len(job.sites)
+            if len(connected) < needed:
+                found.append(Problem(f"The job needs {needed} sites, connected are {len(connected)}: {connected}."))
+        else:
+            missing = [site.name for site in job.sites if site.name not in connected]
+            if missing:
+                found.append(
+                    Problem(f"The job's sites differ, and {missing} are not connected; connected: {connected}.")
+                )
+        if problem := self._byoc_problem():
+            found.append(Problem(problem))
+        return found
+
+    def submit(self, folder: Path, run_id: str | None) -> RunHandle:
+        """Send a job; one that the system has under this run id already is found, not sent again."""
+        job = load_job(folder, node="")
+        chosen = checked_run_id(run_id)
+        name = flare_name(job.meta.name, chosen)
+        if run_id is not None and (known := self._find(name)):
+            return RunHandle("nvflare", self._target, chosen, known)
+        with tempfile.TemporaryDirectory() as scratch:
+            written = export(folder, Path(scratch), chosen)
+            native_id = self._do(lambda session: session.submit_job(str(written)))
+        return RunHandle("nvflare", self._target, chosen, native_id)
+
+    def status(self, run: RunHandle) -> RunStatus:
+        """Return where a run is."""
+        meta = self._meta(run)
+        text = str(meta.get("status", ""))
+        found = [state for start, state in _STATES.items() if text == start or text.startswith(f"{start}:")]
+        state = found[0] if found else RunState.RUNNING
+        if not state.is_final:
+            return RunStatus(state, text)
+        end = self._end(run)
+        if end is None:
+            return RunStatus(state, text)
+        return RunStatus(state, f"{text}; {end.remark}" if end.remark else text, end.events_complete)
+
+    def abort(self, run: RunHandle) -> None:
+        """End a run."""
+        if not self.status(run).state.is_final:
+            self._do(lambda session: session.abort_job(run.native_id))
+
+    def fetch(self, run: RunHandle, dest: Path) -> RunResult:
+        """Download a run's results; those of its last drain, if it was drained since."""
+        drains = self._drains(run)
+        native_id = drains[-1] if drains else run.native_id
+        with tempfile.TemporaryDirectory() as scratch:
+            location = self._do(lambda session: session.download_job_result(native_id))
+            if not location or not Path(location).is_dir():
+                raise RunNotFound(f"The system no longer has the results of {run.run_id}.")
+            downloaded = Path(scratch) / "job"
+            shutil.move(location, downloaded)
+            return bring(downloaded / "workspace" / RESULTS, dest, run.run_id, move=True)
+
+    def drain(self, run: RunHandle) -> RunHandle:
+        """Send a job that brings in what sites still hold of ``run``."""
+        name, number = self._name(run), len(self._drains(run)) + 1
+        with tempfile.TemporaryDirectory() as scratch:
+            written = export_drain(name, Path(scratch), run.run_id, number, len(self._connected()))
+            native_id = self._do(lambda session: session.submit_job(str(written)))
+        return RunHandle("nvflare", self._target, run.run_id, native_id)
+
+    def close(self) -> None:
+        """Close the admin session."""
+        if self._session is not None:
+            with contextlib.suppress(Exception):  # it is gone either way
+                self._session.close()
+            self._session = None
+
+    def _connected(self) -> list[str]:
+        return sorted(str(client.name) for client in self._do(lambda session: session.get_connected_client_list()))
+
+    def _byoc_problem(self) -> str:
+        """Return why this admin may not submit code, as far as the kit says; the server has the last word."""
+        role = self._role()
+        if role == "org_admin":
+            return "The kit's role is org_admin, which FLARE lets submit no jobs; use a kit of a lead or project_admin."
+        return ""
+
+    def _role(self) -> str:
+        from cryptography import x509
+        from cryptography.x509.oid import NameOID
+
+        certificate = self._kit / "startup" / "client.crt"
+        if not certificate.exists():
+            return ""
+        subject = x509.load_pem_x509_certificate(certificate.read_bytes()).subject
+        names = subject.get_attributes_for_oid(NameOID.UNSTRUCTURED_NAME)
+        return str(names[0].value) if names else ""
+
+    def _name(self, run: RunHandle) -> str:
+        """Return the run's name in FLARE, also for the handle of a drain of it."""
+        return str(self._meta(run).get("name", "")).partition(f".{run.run_id}")[0] + f".{run.run_id}"
+
+    def _drains(self, run: RunHandle) -> list[str]:
+        """Return the drains of a run, oldest first."""
+        found: list[str] = []
+        while known := self._find(drain_name(self._name(run), len(found) + 1)):
+            found.append(known)
+        return found
+
+    def _find(self, name: str) -> str | None:
+        jobs = self._do(lambda session: session.list_jobs(detailed=True, name_prefix=name))
+        return next((str(job["job_id"]) for job in jobs if job.get("job_name", job.get("name")) == name), None)
+
+    def _meta(self, run: RunHandle) -> dict[str, Any]:
+        meta: dict[str, Any] = self._do(lambda session: session.get_job_meta(run.native_id))
+        return meta
+
+    def _end(self, run: RunHandle) -> RunEnd | None:
+        """Ask the server how the run ended for its events; None if it cannot say."""
+        path = f"fedtrack/runs/{run.run_id}/{STATE_FILE}"
+        try:
+            text = self._do(lambda session: session.cat_target("server", file=path))
+            return msgspec.json.decode(text[text.index("{") : text.rindex("}") + 1], type=RunEnd)
+        except (EngineUnavailable, NotSupported, RunNotFound, ValueError, msgspec.MsgspecError):
+            return None
+
+    def _do(self, call: Callable[[Any], T]) -> T:
+        """Call a method of the admin session, in fedtrack's words.
+
+        Raises:
+            EngineUnavailable: The server cannot be reached, or failed.
+            RunNotFound: It does not know the job.
+            JobRejected: It refuses it.
+            NotSupported: The admin may not do this.
+        """
+        from nvflare.fuel.flare_api import api_spec
+
+        session = self._connect()
+        try:
+            with _quiet():
+                return call(session)
+        except api_spec.JobNotFound as error:
+            raise RunNotFound(f"The FLARE system does not know the job: {error}.") from None
+        except api_spec.InvalidJobDefinition as error:
+            raise JobRejected([str(error)]) from None
+        except api_spec.AuthorizationError as error:
+            raise NotSupported(f"The FLARE system does not let this admin do that: {error}.") from None
+        except (api_spec.SessionClosed, api_spec.NoConnection) as error:
+            self.close()
+            raise EngineUnavailable(f"The FLARE server closed the session: {error}; try again.") from None
+        except Exception as error:
+            raise EngineUnavailable(f"The FLARE server failed: {type(error).__name__}: {error}.") from error
+
+    def _connect(self) -> Any:
+        if self._session is None:
+            from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+            try:
+                with _quiet():
+                    self._session = new_secure_session(self._user(), str(self._kit), timeout=_CONNECT_SECONDS)
+            except Exception as error:
+                raise EngineUnavailable(
+                    f"The FLARE server of {self._kit} cannot be reached: {type(error).__name__}: {error}."
+                ) from None
+        return self._session
+
+    def _user(self) -> str:
+        config = json.loads((self._kit / "startup" / "fed_admin.json").read_text())
+        return str(config.get("admin", {}).get("username") or self._kit.name)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep FLARE's session from printing where our own output goes."""
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

@@ -1,0 +1,199 @@
+"""Intake: the server's side of the conversation with the sites; knows nothing of FLARE.
+
+Whatever is not plainly right is refused: the sites are other people's machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from fedtrack.errors import DamagedError, WorkspaceError
+from fedtrack.tracking import frames
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.journal import Journal
+from fedtrack.tracking.records import BlobRef, decode
+from fedtrack_nvflare.wire import (
+    MAX_BATCH,
+    Ack,
+    Bye,
+    Damage,
+    FilePart,
+    Frames,
+    FromSite,
+    Hello,
+    decode_from_site,
+    encode,
+)
+
+log = logging.getLogger(__name__)
+
+_STREAM = re.compile(r"[0-9a-f]{32}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_MAX_STREAMS = 10_000
+_MAX_FILE = 4 * 1024**3
+
+#: How many messages may be at work at once, and how long one waits for its turn before it is told to come back.
+_SLOTS, _SLOT_SECONDS, _RETRY_SECONDS = 8, 1.0, 0.5
+
+
+class Intake:
+    """Takes a run's events from its sites.
+
+    Args:
+        run_id: The run; messages for another one are refused.
+        journal: Where events go; nothing is acknowledged before it is committed there.
+        blobs: Where large values go.
+    """
+
+    def __init__(self, run_id: str, journal: Journal, blobs: BlobStore) -> None:
+        self._run_id = run_id
+        self._journal = journal
+        self._blobs = blobs
+        self._slots = threading.Semaphore(_SLOTS)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def handle(self, site: str, data: bytes) -> bytes:
+        """Answer one message of ``site``, a name that the transport vouches for; never raises."""
+        if not self._slots.acquire(timeout=_SLOT_SECONDS):
+            return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason="too many messages at once"))
+        try:
+            return encode(self._answer(site, decode_from_site.decode(data)))
+        except (msgspec.MsgspecError, DamagedError, ValueError) as error:
+            log.error("%s: refused: %s", site, error)
+            return encode(Ack("rejected", reason=str(error)[:500]))
+        except (WorkspaceError, OSError) as error:
+            # A full disk: the site keeps it, and the journal has not moved.
+            log.error("%s: not stored: %s", site, error)
+            return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason=str(error)[:500]))
+        finally:
+            self._slots.release()
+
+    def close(self) -> None:
+        """Take nothing any more: the journal is about to be closed."""
+        with self._lock:
+            self._closed = True
+
+    def byes(self) -> dict[str, Bye]:
+        """Return the goodbyes of the sites that have said one, also of an earlier life of this server."""
+        found = {}
+        for site in msgspec.json.decode(self._journal.meta("said_bye") or "[]", type=list[str]):
+            text = self._journal.meta(f"bye/{site}")
+            if text is not None:
+                found[site] = msgspec.json.decode(text, type=Bye)
+        return found
+
+    def has_everything_of(self, site: str) -> bool:
+        """Return whether the site has said goodbye and everything up to its final numbers is in the journal."""
+        text = self._journal.meta(f"bye/{site}")
+        if text is None:
+            return False
+        marks = self._journal.high_waters(site)
+        return all(marks.get(stream, 0) >= last for stream, last in msgspec.json.decode(text, type=Bye).final.items())
+
+    def is_complete(self, sites: Iterable[str]) -> bool:
+        """Return whether that is so of all ``sites``."""
+        return all(self.has_everything_of(site) for site in sites)
+
+    def _answer(self, site: str, message: FromSite) -> Ack:
+        if message.run_id != self._run_id:
+            raise ValueError(f"a message for the run {message.run_id[:64]!r}, this is {self._run_id!r}")
+        with self._lock:
+            if self._closed:
+                return Ack("busy", retry_after=_RETRY_SECONDS, reason="the run is over")
+            if isinstance(message, Hello):
+                return Ack("stored", marks=self._journal.high_waters(site))
+            if isinstance(message, Frames):
+                return self._store(site, message)
+            if isinstance(message, FilePart):
+                return self._store_file(site, message)
+            if isinstance(message, Damage):
+                self._journal.record_gap(site, _stream(message.stream), max(0, message.size), message.reason[:500])
+                return Ack("stored")
+            return self._take_leave(site, message)
+
+    def _store(self, site: str, message: Frames) -> Ack:
+        mark = self._journal.high_water(site, _stream(message.stream))
+        if message.last <= mark:
+            return Ack("duplicate", mark)
+        if mark < message.after and not message.lost:
+            return Ack("gap", mark, reason=f"the server has {mark}, not {message.after}")
+        if mark == 0 and len(self._journal.high_waters(site)) >= _MAX_STREAMS:
+            raise ValueError(f"more than {_MAX_STREAMS} streams")
+        run = _checked(message)
+        if message.lost > 0:
+            self._journal.record_gap(
+                site, message.stream, 0, f"{message.lost} events that the server once had", mark + 1, run.first - 1
+            )
+        return Ack("stored", self._journal.apply(site, message.stream, [run]))
+
+    def _store_file(self, site: str, message: FilePart) -> Ack:
+        if not _DIGEST.match(message.sha256) or not 0 <= message.size <= _MAX_FILE or len(message.data) > MAX_BATCH:
+            raise ValueError("no valid piece of a file")
+        ref = BlobRef(message.sha256, message.size)
+        if (self._blobs.folder / ref.sha256).exists():
+            return Ack("duplicate", ref.size)
+        part = self._part(site, ref)
+        there = part.stat().st_size if part.exists() else 0
+        if message.offset != there or there + len(message.data) > ref.size:
+            return Ack("gap", there)
+        with part.open("ab") as file:
+            file.write(message.data)
+        there += len(message.data)
+        if there == ref.size:
+            self._adopt(part, ref)
+        return Ack("stored", there)
+
+    def _part(self, site: str, ref: BlobRef) -> Path:
+        """Return where a file grows; one that another site sends at the same time grows elsewhere."""
+        self._blobs.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = hashlib.sha256(site.encode()).hexdigest()[:16]
+        return self._blobs.folder / f".{owner}-{ref.sha256}.part"
+
+    def _adopt(self, part: Path, ref: BlobRef) -> None:
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != ref.sha256:
+            part.unlink()
+            raise ValueError(f"the file {ref.sha256} arrived with another content")
+        part.replace(self._blobs.folder / ref.sha256)
+
+    def _take_leave(self, site: str, bye: Bye) -> Ack:
+        for stream in bye.final:
+            _stream(stream)
+        self._journal.set_meta(f"bye/{site}", msgspec.json.encode(bye).decode())
+        known = set(msgspec.json.decode(self._journal.meta("said_bye") or "[]", type=list[str])) | {site}
+        self._journal.set_meta("said_bye", msgspec.json.encode(sorted(known)).decode())
+        if self.has_everything_of(site):
+            return Ack("stored")
+        return Ack("gap", reason="the final numbers are beyond what the server has")
+
+
+def _stream(name: str) -> str:
+    if not _STREAM.match(name):
+        raise ValueError(f"{name[:64]!r} is no stream")
+    return name
+
+
+def _checked(message: Frames) -> frames.Run:
+    """Return the frames as a run; receivers decode what the journal holds, so every record is decoded once here."""
+    if len(message.body) > 2 * frames.MAX_PAYLOAD:
+        raise ValueError(f"{len(message.body)} bytes of frames are too many")
+    before = message.first - 1
+    salt = frames.salt_of(message.stream)
+    found = frames.scan(message.body, salt, previous=before, after_seq=before, final=True).parts
+    run = found[0] if len(found) == 1 else None
+    if not isinstance(run, frames.Run) or len(run.body) != len(message.body):
+        raise ValueError(f"frames {message.first} to {message.last} of {message.stream} are damaged")
+    if (run.first, run.last, run.count) != (message.first, message.last, message.count):
+        raise ValueError(f"frames {run.first} to {run.last} came as {message.first} to {message.last}")
+    for _, payload in frames.split(run.body):
+        decode(payload)
+    return run

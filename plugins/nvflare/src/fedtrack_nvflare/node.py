@@ -1,0 +1,85 @@
+"""Where a node of a FLARE system keeps what must outlive a FLARE job.
+
+FLARE deletes a job's run folder when the job ends, and a killed job leaves only what launchers happen to keep. So a
+site's spool and the server's journal lie in a folder of the node, ``<FLARE workspace>/fedtrack`` unless the
+environment says otherwise::
+
+    <node>/sites/<site>/<run id>/spool/      until the server has everything of it
+    <node>/runs/<run id>/                    journal, results; moved into the run folder once complete
+    <node>/runs/<run id>/state.json          stays, so that the admin can ask how the run ended
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fedtrack.engines.engine import checked_run_id
+
+#: Sets a node's folder; for launchers (containers, clusters) that do not keep the FLARE workspace.
+FOLDER_VARIABLE = "FEDTRACK_NODE_FOLDER"
+
+#: Name of the folder of results in a FLARE job's run folder, and of the job in its app.
+RESULTS, JOB = "fedtrack", "fedtrack_job"
+
+STATE_FILE = "state.json"
+
+
+class RunEnd(msgspec.Struct, forbid_unknown_fields=True):
+    """How a run ended, as the server keeps it.
+
+    Attributes:
+        status: ``completed``, ``failed`` or ``aborted``.
+        missing: The sites that did not say goodbye, or of which the journal does not have everything.
+        gaps: How many damaged or lost ranges the journal records.
+    """
+
+    status: str
+    missing: list[str]
+    gaps: int
+
+    @property
+    def events_complete(self) -> bool:
+        """Whether every event arrived."""
+        return not self.missing and not self.gaps
+
+    @property
+    def remark(self) -> str:
+        """What is missing, as the end of a sentence; "" if nothing is."""
+        parts = [f"no goodbye of {', '.join(self.missing)}"] if self.missing else []
+        return "; ".join(parts + ([f"{self.gaps} gaps"] if self.gaps else []))
+
+
+def node_folder(fl_ctx: Any) -> Path:
+    """Return the folder of the node whose FLARE context this is."""
+    from nvflare.apis.fl_constant import FLContextKey
+
+    if chosen := os.environ.get(FOLDER_VARIABLE):
+        return Path(chosen).absolute()
+    workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT) or fl_ctx.get_engine().get_workspace()
+    return Path(workspace.get_root_dir()).absolute() / "fedtrack"
+
+
+def site_folder(fl_ctx: Any, site: str, run_id: str) -> Path:
+    """Return a site's folder of a run."""
+    return node_folder(fl_ctx) / "sites" / site / checked_run_id(run_id)
+
+
+def server_folder(fl_ctx: Any, run_id: str) -> Path:
+    """Return the server's folder of a run."""
+    return node_folder(fl_ctx) / "runs" / checked_run_id(run_id)
+
+
+def run_folder(fl_ctx: Any) -> Path:
+    """Return the FLARE job's own folder, which is what an admin downloads."""
+    workspace = fl_ctx.get_engine().get_workspace()
+    return Path(workspace.get_run_dir(fl_ctx.get_job_id())).absolute()
+
+
+def app_job_folder(fl_ctx: Any) -> Path:
+    """Return the exported fedtrack job inside the FLARE app that runs here."""
+    workspace = fl_ctx.get_engine().get_workspace()
+    return Path(workspace.get_app_custom_dir(fl_ctx.get_job_id())).absolute() / JOB

@@ -1,0 +1,162 @@
+"""Shipper: the component that every site of a FLARE job has; carries the site's events to the server.
+
+FLARE's order of events decides what happens when. The executor starts the script inside START_RUN, so everything
+that the script needs is there after ABOUT_TO_START_RUN. It ends the script inside END_RUN, before this component's
+turn, so that what lies in the spool then is all that the script will ever log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from nvflare.apis.event_type import EventType
+from nvflare.apis.executor import Executor
+from nvflare.apis.fl_constant import ReservedKey, ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.signal import Signal
+from nvflare.app_common.abstract.fl_model import FLModel
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
+
+from fedtrack.client import backend as client_backend
+from fedtrack.errors import TransportError
+from fedtrack.job.load import LoadedJob, LoadedSite, load_job
+from fedtrack_nvflare.backend import SITE_RUN_VARIABLE, SiteRun, leave_process, read_left
+from fedtrack_nvflare.node import app_job_folder, site_folder
+from fedtrack_nvflare.shipping import SpoolShipper
+from fedtrack_nvflare.wire import PAYLOAD, TOPIC, Ack, Bye, FromSite, decode_ack, encode
+
+log = logging.getLogger(__name__)
+
+_BACKEND = "fedtrack_nvflare.backend:from_environment"
+_SERVER = "server"
+
+
+class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
+    """Carries a site's events to the server.
+
+    It is an executor too: FLARE insists on one at each site, and in a job that only drains there is no script.
+
+    Args:
+        run_id: fedtrack's id of the run.
+        drain: Whether this job runs no script and only ships what an earlier one left behind.
+        request_timeout: Seconds to wait for the server's answer to one message.
+        finish_timeout: Seconds to ship what is left when the run ends; what is not shipped then stays at the site.
+    """
+
+    def __init__(
+        self, run_id: str, drain: bool = False, request_timeout: float = 30.0, finish_timeout: float = 60.0
+    ) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.drain = drain
+        self.request_timeout = request_timeout
+        self.finish_timeout = finish_timeout
+        self._engine: Any = None
+        self._shipper: SpoolShipper | None = None
+        self._folder = Path()
+        self._ships = True
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Take part in the run's life; see the module's first lines."""
+        if event_type == EventType.ABOUT_TO_START_RUN:
+            self._prepare(fl_ctx)
+        elif event_type == EventType.START_RUN and self._shipper is not None and self._ships:
+            self._shipper.start()
+        elif event_type == EventType.END_RUN:
+            self._finish()
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Ship everything; only a drain asks for it."""
+        if not self.drain:
+            return make_reply(ReturnCode.TASK_UNKNOWN)
+        self._finish()
+        # FedAvg passes over a result without parameters.
+        return FLModelUtils.to_shareable(FLModel(metrics={"drained": 1.0}))
+
+    def _prepare(self, fl_ctx: FLContext) -> None:
+        site = fl_ctx.get_identity_name()
+        folder = site_folder(fl_ctx, site, self.run_id)
+        spool = folder / "spool"
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._engine = fl_ctx.get_engine()
+        if not self.drain:
+            wanted = site_of(load_job(app_job_folder(fl_ctx), site), site)
+            self._ships = wanted.streams_to_server
+            run = SiteRun(
+                site=site,
+                run_id=self.run_id,
+                spool=str(spool),
+                script=str(wanted.script),
+                args=wanted.script_args,
+                config={"site_name": site, "script": wanted.script.name, "script_args": wanted.runner.script_args},
+                in_process=not wanted.runner.launch_external_process,
+            )
+            path = folder / "site_run.json"
+            path.write_bytes(msgspec.json.encode(run))
+            os.environ[SITE_RUN_VARIABLE] = str(path)
+            os.environ[client_backend.BACKEND_VARIABLE] = _BACKEND
+            client_backend.use(None)
+        # Where events stay at home, the server is told so with an empty goodbye.
+        self._shipper = SpoolShipper(spool if self._ships else folder / "nothing", self.run_id, self._call)
+        self._folder = folder
+
+    def _finish(self) -> None:
+        if self._shipper is None:
+            return
+        shipper, self._shipper = self._shipper, None
+        leave_process()
+        left = read_left(shipper.folder)
+        done = shipper.finish(
+            lambda final: Bye(self.run_id, final, left.logged if left else None, left.dropped if left else 0),
+            self.finish_timeout,
+        )
+        if done and self._ships:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        level = logging.INFO if done else logging.WARNING
+        log.log(level, "shipped %s: complete=%s, %d retries", self.run_id, done, shipper.retries)
+
+    def _call(self, message: FromSite) -> Ack:
+        """Send one message and return the server's own answer.
+
+        Raises:
+            TransportError: FLARE did not deliver it, or the server has no such component yet.
+        """
+        request = Shareable()
+        request[PAYLOAD] = encode(message)
+        with self._engine.new_context() as fl_ctx:
+            self._ignore_end(fl_ctx)
+            replies = self._engine.send_aux_request(
+                targets=[_SERVER],
+                topic=TOPIC,
+                request=request,
+                timeout=self.request_timeout,
+                fl_ctx=fl_ctx,
+                optional=True,
+            )
+        reply = replies.get(_SERVER) if replies else None
+        if not isinstance(reply, Shareable):
+            raise TransportError("The server did not answer.")
+        code = reply.get_return_code()
+        data = reply.get(PAYLOAD)
+        if code != ReturnCode.OK or not isinstance(data, bytes):
+            raise TransportError(f"The server answered {code}.")
+        return decode_ack.decode(data)
+
+    def _ignore_end(self, fl_ctx: FLContext) -> None:
+        """Let a wait for an answer outlast the end of the run.
+
+        FLARE ends such a wait when the run's abort signal is set, and sets it on every site when the run ends
+        normally: exactly when the last events must be acknowledged.
+        """
+        fl_ctx.remove_prop(ReservedKey.RUN_ABORT_SIGNAL, force_removal=True)
+
+
+def site_of(job: LoadedJob, site: str) -> LoadedSite:
+    """Return what ``job`` wants of ``site``; a job whose sites are all alike runs at a site of any name."""
+    return next((item for item in job.sites if item.name == site), job.sites[0])

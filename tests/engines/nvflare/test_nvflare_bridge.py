@@ -1,0 +1,105 @@
+"""A fedtrack receiver in a job that is FLARE's own, script and all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from nvflare.apis.analytix import AnalyticsData, AnalyticsDataType
+
+from fedtrack.errors import ConfigError
+from fedtrack.testing import MemoryLog
+from fedtrack.tracking import frames
+from fedtrack.tracking.journal import Journal
+from fedtrack.tracking.records import Metric, Param, Rejected, Tag, Text, decode
+from fedtrack.tracking.writer import Writer
+from fedtrack_nvflare import ReceiverBridge
+from fedtrack_nvflare.bridge import record
+from fedtrack_nvflare.simulator import simulator_command
+
+JOB = """
+from fedtrack_nvflare import ReceiverBridge
+from nvflare.app_common.widgets.convert_to_fed_event import ConvertToFedEvent
+from nvflare.app_common.workflows.fedavg import FedAvg
+from nvflare.fuel.utils.constants import FrameworkType
+from nvflare.job_config.api import FedJob
+from nvflare.job_config.script_runner import ScriptRunner
+
+job = FedJob(name="flare-job", min_clients=2)
+job.set_app_packages(["fedtrack_nvflare"])
+job.to_server(FedAvg(num_clients=2, num_rounds=2, persistor_id="", model={"w": [0.0]}, save_filename="model.bin"))
+job.to_server(ReceiverBridge(receiver="tensorboard", args={"tb_folder": "events"}), id="bridge")
+job.to_clients(ScriptRunner("script.py", framework=FrameworkType.RAW))
+job.to_clients(ConvertToFedEvent(events_to_convert=["analytix_log_stats"]), id="event_to_fed")
+job.export_job("jobs")
+"""
+
+SCRIPT = """
+import nvflare.client as flare
+from nvflare.client.tracking import SummaryWriter
+
+flare.init()
+writer = SummaryWriter()
+while flare.is_running():
+    model = flare.receive()
+    for step in range(10):
+        writer.add_scalar("loss", 1.0 / (step + 1), model.current_round * 10 + step)
+    flare.send(flare.FLModel(params=model.params, metrics={"accuracy": 1.0}))
+"""
+
+
+def test_flare_job_feeds_a_receiver(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(JOB)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    subprocess.run([sys.executable, "job.py"], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    command = simulator_command(tmp_path / "jobs" / "flare-job", tmp_path / "ws", ["site-1", "site-2"])
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    folder = tmp_path / "ws" / "server" / "simulate_job" / "fedtrack-tensorboard"
+    assert folder.exists(), done.stdout[-3000:] + done.stderr[-3000:]
+    journal = Journal(folder / "journal.db")
+    found = {site: [] for site in ("site-1", "site-2")}
+    for batch in journal.read(0):
+        found[batch.site] += [decode(payload) for _, payload in frames.split(batch.body)]
+    report = journal.cursors()["receiver"]
+    journal.close()
+    # FLARE itself promises neither order nor arrival; so few, so slowly logged, all arrive.
+    assert {site: sorted(r.step for r in records) for site, records in found.items()} == {
+        "site-1": list(range(20)),
+        "site-2": list(range(20)),
+    }
+    assert report.delivered == 40
+    assert list((folder / "events" / "site-1").glob("events.out.tfevents*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("SCALAR", 1.0, [Metric(0, "k", 1.0, 3)]),
+        ("METRIC", 1, [Metric(0, "k", 1.0, 3)]),
+        ("SCALARS", {"a": 1.0, "b": 2.0}, [Metric(0, "k/a", 1.0, 3), Metric(0, "k/b", 2.0, 3)]),
+        ("METRICS", {"a": 1.0}, [Metric(0, "a", 1.0, 3)]),
+        ("PARAMETER", 0.1, [Param(0, "k", 0.1)]),
+        ("PARAMETERS", {"lr": 0.1}, [Param(0, "lr", 0.1)]),
+        ("TEXT", "words", [Text(0, "k", "words", 3)]),
+        ("TAG", "blue", [Tag(0, "k", "blue")]),
+        ("TAGS", {"a": "b"}, [Tag(0, "a", "b")]),
+    ],
+)
+def test_every_kind_of_flare_has_a_record(kind: str, value: object, expected: list[object], tmp_path: Path) -> None:
+    log = MemoryLog(tmp_path)
+    record(Writer(log), AnalyticsData("k", value, AnalyticsDataType[kind], global_step=3))
+    assert [msgspec.structs.replace(found, time_ns=0) for found in log.records] == expected
+
+
+def test_what_has_no_record_is_counted(tmp_path: Path) -> None:
+    log = MemoryLog(tmp_path)
+    record(Writer(log), AnalyticsData("k", object(), AnalyticsDataType.MODEL))
+    assert isinstance(log.records[0], Rejected)
+
+
+def test_no_secret_in_a_flare_configuration() -> None:
+    with pytest.raises(ConfigError, match="secret"):
+        ReceiverBridge("mlflow", {"token": "abc"})
