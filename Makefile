@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check bench wheels pin nvflare-env clean
+.PHONY: help demo test soak mutations check bench wheels pin nvflare-env clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -38,7 +38,10 @@ test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
 soak: $(STAMP)  ## Kill writers and servers 2,000 times and look for what was lost.
-	FEDTRACK_SOAK=1 $(PYTHON) -m pytest tests/campaigns
+	FEDTRACK_SOAK=1 $(PYTHON) -m pytest -s tests/campaigns
+
+mutations: $(STAMP)  ## Remove each protection of the log path and expect a test to turn red.
+	$(PYTHON) tools/mutation_check.py --write
 
 check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
 	.venv/bin/ruff format --check .

@@ -18,7 +18,7 @@ from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
-from fedtrack.tracking.segments import Segment, list_streams
+from fedtrack.tracking.segments import Segment, continues, list_streams
 from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class SpoolSource:
 
     def _forward_stream(self, stream: str, segments: list[Segment], ended: bool) -> bool:
         found = False
-        reader = self._reader(stream)
+        reader = self._reader(stream, segments[0])
         runs: list[frames.Run] = []
         for part in reader.read(segments, ended=ended):
             found = True
@@ -108,12 +108,24 @@ class SpoolSource:
                 path.unlink(missing_ok=True)
         return found
 
-    def _reader(self, stream: str) -> SpoolReader:
+    def _reader(self, stream: str, oldest: Segment) -> SpoolReader:
         if stream not in self._readers:
             # The journal's high-water mark is the only cursor: there are no two files to keep consistent.
             mark = self._journal.high_water(self.site, stream)
+            self._check_start(stream, oldest, mark)
             self._readers[stream] = SpoolReader(stream, mark, self._read_bytes)
         return self._readers[stream]
+
+    def _check_start(self, stream: str, oldest: Segment, mark: int) -> None:
+        """Report what only a journal had that is gone: a segment is deleted when its successor begins at the mark."""
+        if oldest.first_seq <= mark + 1 or not continues(oldest.path):
+            return
+        reason = (
+            f"records {mark + 1} to {oldest.first_seq - 1} of a stream are in no spool any more, and not in this "
+            "journal: an older one that had them was removed"
+        )
+        log.error("%s: %s", self.site, reason)
+        self._journal.record_gap(self.site, stream, 0, reason, mark + 1, oldest.first_seq - 1)
 
     def _adopt_blobs(self, run: frames.Run) -> None:
         source = BlobStore(self.folder / "blobs")

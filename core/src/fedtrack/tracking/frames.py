@@ -8,6 +8,7 @@ damaged definition would then lose every metric that uses it.
 
 A segment starts with a header of 52 bytes:
 ``magic 8 | version u32 | flags u32 | stream 16 | first_seq u64 | created_ns u64 | crc32 u32``.
+Flag 1 says that the stream has earlier segments: if they are gone and their records in no journal, that is a loss.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _CRC = struct.Struct("<I")
 FRAME_SIZE = _FRAME.size
 HEADER_SIZE = _HEADER.size + _CRC.size
 HEADER_MAGIC = b"fedtrack"
+CONTINUES = 1
 VERSION = 1
 
 _pack_frame = _FRAME.pack
@@ -52,9 +54,9 @@ def frame(seq: int, payload: bytes, salt: int) -> bytes:
     return _pack_frame(MAGIC, length, crc32(payload, crc32(_pack_checked(length, seq), salt)), seq) + payload
 
 
-def header(stream: bytes, first_seq: int, created_ns: int) -> bytes:
+def header(stream: bytes, first_seq: int, created_ns: int, flags: int = 0) -> bytes:
     """Return the header of a segment whose first frame will have the number ``first_seq``."""
-    head = _HEADER.pack(HEADER_MAGIC, VERSION, 0, stream, first_seq, created_ns)
+    head = _HEADER.pack(HEADER_MAGIC, VERSION, flags, stream, first_seq, created_ns)
     return head + _CRC.pack(crc32(head))
 
 
@@ -64,6 +66,7 @@ class Header(NamedTuple):
     stream: str
     first_seq: int
     created_ns: int
+    continues: bool = False
 
 
 def read_header(data: bytes) -> Header | None:
@@ -74,14 +77,14 @@ def read_header(data: bytes) -> Header | None:
     """
     if len(data) < HEADER_SIZE:
         return None
-    magic, version, _flags, stream, first_seq, created_ns = _HEADER.unpack_from(data)
+    magic, version, flags, stream, first_seq, created_ns = _HEADER.unpack_from(data)
     if magic != HEADER_MAGIC or crc32(data[: _HEADER.size]) != _CRC.unpack_from(data, _HEADER.size)[0]:
         return None
     if version > VERSION:
         raise DamagedError(
             f"The spool segment has format {version}, this version of fedtrack reads up to {VERSION}; upgrade it."
         )
-    return Header(stream.hex(), first_seq, created_ns)
+    return Header(stream.hex(), first_seq, created_ns, bool(flags & CONTINUES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ class Receiver(ABC):
         return None
 
     def results(self) -> Results | None:
-        """Say where the records are; None if there is nothing to look at. Called after ``open``."""
+        """Say where the records are; None if there is nothing to look at. Called after ``open`` and after ``close``."""
         return None
 
 

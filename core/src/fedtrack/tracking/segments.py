@@ -24,8 +24,14 @@ class Segment(NamedTuple):
     path: Path
 
 
-def create_segment(folder: Path, stream: str, first_seq: int) -> int:
+def create_segment(folder: Path, stream: str, first_seq: int, *, continues: bool = False) -> int:
     """Create a segment, with its header and its lock, and return the descriptor to append to.
+
+    Args:
+        folder: The spool.
+        stream: The stream's id.
+        first_seq: Number of the first record.
+        continues: Whether the stream has earlier segments.
 
     The lock is held until the process is gone, however it goes: a reader's proof that nothing will follow.
 
@@ -34,7 +40,8 @@ def create_segment(folder: Path, stream: str, first_seq: int) -> int:
     """
     path = folder / f"{stream}-{first_seq:016x}.spool"
     hidden = path.with_suffix(".new")
-    head = frames.header(bytes.fromhex(stream), first_seq, time_ns())
+    flags = frames.CONTINUES if continues else 0
+    head = frames.header(bytes.fromhex(stream), first_seq, time_ns(), flags)
     descriptor = os.open(hidden, _CREATE, 0o600)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
@@ -80,6 +87,16 @@ def _list_once(folder: Path) -> dict[str, list[Segment]]:
     for segments in streams.values():
         segments.sort()
     return streams
+
+
+def continues(path: Path) -> bool:
+    """Return whether a segment says that its stream has earlier ones."""
+    try:
+        with path.open("rb") as file:
+            head = frames.read_header(file.read(frames.HEADER_SIZE))
+    except FileNotFoundError:
+        return False
+    return head is not None and head.continues
 
 
 def is_open(path: Path) -> bool:

@@ -113,6 +113,7 @@ class Spool:
         self.stream = os.urandom(16).hex()
         self._salt = frames.salt_of(self.stream)
         self._nested: Spool | None = None
+        self._continues = False
         self._segment_size = 0
         self._older_bytes = 0
         self._look_again = 0.0
@@ -315,7 +316,8 @@ class Spool:
 
     def _open_segment(self, first_seq: int) -> None:
         self._close_segment()
-        self._fd = create_segment(self.folder, self.stream, first_seq)
+        self._fd = create_segment(self.folder, self.stream, first_seq, continues=self._continues)
+        self._continues = True
         self._segment_size = frames.HEADER_SIZE
         if self._durability != "process":
             sync_folder(self.folder)

@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,9 @@ from fedtrack.job.initial_model import ModelRecipe
 CREDENTIAL_PREFIXES = ("MLFLOW_", "WANDB_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_")
 
 _MODEL_BUILDER = "initial model"
+
+#: How long the rest of a message may take once it has begun.
+_MESSAGE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class SitePool:
     def start(self, spec: SiteSpec) -> None:
         """Start a site, in the background."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        # A site that stops in the middle of a message must not stop the others.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
         with theirs:
             self._order(Spawn(spec), theirs.fileno())
         channel = Connection(ours.detach())
@@ -167,9 +173,9 @@ class SitePool:
         try:
             data = self._channels[site].recv_bytes(MAX_MESSAGE)
             return [FromPool(site, decode_from_site.decode(data))]
-        except (EOFError, OSError):
+        except EOFError:
             pass  # the fork server says when, and how, the process ended
-        except msgspec.MsgspecError:
+        except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
             self.kill(site)  # nothing after a message that is not one of ours can be trusted
         self._selector.unregister(self._channels[site])
         self._channels.pop(site).close()

@@ -1,0 +1,74 @@
+"""A site whose process sends what is no message: it fails by name and at once, and harms nobody else."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from fedtrack.engines.local.messages import SendResult, decode_from_site, encode
+
+from .conftest import MakeJob
+
+SEND = """
+from fedtrack.client import backend
+channel = backend.current()._channel
+if flare.get_site_name() == "site-1":
+    SENDING
+    import time; time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    "sending",
+    [
+        "channel.send_bytes(b'\\xff' * 1000)",
+        "channel.send_bytes(b'')",
+        "channel.send_bytes(b'\\x81\\xa4t\\xff\\xbepe\\xa4left')",
+        "import os; os.write(channel.fileno(), b'\\x7f\\xff\\xff\\xff')",
+        "import os; os.write(channel.fileno(), b'\\xff' * 64)",
+        "import struct, os; os.write(channel.fileno(), struct.pack('!iQ', -1, 2**63))",
+        "import os; os.write(channel.fileno(), b'\\0\\0\\0\\x64' + b'only a part')",
+    ],
+    ids=[
+        "garbage",
+        "nothing",
+        "no UTF-8",
+        "2 GB announced",
+        "negative length",
+        "8 EB announced",
+        "stops in the middle",
+    ],
+)
+def test_garbage_on_the_channel_ends_that_site_and_no_other(
+    make_job: MakeJob, tmp_path: Path, sending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedtrack.engines.local.sites._MESSAGE_SECONDS", 1)
+    begun = time.monotonic()
+    result = make_job(SEND.replace("SENDING", sending), min_clients=1, idle_timeout=60.0).simulator_run(tmp_path / "ws")
+    assert time.monotonic() - begun < 30
+    assert result.status == "completed"
+    assert [r.sites for r in result.rounds] == [["site-2"], ["site-2"]]
+    assert "site-1" in result.sites["site-1"].error
+    assert result.sites["site-1"].journaled == 50  # what it had logged before
+    assert result.sites["site-2"].journaled == 100
+
+
+def test_a_message_that_was_changed_is_refused_or_typed() -> None:
+    """Never anything but a message of ours or a decoding error, whichever bytes arrive."""
+    import msgspec
+
+    message = encode(SendResult(1, True, "FULL", {"accuracy": 0.5}, {"NUM_STEPS_CURRENT_ROUND": 50}))
+    source = random.Random(4)
+    refused = 0
+    for _ in range(5_000):
+        data = bytearray(message)
+        for _ in range(source.randrange(1, 4)):
+            data[source.randrange(len(data))] = source.randrange(256)
+        try:
+            decode_from_site.decode(bytes(data[: source.randrange(len(data) + 1)]))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            refused += 1
+    assert refused > 2_500
