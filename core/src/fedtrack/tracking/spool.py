@@ -3,6 +3,9 @@
 When ``append`` returns, the record is in the page cache and survives the death of the process. Each incarnation
 of a process writes a stream of its own (128 random bits) and never appends to a file that another one wrote,
 because SIGKILL can tear a single ``write``.
+
+One class, longer than others here: numbering, writing, room, reporting and forking share one lock and one file
+descriptor, and what each of them may assume of the others is easier to check in one place.
 """
 
 from __future__ import annotations
