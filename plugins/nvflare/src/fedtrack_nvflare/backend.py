@@ -11,7 +11,7 @@ import msgspec
 
 from fedtrack.errors import ConfigError
 from fedtrack.federated.fl_model import FLModel, ParamsType
-from fedtrack.tracking.spool import Spool
+from fedtrack.tracking.spool import DEFAULT_LIMIT_BYTES, Durability, Spool
 from fedtrack.tracking.writer import bind
 
 #: Where the script's process finds its SiteRun; FLARE's executor starts the script after it is set.
@@ -31,6 +31,8 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
         args: Its arguments.
         config: What ``get_config`` returns.
         in_process: Whether the script runs inside FLARE's own process.
+        durability: See ``fedtrack.tracking.spool``.
+        spool_limit: Likewise, bytes.
     """
 
     site: str
@@ -40,6 +42,8 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
     args: list[str]
     config: dict[str, Any]
     in_process: bool
+    durability: Durability = "process"
+    spool_limit: int = DEFAULT_LIMIT_BYTES
 
     @staticmethod
     def from_environment() -> SiteRun:
@@ -73,7 +77,7 @@ class NVFlareBackend:
         self.job_id = run.run_id
         self.site_name = run.site
         self.config = run.config
-        self.spool = Spool(Path(run.spool))
+        self.spool = Spool(Path(run.spool), durability=run.durability, limit_bytes=run.spool_limit)
         bind(self.spool)
 
     @property

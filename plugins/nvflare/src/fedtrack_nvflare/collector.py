@@ -114,7 +114,7 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
             started_ns=known.started_ns,
             blobs=BlobStore(self._folder / "blobs"),
         )
-        self._rounds = Rounds(run, job.selector)
+        self._rounds = Rounds(run, job.selector, job.meta)
         self._host = ReceiverHost(run, job.receivers)
         self._sites = remembered_sites(self._host.journal, self._sites)
         self._host.add_source(SpoolSource(SERVER, self._rounds.spool.folder, self._host.journal, run.blobs))

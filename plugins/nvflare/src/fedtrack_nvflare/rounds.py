@@ -14,6 +14,7 @@ from fedtrack.federated.model_selector import ModelSelector
 from fedtrack.federated.params import load_params
 from fedtrack.federated.persistor import ModelPersistor
 from fedtrack.job.components import IntimeModelSelector
+from fedtrack.job.config import Meta
 from fedtrack.job.run_result import RoundSummary
 from fedtrack.plugins import registry
 from fedtrack.tracking.receiver import RunInfo
@@ -29,10 +30,11 @@ class Rounds:
     Args:
         run: The run.
         selector: Decides which model is the best, if anything does.
+        meta: Says what the server's own log calls survive.
     """
 
-    def __init__(self, run: RunInfo, selector: IntimeModelSelector | None) -> None:
-        self.spool = Spool(run.folder / "spool")
+    def __init__(self, run: RunInfo, selector: IntimeModelSelector | None, meta: Meta) -> None:
+        self.spool = Spool(run.folder / "spool", durability=meta.durability, limit_bytes=meta.spool_limit)
         self._run = run
         self._writer = Writer(self.spool)
         self._persistor = ModelPersistor(run.folder / "app_server")

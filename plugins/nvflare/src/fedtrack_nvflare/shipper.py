@@ -86,7 +86,8 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._engine = fl_ctx.get_engine()
         if not self.drain:
-            wanted = site_of(load_job(app_job_folder(fl_ctx), site), site)
+            job = load_job(app_job_folder(fl_ctx), site)
+            wanted = site_of(job, site)
             self._ships = wanted.streams_to_server
             run = SiteRun(
                 site=site,
@@ -96,6 +97,8 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
                 args=wanted.script_args,
                 config={"site_name": site, "script": wanted.script.name, "script_args": wanted.runner.script_args},
                 in_process=not wanted.runner.launch_external_process,
+                durability=job.meta.durability,
+                spool_limit=job.meta.spool_limit,
             )
             path = folder / "site_run.json"
             path.write_bytes(msgspec.json.encode(run))
