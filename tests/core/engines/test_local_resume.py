@@ -47,6 +47,9 @@ def test_killed_server_is_resumed_after_its_last_finished_round(make_job: MakeJo
     np.testing.assert_array_equal(model["w"], np.full((2, 3), 4.0, np.float32))
     # Three rounds before the kill (the last one unfinished), two after it: what was logged is there, all of it.
     assert result.sites["site-1"].journaled == 5 * 50
+    assert {name: site.logged for name, site in result.sites.items()} == {
+        name: site.journaled for name, site in result.sites.items()
+    }
 
 
 def test_finished_run_is_resumed_to_nothing(make_job: MakeJob, tmp_path: Path) -> None:

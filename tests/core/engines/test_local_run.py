@@ -113,6 +113,18 @@ def test_metric_that_is_not_a_number_does_not_spoil_the_summary(make_job: MakeJo
     assert RunResult.load(result.folder / "run_summary.json").rounds[0].metrics == {"accuracy": None}
 
 
+def test_what_a_forked_child_logs_is_counted(make_job: MakeJob, tmp_path: Path) -> None:
+    train = """
+    import os
+    if (child := os.fork()) == 0:
+        writer.record_metric("child", 1.0, model.current_round)
+        os._exit(0)
+    os.waitpid(child, 0)
+    """
+    result = make_job(train).simulator_run(tmp_path / "ws")
+    assert (result.sites["site-1"].logged, result.sites["site-1"].journaled) == (102, 102)
+
+
 def test_workspace_is_private(make_job: MakeJob, tmp_path: Path) -> None:
     make_job().simulator_run(tmp_path / "ws")
     spool = tmp_path / "ws" / "site-1" / "simulate_job" / "spool"

@@ -165,6 +165,10 @@ class Journal(Cursors):
         """Return how many events each site has in the journal."""
         return dict(self._reader().execute("SELECT site, sum(n) FROM hw GROUP BY site ORDER BY site").fetchall())
 
+    def counts_of(self, site: str) -> dict[str, int]:
+        """Return how many events each stream of a site has in the journal."""
+        return dict(self._reader().execute("SELECT stream, n FROM hw WHERE site = ?", (site,)).fetchall())
+
     def last_batch(self) -> int:
         """Return the id of the newest batch; 0 if there is none."""
         return int(self._reader().execute("SELECT coalesce(max(id), 0) FROM batch").fetchone()[0])

@@ -208,6 +208,11 @@ class Spool:
                 self._writing = False
 
     @property
+    def streams(self) -> list[str]:
+        """The streams that ``stored`` counts."""
+        return [self.stream, *(self._nested.streams if self._nested is not None else [])]
+
+    @property
     def stored(self) -> int:
         """How many records this process put into the spool, gap records included."""
         nested = self._nested.stored if self._nested is not None else 0

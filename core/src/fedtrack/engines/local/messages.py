@@ -50,10 +50,11 @@ class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):
 
 
 class SiteLeft(msgspec.Struct, tag="left", forbid_unknown_fields=True):
-    """Site to server: the script is done; how many log calls returned, and how many found no room."""
+    """Site to server: the script is done; how many log calls returned, how many found no room, in which streams."""
 
     logged: int
     dropped: int
+    streams: list[str]
 
 
 ToSite: TypeAlias = SendTask | EndRun

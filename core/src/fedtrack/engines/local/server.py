@@ -89,9 +89,13 @@ class LocalServer:
         return [name for name in self._names if name not in self.failed]
 
     @property
-    def logged(self) -> int:
-        """How many of the server's own log calls are in its spool."""
-        return self._spool.stored
+    def own(self) -> SiteLeft:
+        """What the server itself has logged."""
+        return SiteLeft(self._spool.stored, self._spool.dropped, self._spool.streams)
+
+    def journal_of(self, site: str) -> Path:
+        """Return where a site that hosts receivers keeps its own journal."""
+        return self._workspace.site(site) / "journal.db"
 
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model."""

@@ -107,7 +107,7 @@ class SiteBackend:
             return  # a child that the script forked has its own stream and must not speak for the site
         self.spool.close()
         try:
-            self._post(SiteLeft(self.spool.stored, self.spool.dropped))
+            self._post(SiteLeft(self.spool.stored, self.spool.dropped, self.spool.streams))
         except OSError:
             log.warning("the server is gone; what was logged is in %s", self.spool.folder)
 

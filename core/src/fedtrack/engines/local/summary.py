@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from fedtrack.engines.local.host import ReceiverHost
+from fedtrack.engines.local.messages import SiteLeft
 from fedtrack.engines.local.server import LocalServer
 from fedtrack.engines.local.site_agent import AgentReport, receiver_summary
 from fedtrack.engines.local.workspace import Workspace
@@ -98,8 +99,9 @@ def _sites(job: LoadedJob, server: LocalServer, journal: Journal, outcome: Outco
     for site in job.sites:
         left, agent = server.left.get(site.name), outcome.agents.get(site.name)
         at_home = agent.journaled if agent else 0
+        streams = journal.counts_of(site.name) if site.streams_to_server else _at_home(server, site.name)
         found[site.name] = SiteSummary(
-            logged=left.logged if left else None,
+            logged=_logged(left, streams) if left else None,
             journaled=journaled.get(site.name, 0) if site.streams_to_server else at_home,
             dropped=left.dropped if left else dropped[site.name],
             rejected=rejected[site.name],
@@ -107,8 +109,28 @@ def _sites(job: LoadedJob, server: LocalServer, journal: Journal, outcome: Outco
             error=str(server.failed.get(site.name, "")),
         )
     own = journaled.get(SERVER, 0)
-    found[SERVER] = SiteSummary(logged=server.logged, journaled=own, rejected=rejected[SERVER])
+    logged = _logged(server.own, journal.counts_of(SERVER))
+    found[SERVER] = SiteSummary(logged=logged, journaled=own, rejected=rejected[SERVER])
     return found
+
+
+def _logged(left: SiteLeft, streams: Mapping[str, int]) -> int:
+    """Return how many log calls returned: as the process counted them, and in streams that it cannot know.
+
+    Those are of processes that its script forked, and of the processes before a resume.
+    """
+    return left.logged + sum(count for stream, count in streams.items() if stream not in left.streams)
+
+
+def _at_home(server: LocalServer, site: str) -> dict[str, int]:
+    path = server.journal_of(site)
+    if not path.exists():
+        return {}
+    journal = Journal(path)
+    try:
+        return journal.counts_of(site)
+    finally:
+        journal.close()
 
 
 def _refused(journal: Journal) -> tuple[Counter[str], Counter[str]]:
