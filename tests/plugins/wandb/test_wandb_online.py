@@ -86,6 +86,10 @@ def test_closing_is_bounded_during_an_outage(
     receiver.close("completed")
     assert time.monotonic() - started < 10
     assert "wandb sync" in caplog.text
+    results = receiver.results()
+    assert results is not None
+    assert results.command.startswith("wandb sync ")
+    assert results.command.count(str(run_info.folder)) == 3, "what is only here can be uploaded later"
 
 
 def test_memory_is_bounded(
