@@ -20,6 +20,8 @@ UNKNOWN_ERROR_ATTEMPTS = 5
 
 FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_SECONDS = 60.0
+_LONGEST_DRAINING_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
 
 #: Errors of the disk or the network on which a receiver's records can wait.
 _OUTAGES = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH))
@@ -113,7 +115,17 @@ class Retry:
             log.warning("%s: %s; its records wait in the journal", self._name, describe(error))
         self.error = describe(error)
         longest = min(self._first_seconds * 2 ** min(attempt, 16), _LONGEST_SECONDS)
-        self.abandoned.wait(self._random.uniform(0, longest))
+        if self.draining.is_set():
+            # A run that ends waits for seconds: a backend that is back must not be missed by one long wait.
+            longest = min(longest, _LONGEST_DRAINING_SECONDS)
+        self._wait(self._random.uniform(0, longest))
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, but not beyond an order to end, nor in one piece beyond the moment at which the journal is complete."""
+        draining, deadline = self.draining.is_set(), monotonic() + seconds
+        while (left := deadline - monotonic()) > 0 and not self.abandoned.wait(min(left, _LOOK_SECONDS)):
+            if self.draining.is_set() and not draining:
+                return
 
     def _works_again(self) -> None:
         if self.error:
