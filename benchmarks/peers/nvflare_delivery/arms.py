@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey
 from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 
@@ -42,33 +41,19 @@ class SlowReceiver(AnalyticsReceiver):
 class SlowPerEvent(Collector):
     """Ours, with the same 10 ms per event before the acknowledgement."""
 
-    def handle_event(self, event_type: str, fl_ctx: Any) -> None:
-        super().handle_event(event_type, fl_ctx)
-        if event_type == EventType.START_RUN:
-            honest = self._intake.handle
-
-            def slow(site: str, data: bytes) -> bytes:
-                message = decode_from_site.decode(data)
-                if isinstance(message, Frames):
-                    time.sleep(PER_EVENT_SECONDS * message.count)
-                return honest(site, data)
-
-            self._intake.handle = slow
+    def _answer(self, site: str, data: bytes) -> bytes:
+        message = decode_from_site.decode(data)
+        if isinstance(message, Frames):
+            time.sleep(PER_EVENT_SECONDS * message.count)
+        return super()._answer(site, data)
 
 
 class SlowPerMessage(Collector):
     """Ours, with 0.4 s before each acknowledgement: a far or busy server."""
 
-    def handle_event(self, event_type: str, fl_ctx: Any) -> None:
-        super().handle_event(event_type, fl_ctx)
-        if event_type == EventType.START_RUN:
-            honest = self._intake.handle
-
-            def slow(site: str, data: bytes) -> bytes:
-                time.sleep(PER_MESSAGE_SECONDS)
-                return honest(site, data)
-
-            self._intake.handle = slow
+    def _answer(self, site: str, data: bytes) -> bytes:
+        time.sleep(PER_MESSAGE_SECONDS)
+        return super()._answer(site, data)
 
 
 class NotWaiting(SlowPerMessage):

@@ -57,6 +57,11 @@ def test_counts(ended: Ended) -> None:
         assert (summary.logged, summary.journaled, len(ended.events[name])) == (103, 103, 103)
 
 
+def test_trouble_did_happen(site: Site, ended: Ended) -> None:
+    if site.name != "local":  # its trouble is a locked journal, which leaves no trace
+        assert (ended.result.folder / "answers_lost").read_text()
+
+
 def test_receivers_are_fed(ended: Ended) -> None:
     receiver = ended.result.receivers["receiver"]
     total = sum(site.journaled for site in ended.result.sites.values())

@@ -167,7 +167,8 @@ def test_server_that_lost_its_journal_gets_what_is_still_there(spool: Spool, lin
     fresh.close()
 
 
-def test_damage_is_recorded_and_passed(spool: Spool, line: Line, journal: Journal) -> None:
+def test_damage_is_recorded_once_and_passed(spool: Spool, line: Line, journal: Journal) -> None:
+    line.faults = ["", "", "deaf"]
     log(spool, 10)
     spool.close()
     path = next(spool.folder.glob("*.spool"))

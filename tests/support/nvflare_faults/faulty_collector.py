@@ -15,21 +15,24 @@ from fedtrack_nvflare.wire import Ack, encode
 class FaultyCollector(Collector):
     """Refuses every third message, loses the answer of every fifth, and takes its time when the run ends."""
 
+    def __init__(self, run_id: str, drain: bool = False) -> None:
+        super().__init__(run_id, drain)
+        self._numbers = count(1)
+        self._ending = False
+
     def handle_event(self, event_type: str, fl_ctx: Any) -> None:
         super().handle_event(event_type, fl_ctx)
-        if event_type == EventType.START_RUN:
-            self._numbers = count(1)
-            self._ending = False
-            self._honest = self._intake.handle
-            self._intake.handle = self._handle
-        elif event_type == EventType.ABOUT_TO_END_RUN:
+        if event_type == EventType.ABOUT_TO_END_RUN:
             self._ending = True
 
-    def _handle(self, site: str, data: bytes) -> bytes:
+    def _answer(self, site: str, data: bytes) -> bytes:
         number = next(self._numbers)
         if self._ending:
             time.sleep(0.4)  # longer than FLARE waits once a run's abort signal is set
         if number % 3 == 0:
             return encode(Ack("busy", retry_after=0.05, reason="a bad day"))
-        answer = self._honest(site, data)
-        return b"\xc1 no answer" if number % 5 == 0 else answer
+        answer = super()._answer(site, data)
+        if number % 5 == 0:
+            (self._folder / "answers_lost").open("a").write(f"{number}\n")
+            return b"\xc1 no answer"
+        return answer

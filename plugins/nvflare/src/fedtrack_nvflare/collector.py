@@ -55,6 +55,7 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
         self._folder = Path()
         self._error = ""
         self._aborted = False
+        self._complete = False
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Take part in the run's life."""
@@ -121,13 +122,20 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
         self._intake = Intake(self.run_id, self._host.journal, run.blobs)
         self._host.start()
         self._job = job
-        listen(engine, self._intake.handle)
+        listen(engine, self._answer)
         self._host.notify("fedtrack_job_started")
+
+    def _answer(self, site: str, data: bytes) -> bytes:
+        return self._intake.handle(site, data)
 
     def _vote(self, fl_ctx: FLContext) -> None:
         """Keep the server's run open until every site has said goodbye, as long as FLARE lets us."""
         # After a fatal error the sites are alive and shipping; after an admin's abort they are being killed.
-        if (self._error or not _is_aborted(fl_ctx)) and not self._intake.is_complete(self._sites):
+        if _is_aborted(fl_ctx) and not self._error:
+            return
+        # Once more when everything is there: a site whose last answer was lost on the way asks again.
+        was_complete, self._complete = self._complete, self._intake.is_complete(self._sites)
+        if not was_complete:
             fl_ctx.set_prop(FLContextKey.NOT_READY_TO_END_RUN, True, private=True, sticky=False)
 
     def _close(self, fl_ctx: FLContext) -> None:

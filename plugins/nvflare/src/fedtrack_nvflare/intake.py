@@ -115,8 +115,7 @@ class Intake:
             if isinstance(message, FilePart):
                 return self._store_file(site, message)
             if isinstance(message, Damage):
-                self._journal.record_gap(site, _stream(message.stream), max(0, message.size), message.reason[:500])
-                return Ack("stored")
+                return self._note_damage(site, message)
             return self._take_leave(site, message)
 
     def _store(self, site: str, message: Frames) -> Ack:
@@ -133,6 +132,13 @@ class Intake:
                 site, message.stream, 0, f"{message.lost} events that the server once had", mark + 1, run.first - 1
             )
         return Ack("stored", self._journal.apply(site, message.stream, [run]))
+
+    def _note_damage(self, site: str, damage: Damage) -> Ack:
+        stream, size, reason = _stream(damage.stream), max(0, damage.size), damage.reason[:500]
+        if (site, stream, size, reason) in self._journal.gaps():
+            return Ack("duplicate")
+        self._journal.record_gap(site, stream, size, reason)
+        return Ack("stored")
 
     def _store_file(self, site: str, message: FilePart) -> Ack:
         if not _DIGEST.match(message.sha256) or not 0 <= message.size <= _MAX_FILE or len(message.data) > MAX_BATCH:

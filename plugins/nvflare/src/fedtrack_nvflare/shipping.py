@@ -26,6 +26,8 @@ from fedtrack_nvflare.wire import MAX_BATCH, Ack, Bye, Damage, FilePart, Frames,
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
+#: How long to wait for the answer to a goodbye.
+_BYE_SECONDS = 15.0
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 #: Second byte of a payload (the record's kind) of the records that may refer to a file.
 _KINDS_WITH_FILES = frozenset((4, 5, 7))
@@ -97,6 +99,8 @@ class SpoolShipper:
             if self.rejected:
                 return False
             final = dict(self._marks or {})
+            # Nothing can be lost any more, and a server that has the goodbye and is gone will not answer.
+            self._deadline = min(self._deadline or monotonic(), monotonic() + _BYE_SECONDS)
             if self._ask(bye(final)).verdict == "stored":
                 return True
             self._marks = None  # the server lost something since it acknowledged it: ask it how far it is
