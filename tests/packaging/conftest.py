@@ -19,6 +19,8 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of wheels and sdists; each wheel is built from its sdist."""
     folder = tmp_path_factory.mktemp("dist")
     run(uv(), "build", "--quiet", "--offline", "--all-packages", "--out-dir", folder, cwd=ROOT)
+    # Not a member of the workspace; see the root pyproject.toml.
+    run(uv(), "build", "--quiet", "--offline", "--out-dir", folder, ROOT / "plugins" / "nvflare", cwd=ROOT)
     return folder
 
 
