@@ -49,7 +49,7 @@ def test_each_site_runs_its_own_script_with_its_own_arguments(make_job: MakeJob,
     assert result.rounds[0].sites == ["site-1", "site-2", "site-3"]
     folder = tmp_path / "ws" / "job" / "test-job"
     seen = [json.loads((folder / f"app_site-{n}" / "custom" / "seen.json").read_text()) for n in (1, 2, 3)]
-    config = ["script", "script_args", "site_name"]
+    config = ["n_sites", "script", "script_args", "site_index", "site_name"]
     assert seen == [
         [1, "client.py", config],
         [2, "other.py", "--lr", "0.5", "--note", "two words", config],

@@ -20,15 +20,18 @@ from fedtrack.client.api import (
     shutdown,
     system_info,
 )
+from fedtrack.client.client_app import ClientApp, SiteContext
 from fedtrack.client.data_type import AnalyticsDataType
 from fedtrack.federated.fl_model import FLModel, MetaKey, ModelName, ParamsType
 
 __all__ = [
     "AnalyticsDataType",
+    "ClientApp",
     "FLModel",
     "MetaKey",
     "ModelName",
     "ParamsType",
+    "SiteContext",
     "clear",
     "get_config",
     "get_job_id",

@@ -19,6 +19,7 @@ from fedtrack.errors import ModelError
 from fedtrack.federated.accumulators import Accumulator, accumulator_for
 from fedtrack.federated.fl_model import MetaKey, ParamsType
 from fedtrack.federated.params import Array, describe, supported
+from fedtrack.federated.partial_average import PartialAverage
 from fedtrack.tracking.normalise import shorten
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ class WeightedAggregator:
     """Averages results one at a time in the memory of one model (float32 or wider), however many sites there are.
 
     Laws: the average of equal results is that result, bit for bit. Full parameters and the differences to the same
-    model average to the same, and may be mixed. A refused result leaves no trace. An average that comes with its
-    ``total_weight`` may itself be accepted elsewhere, as if its sites had been, up to rounding.
+    model average to the same, and may be mixed. A refused result leaves no trace. A partial average may be merged
+    elsewhere, as if its sites' results had been accepted there, up to rounding.
 
     Args:
         reference: The global model which entered the round; read while differences are accepted, never written.
@@ -67,14 +68,45 @@ class WeightedAggregator:
         weight = _checked_weight(weight, f"{site}: the result's weight")
         difference = ParamsType(params_type) is ParamsType.DIFF
         check_fits(site, params, self._reference)
-        if not self._tensors:
-            self._tensors = {name: accumulator_for(array) for name, array in self._reference.items()}
+        self._begin()
         for name, accumulator in self._tensors.items():
             if fault := accumulator.fault(params[name], difference):
                 raise ModelError(f"{site}: tensor {name!r} {fault}; the result is not averaged.")
         self.total_weight += weight
         for name, accumulator in self._tensors.items():
             accumulator.add(params[name], difference, weight, self.total_weight)
+
+    def partial(self) -> PartialAverage:
+        """Return what was accepted so far, unrounded, and forget it.
+
+        Raises:
+            ModelError: No result was accepted.
+        """
+        self._check_any()
+        tensors, weight = self._tensors, self.total_weight
+        self._reset()
+        return PartialAverage(weight, {name: item.state() for name, item in tensors.items()})
+
+    def merge(self, partial: PartialAverage, origin: str) -> None:
+        """Add what another aggregator of the same round has accepted, as if its sites had sent their results here.
+
+        Args:
+            partial: What the other one returned.
+            origin: Where it comes from, for error messages.
+
+        Raises:
+            ModelError: It does not fit this round's model; nothing more can be averaged.
+        """
+        weight = _checked_weight(partial.weight, f"{origin}: the weight of the partial average")
+        if partial.tensors.keys() != self._reference.keys():
+            raise ModelError(f"{origin}: the partial average is not of the model of this round.")
+        self._begin()
+        self.total_weight += weight
+        for name, accumulator in self._tensors.items():
+            try:
+                accumulator.merge(partial.tensors[name], weight, self.total_weight)
+            except ValueError as error:
+                raise ModelError(f"{origin}: tensor {name!r} of the partial average {error}.") from None
 
     def result(self) -> dict[str, Array]:
         """Return the new global model, in the reference's order and dtypes, and forget what was accepted.
@@ -85,12 +117,19 @@ class WeightedAggregator:
         Raises:
             ModelError: No result was accepted.
         """
-        if not self.total_weight:
-            raise ModelError("There is nothing to average: no site's result was accepted in this round.")
+        self._check_any()
         tensors, total = self._tensors, self.total_weight
         self._reset()
         # Each accumulator goes as soon as its tensor is there: half-precision models need it.
         return {name: tensors.pop(name).result(total) for name in self._reference}
+
+    def _begin(self) -> None:
+        if not self._tensors:
+            self._tensors = {name: accumulator_for(array) for name, array in self._reference.items()}
+
+    def _check_any(self) -> None:
+        if not self.total_weight:
+            raise ModelError("There is nothing to average: no site's result was accepted in this round.")
 
 
 def check_fits(site: str, params: Mapping[str, Array], reference: Mapping[str, Array]) -> None:

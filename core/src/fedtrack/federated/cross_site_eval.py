@@ -16,7 +16,7 @@ from fedtrack.federated.aggregator import check_fits
 from fedtrack.federated.cross_site_results import check_inside, record_keys, write_results
 from fedtrack.federated.fl_model import MetaKey, ModelName, ParamsType
 from fedtrack.federated.params import load_params, save_params
-from fedtrack.federated.workflow import SUBMIT_MODEL, VALIDATE, Answer, Server, Task, Workflow
+from fedtrack.federated.workflow import SUBMIT_MODEL, VALIDATE, Answer, GroupAnswer, Server, Task, Workflow
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,8 @@ class CrossSiteEval(Workflow):
         task = Task(SUBMIT_MODEL, None, meta=meta, timeout=self.submit_model_timeout, optional=True)
         files: dict[str, Path] = {}
         for answer in server.ask(task, sites):
+            if isinstance(answer, GroupAnswer):
+                continue  # a group has no models of its own
             try:
                 files[answer.site] = _keep(answer, last, folder)
             except ModelError as error:
@@ -142,7 +144,9 @@ class CrossSiteEval(Workflow):
         params = load_params(source) if isinstance(source, Path) else source
         meta = {MetaKey.MODEL_OWNER: owner}
         task = Task(VALIDATE, params, meta=meta, timeout=self.validation_timeout, optional=True)
-        answers = {answer.site: answer.model.metrics or {} for answer in server.ask(task, scorers)}
+        answers: dict[str, dict[str, float]] = {}
+        for answer in server.ask(task, scorers):
+            answers |= {site: model.metrics or {} for site, model in answer.models.items()}
         if not answers:
             raise JobError(
                 f"CrossSiteEval: no site scored the model of {owner}; a script scores the received model where "

@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import uuid4
 
 import ml_dtypes
@@ -56,6 +56,20 @@ _ORDER = "fedtrack.order"
 
 
 _READ_ERRORS = (OSError, ValueError, TypeError, RuntimeError)
+
+
+class TensorLayout(NamedTuple):
+    """Where a tensor lies in a model file.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Its dtype.
+        start: Offset of its first byte.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int
 
 
 class _Entry(msgspec.Struct):
@@ -132,11 +146,39 @@ def load_params(
         return _load_torch(path, max_bytes)
     if framework != "numpy":
         raise ModelError(f"Cannot load {path} for framework {framework!r}; valid are 'numpy' and 'pytorch'.")
-    order, _ = _validate(path, max_bytes)
+    layout = layout_of(path, max_bytes)
     with _refusals(path), path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        start, header = _header(mapped)
-        return {name: _array(mapped, start, header[name]) for name in order}
+        return {
+            name: np.ndarray(item.shape, item.dtype, buffer=mapped, offset=item.start) for name, item in layout.items()
+        }
+
+
+def layout_of(path: Path, max_bytes: int | None = None) -> dict[str, TensorLayout]:
+    """Return where the tensors of a model file lie, in the order in which they were saved.
+
+    Raises:
+        ModelError: As ``load_params``.
+    """
+    order, _ = _validate(path, max_bytes)
+    with _refusals(path), path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        fields = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
+        fields.pop("__metadata__", None)
+        header = {name: msgspec.json.decode(raw, type=_Entry) for name, raw in fields.items()}
+        return {name: _layout(header[name], 8 + length) for name in order}
+
+
+def as_arrays(params: Mapping[str, Any]) -> dict[str, Array]:
+    """Return tensors as arrays, which share the memory of those that are contiguous and in main memory.
+
+    Args:
+        params: numpy arrays or torch tensors by name.
+
+    Raises:
+        ModelError: A name or a value cannot be kept in a model file.
+    """
+    return {_checked_name(name): _as_array(name, _contiguous(name, value)) for name, value in params.items()}
 
 
 def load_metadata(path: Path) -> dict[str, str]:
@@ -184,6 +226,24 @@ def _spec(name: str, tensor: Any) -> TensorSpec:
     return TensorSpec(dtype=dtype, shape=tuple(tensor.shape), data_ptr=address, data_len=tensor.nbytes)
 
 
+def _as_array(name: str, tensor: Any) -> Array:
+    if isinstance(tensor, np.ndarray):
+        if not supported(tensor.dtype):
+            _spec(name, tensor)  # raises: it says what is
+        return tensor
+    _spec(name, tensor)  # raises where the dtype is none that a model can hold
+    dtype = _dtype_named(str(tensor.dtype).removeprefix("torch."))
+    torch = sys.modules["torch"]
+    # Through bytes: numpy has no bfloat16 and torch hands it no array of one.
+    flat = tensor.reshape(-1).view(torch.uint8) if tensor.numel() else tensor.new_empty(0, dtype=torch.uint8)
+    array: Array = flat.numpy().view(dtype).reshape(tuple(tensor.shape))
+    return array
+
+
+def _dtype_named(name: str) -> np.dtype[Any]:
+    return next(dtype for dtype in DTYPES.values() if dtype.name == name)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -229,19 +289,11 @@ def _saved_order(names: list[str], metadata: Mapping[str, str]) -> list[str]:
     return order if sorted(order) == sorted(names) else names
 
 
-def _header(mapped: mmap.mmap) -> tuple[int, dict[str, _Entry]]:
-    """Return where the tensors' bytes start, and the entries by name."""
-    (length,) = struct.unpack_from("<Q", mapped)
-    fields = msgspec.json.decode(mapped[8 : 8 + length], type=dict[str, msgspec.Raw])
-    fields.pop("__metadata__", None)
-    return 8 + length, {name: msgspec.json.decode(raw, type=_Entry) for name, raw in fields.items()}
-
-
-def _array(mapped: mmap.mmap, start: int, entry: _Entry) -> Array:
+def _layout(entry: _Entry, start: int) -> TensorLayout:
     dtype, (begin, end) = DTYPES[entry.dtype], entry.data_offsets
     if math.prod(entry.shape) * dtype.itemsize != end - begin:
         raise ValueError(f"{entry.dtype} {entry.shape} does not fill {end - begin} bytes")
-    return np.ndarray(entry.shape, dtype, buffer=mapped, offset=start + begin)
+    return TensorLayout(tuple(entry.shape), dtype, start + begin)
 
 
 def _load_torch(path: Path, max_bytes: int | None) -> dict[str, Any]:

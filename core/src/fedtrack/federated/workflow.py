@@ -13,6 +13,7 @@ import msgspec
 from fedtrack.federated.cross_site_results import CrossSiteResults
 from fedtrack.federated.fl_model import FLModel
 from fedtrack.federated.model_selector import ModelSelector
+from fedtrack.federated.partial_average import PartialAverage
 from fedtrack.federated.persistor import ModelPersistor
 from fedtrack.tracking.receiver import RunInfo
 
@@ -56,6 +57,33 @@ class Answer:
 
     site: str
     model: FLModel
+    size: int
+
+    @property
+    def sites(self) -> Sequence[str]:
+        """The sites that this answers for."""
+        return (self.site,)
+
+    @property
+    def models(self) -> Mapping[str, FLModel]:
+        """The results by site."""
+        return {self.site: self.model}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAnswer:
+    """What many sites answered, averaged where they were trained.
+
+    Attributes:
+        sites: The group, in the order in which the sites were asked; some may have failed.
+        models: What each of the others answered, without ``params``, in the same order.
+        partial: The weighted average of their parameters; None if no parameters were asked for, or none came.
+        size: Bytes of parameters that crossed.
+    """
+
+    sites: Sequence[str]
+    models: Mapping[str, FLModel]
+    partial: PartialAverage | None
     size: int
 
 
@@ -103,8 +131,11 @@ class Server(Protocol):
     def sites(self) -> list[str]:
         """Return the sites that are alive, in the job's order."""
 
-    def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer]:
+    def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer | GroupAnswer]:
         """Send ``task`` to ``sites`` and yield their answers as they come.
+
+        Where processes work for many sites they answer for groups of them. Which sites form a group depends on
+        ``sites`` alone, so that sums over groups are the same in every run.
 
         A site that dies or is too late is reported and yields nothing; one that leaves an optional task unanswered
         is only warned about.

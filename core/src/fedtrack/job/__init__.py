@@ -4,6 +4,7 @@ from fedtrack.federated.cross_site_eval import CrossSiteEval
 from fedtrack.federated.fedavg import FedAvg
 from fedtrack.federated.fl_model import ModelName
 from fedtrack.job.components import (
+    ClientAppRunner,
     ConvertToFedEvent,
     FrameworkType,
     IntimeModelSelector,
@@ -18,6 +19,7 @@ from fedtrack.tracking.events import LOCAL_EVENT as ANALYTIC_EVENT_TYPE
 __all__ = [
     "ANALYTIC_EVENT_TYPE",
     "BaseFedJob",
+    "ClientAppRunner",
     "ConvertToFedEvent",
     "CrossSiteEval",
     "FedAvg",

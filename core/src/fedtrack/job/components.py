@@ -6,7 +6,7 @@ the same things, so that its configurations can be pasted.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -95,6 +95,39 @@ class ScriptRunner(Component):
     framework: Literal["pytorch", "numpy"] = "pytorch"
 
 
+class ClientAppRunner(Component):
+    """Lets a few processes do the work of all sites, with the functions of a ClientApp.
+
+    Attributes:
+        script: Path of the file that holds the app; in an exported job, its name in the ``custom`` folder.
+        app: Name of the ``ClientApp`` in that file.
+        args: What ``SiteContext.args`` gives the functions; anything that JSON can hold.
+        workers: How many processes; one for each processor core, if None.
+        threads: How many threads a tensor operation may use; a worker's share of the cores, if None.
+        framework: What ``FLModel.params`` gives the functions: ``pytorch`` tensors or ``numpy`` arrays.
+    """
+
+    script: str
+    app: str = "app"
+    args: dict[str, Any] = {}
+    workers: int | None = None
+    threads: int | None = None
+    framework: Literal["pytorch", "numpy"] = "pytorch"
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"ClientAppRunner: {name} is {value}; it must be 1 or more, or None.")
+        if not self.app.isidentifier():
+            raise ConfigError(f"ClientAppRunner: app is {self.app!r}; give the name of a ClientApp, such as 'app'.")
+
+
+#: What a site's executor can be.
+Runner: TypeAlias = ScriptRunner | ClientAppRunner
+RUNNERS: dict[str, type[Component]] = {"ClientAppRunner": ClientAppRunner, "ScriptRunner": ScriptRunner}
+
+
 class FrameworkType:
     """Names for ``ScriptRunner.framework`` (FLARE's ``FrameworkType``)."""
 
@@ -106,6 +139,7 @@ class FrameworkType:
 WORKFLOWS: dict[str, type[Workflow]] = {"CrossSiteEval": CrossSiteEval, "FedAvg": FedAvg}
 
 COMPONENTS: dict[str, type[Component]] = {
+    "ClientAppRunner": ClientAppRunner,
     "ConvertToFedEvent": ConvertToFedEvent,
     "IntimeModelSelector": IntimeModelSelector,
     "ModelPersistor": ModelPersistor,

@@ -20,7 +20,7 @@ import msgspec
 
 from fedtrack.errors import ConfigError
 from fedtrack.federated.workflow import Workflow
-from fedtrack.job.components import ModelPersistor, ScriptRunner, name_of
+from fedtrack.job.components import ClientAppRunner, ModelPersistor, Runner, name_of
 from fedtrack.job.config import (
     CLIENT_FILE,
     FORMAT_VERSION,
@@ -60,9 +60,10 @@ def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in
         raise ConfigError(f"{folder} exists and is no exported job; move it away or choose another job root.")
     shutil.rmtree(folder, ignore_errors=True)
     _write_server(job, folder / "app_server", build)
-    for site in job.site_names:
-        _write_site(job, site, folder / f"app_{site}")
-    deploy_map = {f"app_{node}": [node] for node in [SERVER, *job.site_names]}
+    apps = _apps(job)
+    for app, sites in apps.items():
+        _write_site(job, sites[0], folder / app)
+    deploy_map = {"app_server": [SERVER], **apps}
     meta = Meta(
         job.name,
         deploy_map,
@@ -76,6 +77,13 @@ def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in
     return folder
 
 
+def _apps(job: FedJob) -> dict[str, list[str]]:
+    """Return the sites' app folders: one for each site, or one for thousands that run the same functions."""
+    if any(isinstance(item, ClientAppRunner) for item in job.to_every_site.values()):
+        return {"app_sites": job.site_names}
+    return {f"app_{site}": [site] for site in job.site_names}
+
+
 def _check(job: FedJob) -> None:
     if not job.site_names:
         raise ConfigError(
@@ -83,8 +91,15 @@ def _check(job: FedJob) -> None:
         )
     if not any(isinstance(item, Workflow) for item in job.placed[SERVER].values()):
         raise ConfigError(f"The job {job.name!r} has no workflow; place one with job.to_server(FedAvg(...)).")
+    if any(isinstance(item, ClientAppRunner) for item in job.to_every_site.values()):
+        own = [site for site in job.site_names if job.placed.get(site) or job.files.get(site)]
+        if own:
+            raise ConfigError(
+                f"{own[0]} has something of its own, but ClientAppRunner treats all sites alike; "
+                "use job.to_clients(...) for everything."
+            )
     for site in job.site_names:
-        runners = [item for item in _site_items(job, site).values() if isinstance(item, ScriptRunner)]
+        runners = [item for item in _site_items(job, site).values() if isinstance(item, Runner)]
         if len(runners) != 1:
             raise ConfigError(
                 f"{site} has {len(runners)} training scripts; place one with job.to(ScriptRunner(...), {site!r})."
@@ -97,9 +112,9 @@ def _check(job: FedJob) -> None:
 
 def _site_items(job: FedJob, site: str) -> dict[str, Placeable]:
     items = dict(job.placed.get(site, {}))
-    has_script = any(isinstance(item, ScriptRunner) for item in items.values())
+    has_script = any(isinstance(item, Runner) for item in items.values())
     for id_, item in job.to_every_site.items():
-        if has_script and isinstance(item, ScriptRunner):
+        if has_script and isinstance(item, Runner):
             continue  # a site's own script takes the place of the one for every site
         items[unused_id(id_, items)] = item
     return items
@@ -128,7 +143,7 @@ def _write_site(job: FedJob, site: str, folder: Path) -> None:
     executors: list[ExecutorConfig] = []
     components: list[ComponentConfig] = []
     for id_, item in _site_items(job, site).items():
-        if isinstance(item, ScriptRunner):
+        if isinstance(item, Runner):
             executors.append(ExecutorConfig(_executor(item, custom)))
         else:
             components.append(_component(id_, item))
@@ -139,13 +154,13 @@ def _write_site(job: FedJob, site: str, folder: Path) -> None:
     write_json(folder / CLIENT_FILE, config)
 
 
-def _executor(runner: ScriptRunner, custom: Path) -> ExecutorComponent:
+def _executor(runner: Runner, custom: Path) -> ExecutorComponent:
     script = find_file(runner.script, "The training script")
     _copy(script, custom)
     for path in local_modules(script).values():
         _copy(path, custom)
     args = _changed_fields(runner) | {"script": script.name}
-    return ExecutorComponent("ScriptRunner", args)
+    return ExecutorComponent(type(runner).__name__, args)
 
 
 def _component(id_: str, item: Placeable) -> ComponentConfig:

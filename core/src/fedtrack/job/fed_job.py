@@ -18,7 +18,7 @@ from fedtrack.job.components import (
     ConvertToFedEvent,
     IntimeModelSelector,
     ModelPersistor,
-    ScriptRunner,
+    Runner,
     ValidationJsonGenerator,
 )
 from fedtrack.job.default_receiver import default_receiver
@@ -114,7 +114,7 @@ class FedJob:
         """Place ``obj`` on the server; see ``to``."""
         if isinstance(obj, PTModel):
             return {"persistor_id": self._place_model(obj.model, id or "persistor")}
-        if isinstance(obj, ScriptRunner | ConvertToFedEvent):
+        if isinstance(obj, Runner | ConvertToFedEvent):
             raise ConfigError(f"{type(obj).__name__} runs at a site; place it with job.to_clients(...).")
         return self._place(
             obj, self.placed[SERVER], SERVER, id or ("controller" if isinstance(obj, Workflow) else None)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fedtrack.errors import ConfigError, PluginError
+from fedtrack.federated.cross_site_eval import CrossSiteEval
 from fedtrack.federated.workflow import Workflow
 from fedtrack.job.components import (
     ALIASES,
     COMPONENTS,
+    RUNNERS,
     WORKFLOWS,
+    ClientAppRunner,
     Component,
     ConvertToFedEvent,
     IntimeModelSelector,
     ModelPersistor,
+    Runner,
     ScriptRunner,
     ValidationJsonGenerator,
 )
@@ -49,7 +53,8 @@ class LoadedSite:
         custom: Folder with its script and files.
         script: The training script in it.
         script_args: Split into words.
-        runner: How the script is run.
+        runner: How the script is run in a process for this site.
+        client_app: How its functions are run in processes that work for all sites; None if ``runner`` counts.
         streams_to_server: Whether its events cross to the server.
         receivers: Receivers that this site hosts, by id.
     """
@@ -59,6 +64,7 @@ class LoadedSite:
     script: Path
     script_args: list[str]
     runner: ScriptRunner
+    client_app: ClientAppRunner | None
     streams_to_server: bool
     receivers: dict[str, Receiver]
 
@@ -87,6 +93,11 @@ class LoadedJob:
     initial_model: Path | None
     sites: list[LoadedSite]
 
+    @property
+    def client_app(self) -> ClientAppRunner | None:
+        """How the functions of all sites are run; None if every site has a script."""
+        return self.sites[0].client_app
+
 
 def load_job(folder: Path, node: str | None = None) -> LoadedJob:
     """Read the job in ``folder``.
@@ -111,9 +122,10 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
     _refuse_filters(path, config)
     components = _components(path, config.components, FED_EVENT, build=node in (None, SERVER))
     workflows = _workflows(path, config.workflows)
-    sites = [_site(name, app, build=node in (None, name)) for name, app in apps.items() if name != SERVER]
+    sites = _sites({name: app for name, app in apps.items() if name != SERVER}, node)
     if not sites:
         raise ConfigError(f'{folder / META_FILE}: $.deploy_map names no site; add "app_site-1": ["site-1"].')
+    _check_client_app(folder, sites, components, workflows)
     for id_, workflow in workflows.items():
         try:
             workflow.check([site.name for site in sites])
@@ -131,6 +143,50 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
     )
 
 
+def _sites(apps: dict[str, Path], node: str | None) -> list[LoadedSite]:
+    """Read the sites; those that share an app and have no receivers of their own are read once."""
+    known: dict[Path, LoadedSite] = {}
+    found: list[LoadedSite] = []
+    for name, app in apps.items():
+        if app not in known or known[app].receivers or node is not None:
+            known[app] = _site(name, app, build=node in (None, name))
+        found.append(replace(known[app], name=name))
+    return found
+
+
+def _check_client_app(
+    folder: Path,
+    sites: list[LoadedSite],
+    components: dict[str, Component | Receiver],
+    workflows: dict[str, Workflow],
+) -> None:
+    """Refuse what processes that work for many sites cannot do."""
+    hosted = [site for site in sites if site.client_app is not None]
+    if not hosted:
+        return
+    first = hosted[0]
+    other = next((site for site in sites if (site.custom, site.client_app) != (first.custom, first.client_app)), None)
+    if other is not None:
+        raise ConfigError(
+            f"{folder / META_FILE}: $.deploy_map gives {other.name!r} another app than {first.name!r}; "
+            "with ClientAppRunner all sites share one."
+        )
+    if first.receivers:
+        raise ConfigError(
+            f"{first.custom.parent / CLIENT_FILE}: the receiver {next(iter(first.receivers))!r} is placed at the "
+            "sites; with ClientAppRunner receivers run on the server."
+        )
+    for id_, item in workflows.items():
+        if isinstance(item, CrossSiteEval) and item.submit_model_task_name:
+            raise ConfigError(
+                f"{folder}: the workflow {id_!r} asks every site for a model of its own, which those of a "
+                "ClientAppRunner do not have; use CrossSiteEval(submit_model_task_name='')."
+            )
+    persistor = _only(folder / SERVER_FILE, components, ModelPersistor)
+    if persistor is None or persistor.initial_model is None:
+        raise ConfigError(f"{folder}: the job has no initial model; with ClientAppRunner all sites begin with one.")
+
+
 def _site(name: str, app: Path, *, build: bool) -> LoadedSite:
     path = app / CLIENT_FILE
     config = read_json(path, ClientConfig)
@@ -139,7 +195,9 @@ def _site(name: str, app: Path, *, build: bool) -> LoadedSite:
         raise ConfigError(f"{path}: $.executors has {len(config.executors)} entries; a site has exactly one.")
     executor = config.executors[0].executor
     where = "$.executors[0].executor"
-    runner = _structure(path, where, executor.path, executor.args, {"ScriptRunner": ScriptRunner})
+    chosen: Runner = _structure(path, where, executor.path, executor.args, RUNNERS)
+    client_app = chosen if isinstance(chosen, ClientAppRunner) else None
+    runner = chosen if isinstance(chosen, ScriptRunner) else ScriptRunner(chosen.script, framework=chosen.framework)
     script = app / "custom" / runner.script
     if not script.resolve().is_relative_to((app / "custom").resolve()) or not script.is_file():
         raise ConfigError(f"{path}: {where}.args.script: {runner.script!r} is no file in {app / 'custom'}.")
@@ -150,6 +208,7 @@ def _site(name: str, app: Path, *, build: bool) -> LoadedSite:
         script.resolve(),
         shlex.split(runner.script_args),
         runner,
+        client_app,
         any(isinstance(item, ConvertToFedEvent) for item in components.values()),
         {id_: item for id_, item in components.items() if isinstance(item, Receiver)},
     )

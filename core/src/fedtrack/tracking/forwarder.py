@@ -98,15 +98,20 @@ class SpoolSource:
                 # Before what follows it is stored: from then on a restart would not look here again.
                 self._report(stream, part)
             else:
-                self._adopt_blobs(part)
                 runs.append(part)
         if runs:
-            self._journal.apply(self.site, stream, runs)
+            self._store(stream, runs)
         if self._delete:
             up_to = None if self._other is None else self._other.high_water(self.site, stream)
             for path in reader.deletable(segments, ended=ended, up_to=up_to):
                 path.unlink(missing_ok=True)
         return found
+
+    def _store(self, stream: str, runs: list[frames.Run]) -> None:
+        """Put what was read into the journal."""
+        for run in runs:
+            self._adopt_blobs(run)
+        self._journal.apply(self.site, stream, runs)
 
     def _reader(self, stream: str, oldest: Segment) -> SpoolReader:
         if stream not in self._readers:
@@ -191,6 +196,12 @@ class Forwarder:
         with self._lock:
             if site in self._sources:
                 self._sources[site].ended = True
+
+    def end_all(self) -> None:
+        """Say so of every process."""
+        with self._lock:
+            for source in self._sources.values():
+                source.ended = True
 
     def stop(self, patience_seconds: float = 5.0) -> None:
         """Forward what is left in the spools, then return.

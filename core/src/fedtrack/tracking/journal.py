@@ -104,17 +104,43 @@ class Journal(Cursors):
         Raises:
             WorkspaceError: Nothing was stored: the disk is full or fails. Nothing may be acknowledged.
         """
-        marks: dict[tuple[str, str], int] = {}
         with self._lock, self._transaction():
-            for site, stream, run in batches:
-                key = (site, stream)
-                if key not in marks:
-                    marks[key] = self._high_water(self._writer, site, stream)
-                marks[key] = self._store(site, stream, run, marks[key])
+            marks = self._store_all(batches)
+        self._announce()
+        return marks
+
+    def apply_hosted(self, host: str, stream: str, last: int, batches: Iterable[tuple[str, frames.Run]]) -> None:
+        """Store (site, run) of a stream that many sites share, and how far it has been read, in one transaction.
+
+        Args:
+            host: Who wrote the stream; it has a high-water mark and no events of its own.
+            stream: The stream's id.
+            last: The new high-water mark of the host.
+            batches: What the sites logged, in the order of the stream for each of them.
+
+        Raises:
+            WorkspaceError: As ``apply_all``.
+        """
+        with self._lock, self._transaction():
+            self._store_all((site, stream, run) for site, run in batches)
+            self._writer.execute(
+                "INSERT INTO hw VALUES (?,?,?,0) ON CONFLICT DO UPDATE SET last = excluded.last", (host, stream, last)
+            )
+        self._announce()
+
+    def _store_all(self, batches: Iterable[tuple[str, str, frames.Run]]) -> dict[tuple[str, str], int]:
+        marks: dict[tuple[str, str], int] = {}
+        for site, stream, run in batches:
+            key = (site, stream)
+            if key not in marks:
+                marks[key] = self._high_water(self._writer, site, stream)
+            marks[key] = self._store(site, stream, run, marks[key])
+        return marks
+
+    def _announce(self) -> None:
         with self.appended:
             self.commits += 1
             self.appended.notify_all()
-        return marks
 
     def _store(self, site: str, stream: str, run: frames.Run, mark: int) -> int:
         if run.last <= mark:
@@ -162,8 +188,14 @@ class Journal(Cursors):
         return dict(self._reader().execute("SELECT stream, last FROM hw WHERE site = ?", (site,)).fetchall())
 
     def counts(self) -> dict[str, int]:
-        """Return how many events each site has in the journal."""
-        return dict(self._reader().execute("SELECT site, sum(n) FROM hw GROUP BY site ORDER BY site").fetchall())
+        """Return how many events each site has in the journal; a site without any is left out."""
+        return dict(
+            self._reader().execute("SELECT site, sum(n) FROM hw WHERE n > 0 GROUP BY site ORDER BY site").fetchall()
+        )
+
+    def total(self) -> int:
+        """Return how many events there are of all sites."""
+        return int(self._reader().execute("SELECT coalesce(sum(n), 0) FROM hw").fetchone()[0])
 
     def counts_of(self, site: str) -> dict[str, int]:
         """Return how many events each stream of a site has in the journal."""

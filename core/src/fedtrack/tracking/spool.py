@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic, sleep, time_ns
 from typing import Literal, TypedDict
@@ -104,6 +104,7 @@ class Spool:
         self._limit_bytes = limit_bytes
         self._durability = durability
         self._on_full = on_full
+        self._encode: Callable[[Record], bytes] = encode
         self._fd = -1
         # Reentrant: a signal handler may log while its own thread is inside append().
         self._lock = threading.RLock()
@@ -136,9 +137,9 @@ class Spool:
         Raises:
             SpoolFull: Only with ``on_full="raise"``.
         """
-        payload = encode(record)
+        payload = self._encode(record)
         if len(payload) > frames.MAX_PAYLOAD:
-            payload = _refusal(record, len(payload))
+            payload = self._encode(_refusal(record, len(payload)))
         with self._lock:
             if self._writing:
                 self._inner().append(record)
@@ -160,10 +161,10 @@ class Spool:
             SpoolFull: Only with ``on_full="raise"``.
         """
         records = list(records)
-        payloads = [encode(record) for record in records]
+        payloads = [self._encode(record) for record in records]
         for index, payload in enumerate(payloads):
             if len(payload) > frames.MAX_PAYLOAD:
-                payloads[index] = _refusal(records[index], len(payload))
+                payloads[index] = self._encode(_refusal(records[index], len(payload)))
         with self._lock:
             if self._writing:
                 self._inner().extend(records)
@@ -225,7 +226,7 @@ class Spool:
         wait, because it is their own thread that they would wait for.
         """
         if self._nested is None:
-            self._nested = Spool(self.folder, **self._options)
+            self._nested = type(self)(self.folder, **self._options)
         return self._nested
 
     def _store_all(self, payloads: list[bytes]) -> None:
@@ -385,10 +386,10 @@ class _Options(TypedDict):
     on_full: OnFull
 
 
-def _refusal(record: Record, size: int) -> bytes:
+def _refusal(record: Record, size: int) -> Rejected:
     reason = f"the {kind_of(record)} takes {size:,} bytes, more than {frames.MAX_PAYLOAD:,}"
     key = str(getattr(record, "key", getattr(record, "path", "")))
-    return encode(Rejected(record.time_ns, key[:100], reason))
+    return Rejected(record.time_ns, key[:100], reason)
 
 
 def _sync_loop(reference: weakref.ref[Spool]) -> None:

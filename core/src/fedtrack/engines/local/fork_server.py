@@ -25,10 +25,12 @@ from fedtrack.engines.local.messages import (
     Kill,
     Preload,
     Spawn,
+    SpawnWorker,
     decode_to_fork_server,
     encode,
 )
 from fedtrack.engines.local.site_process import become_site, detach
+from fedtrack.engines.local.worker_process import become_worker
 
 _GRACE_SECONDS = 2.0
 
@@ -72,6 +74,8 @@ class ForkServer:
                 preload(module)
         elif isinstance(message, Spawn):
             self._fork(message.spec.name, lambda: become_site(message.spec, descriptors[0]))
+        elif isinstance(message, SpawnWorker):
+            self._fork(message.spec.name, lambda: become_worker(message.spec, descriptors[0]))
         elif isinstance(message, Build):
             self._fork("initial model", lambda: _build(message))
         elif isinstance(message, Kill):

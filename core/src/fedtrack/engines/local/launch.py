@@ -15,17 +15,22 @@ from pathlib import Path
 from time import perf_counter, time_ns
 
 from fedtrack.engines.engine import checked_run_id
+from fedtrack.engines.local.exchange import Exchange
 from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
 from fedtrack.engines.local.progress import Progress
+from fedtrack.engines.local.roster import Roster
+from fedtrack.engines.local.script_exchange import ScriptExchange
 from fedtrack.engines.local.server import LocalServer
 from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
 from fedtrack.engines.local.site_spec import site_spec
 from fedtrack.engines.local.sites import SitePool
 from fedtrack.engines.local.summary import Outcome, summarize
 from fedtrack.engines.local.summary_page import print_summary
+from fedtrack.engines.local.worker_exchange import WorkerExchange, worker_count
+from fedtrack.engines.local.worker_spec import host_name, worker_folders, worker_spec
 from fedtrack.engines.local.workspace import RUN_FOLDER, RunRecord, Workspace
 from fedtrack.errors import FedtrackError, JobError, WorkspaceError
-from fedtrack.job.components import ScriptRunner
+from fedtrack.job.components import Runner
 from fedtrack.job.export import export_job
 from fedtrack.job.fed_job import FedJob
 from fedtrack.job.find_file import find_file
@@ -35,6 +40,7 @@ from fedtrack.job.run_result import SUMMARY_FILE, RunResult
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.forwarder import SpoolSource
+from fedtrack.tracking.hosted_source import HostedSource
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.spool import Spool
@@ -99,7 +105,7 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, r
     workspace = Workspace(workspace_root)
     pool = SitePool()
     try:
-        _preload(pool, [str(site.script) for site in job.sites])
+        _preload(pool, list({str(site.script) for site in job.sites}))
         return _run(folder, workspace, pool, gpus, started, run_id=run_id)
     finally:
         pool.close()
@@ -128,7 +134,7 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
         folder = workspace.root / record.job
         job = load_job(folder)
         pool = SitePool()
-        _preload(pool, [str(site.script) for site in job.sites])
+        _preload(pool, list({str(site.script) for site in job.sites}))
         return _run(folder, workspace, pool, gpus, started, record)
     finally:
         if pool is not None:
@@ -167,27 +173,30 @@ def _run(
         record = RunRecord(checked_run_id(run_id), str(folder.relative_to(workspace.root)), time_ns())
     job = load_job(folder)
     run = _run_info(job, workspace, record)
-    workspace.create(record, [site.name for site in job.sites])
+    workspace.create(record, [] if job.client_app else [site.name for site in job.sites])
     spool = Spool(workspace.server / "spool", durability=job.meta.durability, limit_bytes=job.meta.spool_limit)
     host = ReceiverHost(run, job.receivers)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
+    names = [site.name for site in job.sites]
+    roster = Roster(
+        names,
+        job.meta.min_clients,
+        job.meta.mandatory_clients,
+        lambda site, error: host.notify("fedtrack_site_failed", site=site, error=error),
+    )
     agents: list[SiteAgent] = []
-    for site in job.sites:
-        pool.start(site_spec(site, job, run, workspace, gpus))
-        if site.receivers:
-            spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
-            agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
-        if site.streams_to_server:
-            own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
-            spool_folder = workspace.site(site.name) / "spool"
-            host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
-    server = LocalServer(job, run, workspace, pool, host, spool)
+    exchange: Exchange
+    if job.client_app is not None:
+        exchange = _start_workers(job, run, workspace, pool, host, roster, gpus)
+    else:
+        agents = _start_sites(job, folder, run, workspace, pool, host, gpus)
+        exchange = ScriptExchange(roster, job.meta.idle_timeout, workspace, pool, host.forwarder.end)
+    server = LocalServer(job, run, workspace, roster, exchange, host, spool)
     outcome = Outcome()
     with Progress(job, server, host):
         _play(job, server, host, outcome)
         pool.close()
-        for name in [SERVER, *(site.name for site in job.sites)]:
-            host.forwarder.end(name)
+        host.forwarder.end_all()
         spool.close()
         _finish(host, agents, outcome)
     result = summarize(job, server, host, workspace, outcome, perf_counter() - started)
@@ -200,6 +209,64 @@ def _run(
     if outcome.error is not None:
         raise outcome.error
     return result
+
+
+def _start_sites(
+    job: LoadedJob,
+    folder: Path,
+    run: RunInfo,
+    workspace: Workspace,
+    pool: SitePool,
+    host: ReceiverHost,
+    gpus: str | None,
+) -> list[SiteAgent]:
+    """Start a process for each site, and return those of the sites' own receivers."""
+    agents: list[SiteAgent] = []
+    for site in job.sites:
+        pool.start(site_spec(site, job, run, workspace, gpus))
+        if site.receivers:
+            spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
+            agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
+        if site.streams_to_server:
+            own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
+            spool_folder = workspace.site(site.name) / "spool"
+            host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
+    return agents
+
+
+def _start_workers(
+    job: LoadedJob,
+    run: RunInfo,
+    workspace: Workspace,
+    pool: SitePool,
+    host: ReceiverHost,
+    roster: Roster,
+    gpus: str | None,
+) -> WorkerExchange:
+    """Start the processes that work for all sites, and read what earlier ones of a resumed run have left."""
+    runner = job.client_app
+    assert runner is not None  # noqa: S101 - narrows the type
+    streams = job.sites[0].streams_to_server
+    count = worker_count(runner.workers, len(job.sites))
+
+    def add_source(folder: Path) -> None:
+        if streams:
+            source = HostedSource(host_name(folder), folder / "spool", host.journal, run.blobs, roster.names)
+            host.add_source(source)
+
+    for folder in worker_folders(workspace.workers):
+        add_source(folder)
+        host.forwarder.end(host_name(folder))
+    return WorkerExchange(
+        roster,
+        job.meta.idle_timeout,
+        workspace,
+        pool,
+        lambda: worker_spec(count, runner, job, run, workspace, gpus),
+        lambda spec: add_source(Path(spec.spool).parent),
+        host.forwarder.end,
+        count,
+    )
 
 
 def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> None:
@@ -262,9 +329,9 @@ def _run_info(job: LoadedJob, workspace: Workspace, record: RunRecord) -> RunInf
     )
 
 
-def _runners(job: FedJob) -> list[ScriptRunner]:
+def _runners(job: FedJob) -> list[Runner]:
     items = [*job.to_every_site.values(), *(item for table in job.placed.values() for item in table.values())]
-    return [item for item in items if isinstance(item, ScriptRunner)]
+    return [item for item in items if isinstance(item, Runner)]
 
 
 def _preload(pool: SitePool, scripts: list[str]) -> None:

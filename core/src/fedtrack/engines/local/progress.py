@@ -86,7 +86,7 @@ class Progress:
                     return
 
     def _note(self) -> str:
-        events = sum(self._host.journal.counts().values())
+        events = self._host.journal.total()
         waiting = sorted(self._server.waiting)  # a copy: the server's thread changes it
         note = f"{events:,} events"
         if waiting:

@@ -92,7 +92,7 @@ class SiteBackend:
             save_params(model.params, self._exchange / RESULT_FILE)
         params_type = model.params_type.value if model.params_type else None
         message = SendResult(
-            self._task.task_id, model.params is not None, params_type, _metrics(model.metrics), dict(model.meta)
+            self._task.task_id, model.params is not None, params_type, plain_metrics(model.metrics), dict(model.meta)
         )
         self._post(message)
         self._task = None
@@ -146,7 +146,7 @@ class SiteBackend:
         self._channel.send_bytes(data)
 
 
-def _metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
+def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
     """Return ``metrics`` as plain floats: scripts put numpy scalars and one-element tensors there."""
     if metrics is None:
         return None

@@ -91,8 +91,7 @@ def _run(spec: SiteSpec, channel: Connection) -> int:
         code = _exit_code(exit_)
     except BaseException as error:
         code = 1
-        traceback.print_exc()
-        _report(channel, error)
+        report_failure(channel, error)
     threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does first at its end: join threads
     atexit._run_exitfuncs()  # and second; both may still log
     backend.leave()
@@ -106,7 +105,9 @@ def _exit_code(exit_: SystemExit) -> int:
     return 1
 
 
-def _report(channel: Connection, error: BaseException) -> None:
+def report_failure(channel: Connection, error: BaseException) -> None:
+    """Say in the log and to the server why the process ends."""
+    traceback.print_exc()
     shown = "".join(traceback.format_exception(error))
     with contextlib.suppress(OSError):  # the server is gone; the traceback is in the log file
         channel.send_bytes(encode(SiteFailed(f"{type(error).__name__}: {error}"[:2000], shown[-20_000:])))

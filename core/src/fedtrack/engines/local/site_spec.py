@@ -47,7 +47,13 @@ def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspa
         threads=threads,
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
-        config={"site_name": site.name, "script": site.script.name, "script_args": runner.script_args},
+        config={
+            "site_name": site.name,
+            "site_index": index,
+            "n_sites": len(job.sites),
+            "script": site.script.name,
+            "script_args": runner.script_args,
+        },
     )
 
 

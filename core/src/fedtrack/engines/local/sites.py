@@ -22,15 +22,17 @@ import msgspec
 from fedtrack.engines.local.messages import (
     MAX_MESSAGE,
     Build,
-    EndRun,
     Exited,
     FromSite,
     Kill,
     Preload,
-    SendTask,
     SiteSpec,
     Spawn,
+    SpawnWorker,
     ToForkServer,
+    ToSite,
+    ToWorker,
+    WorkerSpec,
     decode_exited,
     decode_from_site,
     encode,
@@ -85,13 +87,14 @@ class SitePool:
         """Import modules in the fork server, in the background; sites started later have them already."""
         self._order(Preload(list(modules)))
 
-    def start(self, spec: SiteSpec) -> None:
-        """Start a site, in the background."""
+    def start(self, spec: SiteSpec | WorkerSpec) -> None:
+        """Start a site, or a worker for many, in the background."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         # A site that stops in the middle of a message must not stop the others.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
         with theirs:
-            self._order(Spawn(spec), theirs.fileno())
+            order = Spawn(spec) if isinstance(spec, SiteSpec) else SpawnWorker(spec)
+            self._order(order, theirs.fileno())
         channel = Connection(ours.detach())
         self._channels[spec.name] = channel
         self._alive.add(spec.name)
@@ -114,7 +117,7 @@ class SitePool:
                         raise ConfigError(f"The initial model {recipe} cannot be built:\n{output}")
                     return
 
-    def send(self, site: str, message: SendTask | EndRun) -> None:
+    def send(self, site: str, message: ToSite | ToWorker) -> None:
         """Send a message to a site; one that is gone is reported by ``wait``."""
         with contextlib.suppress(OSError):
             self._channels[site].send_bytes(encode(message))

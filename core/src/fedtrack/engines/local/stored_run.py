@@ -54,7 +54,7 @@ class StoredRun:
 
     def nodes(self) -> list[str]:
         """Return the server and every site that has a folder."""
-        found = sorted(path.parent.name for path in self.base.glob(f"*/{RUN_FOLDER}") if path.is_dir())
+        found = sorted(path.parent.name for path in self.base.glob(f"[!@]*/{RUN_FOLDER}") if path.is_dir())
         return [SERVER, *(name for name in found if name != SERVER)]
 
     def journaling_nodes(self) -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.messages import SiteLeft
 from fedtrack.engines.local.server import LocalServer
 from fedtrack.engines.local.site_agent import AgentReport, receiver_summary
 from fedtrack.engines.local.workspace import Workspace
@@ -97,29 +96,22 @@ def _sites(job: LoadedJob, server: LocalServer, journal: Journal, outcome: Outco
     rejected, dropped = _refused(journal)
     found: dict[str, SiteSummary] = {}
     for site in job.sites:
-        left, agent = server.left.get(site.name), outcome.agents.get(site.name)
+        agent = outcome.agents.get(site.name)
         at_home = agent.journaled if agent else 0
         streams = journal.counts_of(site.name) if site.streams_to_server else _at_home(server, site.name)
+        own_count = server.dropped(site.name)
         found[site.name] = SiteSummary(
-            logged=_logged(left, streams) if left else None,
+            logged=server.logged(site.name, streams),
             journaled=journaled.get(site.name, 0) if site.streams_to_server else at_home,
-            dropped=left.dropped if left else dropped[site.name],
+            dropped=dropped[site.name] if own_count is None else own_count,
             rejected=rejected[site.name],
             streams_to_server=site.streams_to_server,
             error=str(server.failed.get(site.name, "")),
         )
     own = journaled.get(SERVER, 0)
-    logged = _logged(server.own, journal.counts_of(SERVER))
+    logged = server.logged(SERVER, journal.counts_of(SERVER))
     found[SERVER] = SiteSummary(logged=logged, journaled=own, rejected=rejected[SERVER])
     return found
-
-
-def _logged(left: SiteLeft, streams: Mapping[str, int]) -> int:
-    """Return how many log calls returned: as the process counted them, and in streams that it cannot know.
-
-    Those are of processes that its script forked, and of the processes before a resume.
-    """
-    return left.logged + sum(count for stream, count in streams.items() if stream not in left.streams)
 
 
 def _at_home(server: LocalServer, site: str) -> dict[str, int]:

@@ -11,7 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from fedtrack.engines.local.cross_site_table import cross_site_table
-from fedtrack.job.run_result import RunResult
+from fedtrack.job.run_result import SUMMARY_FILE, ReceiverSummary, RunResult, SiteSummary
+from fedtrack.tracking.events import SERVER
+
+#: Of more sites than this not each one gets a line.
+_MOST_SITES = 20
 
 
 def print_summary(result: RunResult) -> None:
@@ -71,10 +75,20 @@ def _sites_table(result: RunResult) -> Table:
     table.add_column("site")
     table.add_column("logged", justify="right")
     table.add_column("journaled", justify="right")
-    for name, site in result.sites.items():
+    for name, site in _shown_sites(result.sites).items():
         stays = "" if site.streams_to_server else " (stay there)"
         table.add_row(name + stays, "?" if site.logged is None else f"{site.logged:,}", f"{site.journaled:,}")
     return table
+
+
+def _shown_sites(sites: dict[str, SiteSummary]) -> dict[str, SiteSummary]:
+    """Return the sites as a screen can hold them: of many, those that agree with the journal in one line."""
+    if len(sites) <= _MOST_SITES:
+        return sites
+    alike = {name: s for name, s in sites.items() if name != SERVER and s.logged == s.journaled and s.streams_to_server}
+    together = sum(site.journaled for site in alike.values())
+    others = {name: site for name, site in sites.items() if name not in alike}
+    return {f"{len(alike):,} sites": SiteSummary(together, together), **others}
 
 
 def _receivers_table(result: RunResult) -> Table:
@@ -90,6 +104,16 @@ def _receivers_table(result: RunResult) -> Table:
 
 
 def _remarks(result: RunResult) -> list[str]:
+    lines = _site_remarks(result)
+    lines += [f"Lost:        {site}: {reason}" for site, reason in result.gaps]
+    if len(lines) > _MOST_SITES:
+        lines = [*lines[:_MOST_SITES], f"             and {len(lines) - _MOST_SITES:,} more; see {SUMMARY_FILE}."]
+    for name, receiver in result.receivers.items():
+        lines += _receiver_remarks(result, name, receiver)
+    return lines
+
+
+def _site_remarks(result: RunResult) -> list[str]:
     lines = []
     for name, site in result.sites.items():
         if site.error:
@@ -104,25 +128,26 @@ def _remarks(result: RunResult) -> list[str]:
             lines.append(
                 f"Rejected:    {name}: {site.rejected:,} log calls had a value that no record can hold; see log.txt."
             )
-    lines += [f"Lost:        {site}: {reason}" for site, reason in result.gaps]
-    for name, receiver in result.receivers.items():
-        skipped = ", ".join(f"{count:,} {kind}" for kind, count in sorted(receiver.skipped.items()))
-        if skipped:
-            lines.append(f"Not held:    {name}: {receiver.receiver} cannot hold {skipped}.")
-        if receiver.dead:
-            lines.append(
-                f"Refused:     {name}: {receiver.receiver} refused {receiver.dead:,} events; they are in the journal."
-            )
-        if receiver.pending:
-            reason = receiver.error or "it was too slow"
-            lines.append(
-                f"Pending:     {name}: {receiver.pending:,} events are not delivered, but kept in the journal: {reason}"
-            )
-            lines.append(
-                f"             To deliver them later: fedtrack runs replay {shlex.quote(str(result.workspace))}"
-            )
-        elif receiver.error:
-            lines.append(f"Note:        {name}: {receiver.error}")
-        if receiver.outage_seconds >= 1.0:
-            lines.append(f"Outage:      {name}: took nothing for {receiver.outage_seconds:.0f} s: {receiver.outage}")
+    return lines
+
+
+def _receiver_remarks(result: RunResult, name: str, receiver: ReceiverSummary) -> list[str]:
+    lines = []
+    skipped = ", ".join(f"{count:,} {kind}" for kind, count in sorted(receiver.skipped.items()))
+    if skipped:
+        lines.append(f"Not held:    {name}: {receiver.receiver} cannot hold {skipped}.")
+    if receiver.dead:
+        lines.append(
+            f"Refused:     {name}: {receiver.receiver} refused {receiver.dead:,} events; they are in the journal."
+        )
+    if receiver.pending:
+        reason = receiver.error or "it was too slow"
+        lines.append(
+            f"Pending:     {name}: {receiver.pending:,} events are not delivered, but kept in the journal: {reason}"
+        )
+        lines.append(f"             To deliver them later: fedtrack runs replay {shlex.quote(str(result.workspace))}")
+    elif receiver.error:
+        lines.append(f"Note:        {name}: {receiver.error}")
+    if receiver.outage_seconds >= 1.0:
+        lines.append(f"Outage:      {name}: took nothing for {receiver.outage_seconds:.0f} s: {receiver.outage}")
     return lines

@@ -6,6 +6,7 @@ The layout is that of FLARE's simulator::
     <root>/server/simulate_job/             journal.db, run.json, run_summary.json, what receivers write
     <root>/server/simulate_job/app_server/  FL_global_model.safetensors, best_FL_global_model.safetensors
     <root>/site-1/simulate_job/             spool/, log.txt
+    <root>/@workers/simulate_job/           for sites without a process: <worker>/spool/, <worker>/log.txt, states/
     <root>/earlier/<run id>/                runs before this one, each with its job
 """
 
@@ -21,6 +22,8 @@ import msgspec
 from fedtrack.errors import WorkspaceError
 
 RUN_FOLDER = "simulate_job"
+#: In place of a site's name, of which no first letter is ``@``.
+WORKERS = "@workers"
 EARLIER_FOLDER = "earlier"
 _RUN_FILE = "run.json"
 
@@ -83,6 +86,11 @@ class Workspace:
     def site(self, name: str) -> Path:
         """Folder of a site's own files."""
         return self.root / name / RUN_FOLDER
+
+    @property
+    def workers(self) -> Path:
+        """Folder of the processes that work for many sites."""
+        return self.site(WORKERS)
 
     def move_earlier_run(self) -> Path | None:
         """Move what an earlier run left aside and return where; None if the workspace is fresh."""

@@ -1,0 +1,137 @@
+"""ClientApp: a site's work as functions, so that a few processes can do it for thousands of sites.
+
+::
+
+    app = ClientApp()
+
+    @app.train
+    def train(model: FLModel, site: SiteContext) -> FLModel:
+        ...  # the parameters of model.params, trained on this site's data
+        return FLModel(params=net.state_dict(), meta={MetaKey.NUM_STEPS_CURRENT_ROUND: steps})
+
+    if __name__ == "__main__":
+        app.run()
+
+A job runs the file with ``ClientAppRunner``; the last two lines also make it a script that ``ScriptRunner`` starts,
+with a process for each site, on every engine. Same idea as Flower's ``ClientApp``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from fedtrack.client import api
+from fedtrack.errors import ConfigError
+from fedtrack.federated.fl_model import FLModel
+
+
+@dataclass(slots=True)
+class SiteContext:
+    """The site that a function works for.
+
+    Attributes:
+        name: The site, such as ``site-17``.
+        index: Its position among the job's sites, counted from 0: which part of a partitioned data set is its own.
+        total: How many sites the job has, whether or not they take part in this round.
+        args: What the job gave to ``ClientAppRunner(args=...)``.
+        state: What the site keeps from one task to the next, by name: numbers, texts, bytes, lists, dicts, arrays
+            and tensors. It is kept when the function returns, and not when it raises.
+    """
+
+    name: str
+    index: int = 0
+    total: int = 1
+    args: Mapping[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+#: Trains ``model.params`` on the site's data and returns the result.
+TrainFunction: TypeAlias = Callable[[FLModel, SiteContext], FLModel]
+#: Scores ``model.params`` on the site's data; an FLModel can also say how much the scores weigh.
+EvaluateFunction: TypeAlias = Callable[[FLModel, SiteContext], FLModel | Mapping[str, float]]
+
+
+class ClientApp:
+    """Functions for the tasks that a server gives; every site has the same ones.
+
+    A function is called with the global model, a copy of its own that it may change in place, and with the site.
+    What it keeps in global variables is shared with other sites of the same process, or lost between rounds: use
+    ``site.state``. Writers log under the site's name, from the function's own thread or one that it has ended.
+    """
+
+    def __init__(self) -> None:
+        self._train: TrainFunction | None = None
+        self._evaluate: EvaluateFunction | None = None
+
+    def train(self, function: TrainFunction) -> TrainFunction:
+        """Use ``function`` for the task ``train``; a decorator.
+
+        Raises:
+            ConfigError: The app has such a function already.
+        """
+        self._refuse_second("train", self._train, function)
+        self._train = function
+        return function
+
+    def evaluate(self, function: EvaluateFunction) -> EvaluateFunction:
+        """Use ``function`` for the task ``validate``; a decorator.
+
+        Raises:
+            ConfigError: The app has such a function already.
+        """
+        self._refuse_second("evaluate", self._evaluate, function)
+        self._evaluate = function
+        return function
+
+    def answer(self, task_name: str, model: FLModel, site: SiteContext) -> FLModel:
+        """Do a task for a site and return the result.
+
+        Args:
+            task_name: ``train`` or ``validate``.
+            model: The global model.
+            site: The site.
+
+        Raises:
+            ConfigError: The app has no function for the task, or the function returns something else than a result.
+        """
+        function = {"train": self._train, "validate": self._evaluate}.get(task_name)
+        if function is None:
+            decorator = {"train": "@app.train", "validate": "@app.evaluate"}.get(task_name, "suitable")
+            raise ConfigError(f"The ClientApp has no {decorator} function, which the task {task_name!r} needs.")
+        result = function(model, site)
+        if isinstance(result, FLModel):
+            return result
+        if task_name == "validate" and isinstance(result, Mapping):
+            return FLModel(metrics=dict(result))
+        expected = "an FLModel" if task_name == "train" else "an FLModel or a dict of metrics"
+        raise ConfigError(f"{function.__name__}() returned a {type(result).__name__}; it must return {expected}.")
+
+    def run(self, args: Mapping[str, Any] | None = None) -> None:
+        """Do the tasks of one site until the job is over: what a script does that is started for each site.
+
+        ``site.state`` lives as long as the process.
+
+        Args:
+            args: What ``site.args`` is to hold.
+
+        Raises:
+            ConfigError: The process was not started by a job.
+        """
+        api.init()
+        config = api.get_config()
+        index, total = config.get("site_index", 0), config.get("n_sites", 1)
+        site = SiteContext(api.get_site_name(), index, total, args or {})
+        while api.is_running():
+            model = api.receive()
+            if model is None:
+                return
+            if not api.is_submit_model():  # a site without a model of its own leaves this task unanswered
+                api.send(self.answer(api.get_task_name(), model, site))
+
+    def _refuse_second(self, kind: str, known: Callable[..., Any] | None, new: Callable[..., Any]) -> None:
+        if known is not None:
+            raise ConfigError(
+                f"The ClientApp has two @app.{kind} functions, {known.__name__} and {new.__name__}; keep one."
+            )

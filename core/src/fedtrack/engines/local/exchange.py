@@ -1,0 +1,46 @@
+"""Exchange: how the local engine's server gives tasks to its sites, whatever processes they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from fedtrack.federated.workflow import Answer, GroupAnswer, Task
+
+
+class Exchange(Protocol):
+    """One for sites that are a process each, one for sites that share a few.
+
+    Attributes:
+        waiting: The sites that have not answered the current task yet.
+    """
+
+    waiting: set[str]
+
+    def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer | GroupAnswer]:
+        """Send ``task`` to ``sites`` and yield their answers as they come; see ``workflow.Server.ask``.
+
+        Raises:
+            JobError: Too few sites are left.
+        """
+
+    def reject(self, site: str, error: Exception) -> None:
+        """Treat a site's answer as a failure of that site.
+
+        Raises:
+            JobError: Too few sites are left.
+        """
+
+    def dismiss(self) -> None:
+        """Say that there is nothing more to do, and wait until the processes have ended."""
+
+    def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
+        """Return how many log calls of a site returned; None if its process died before it could say.
+
+        Args:
+            site: The site.
+            streams: How many events of each of its streams have arrived.
+        """
+
+    def dropped(self, site: str) -> int | None:
+        """Return how many log calls of a site found no room; None likewise, or where nobody counts them by site."""

@@ -1,0 +1,191 @@
+"""Hosting: how a worker does a task for one site after the other."""
+
+from __future__ import annotations
+
+import mmap
+import random
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from fedtrack.client.client_app import ClientApp, SiteContext
+from fedtrack.engines.local.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
+from fedtrack.engines.local.site_backend import plain_metrics
+from fedtrack.engines.local.site_states import SiteStates
+from fedtrack.errors import ConfigError, ModelError
+from fedtrack.federated.aggregator import WeightedAggregator, weight_of
+from fedtrack.federated.fl_model import FLModel, ParamsType
+from fedtrack.federated.mapped_model import MappedModel
+from fedtrack.federated.params import as_arrays
+from fedtrack.federated.workflow import TRAIN
+from fedtrack.tracking.hosted_spool import HostedSpool
+
+#: The most that a site may send besides parameters, so that a group's answer is no larger than a message may be.
+_MAX_RESULT = MAX_MESSAGE // 128
+
+
+class Position:
+    """Says, to a server that looks when the worker has died or is late, at which site of its group it is.
+
+    Args:
+        path: The file to say it in; created, or begun again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(bytes(8))
+        with path.open("r+b") as file:
+            # A plain store of a machine word: struct.pack_into would show another process a zero in between.
+            self._word = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")
+
+    def set(self, number: int) -> None:
+        """Say that the site with this number, counted from 1, is being worked for; 0 stands for none."""
+        self._word[0] = number
+
+
+def read_position(path: Path) -> int:
+    """Return what a worker has said last; 0 if it never did."""
+    try:
+        return int.from_bytes(path.read_bytes(), sys.byteorder)
+    except FileNotFoundError:
+        return 0
+
+
+class Host:
+    """Does tasks for the sites of a worker; also the client API's backend while a function runs.
+
+    Args:
+        spec: The worker.
+        app: The functions.
+        spool: Where the sites' records go.
+    """
+
+    def __init__(self, spec: WorkerSpec, app: ClientApp, spool: HostedSpool) -> None:
+        self.job_id = spec.run_id
+        self.site_name = ""
+        self.task_name = ""
+        self._site_index = 0
+        self._spec = spec
+        self._app = app
+        self._spool = spool
+        self._states = SiteStates(Path(spec.states))
+        self._position = Position(Path(spec.position))
+        self._model: MappedModel | None = None
+        self._model_path = ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the job says about this site's executor."""
+        return {
+            "site_name": self.site_name,
+            "site_index": self._site_index,
+            "n_sites": self._spec.total_sites,
+            "script": Path(self._spec.script).name,
+            "args": dict(self._spec.args),
+        }
+
+    def is_running(self) -> bool:
+        """Refuse: the functions of a ClientApp are called with each task."""
+        raise _not_here("is_running")
+
+    def receive(self, timeout: float | None = None) -> FLModel | None:
+        """Refuse, likewise."""
+        raise _not_here("receive")
+
+    def send(self, model: FLModel) -> None:
+        """Refuse, likewise."""
+        raise _not_here("send")
+
+    def shutdown(self) -> None:
+        """Refuse, likewise."""
+        raise _not_here("shutdown")
+
+    def work(self, message: RunSites) -> SitesDone:
+        """Do a task for a group of sites; one whose function raises has failed, and the others go on."""
+        model = self._mapped(message.model) if message.model else None
+        aggregator = WeightedAggregator(model.arrays) if model is not None and message.name == TRAIN else None
+        results: list[SiteResult] = []
+        logged: dict[str, int] = {}
+        for number, (site, index) in enumerate(message.sites, start=1):
+            self._position.set(number)
+            before = self._spool.stored
+            results.append(self._answer(message, model, aggregator, site, index))
+            logged[site] = self._spool.stored - before
+        self._position.set(0)
+        averaged = aggregator is not None and aggregator.total_weight > 0
+        if aggregator is not None and averaged:
+            aggregator.partial().save(Path(message.partial))
+        return SitesDone(message.task_id, message.group, results, averaged, logged, self._spool.streams)
+
+    def _mapped(self, path: str) -> MappedModel:
+        if self._model is None or self._model_path != path:
+            if self._model is not None:
+                self._model.close()
+            self._model, self._model_path = MappedModel(Path(path), self._spec.framework), path
+        return self._model
+
+    def _answer(
+        self, message: RunSites, model: MappedModel | None, aggregator: WeightedAggregator | None, site: str, index: int
+    ) -> SiteResult:
+        self.site_name, self._site_index, self.task_name = site, index, message.name
+        self._spool.enter(site)
+        try:
+            return self._do(message, model, aggregator, site, index)
+        except (Exception, SystemExit) as error:  # a script's sys.exit ends its site, not its neighbours
+            traceback.print_exc()
+            shown = "".join(traceback.format_exception(error))
+            return SiteResult(site, error=f"{type(error).__name__}: {error}"[:1000], traceback=shown[-4000:])
+
+    def _do(
+        self, message: RunSites, model: MappedModel | None, aggregator: WeightedAggregator | None, site: str, index: int
+    ) -> SiteResult:
+        task = f"{message.name}/{message.current_round}"
+        context = SiteContext(site, index, self._spec.total_sites, self._spec.args, self._states.load(site, task))
+        received = FLModel(
+            params=model.fresh() if model is not None else None,
+            current_round=message.current_round,
+            total_rounds=message.total_rounds,
+            meta=dict(message.meta),
+        )
+        _seed(f"{site}/{task}")
+        answer = self._app.answer(message.name, received, context)
+        result = _result(site, answer)
+        if aggregator is not None:
+            if answer.params is None:
+                raise ModelError("the result of a train task has no params; return FLModel(params=...)")
+            kind = answer.params_type or ParamsType.FULL
+            aggregator.accept(site, as_arrays(answer.params), kind, weight_of(answer.meta))
+        self._states.save(site, task, context.state)
+        return result
+
+
+def _result(site: str, answer: FLModel) -> SiteResult:
+    result = SiteResult(site, plain_metrics(answer.metrics), dict(answer.meta))
+    try:
+        size = len(msgspec.msgpack.encode(result))
+    except (TypeError, msgspec.MsgspecError, OverflowError) as error:
+        raise ConfigError(f"FLModel.meta cannot be sent: {error}; use numbers, strings, lists and dicts.") from None
+    if size > _MAX_RESULT:
+        raise ConfigError(
+            f"FLModel.meta and metrics take {size:,} bytes; with ClientAppRunner a site can send {_MAX_RESULT:,}."
+        )
+    return result
+
+
+def _seed(text: str) -> None:
+    """Make a site's random numbers its own, whichever worker it is given to and whoever was there before."""
+    seed = crc32(text.encode())
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
+
+
+def _not_here(name: str) -> ConfigError:
+    return ConfigError(
+        f"{name}() was called in a ClientApp, whose functions are given each task's model and return the result."
+    )

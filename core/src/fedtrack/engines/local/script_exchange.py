@@ -1,0 +1,226 @@
+"""ScriptExchange: tasks and answers between the server and sites that are a process each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import monotonic, time
+
+from fedtrack.engines.local.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
+from fedtrack.engines.local.roster import Roster
+from fedtrack.engines.local.site_backend import RESULT_FILE, TASK_FILE
+from fedtrack.engines.local.sites import SitePool
+from fedtrack.engines.local.workspace import Workspace
+from fedtrack.errors import ModelError, SiteError
+from fedtrack.federated.fl_model import FLModel, ParamsType
+from fedtrack.federated.params import load_params, save_params
+from fedtrack.federated.workflow import Answer, Task
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+_LEAVE_SECONDS = 60.0
+
+
+class ScriptExchange:
+    """See ``fedtrack.engines.local.exchange.Exchange``; used by one thread only.
+
+    Args:
+        roster: The sites.
+        idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
+        workspace: Where they run.
+        pool: Their processes, started.
+        on_exit: Called with each site whose process is gone.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        idle_timeout: float,
+        workspace: Workspace,
+        pool: SitePool,
+        on_exit: Callable[[str], None],
+    ) -> None:
+        self.waiting: set[str] = set()
+        self._roster = roster
+        self._idle_timeout = idle_timeout
+        self._workspace = workspace
+        self._pool = pool
+        self._on_exit = on_exit
+        self._left: dict[str, SiteLeft] = {}
+        self._raised: dict[str, SiteFailed] = {}
+        self._task_id = 0
+
+    def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
+        """Return how many log calls of a site returned."""
+        return total_logged(self._left[site], streams) if site in self._left else None
+
+    def dropped(self, site: str) -> int | None:
+        """Return how many log calls of a site found no room."""
+        return self._left[site].dropped if site in self._left else None
+
+    def reject(self, site: str, error: Exception) -> None:
+        """Treat a site's answer as a failure of that site."""
+        self._pool.kill(site, signal.SIGTERM)
+        self._roster.fail(site, SiteError(site, str(error)))
+
+    def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer]:
+        """Send ``task`` to ``sites`` and yield their answers as they come."""
+        self._task_id += 1
+        waiting = self.waiting = {site for site in sites if site not in self._roster.failed}
+        self._publish(task, sorted(waiting))
+        started = monotonic()
+        while waiting:
+            for event in self._pool.wait(_POLL_SECONDS):
+                if isinstance(event.message, SendResult) and event.message.task_id == self._task_id:
+                    answer = self._answer(event.site, task, event.message)
+                    if answer is not None and event.site in waiting:
+                        waiting.discard(event.site)
+                        yield answer
+                elif isinstance(event.message, SkipTask) and event.message.task_id == self._task_id:
+                    log.warning("%s: its script does not answer the task %r", event.site, task.name)
+                    waiting.discard(event.site)
+                else:
+                    self._take(event.site, event.message, task)
+            late = {site: limit for site in sorted(waiting) if (limit := self._exceeded_limit(site, task, started))}
+            for site, limit in late.items():
+                self._give_up(site, task, limit)
+            waiting -= late.keys() | self._roster.failed.keys()
+
+    def dismiss(self) -> None:
+        """Tell the sites that there is nothing more to do, and wait until their scripts have ended."""
+        for site in self._roster.alive():
+            self._pool.send(site, EndRun())
+        deadline = monotonic() + _LEAVE_SECONDS
+        while any(self._pool.is_alive(site) for site in self._roster.names) and monotonic() < deadline:
+            for event in self._pool.wait(_POLL_SECONDS):
+                self._note(event.site, event.message)
+        for site in self._roster.alive():
+            if self._pool.is_alive(site):
+                log.warning("%s: its script is still running %.0f s after the last task", site, _LEAVE_SECONDS)
+            elif site in self._raised:
+                failure = self._raised[site]
+                log.warning("%s: its script failed after its last task: %s", site, failure.error)
+
+    def _publish(self, task: Task, sites: list[str]) -> None:
+        source = None
+        if task.params is not None:
+            source = self._workspace.exchange / f"task-{self._task_id}.safetensors"
+            save_params(task.params, source)
+        for site in sites:
+            if source is not None:
+                _link(source, self._workspace.exchange / site / TASK_FILE)
+            message = SendTask(
+                task_id=self._task_id,
+                name=task.name,
+                has_params=source is not None,
+                start_round=0,
+                current_round=task.current_round,
+                total_rounds=task.total_rounds,
+                meta=task.meta,
+                optional=task.optional,
+            )
+            self._pool.send(site, message)
+        if source is not None:
+            source.unlink()
+
+    def _answer(self, site: str, task: Task, message: SendResult) -> Answer | None:
+        try:
+            params, size = None, 0
+            if message.has_params:
+                path = self._workspace.exchange / site / RESULT_FILE
+                params, size = load_params(path), path.stat().st_size
+            model = FLModel(
+                params_type=ParamsType(message.params_type) if message.params_type else None,
+                params=params,
+                metrics=message.metrics,
+                current_round=task.current_round,
+                total_rounds=task.total_rounds,
+                meta=message.meta,
+            )
+        except (ModelError, OSError, ValueError) as error:
+            self.reject(site, error)
+            return None
+        return Answer(site, model, size)
+
+    def _take(self, site: str, message: object, task: Task) -> None:
+        self._note(site, message)
+        if isinstance(message, Exited) and site in self._roster.names and site not in self._roster.failed:
+            self._roster.fail(site, self._explain(site, message, task))
+
+    def _note(self, site: str, message: object) -> None:
+        if isinstance(message, SiteFailed):
+            self._raised[site] = message
+        elif isinstance(message, SiteLeft):
+            self._left[site] = message
+        elif isinstance(message, Exited):
+            self._on_exit(site)
+
+    def _explain(self, site: str, exited: Exited, task: Task) -> SiteError:
+        log_file = self._workspace.site(site) / "log.txt"
+        where = f"its output is in {log_file}"
+        if site in self._raised:
+            failure = self._raised[site]
+            return SiteError(
+                site, f"the training script raised {failure.error} in task {task.name!r}", failure.traceback
+            )
+        if exited.status < 0:
+            name = signal.Signals(-exited.status).name
+            return SiteError(site, f"the process was killed by {name} in task {task.name!r}; {where}", _tail(log_file))
+        if exited.status == 0:
+            return SiteError(
+                site, f"the training script ended without sending a result for task {task.name!r}; {where}", ""
+            )
+        return SiteError(site, f"the training script exited with status {exited.status}; {where}", _tail(log_file))
+
+    def _exceeded_limit(self, site: str, task: Task, started: float) -> str:
+        """Return which time limit the site has exceeded, or ""."""
+        waited = monotonic() - started
+        if task.timeout and waited > task.timeout:
+            return f"within {task.timeout:g} s ({'its timeout' if task.optional else 'task_timeout'})"
+        if waited > self._idle_timeout and self._idle_seconds(site) > self._idle_timeout:
+            return f"and logged nothing for {self._idle_timeout:g} s (idle_timeout)"
+        return ""
+
+    def _give_up(self, site: str, task: Task, limit: str) -> None:
+        about = "" if task.current_round is None else f" of round {task.current_round}"
+        error = SiteError(site, f"did not answer the task {task.name!r}{about} {limit}; raise it if it needs longer")
+        if task.optional:
+            log.warning("%s", error)
+            return
+        self._pool.kill(site, signal.SIGKILL)
+        self._roster.fail(site, error)
+
+    def _idle_seconds(self, site: str) -> float:
+        """Return how long ago the site's spool last changed, whether or not its events cross."""
+        spool = self._workspace.site(site) / "spool"
+        times = [path.stat().st_mtime for path in spool.glob("*.spool")]
+        return time() - max(times, default=0.0)
+
+
+def total_logged(left: SiteLeft, streams: Mapping[str, int]) -> int:
+    """Return how many log calls returned: as the process counted them, and in streams that it cannot know.
+
+    Those are of processes that its script forked, and of the processes before a resume.
+
+    Args:
+        left: What the process said when it left.
+        streams: How many events of each of the site's streams have arrived.
+    """
+    return left.logged + sum(count for stream, count in streams.items() if stream not in left.streams)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give ``source`` a second name; the sites map one file, and the page cache holds it once."""
+    target.unlink(missing_ok=True)
+    os.link(source, target)
+
+
+def _tail(path: Path, lines: int = 30) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""

@@ -1,0 +1,112 @@
+"""SiteStates: what sites without a process of their own keep from one task to the next, a small file for each."""
+
+from __future__ import annotations
+
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from fedtrack.errors import ModelError
+from fedtrack.federated.params import DTYPES, as_arrays
+from fedtrack.tracking.normalise import shorten
+
+_ARRAY, _TENSOR = 1, 2
+
+
+class _Stored(msgspec.Struct):
+    """A state before and after the last task that changed it.
+
+    A task that is done again, by another worker or by a resumed run, must find what it found the first time.
+    """
+
+    task: str
+    before: bytes
+    after: bytes
+
+
+class _Tensor(msgspec.Struct, array_like=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+class SiteStates:
+    """The states of all sites of a run.
+
+    Args:
+        folder: Created (0700) with the first state that is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=_to_extension)
+        self._decoder = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_from_extension)
+        self._found: dict[str, bytes] = {}
+
+    def load(self, site: str, task: str) -> dict[str, Any]:
+        """Return the state with which ``site`` begins ``task``.
+
+        Args:
+            site: The site.
+            task: Says which task it is; the same text in a second attempt.
+        """
+        try:
+            stored = msgspec.msgpack.decode(self._path(site).read_bytes(), type=_Stored)
+        except FileNotFoundError:
+            self._found[site] = b""
+            return {}
+        self._found[site] = stored.before if stored.task == task else stored.after
+        return self._decoder.decode(self._found[site]) if self._found[site] else {}
+
+    def save(self, site: str, task: str, state: dict[str, Any]) -> None:
+        """Keep the state that ``site`` has after ``task``; nothing is written if it has not changed.
+
+        Raises:
+            ModelError: It holds something that cannot be kept.
+        """
+        before = self._found.pop(site, b"")
+        try:
+            after = self._encoder.encode(state) if state else b""
+        except (TypeError, msgspec.MsgspecError, OverflowError) as error:
+            raise ModelError(
+                f"site.state {shorten(state)} cannot be kept: {error}; use numbers, texts, bytes, lists, dicts, arrays "
+                "and tensors."
+            ) from None
+        if after == before:
+            return
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(site)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.msgpack.encode(_Stored(task, before, after)))
+        temporary.chmod(0o600)
+        temporary.replace(path)
+
+    def _path(self, site: str) -> Path:
+        # Hashed: no name becomes a path, and names that differ in case only stay apart on every file system.
+        return self._folder / f"{sha256(site.encode()).hexdigest()[:32]}.msgpack"
+
+
+def _to_extension(value: Any) -> msgspec.msgpack.Ext:
+    torch = sys.modules.get("torch")
+    is_tensor = torch is not None and isinstance(value, torch.Tensor)
+    if not is_tensor and not isinstance(value, np.ndarray | np.generic):
+        raise TypeError(f"a {type(value).__name__} is no such value")
+    array = as_arrays({"state": value})["state"]
+    stored = _Tensor(array.dtype.name, array.shape, array.tobytes())
+    return msgspec.msgpack.Ext(_TENSOR if is_tensor else _ARRAY, msgspec.msgpack.encode(stored))
+
+
+def _from_extension(code: int, data: memoryview) -> Any:
+    stored = msgspec.msgpack.decode(data, type=_Tensor)
+    dtype = next(dtype for dtype in DTYPES.values() if dtype.name == stored.dtype)
+    memory = bytearray(stored.data)  # the site may change it in place
+    torch = sys.modules.get("torch")
+    if code == _ARRAY or torch is None:
+        return np.frombuffer(memory, dtype).reshape(stored.shape)
+    if not memory:
+        return torch.empty(stored.shape, dtype=getattr(torch, stored.dtype))
+    return torch.frombuffer(memory, dtype=getattr(torch, stored.dtype)).reshape(stored.shape)

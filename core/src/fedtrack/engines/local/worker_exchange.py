@@ -1,0 +1,303 @@
+"""WorkerExchange: tasks and answers between the server and the processes that work for all sites."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from fedtrack.engines.local.hosting import read_position
+from fedtrack.engines.local.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
+from fedtrack.engines.local.roster import Roster
+from fedtrack.engines.local.sites import FromPool, SitePool
+from fedtrack.engines.local.workspace import Workspace
+from fedtrack.errors import JobError, ModelError, SiteError
+from fedtrack.federated.fl_model import FLModel
+from fedtrack.federated.params import save_params
+from fedtrack.federated.partial_average import PartialAverage
+from fedtrack.federated.workflow import GroupAnswer, Task
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+_LEAVE_SECONDS = 60.0
+
+#: A group's sites are averaged in the worker: more of them save work on the server, fewer share it out more evenly.
+_MOST_IN_GROUP = 64
+_LEAST_GROUPS = 32
+
+#: How often a site may be at work when its worker dies, before it counts as the reason.
+_ATTEMPTS = 2
+
+
+@dataclass
+class _Group:
+    """Sites that are given to a worker together.
+
+    Attributes:
+        number: In the order of the task's sites.
+        sites: The group.
+        left: Those of them that have not killed a worker too often.
+    """
+
+    number: int
+    sites: tuple[str, ...]
+    left: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Worker:
+    """A worker's process.
+
+    Attributes:
+        spec: What it was told.
+        group: What it is working at, or None.
+        position: What it has said last of where it is in the group.
+        since: When it said so, by the monotonic clock.
+    """
+
+    spec: WorkerSpec
+    group: _Group | None = None
+    position: int = 0
+    since: float = 0.0
+
+
+class WorkerExchange:
+    """See ``fedtrack.engines.local.exchange.Exchange``; used by one thread only.
+
+    Which sites make a group depends on the task's sites alone, so that the average has the same bits however many
+    workers there are. A worker that dies is replaced and its group done again, except for the site that it was at
+    if that happens twice.
+
+    Args:
+        roster: The sites.
+        idle_timeout: Seconds that a worker may take for one site.
+        workspace: Where they run.
+        pool: Starts the processes.
+        spec_of: Says what the next worker is to be told.
+        on_start: Called with each worker's spec before it is started.
+        on_exit: Called with the name of each worker whose process is gone.
+        workers: How many processes.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        idle_timeout: float,
+        workspace: Workspace,
+        pool: SitePool,
+        spec_of: Callable[[], WorkerSpec],
+        on_start: Callable[[WorkerSpec], None],
+        on_exit: Callable[[str], None],
+        workers: int,
+    ) -> None:
+        self.waiting: set[str] = set()
+        self._roster = roster
+        self._idle_timeout = idle_timeout
+        self._workspace = workspace
+        self._pool = pool
+        self._spec_of = spec_of
+        self._on_start = on_start
+        self._on_exit = on_exit
+        self._indices = {site: index for index, site in enumerate(roster.names)}
+        self._workers: dict[str, _Worker] = {}
+        self._deaths: Counter[str] = Counter()
+        self._late: dict[str, float] = {}
+        self._raised: dict[str, SiteFailed] = {}
+        self._task_id = 0
+        #: By site, what workers that are alive or have left in order have counted; and their streams.
+        self._logged: dict[str, Counter[str]] = {}
+        self._streams: dict[str, list[str]] = {}
+        for _ in range(workers):
+            self._start()
+
+    def ask(self, task: Task, sites: Sequence[str]) -> Iterator[GroupAnswer]:
+        """Send ``task`` to ``sites`` and yield their answers, group by group, as they come."""
+        self._task_id += 1
+        asked = [site for site in sites if site not in self._roster.failed]
+        todo = deque(_groups(asked))
+        open_groups = len(todo)
+        self.waiting = set(asked)
+        model = self._publish(task)
+        try:
+            while open_groups:
+                for worker in self._workers.values():
+                    if worker.group is None and todo:
+                        self._give(worker, todo.popleft(), task, model)
+                for event in self._pool.wait(_POLL_SECONDS):
+                    answer = self._take(event, task, todo)
+                    if answer is not None:
+                        open_groups -= 1
+                        self.waiting.difference_update(answer.sites)
+                        yield answer
+                self._end_late(task)
+        finally:
+            if model is not None:
+                model.unlink(missing_ok=True)
+
+    def reject(self, site: str, error: Exception) -> None:
+        """Treat a site's answer as a failure of that site."""
+        self._roster.fail(site, SiteError(site, str(error)))
+
+    def dismiss(self) -> None:
+        """Say that there is nothing more to do, and wait until the workers have ended."""
+        for name in self._workers:
+            self._pool.send(name, EndRun())
+        deadline = monotonic() + _LEAVE_SECONDS
+        while any(self._pool.is_alive(name) for name in self._workers) and monotonic() < deadline:
+            for event in self._pool.wait(_POLL_SECONDS):
+                if isinstance(event.message, SiteLeft):
+                    self._streams[event.site] = event.message.streams
+                elif isinstance(event.message, Exited):
+                    self._on_exit(event.site)
+
+    def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
+        """Return how many log calls of a site returned."""
+        counted = {stream for known in self._streams.values() for stream in known}
+        own = sum(table[site] for table in self._logged.values())
+        return own + sum(count for stream, count in streams.items() if stream not in counted)
+
+    def dropped(self, site: str) -> int | None:
+        """Return None: what finds no room is counted by worker, and reported as a gap."""
+        return None
+
+    def _start(self) -> None:
+        spec = self._spec_of()
+        self._on_start(spec)
+        self._pool.start(spec)
+        self._workers[spec.name] = _Worker(spec)
+
+    def _publish(self, task: Task) -> Path | None:
+        if task.params is None:
+            return None
+        path = self._workspace.exchange / f"task-{self._task_id}.safetensors"
+        save_params(task.params, path)
+        return path
+
+    def _give(self, worker: _Worker, group: _Group, task: Task, model: Path | None) -> None:
+        worker.group, worker.position, worker.since = group, 0, monotonic()
+        message = RunSites(
+            self._task_id,
+            group.number,
+            task.name,
+            str(model) if model is not None else "",
+            str(self._partial(group)),
+            [(site, self._indices[site]) for site in group.left],
+            task.current_round,
+            task.total_rounds,
+            task.meta,
+        )
+        self._pool.send(worker.spec.name, message)
+
+    def _take(self, event: FromPool, task: Task, todo: deque[_Group]) -> GroupAnswer | None:
+        worker = self._workers.get(event.site)
+        if worker is None:
+            return None
+        if isinstance(event.message, SiteFailed):
+            self._raised[event.site] = event.message
+        elif isinstance(event.message, Exited):
+            return self._bury(worker, event.message, task, todo)
+        elif isinstance(event.message, SitesDone) and worker.group is not None:
+            group, worker.group = worker.group, None
+            self._streams[event.site] = event.message.streams
+            self._logged.setdefault(event.site, Counter()).update(event.message.logged)
+            return self._answer(group, event.message, task)
+        return None
+
+    def _answer(self, group: _Group, message: SitesDone, task: Task) -> GroupAnswer:
+        partial, size = None, 0
+        if message.averaged:
+            path = self._partial(group)
+            try:
+                size = path.stat().st_size
+                partial = PartialAverage.load(path)
+                path.unlink()  # it stays mapped as long as it is needed
+            except (ModelError, OSError) as error:
+                raise JobError(f"The average of {len(group.left)} sites cannot be read: {error}") from None
+        models: dict[str, FLModel] = {}
+        for result in message.results:
+            if result.error:
+                text = f"the ClientApp raised {result.error} in task {task.name!r}"
+                self._roster.fail(result.site, SiteError(result.site, text, result.traceback))
+            else:
+                models[result.site] = FLModel(
+                    metrics=result.metrics,
+                    current_round=task.current_round,
+                    total_rounds=task.total_rounds,
+                    meta=result.meta,
+                )
+        return GroupAnswer(group.sites, models, partial, size)
+
+    def _bury(self, worker: _Worker, exited: Exited, task: Task, todo: deque[_Group]) -> GroupAnswer | None:
+        """Replace a worker that died, and see to what it was working at."""
+        name = worker.spec.name
+        del self._workers[name]
+        # What it had counted is not all that it logged: the journal has the last word on its streams.
+        self._logged.pop(name, None)
+        self._streams.pop(name, None)
+        self._on_exit(name)
+        group, number = worker.group, read_position(Path(worker.spec.position))
+        if group is None or not 0 < number <= len(group.left):
+            raise JobError(*self._why(worker, exited))
+        self._start()
+        site = group.left[number - 1]
+        self._deaths[site] += 1
+        reason, details = self._why(worker, exited)
+        log.warning("%s It was at %s in task %r; its group of sites begins again.", reason, site, task.name)
+        if site in self._late or self._deaths[site] >= _ATTEMPTS:
+            group.left.remove(site)
+            if site in self._late:
+                text = (
+                    f"did not answer the task {task.name!r} within {self._late[site]:g} s; raise it if it needs longer"
+                )
+            else:
+                text = f"{self._deaths[site]} workers died while they were at it in task {task.name!r}. {reason}"
+            self._roster.fail(site, SiteError(site, text, details))
+        if group.left:
+            todo.appendleft(group)
+            return None
+        return GroupAnswer(group.sites, {}, None, 0)
+
+    def _why(self, worker: _Worker, exited: Exited) -> tuple[str, str]:
+        name = worker.spec.name
+        if name in self._raised:
+            failure = self._raised[name]
+            return f"The process {name} raised {failure.error}.", failure.traceback
+        how = signal.Signals(-exited.status).name if exited.status < 0 else f"status {exited.status}"
+        return f"The process {name} ended with {how}; its output is in {worker.spec.log}.", ""
+
+    def _end_late(self, task: Task) -> None:
+        """Kill workers that take too long for one site; what becomes of the site is decided when they are gone."""
+        now = monotonic()
+        limit = task.timeout or self._idle_timeout
+        for worker in self._workers.values():
+            if worker.group is None:
+                continue
+            position = read_position(Path(worker.spec.position))
+            if position != worker.position:
+                worker.position, worker.since = position, now
+            elif now - worker.since > limit:
+                if position:
+                    self._late[worker.group.left[position - 1]] = limit
+                self._pool.kill(worker.spec.name)
+                worker.since = now
+
+    def _partial(self, group: _Group) -> Path:
+        return self._workspace.exchange / f"partial-{self._task_id}-{group.number}.safetensors"
+
+
+def _groups(sites: Sequence[str]) -> Iterator[_Group]:
+    size = min(_MOST_IN_GROUP, max(1, len(sites) // _LEAST_GROUPS))
+    for number, start in enumerate(range(0, len(sites), size)):
+        group = tuple(sites[start : start + size])
+        yield _Group(number, group, list(group))
+
+
+def worker_count(wanted: int | None, sites: int) -> int:
+    """Return how many workers to start: as wanted or one for each processor core, and no more than there are sites."""
+    return min(wanted or len(os.sched_getaffinity(0)), sites)

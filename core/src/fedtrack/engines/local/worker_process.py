@@ -1,0 +1,74 @@
+"""What a freshly forked child does to become a worker, which does the tasks of many sites."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import runpy
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
+
+from fedtrack.client import backend as client_backend
+from fedtrack.client.client_app import ClientApp
+from fedtrack.engines.local.hosting import Host
+from fedtrack.engines.local.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
+from fedtrack.engines.local.site_process import detach, report_failure
+from fedtrack.errors import ConfigError
+from fedtrack.tracking.hosted_spool import HostedSpool
+from fedtrack.tracking.writer import bind
+
+
+def become_worker(spec: WorkerSpec, channel: int) -> NoReturn:
+    """Turn this process into the worker; never returns."""
+    detach(Path(spec.log))
+    os.environ.update(spec.environment)
+    os.chdir(spec.custom)
+    code = 1
+    try:
+        code = _run(spec, Connection(channel))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(spec: WorkerSpec, channel: Connection) -> int:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(spec.threads)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    spool = HostedSpool(Path(spec.spool), durability=spec.durability, limit_bytes=spec.spool_limit)
+    bind(spool)
+    try:
+        host = Host(spec, _load(spec), spool)
+        client_backend.use(host)
+        _serve(host, channel)
+    except BaseException as error:
+        report_failure(channel, error)
+        return 1
+    threading._shutdown()  # type: ignore[attr-defined]  # as in a site's process
+    atexit._run_exitfuncs()
+    spool.close()
+    channel.send_bytes(encode(SiteLeft(spool.stored, spool.dropped, spool.streams)))
+    return 0
+
+
+def _load(spec: WorkerSpec) -> ClientApp:
+    sys.argv = [spec.script]
+    sys.path.insert(0, spec.custom)
+    app = runpy.run_path(spec.script, run_name="__fedtrack_app__").get(spec.app)
+    if not isinstance(app, ClientApp):
+        found = "has no such name" if app is None else f"is a {type(app).__name__}"
+        raise ConfigError(f"{Path(spec.script).name}: {spec.app!r} {found}; it must be a fedtrack.client.ClientApp.")
+    return app
+
+
+def _serve(host: Host, channel: Connection) -> None:
+    while True:
+        message = decode_to_worker.decode(channel.recv_bytes())
+        if isinstance(message, EndRun):
+            return
+        channel.send_bytes(encode(host.work(message)))

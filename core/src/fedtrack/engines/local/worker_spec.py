@@ -1,0 +1,65 @@
+"""Works out what a worker's process needs to know from what the job wants of its sites."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedtrack.engines.local.messages import WorkerSpec
+from fedtrack.engines.local.workspace import Workspace
+from fedtrack.job.components import ClientAppRunner
+from fedtrack.job.load import LoadedJob
+from fedtrack.tracking.receiver import RunInfo
+
+
+def worker_spec(
+    workers: int, runner: ClientAppRunner, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None
+) -> WorkerSpec:
+    """Return what the next worker needs to know, and make its folder.
+
+    Args:
+        workers: How many run at a time.
+        runner: What the job says about them.
+        job: The job.
+        run: The run.
+        workspace: Where it runs.
+        gpus: GPU ids, comma-separated, dealt out in turn; None leaves the environment as it is.
+    """
+    # A process that follows one that died has a number, and files, of its own; also in a run that is resumed.
+    number = 1 + sum(1 for _ in worker_folders(workspace.workers))
+    folder = workspace.workers / f"worker-{number}"
+    folder.mkdir(mode=0o700, parents=True)
+    site = job.sites[0]
+    environment = {}
+    if gpus:
+        ids = [item.strip() for item in gpus.split(",")]
+        environment["CUDA_VISIBLE_DEVICES"] = ids[(number - 1) % len(ids)]
+    return WorkerSpec(
+        name=host_name(folder),
+        run_id=run.run_id,
+        script=str(site.script),
+        app=runner.app,
+        args=runner.args,
+        custom=str(site.custom),
+        spool=str(folder / "spool"),
+        states=str(workspace.workers / "states"),
+        position=str(folder / "position"),
+        log=str(folder / "log.txt"),
+        framework=runner.framework,
+        environment=environment,
+        threads=runner.threads or max(1, (os.cpu_count() or 1) // workers),
+        total_sites=len(job.sites),
+        durability=job.meta.durability,
+        spool_limit=job.meta.spool_limit,
+    )
+
+
+def worker_folders(workers: Path) -> Iterator[Path]:
+    """Yield the folders of the workers that a run ever had."""
+    return workers.glob("worker-*")
+
+
+def host_name(folder: Path) -> str:
+    """Return the name of the worker with this folder; no site can have it."""
+    return f"@{folder.name}"

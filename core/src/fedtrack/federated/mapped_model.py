@@ -1,0 +1,67 @@
+"""MappedModel: a model file that is mapped once and handed out many times."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fedtrack.errors import ModelError
+from fedtrack.federated.params import Array, layout_of
+
+
+class MappedModel:
+    """The tensors of a model file, for many users one after the other.
+
+    All of them share the pages of one file. What a user changes is copied page by page, for this user alone.
+
+    Args:
+        path: A safetensors file; it may be deleted afterwards.
+        framework: What ``fresh`` returns.
+
+    Attributes:
+        arrays: The tensors as read-only arrays.
+
+    Raises:
+        ModelError: It is no model file, or tensors are wanted and nobody has imported torch.
+    """
+
+    def __init__(self, path: Path, framework: Literal["numpy", "pytorch"]) -> None:
+        self._layout = layout_of(path)
+        self._file = path.open("rb")
+        self._torch: Any = None
+        if framework == "pytorch":
+            self._torch = sys.modules.get("torch")
+            if self._torch is None:
+                raise ModelError(f"Loading {path} for PyTorch needs torch; import it, or use framework='numpy'.")
+        self.arrays = self._arrays(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def fresh(self) -> dict[str, Any]:
+        """Return the tensors, unchanged and free to be changed in place."""
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
+        return self._arrays(mapped) if self._torch is None else self._tensors(mapped)
+
+    def close(self) -> None:
+        """Release the file; what was handed out stays valid."""
+        self._file.close()
+
+    def _arrays(self, mapped: mmap.mmap) -> dict[str, Array]:
+        return {
+            name: np.ndarray(item.shape, item.dtype, buffer=mapped, offset=item.start)
+            for name, item in self._layout.items()
+        }
+
+    def _tensors(self, mapped: mmap.mmap) -> dict[str, Any]:
+        torch = self._torch
+        found: dict[str, Any] = {}
+        for name, item in self._layout.items():
+            dtype = getattr(torch, item.dtype.name)
+            if 0 in item.shape:
+                found[name] = torch.empty(item.shape, dtype=dtype)
+                continue
+            count = int(np.prod(item.shape, dtype=np.int64))
+            found[name] = torch.frombuffer(mapped, dtype=dtype, count=count, offset=item.start).reshape(item.shape)
+        return found
