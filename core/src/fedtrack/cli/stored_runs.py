@@ -12,7 +12,10 @@ from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
 
 if TYPE_CHECKING:
-    from fedtrack.engines.local.inventory import Inventory
+    from fedtrack.engines.local.inventory import Inventory, SiteCounts
+
+#: Of more sites, or counts, than this not each one gets a line.
+_MOST_ROWS = 100
 
 #: Without a name: its commands are those of ``fedtrack runs``.
 app = typer.Typer()
@@ -97,10 +100,15 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 
     checks = recount(find_run(run))
     rows = [check._asdict() for check in checks]
+    if not as_json and len(rows) > _MOST_ROWS:
+        shown = [row for row in rows if row["problem"]]
+        typer.echo(f"{len(rows) - len(shown):,} counts agree; all of them are in the output of --json.")
+        rows = shown
     for row in rows:
         row["found"] = "not countable" if row["found"] is None and not as_json else row["found"]
         row["result"] = row["problem"] or "ok"
-    show_rows(rows, ("what", "expected", "found", "result"), as_json=as_json)
+    if rows or as_json:
+        show_rows(rows, ("what", "expected", "found", "result"), as_json=as_json)
     problems = sum(bool(check.problem) for check in checks)
     typer.echo(f"{problems} of {len(checks)} counts differ." if problems else "Everything is there.", err=as_json)
     if problems:
@@ -132,6 +140,23 @@ def _arguments(text: str) -> dict[str, Any]:
     return value
 
 
+def _shown_sites(sites: dict[str, SiteCounts]) -> dict[str, SiteCounts]:
+    """Return the sites as a screen can hold them: of many, those of which everything is in the journal in one line."""
+    from fedtrack.engines.local.inventory import SiteCounts
+    from fedtrack.tracking.events import SERVER
+
+    if len(sites) <= _MOST_ROWS:
+        return sites
+    done = {
+        name: site
+        for name, site in sites.items()
+        if name != SERVER and site.streams_to_server and not site.in_spool and site.logged == site.journaled
+    }
+    total = sum(site.journaled for site in done.values())
+    together = SiteCounts(total, 0, total)
+    return {f"{len(done):,} sites": together, **{name: site for name, site in sites.items() if name not in done}}
+
+
 def _show_inventory(inventory: Inventory) -> None:
     from fedtrack.engines.local.inventory import kinds_refused
 
@@ -142,7 +167,7 @@ def _show_inventory(inventory: Inventory) -> None:
             "in the spool only": site.in_spool,
             "in the journal": site.journaled,
         }
-        for name, site in inventory.sites.items()
+        for name, site in _shown_sites(inventory.sites).items()
     ]
     show_rows(sites, ("site", "logged", "in the spool only", "in the journal"), as_json=False)
     receivers = [

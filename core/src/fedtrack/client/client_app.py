@@ -37,7 +37,7 @@ class SiteContext:
         total: How many sites the job has, whether or not they take part in this round.
         args: What the job gave to ``ClientAppRunner(args=...)``.
         state: What the site keeps from one task to the next, by name: numbers, texts, bytes, lists, dicts, arrays
-            and tensors. It is kept when the function returns, and not when it raises.
+            and tensors; tuples and sets become lists. It is kept when the function returns, and not when it raises.
     """
 
     name: str

@@ -257,6 +257,7 @@ class FedAvgJob(BaseFedJob):
         name: See FedJob.
         evaluate_final_model: Whether the sites also score the model that the last round made.
         task_timeout: Seconds within which a site must answer; 0 for no limit but ``idle_timeout``.
+        fraction: The share of the sites that takes part in each round, 0 < fraction <= 1; all, if None.
         kwargs: See BaseFedJob.
     """
 
@@ -269,6 +270,7 @@ class FedAvgJob(BaseFedJob):
         *,
         evaluate_final_model: bool = False,
         task_timeout: float = 0.0,
+        fraction: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, **kwargs)
@@ -281,7 +283,8 @@ class FedAvgJob(BaseFedJob):
         self.to_server(ModelPersistor(), id="persistor")
         self.to_server(
             FedAvg(
-                num_clients=n_clients,
+                num_clients=None if fraction is not None else n_clients,
+                fraction=fraction,
                 num_rounds=num_rounds,
                 evaluate_final_model=evaluate_final_model,
                 task_timeout=task_timeout,

@@ -61,7 +61,7 @@ def retry(run: StoredRun, receiver: str, patience: float = 30.0) -> Retried:
         known = receivers_of(run).get(node, {})
         if id_ not in known:
             raise ConfigError(f"The job does not name a receiver {receiver!r}; its dead letters can only be dropped.")
-        sites = tuple(name for name in run.nodes() if name != SERVER) if node == SERVER else (node,)
+        sites = tuple(run.sites()) if node == SERVER else (node,)
         result = run.result
         status = result.status if result else "aborted"
         return _retry(id_, known[id_], journal, run.info(node, sites), status, patience)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from fedtrack.engines.local.stored_run import StoredRun
+from fedtrack.engines.local.worker_folders import host_name, spool_of, worker_folders
 from fedtrack.job.run_result import SiteSummary
 from fedtrack.tracking import frames
 from fedtrack.tracking.events import SERVER
@@ -92,36 +96,56 @@ class Inventory(msgspec.Struct):
         return not (on_its_way or waiting or uncounted or self.gaps)
 
 
+@dataclass(frozen=True)
+class _OpenJournal:
+    journal: Journal
+    counts: Mapping[str, int]
+
+
 def take_inventory(run: StoredRun) -> Inventory:
     """Count what is in the spools, the journals and with the receivers of a run, which may still be going on."""
     result = run.result
     found = Inventory({}, {}, list(result.gaps) if result else [], [])
-    if SERVER in run.journaling_nodes():
-        with run.journal() as journal:
-            found.gaps = [(site, reason) for site, _, _, reason in journal.gaps()]
-    for name in dict.fromkeys([*run.nodes(), *(result.sites if result else ())]):
-        found.sites[name] = _site_counts(run, name, result.sites.get(name) if result else None)
     for id_, summary in (result.receivers if result else {}).items():
         skipped = sum(summary.skipped.values())
         found.receivers[id_] = ReceiverCounts(
             summary.receiver, summary.delivered, skipped, summary.dead, summary.pending, summary.error
         )
-    for node in run.journaling_nodes():
-        with run.journal(node) as journal:
-            _add_receivers(found, node, journal)
+    with ExitStack() as stack:
+        journals: dict[str, _OpenJournal] = {}
+        for node in run.journaling_nodes():
+            journal = stack.enter_context(run.journal(node))
+            journals[node] = _OpenJournal(journal, journal.counts())
+        if SERVER in journals:
+            found.gaps = [(site, reason) for site, _, _, reason in journals[SERVER].journal.gaps()]
+        for name in dict.fromkeys([SERVER, *run.sites(), *(result.sites if result else ())]):
+            found.sites[name] = _site_counts(run, name, result.sites.get(name) if result else None, journals)
+        if SERVER in journals:
+            _add_workers(found, run, journals[SERVER].journal)
+        for node, opened in journals.items():
+            _add_receivers(found, node, opened.journal)
     return found
 
 
-def _site_counts(run: StoredRun, name: str, summary: SiteSummary | None) -> SiteCounts:
+def _site_counts(
+    run: StoredRun, name: str, summary: SiteSummary | None, journals: Mapping[str, _OpenJournal]
+) -> SiteCounts:
     crosses = summary.streams_to_server if summary else True
     logged = summary.logged if summary else None
-    node = SERVER if crosses else name
-    if node not in run.journaling_nodes():
+    opened = journals.get(SERVER if crosses else name)
+    if opened is None:
         # Nobody reads what stays at such a site; and of a run that was fetched, the summary may be all there is.
         return SiteCounts(logged, 0, summary.journaled if summary else 0, crosses)
-    with run.journal(node) as journal:
-        in_spool = count_beyond(run.node(name) / "spool", journal.high_waters(name))
-        return SiteCounts(logged, in_spool, journal.counts().get(name, 0), crosses)
+    in_spool = count_beyond(run.node(name) / "spool", opened.journal.high_waters(name))
+    return SiteCounts(logged, in_spool, opened.counts.get(name, 0), crosses)
+
+
+def _add_workers(found: Inventory, run: StoredRun, journal: Journal) -> None:
+    """Count what is still in the spools of processes that worked for many sites, and is in no journal."""
+    for folder in worker_folders(run.workers):
+        waiting = count_beyond(spool_of(folder), journal.high_waters(host_name(folder)))
+        if waiting:
+            found.sites[host_name(folder)] = SiteCounts(0, waiting, 0)
 
 
 def refusal(letter: DeadLetter, node: str, site: str) -> Refusal:

@@ -27,7 +27,8 @@ from fedtrack.engines.local.sites import SitePool
 from fedtrack.engines.local.summary import Outcome, summarize
 from fedtrack.engines.local.summary_page import print_summary
 from fedtrack.engines.local.worker_exchange import WorkerExchange, worker_count
-from fedtrack.engines.local.worker_spec import host_name, worker_folders, worker_spec
+from fedtrack.engines.local.worker_folders import host_name, worker_folders, worker_source
+from fedtrack.engines.local.worker_spec import worker_spec
 from fedtrack.engines.local.workspace import RUN_FOLDER, RunRecord, Workspace
 from fedtrack.errors import FedtrackError, JobError, WorkspaceError
 from fedtrack.job.components import Runner
@@ -40,7 +41,6 @@ from fedtrack.job.run_result import SUMMARY_FILE, RunResult
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.hosted_source import HostedSource
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.spool import Spool
@@ -251,8 +251,7 @@ def _start_workers(
 
     def add_source(folder: Path) -> None:
         if streams:
-            source = HostedSource(host_name(folder), folder / "spool", host.journal, run.blobs, roster.names)
-            host.add_source(source)
+            host.add_source(worker_source(folder, host.journal, run.blobs, roster.names))
 
     for folder in worker_folders(workspace.workers):
         add_source(folder)

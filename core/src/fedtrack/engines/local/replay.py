@@ -20,6 +20,7 @@ import msgspec
 from fedtrack.engines.local.host import ReceiverHost
 from fedtrack.engines.local.site_agent import receiver_summary
 from fedtrack.engines.local.stored_run import StoredRun
+from fedtrack.engines.local.worker_folders import worker_folders, worker_source
 from fedtrack.errors import FedtrackError
 from fedtrack.job.run_result import ReceiverSummary, RunResult
 from fedtrack.plugins import registry
@@ -98,7 +99,7 @@ def sites_of(run: StoredRun) -> dict[str, bool]:
     except FedtrackError:
         log.info("the job of %s cannot be loaded; its summary says which sites it had", run.base)
     # Without either, a folder is a site whose events cross: the default.
-    return {name: known.get(name, True) for name in run.nodes() if name != SERVER}
+    return {name: known.get(name, True) for name in run.sites()}
 
 
 def _replay(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None, *, again: bool, patience: float) -> Replayed:
@@ -154,9 +155,10 @@ def _hosts(
                     homes[name] = hosts[name].journal if name in hosts else Journal(home)
                 spool = run.node(name) / "spool"
                 server.add_source(SpoolSource(name, spool, server.journal, server.run.blobs, other=homes.get(name)))
-        for name in (SERVER, *sites):
-            for host in hosts.values():
-                host.forwarder.end(name)
+        for folder in worker_folders(run.workers):
+            server.add_source(worker_source(folder, server.journal, server.run.blobs, names))
+        for host in hosts.values():
+            host.forwarder.end_all()
         yield hosts
     finally:
         for journal in homes.values():

@@ -71,7 +71,7 @@ class SiteStates:
         before = self._found.pop(site, b"")
         try:
             after = self._encoder.encode(state) if state else b""
-        except (TypeError, msgspec.MsgspecError, OverflowError) as error:
+        except (TypeError, OverflowError, msgspec.MsgspecError, ModelError) as error:
             raise ModelError(
                 f"site.state {shorten(state)} cannot be kept: {error}; use numbers, texts, bytes, lists, dicts, arrays "
                 "and tensors."

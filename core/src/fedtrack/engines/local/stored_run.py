@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedtrack.engines.local.workspace import EARLIER_FOLDER, RUN_FOLDER, RunRecord, Workspace, read_record
+from fedtrack.engines.local.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS, RunRecord, Workspace, read_record
 from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.job.run_result import SUMMARY_FILE, RunResult
@@ -56,6 +56,23 @@ class StoredRun:
         """Return the server and every site that has a folder."""
         found = sorted(path.parent.name for path in self.base.glob(f"[!@]*/{RUN_FOLDER}") if path.is_dir())
         return [SERVER, *(name for name in found if name != SERVER)]
+
+    def sites(self) -> list[str]:
+        """Return every site that is known: by its folder, or by name where processes work for many."""
+        found = self.nodes()[1:]
+        if self.workers.is_dir():
+            result = self.result
+            named = list(result.sites) if result else []
+            if SERVER in self.journaling_nodes():
+                with self.journal() as journal:
+                    named += journal.counts()
+            found += [name for name in dict.fromkeys(named) if name != SERVER]
+        return found
+
+    @property
+    def workers(self) -> Path:
+        """The folder of the processes that work for many sites; does not exist in other runs."""
+        return self.node(WORKERS)
 
     def journaling_nodes(self) -> list[str]:
         """Return the nodes that keep a journal: the server, and sites that host receivers."""

@@ -60,7 +60,7 @@ def _checks(run: StoredRun) -> Iterator[Check]:
         yield Check(f"{site_name}: lost", 0, None, reason)
     receivers = receivers_of(run)
     for node in run.journaling_nodes():
-        info = run.info(node, tuple(name for name in run.nodes() if name != SERVER) if node == SERVER else (node,))
+        info = run.info(node, tuple(run.sites()) if node == SERVER else (node,))
         with run.journal(node) as journal:
             yield from _check_journal(node, journal, info.blobs)
             for id_, receiver in receivers.get(node, {}).items():

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 from fedtrack.engines.local.messages import WorkerSpec
+from fedtrack.engines.local.worker_folders import host_name, next_worker_folder, spool_of
 from fedtrack.engines.local.workspace import Workspace
 from fedtrack.job.components import ClientAppRunner
 from fedtrack.job.load import LoadedJob
@@ -26,15 +25,12 @@ def worker_spec(
         workspace: Where it runs.
         gpus: GPU ids, comma-separated, dealt out in turn; None leaves the environment as it is.
     """
-    # A process that follows one that died has a number, and files, of its own; also in a run that is resumed.
-    number = 1 + sum(1 for _ in worker_folders(workspace.workers))
-    folder = workspace.workers / f"worker-{number}"
-    folder.mkdir(mode=0o700, parents=True)
+    folder = next_worker_folder(workspace.workers)
     site = job.sites[0]
     environment = {}
     if gpus:
         ids = [item.strip() for item in gpus.split(",")]
-        environment["CUDA_VISIBLE_DEVICES"] = ids[(number - 1) % len(ids)]
+        environment["CUDA_VISIBLE_DEVICES"] = ids[(int(folder.name.rpartition("-")[2]) - 1) % len(ids)]
     return WorkerSpec(
         name=host_name(folder),
         run_id=run.run_id,
@@ -42,7 +38,7 @@ def worker_spec(
         app=runner.app,
         args=runner.args,
         custom=str(site.custom),
-        spool=str(folder / "spool"),
+        spool=str(spool_of(folder)),
         states=str(workspace.workers / "states"),
         position=str(folder / "position"),
         log=str(folder / "log.txt"),
@@ -53,13 +49,3 @@ def worker_spec(
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
     )
-
-
-def worker_folders(workers: Path) -> Iterator[Path]:
-    """Yield the folders of the workers that a run ever had."""
-    return workers.glob("worker-*")
-
-
-def host_name(folder: Path) -> str:
-    """Return the name of the worker with this folder; no site can have it."""
-    return f"@{folder.name}"

@@ -1,0 +1,40 @@
+"""The folders of the processes that work for many sites, and what lies in them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.hosted_source import HostedSource
+from fedtrack.tracking.journal import Journal
+
+
+def worker_folders(workers: Path) -> Iterator[Path]:
+    """Yield the folders of the workers that a run ever had."""
+    return workers.glob("worker-*")
+
+
+def next_worker_folder(workers: Path) -> Path:
+    """Make the folder of one more worker.
+
+    A process that follows one that died has a number, and files, of its own; also in a run that is resumed.
+    """
+    folder = workers / f"worker-{1 + sum(1 for _ in worker_folders(workers))}"
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
+
+
+def host_name(folder: Path) -> str:
+    """Return the name of the worker with this folder; no site can have it."""
+    return f"@{folder.name}"
+
+
+def spool_of(folder: Path) -> Path:
+    """Return where the worker with this folder puts the records of its sites."""
+    return folder / "spool"
+
+
+def worker_source(folder: Path, journal: Journal, blobs: BlobStore, sites: Collection[str]) -> HostedSource:
+    """Return the reader of a worker's spool; see HostedSource."""
+    return HostedSource(host_name(folder), spool_of(folder), journal, blobs, sites)
