@@ -38,6 +38,10 @@ class SpoolSource:
         delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
         other: The other reader's journal: what it does not have yet is not deleted either.
         read_bytes: The most to read from a file at once.
+
+    Attributes:
+        ended: Whether the site's process is gone.
+        moved: Whether the last ``forward`` found anything, also if it raised.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class SpoolSource:
         self.site = site
         self.folder = folder
         self.ended = False
+        self.moved = False
         self._journal = journal
         self._blobs = blobs
         self._delete = delete
@@ -73,11 +78,11 @@ class SpoolSource:
         """
         # Read before listing: a process that ends after this line may still have written until it did.
         ended = self.ended
-        found = False
+        self.moved = False
         failure: Exception | None = None
         for stream, segments in sorted(list_streams(self.folder).items()):
             try:
-                found |= self._forward_stream(stream, segments, ended)
+                self.moved |= self._forward_stream(stream, segments, ended)
             except BaseException as error:
                 # What was read may not have been stored: go back to the journal's mark.
                 self._readers.pop(stream, None)
@@ -86,7 +91,7 @@ class SpoolSource:
                 failure = failure or error
         if failure is not None:
             raise failure
-        return found
+        return self.moved
 
     def _forward_stream(self, stream: str, segments: list[Segment], ended: bool) -> bool:
         found = False
@@ -213,9 +218,13 @@ class Forwarder:
         if self._thread.is_alive():
             self._thread.join()
         deadline = monotonic() + patience_seconds
-        while self._forward_all() or (self._errors and monotonic() < deadline):
+        while self._forward_all() or (self._waiting_helps() and monotonic() < deadline):
             if self._errors:
                 sleep(self._poll_seconds)
+
+    def _waiting_helps(self) -> bool:
+        """Return whether anything failed that may succeed later: no spool of a newer version becomes an older one."""
+        return any(not isinstance(error, DamagedError) for error in self._errors.values())
 
     def _loop(self) -> None:
         while not self._stop.is_set():
@@ -228,7 +237,7 @@ class Forwarder:
         found = False
         for source in sources:
             try:
-                found |= source.forward()
+                source.forward()
             except Exception as error:  # of whatever kind: the other sites' records must not wait for this one
                 # A full disk, for example: the records stay in the spool, and the next poll tries again.
                 if source.site not in self._errors:
@@ -237,4 +246,5 @@ class Forwarder:
             else:
                 if self._errors.pop(source.site, None) is not None:
                     log.warning("%s: its records are forwarded again", source.site)
+            found |= source.moved  # of a site with one stream that nobody can read, the others go on
         return found
