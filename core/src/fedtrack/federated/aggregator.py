@@ -146,7 +146,8 @@ def check_fits(site: str, params: Mapping[str, Array], reference: Mapping[str, A
         )
     for name, expected in reference.items():
         found = params[name]
-        if _found(found) != describe(expected):
+        fits = isinstance(found, np.ndarray) and (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        if not fits:
             raise ModelError(
                 f"{site}: tensor {name!r} is {_found(found)}, expected {describe(expected)}; "
                 "send the tensors as they are in the model that was received."

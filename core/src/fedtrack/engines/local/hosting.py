@@ -182,7 +182,10 @@ def _seed(text: str) -> None:
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed)
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed: without a GPU it keeps a stack trace for each call, for a GPU that never comes.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)
 
 
 def _not_here(name: str) -> ConfigError:
