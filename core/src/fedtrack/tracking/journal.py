@@ -92,11 +92,17 @@ class Journal(Cursors):
         marks = self.apply_all([(site, stream, run) for run in runs])
         return marks[site, stream] if marks else self.high_water(site, stream)
 
-    def apply_all(self, batches: Iterable[tuple[str, str, frames.Run]]) -> dict[tuple[str, str], int]:
+    def apply_all(
+        self, batches: Iterable[tuple[str, str, frames.Run]], marks_only: Iterable[tuple[str, str, int]] = ()
+    ) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
 
         Events at or below a stream's high-water mark are duplicates and dropped. When this returns, the rest is
         committed to the disk.
+
+        Args:
+            batches: What to store.
+            marks_only: The new high-water marks (site, stream, mark) of streams that hold other sites' events.
 
         Returns:
             The new high-water mark of each (site, stream) that was named.
@@ -111,6 +117,10 @@ class Journal(Cursors):
                 if key not in marks:
                     marks[key] = self._high_water(self._writer, site, stream)
                 marks[key] = self._store(site, stream, run, marks[key])
+            for mark in marks_only:
+                self._writer.execute(
+                    "INSERT INTO hw VALUES (?,?,?,0) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)", mark
+                )
         with self.appended:
             self.commits += 1
             self.appended.notify_all()
