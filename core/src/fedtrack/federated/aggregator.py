@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack.federated.accumulators import Accumulator, accumulator_for
+from fedtrack.federated.accumulators import Accumulator, accumulators_for
 from fedtrack.federated.fl_model import MetaKey, ParamsType
+from fedtrack.federated.model_map import release
 from fedtrack.federated.params import Array, describe, supported
 from fedtrack.tracking.normalise import shorten
 
@@ -68,13 +69,16 @@ class WeightedAggregator:
         difference = ParamsType(params_type) is ParamsType.DIFF
         check_fits(site, params, self._reference)
         if not self._tensors:
-            self._tensors = {name: accumulator_for(array) for name, array in self._reference.items()}
+            self._tensors = accumulators_for(self._reference)
         for name, accumulator in self._tensors.items():
-            if fault := accumulator.fault(params[name], difference):
+            fault = accumulator.fault(params[name], difference)
+            release(params[name], self._reference[name])
+            if fault:
                 raise ModelError(f"{site}: tensor {name!r} {fault}; the result is not averaged.")
         self.total_weight += weight
         for name, accumulator in self._tensors.items():
             accumulator.add(params[name], difference, weight, self.total_weight)
+            release(params[name], self._reference[name])
 
     def result(self) -> dict[str, Array]:
         """Return the new global model, in the reference's order and dtypes, and forget what was accepted.
@@ -89,7 +93,7 @@ class WeightedAggregator:
             raise ModelError("There is nothing to average: no site's result was accepted in this round.")
         tensors, total = self._tensors, self.total_weight
         self._reset()
-        # Each accumulator goes as soon as its tensor is there: half-precision models need it.
+        # Each accumulator goes as soon as its tensor is there: integers and bools need it.
         return {name: tensors.pop(name).result(total) for name in self._reference}
 
 

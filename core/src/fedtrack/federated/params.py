@@ -24,6 +24,7 @@ import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
 from fedtrack.errors import ModelError, WorkspaceError
+from fedtrack.federated.model_map import ModelMap
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -134,9 +135,11 @@ def load_params(
         raise ModelError(f"Cannot load {path} for framework {framework!r}; valid are 'numpy' and 'pytorch'.")
     order, _ = _validate(path, max_bytes)
     with _refusals(path), path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped = ModelMap.of(path, file)
         start, header = _header(mapped)
-        return {name: _array(mapped, start, header[name]) for name in order}
+        arrays = {name: _array(mapped, start, header[name]) for name in order}
+        mapped.remember(arrays)
+        return arrays
 
 
 def load_metadata(path: Path) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,9 @@ from fedtrack.engines.local.workspace import Workspace
 from fedtrack.errors import JobError, ModelError, SiteError
 from fedtrack.federated.cross_site_results import CrossSiteResults
 from fedtrack.federated.fl_model import FLModel, ParamsType
+from fedtrack.federated.model_link import hand_over, link_or_copy
 from fedtrack.federated.model_selector import ModelSelector
-from fedtrack.federated.params import load_params, save_params
+from fedtrack.federated.params import load_params
 from fedtrack.federated.persistor import ModelPersistor
 from fedtrack.federated.workflow import Answer, RoundResult, Task
 from fedtrack.job.load import LoadedJob
@@ -165,10 +165,10 @@ class LocalServer:
         source = None
         if task.params is not None:
             source = self._workspace.exchange / f"task-{self._task_id}.safetensors"
-            save_params(task.params, source)
+            hand_over(task.params, source)
         for site in sites:
             if source is not None:
-                _link(source, self._workspace.exchange / site / TASK_FILE)
+                link_or_copy(source, self._workspace.exchange / site / TASK_FILE)
             message = SendTask(
                 task_id=self._task_id,
                 name=task.name,
@@ -273,12 +273,6 @@ class LocalServer:
 
 def _read_rounds(path: Path) -> list[RoundResult]:
     return msgspec.msgpack.decode(path.read_bytes(), type=list[RoundResult]) if path.exists() else []
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give ``source`` a second name; the sites map one file, and the page cache holds it once."""
-    target.unlink(missing_ok=True)
-    os.link(source, target)
 
 
 def _tail(path: Path, lines: int = 30) -> str:
