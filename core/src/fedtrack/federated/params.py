@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import mmap
 import os
 import struct
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
 from fedtrack.errors import ModelError, WorkspaceError
+from fedtrack.federated.model_map import ModelMap
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -150,10 +150,12 @@ def load_params(
         raise ModelError(f"Cannot load {path} for framework {framework!r}; valid are 'numpy' and 'pytorch'.")
     layout = layout_of(path, max_bytes)
     with _refusals(path), path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return {
+        mapped = ModelMap.of(path, file)
+        arrays: dict[str, Any] = {
             name: np.ndarray(item.shape, item.dtype, buffer=mapped, offset=item.start) for name, item in layout.items()
         }
+        mapped.remember(arrays)
+        return arrays
 
 
 def layout_of(path: Path, max_bytes: int | None = None) -> dict[str, TensorLayout]:
