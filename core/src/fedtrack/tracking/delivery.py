@@ -23,7 +23,7 @@ from fedtrack.tracking import frames
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.journal import Cursor, DeadLetter, Journal, StoredBatch
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
-from fedtrack.tracking.records import Record, decode, encode, kind_of
+from fedtrack.tracking.records import Record, decode, kind_of
 from fedtrack.tracking.retry import (
     FIRST_BACKOFF_SECONDS,
     UNKNOWN_ERROR_ATTEMPTS,
@@ -47,6 +47,7 @@ class _Event(NamedTuple):
     batch: int
     seq: int
     record: Record
+    payload: memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ class Delivery:
                     self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
                     continue
                 if type(record) in self._receiver.supports:
-                    groups.setdefault((batch.site, batch.stream), []).append(_Event(batch.id, seq, record))
+                    groups.setdefault((batch.site, batch.stream), []).append(_Event(batch.id, seq, record, payload))
                 else:
                     self._skip(kind_of(record))
         return groups
@@ -280,8 +281,9 @@ class Delivery:
         if len(events) == 1:
             refused = {0}
         for index in sorted(refused):
-            batch, seq, record = events[index]
-            self._bury(batch, seq, encode(record), str(error))
+            batch, seq, _, payload = events[index]
+            # As it was logged: a newer version may have put more into it than this one knows.
+            self._bury(batch, seq, bytes(payload), str(error))
         if refused:
             rest = [event for index, event in enumerate(events) if index not in refused]
             return [rest] if rest else []

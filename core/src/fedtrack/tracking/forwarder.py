@@ -44,6 +44,9 @@ class SpoolSource:
         delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
         other: The other reader's journal: what it does not have yet is not deleted either.
         read_bytes: The most to read from a file at once.
+
+    Attributes:
+        ended: Whether the site's process is gone.
     """
 
     def __init__(
@@ -227,9 +230,13 @@ class Forwarder:
         if self._thread.is_alive():
             self._thread.join()
         deadline = monotonic() + patience_seconds
-        while self._forward_all() or (self._errors and monotonic() < deadline):
+        while self._forward_all() or (self._waiting_helps() and monotonic() < deadline):
             if self._errors:
                 sleep(self._poll_seconds)
+
+    def _waiting_helps(self) -> bool:
+        """Return whether anything failed that may succeed later: no spool of a newer version becomes an older one."""
+        return any(not isinstance(error, DamagedError) for error in self._errors.values())
 
     def _loop(self) -> None:
         while not self._stop.is_set():
