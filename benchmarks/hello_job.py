@@ -73,11 +73,13 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def measure(command: list[str]) -> tuple[float, float, int]:
+def measure(command: list[str], folder: Path | None = None) -> tuple[float, float, int]:
     """Return wall seconds, CPU seconds and the peak of the tree's memory in KiB."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     before, started = os.times(), perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     peak = 0
     done = threading.Event()
 

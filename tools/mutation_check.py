@@ -49,12 +49,8 @@ class Mutation(NamedTuple):
     tests: tuple[str, ...]
 
 
-_APPLY = "        if runs:\n            self._store(stream, runs)\n"
-_DELETE = """        if self._delete:
-            up_to = None if self._other is None else self._other.high_water(self.site, stream)
-            for path in reader.deletable(segments, ended=ended, up_to=up_to):
-                path.unlink(missing_ok=True)
-"""
+_APPLY = "            for stream in self._applied(journal, streams):\n"
+_DELETE = "                self.found |= self._attempt(stream, stream.source.settle) and stream.found\n"
 
 _FLUSH = "        self._retry.persist(self._receiver.flush, patient=True)\n"
 _ADVANCE = "        self._advance(batches[-1].id, delivered)\n"
@@ -64,9 +60,9 @@ _WRITE = "                self._store(frames.frame(seq, payload, self._salt), se
 MUTATIONS = (
     Mutation(
         "A segment is deleted after the commit of its records",
-        f"{TRACKING}/forwarder.py",
+        f"{TRACKING}/forward_pass.py",
         _APPLY + _DELETE,
-        _DELETE + _APPLY,
+        "            for stream in list(streams):\n" + _DELETE + "            self._applied(journal, streams)\n",
         (f"{TESTS}/test_forwarder.py",),
     ),
     Mutation(
@@ -101,7 +97,7 @@ MUTATIONS = (
     Mutation(
         "Every frame has a checksum",
         f"{TRACKING}/frames.py",
-        "    if crc32(data[start:end], crc32(_pack_checked(length, seq), salt)) != crc:\n        return None\n",
+        "        if crc32(data[position + _SEQ_AT : end], starts[length]) != crc:\n            break\n",
         "",
         (f"{TESTS}/test_frames.py",),
     ),
@@ -190,6 +186,13 @@ MUTATIONS = (
         (f"{TESTS}/test_spool_reader.py",),
     ),
     Mutation(
+        "A listing is only used again if the folder cannot have changed meanwhile",
+        f"{TRACKING}/segments.py",
+        "changed_ns if changed_ns + _SETTLED_NS < before_ns else -1",
+        "changed_ns",
+        (f"{TESTS}/test_forwarder.py",),
+    ),
+    Mutation(
         "Of two readers, none deletes what the other needs",
         f"{TRACKING}/spool_reader.py",
         "        known = self.after_seq if up_to is None else min(self.after_seq, up_to)\n",
@@ -199,8 +202,15 @@ MUTATIONS = (
     Mutation(
         "A blob is adopted before its record is stored",
         f"{TRACKING}/forwarder.py",
-        "        for run in runs:\n            self._adopt_blobs(run)\n",
-        "",
+        "            self._adopt_blobs(run)\n",
+        "            pass\n",
+        (f"{TESTS}/test_forwarder.py",),
+    ),
+    Mutation(
+        "Of the streams that share a commit, only one that fails waits",
+        f"{TRACKING}/forward_pass.py",
+        "lambda one: _apply(journal, [one])",
+        "lambda one: _apply(journal, streams)",
         (f"{TESTS}/test_forwarder.py",),
     ),
     Mutation(
@@ -262,8 +272,8 @@ MUTATIONS = (
     Mutation(
         "Beside a stream that nobody can read, the others are brought in to the end",
         f"{TRACKING}/forwarder.py",
-        "            found |= source.moved",
-        "            found |= source.moved and source.site not in self._errors",
+        "        return one.found\n\n    def _note",
+        "        return one.found and not one.failures\n\n    def _note",
         (f"{CAMPAIGNS}/test_versions.py",),
     ),
     Mutation(

@@ -132,17 +132,17 @@ class UnreliableJournal(Journal):
 
     source = random.Random()
 
-    def apply(self, site: str, stream: str, runs: Any) -> int:
-        runs = list(runs)
+    def apply_all(self, *parts: Any) -> dict[tuple[str, str], int]:
+        parts = tuple(map(list, parts))
         chance = self.source.random()
         if chance < 0.03:
             raise WorkspaceError("no room, says the campaign")
-        mark = super().apply(site, stream, runs)
+        marks = super().apply_all(*parts)
         if chance < 0.06:
             raise WorkspaceError("the acknowledgement is lost, says the campaign")
         if chance < 0.09:
-            assert super().apply(site, stream, runs) == mark
-        return mark
+            assert super().apply_all(*parts) == marks
+        return marks
 
 
 def serve(root: Path, seed: int, *, drain: bool) -> None:

@@ -88,13 +88,11 @@ def test_failed_commit_moves_neither_records_nor_the_mark(
         spool.enter(site)
         spool.append(Metric(1, "loss", 1.0))
     reader = source(tmp_path, journal)
-    calls = []
 
-    def fail(*args: Any) -> int:
-        calls.append(args)
-        if len(calls) == 3:
+    def fail(site: str, *args: Any) -> int:
+        if site == SITES[2]:
             raise WorkspaceError("the disk is full")
-        return int(real(*args))
+        return int(real(site, *args))
 
     real = journal._store
     monkeypatch.setattr(journal, "_store", fail)

@@ -18,9 +18,12 @@ with a process for each site, on every engine. Same idea as Flower's ``ClientApp
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from zlib import crc32
 
 from fedtrack.client import api
 from fedtrack.errors import ConfigError
@@ -56,7 +59,8 @@ EvaluateFunction: TypeAlias = Callable[[FLModel, SiteContext], FLModel | Mapping
 class ClientApp:
     """Functions for the tasks that a server gives; every site has the same ones.
 
-    A function is called with the global model, a copy of its own that it may change in place, and with the site.
+    A function is called with the global model, a copy of its own that it may change in place, and with the site. Random
+    numbers (``random``, numpy, torch) are seeded from the site's name and the round before each call.
     What it keeps in global variables is shared with other sites of the same process, or lost between rounds: use
     ``site.state``. Writers log under the site's name, from the function's own thread or one that it has ended.
     """
@@ -100,6 +104,7 @@ class ClientApp:
         if function is None:
             decorator = {"train": "@app.train", "validate": "@app.evaluate"}.get(task_name, "suitable")
             raise ConfigError(f"The ClientApp has no {decorator} function, which the task {task_name!r} needs.")
+        _seed(f"{site.name}/{task_name}/{model.current_round}")
         result = function(model, site)
         if isinstance(result, FLModel):
             return result
@@ -135,3 +140,16 @@ class ClientApp:
             raise ConfigError(
                 f"The ClientApp has two @app.{kind} functions, {known.__name__} and {new.__name__}; keep one."
             )
+
+
+def _seed(text: str) -> None:
+    """Make random numbers a matter of site and round, not of the process and of the sites that were there before."""
+    seed = crc32(text.encode())
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+    if torch := sys.modules.get("torch"):
+        # Not torch.manual_seed: without a GPU it keeps a stack trace for each call, for a GPU that never comes.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)

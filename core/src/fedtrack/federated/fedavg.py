@@ -83,7 +83,7 @@ class FedAvg(Workflow):
         new_params, metrics, used = average.close()
         if params is not None and server.selector is not None and server.selector.observe(current_round, metrics):
             server.persistor.save_best(params, current_round, metrics)
-        server.persistor.save(new_params, current_round)
+        new_params = server.persistor.save(new_params, current_round)
         result = RoundResult(
             current_round, metrics, used, perf_counter() - started, average.size + len(sites) * _size(params)
         )

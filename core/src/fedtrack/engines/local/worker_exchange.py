@@ -18,7 +18,7 @@ from fedtrack.engines.local.sites import FromPool, SitePool
 from fedtrack.engines.local.workspace import Workspace
 from fedtrack.errors import JobError, ModelError, SiteError
 from fedtrack.federated.fl_model import FLModel
-from fedtrack.federated.params import save_params
+from fedtrack.federated.model_link import hand_over
 from fedtrack.federated.partial_average import PartialAverage
 from fedtrack.federated.workflow import GroupAnswer, Task
 
@@ -176,7 +176,7 @@ class WorkerExchange:
         if task.params is None:
             return None
         path = self._workspace.exchange / f"task-{self._task_id}.safetensors"
-        save_params(task.params, path)
+        hand_over(task.params, path)
         return path
 
     def _give(self, worker: _Worker, group: _Group, task: Task, model: Path | None) -> None:
