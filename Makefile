@@ -37,7 +37,9 @@ test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
-soak: $(STAMP)  ## Kill writers and servers 2,000 times and look for what was lost.
+soak: $(STAMP)  ## Kill writers and servers 2,000 times, fuzz, and print what was lost (FEDTRACK_SOAK_SECONDS=3600: an hour).
+	# Beside the environment and not in it: no other command needs a fuzzer, and not every platform has this one.
+	-$(UV) pip install --quiet --python $(PYTHON) --target build/fuzz --no-deps atheris
 	FEDTRACK_SOAK=1 $(PYTHON) -m pytest -s tests/campaigns
 
 mutations: $(STAMP)  ## Remove each protection of the log path and expect a test to turn red.

@@ -28,6 +28,7 @@ _PATIENCE_SECONDS = 60
 TRACKING = "core/src/fedtrack/tracking"
 LOCAL = "core/src/fedtrack/engines/local"
 TESTS = "tests/core/tracking"
+CAMPAIGNS = "tests/campaigns"
 
 
 class Mutation(NamedTuple):
@@ -267,6 +268,48 @@ MUTATIONS = (
         '        which = "id <= ? AND recv_ns < ?',
         '        which = "? >= 0 AND recv_ns < ?',
         ("tests/e2e/test_stored_runs.py::test_only_what_every_receiver_has_is_pruned",),
+    ),
+    Mutation(
+        "Beside a stream that nobody can read, the others are brought in to the end",
+        f"{TRACKING}/forwarder.py",
+        "        return one.found\n\n    def _note",
+        "        return one.found and not one.failures\n\n    def _note",
+        (f"{CAMPAIGNS}/test_versions.py",),
+    ),
+    Mutation(
+        "What a wiped server had deleted is a gap",
+        f"{TRACKING}/forwarder.py",
+        "            self._check_start(stream, oldest, mark)\n",
+        "",
+        (f"{TESTS}/test_server_loss.py", f"{CAMPAIGNS}/test_versions.py"),
+    ),
+    Mutation(
+        "A run whose journal was removed says so",
+        f"{LOCAL}/stored_run.py",
+        '        return any((self.folder / "app_server").glob("*")) or bool(self.nodes()[1:])\n',
+        "        return False\n",
+        ("tests/core/engines/test_local_versions.py",),
+    ),
+    Mutation(
+        "A dead letter is kept as it was logged",
+        f"{TRACKING}/delivery.py",
+        "self._bury(batch, seq, bytes(payload), str(error))",
+        "self._bury(batch, seq, __import__('msgspec').msgpack.encode(events[index].record), str(error))",
+        (f"{CAMPAIGNS}/test_versions.py",),
+    ),
+    Mutation(
+        "The journal's order is that of arrival, and not a clock's",
+        f"{TRACKING}/journal.py",
+        "FROM batch WHERE id > ? ORDER BY id",
+        "FROM batch WHERE id > ? ORDER BY recv_ns",
+        (f"{CAMPAIGNS}/test_clocks.py::test_a_server_whose_clock_swings_stores_everything_once_and_in_order",),
+    ),
+    Mutation(
+        "A wrapped payload without a name is a gap",
+        f"{TRACKING}/hosted_spool.py",
+        "if end <= len(payload) else None\n    except UnicodeDecodeError:",
+        "if end <= len(payload) else None\n    except ZeroDivisionError:",
+        (f"{TESTS}/test_hosted_spool.py", f"{CAMPAIGNS}/test_fuzz.py"),
     ),
 )
 

@@ -27,7 +27,7 @@ from fedtrack.tracking.records import Metric
 
 from .soak import SOAK
 
-PAIRS, STEPS = (10, 10_000) if SOAK else (1, 3_000)
+PAIRS, STEPS = (10 if SOAK else 1), 3_000
 MOST_MIB, MOST_LAG_SECONDS = 20, 1.0
 
 #: A training: some work, and a log call, a thousand times a second.
