@@ -189,7 +189,7 @@ class LocalServer:
             if message.has_params:
                 path = self._workspace.exchange / site / RESULT_FILE
                 params, size = load_params(path), path.stat().st_size
-                # It stays mapped as long as it is needed. With a name it would outlive that, and be written to the disk.
+                # It stays mapped as long as it is needed; with a name it would live longer, and be written to the disk.
                 path.unlink()
             model = FLModel(
                 params_type=ParamsType(message.params_type) if message.params_type else None,
