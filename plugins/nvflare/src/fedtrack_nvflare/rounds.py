@@ -90,10 +90,12 @@ class Rounds:
         self._params = dict(params)
         self._persistor.save(self._params, current_round)
 
-    def _score(self, metrics: dict[str, float]) -> None:
+    def _score(self, metrics: Mapping[str, float]) -> None:
         if self._params and self._selector is not None and self._selector.observe(self._current, metrics):
             self._persistor.save_best(self._params, self._current, metrics)
-        summary = RoundSummary(self._current, metrics, sorted(self._sites), monotonic() - self._started, self._bytes())
+        summary = RoundSummary(
+            self._current, dict(metrics), sorted(self._sites), monotonic() - self._started, self._bytes()
+        )
         self.rounds.append(summary)
         temporary = self._file.with_suffix(".tmp")
         temporary.write_bytes(msgspec.json.encode(self.rounds))
@@ -103,7 +105,7 @@ class Rounds:
             "round/bytes": float(summary.bytes),
             "round/sites": float(len(self._sites)),
         }
-        self._writer.record_metrics(metrics | own, self._current)
+        self._writer.record_metrics(dict(metrics) | own, self._current)
         self._notify("fedtrack_round_ended", current_round=self._current, metrics=metrics)
 
     def _bytes(self) -> int:
