@@ -187,7 +187,9 @@ def test_server_refuses_our_class_in_an_app_without_code(
 def test_killed_site_and_aborted_run_are_drained(hospitals: Hospitals, engine: NVFlareEngine, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fedtrack_nvflare.export.COLLECTOR", "faulty_collector.FullCollector")
-        run = engine.submit(make_job(tmp_path, ENDLESS), str(hospitals.admin_kit))
+        run = engine.submit(
+            make_job(tmp_path, ENDLESS.replace("FOLDER", repr(str(tmp_path)))), str(hospitals.admin_kit)
+        )
     deadline = time.monotonic() + 60
     while min(returned(tmp_path, site) for site in SITES) < 200:
         assert time.monotonic() < deadline
