@@ -45,13 +45,7 @@ def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspa
         threads=threads,
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
-        config={
-            "site_name": site.name,
-            "site_index": index,
-            "n_sites": len(job.sites),
-            "script": site.script.name,
-            "script_args": runner.script_args,
-        },
+        config=job.script_config(site, site.name),
     )
 
 
