@@ -190,7 +190,7 @@ def training_step() -> Callable[[], object]:
     def step() -> float:
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(net(images), targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return float(loss.item())
 
@@ -230,7 +230,7 @@ def measure(
     """Return the microseconds of each call, in alternating blocks."""
     times: dict[str, list[float]] = {name: [] for name in peers}
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
-        opened = {}
+        opened: dict[str, Call] = {}
         for name, peer in peers.items():
             folder = Path(temporary) / str(len(opened))
             folder.mkdir()

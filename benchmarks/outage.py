@@ -1,6 +1,6 @@
 """Compares a training's time and its log calls with healthy receivers and with receivers that misbehave.
 
-    python benchmarks/outage.py
+    python -m benchmarks outage
 
 The same job runs with TensorBoard alone, and with an MLflow receiver beside it whose server is not there.
 """
@@ -14,13 +14,15 @@ import os
 import tempfile
 from io import StringIO
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
+from benchmarks.table import Table, quantile, spread
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
+
+title = "A backend that is down"
 
 REPEATS = 5
 CLIENT = """
@@ -48,7 +50,7 @@ while flare.is_running():
 """
 
 
-def run(folder: Path, *, outage: bool) -> tuple[float, list[int]]:
+def run_job(folder: Path, *, outage: bool) -> tuple[float, list[int]]:
     """Return the seconds of training, and what each log call took in nanoseconds."""
     job = FedAvgJob({"w": np.zeros(3, np.float32)}, n_clients=1, num_rounds=3, name="job", analytics_receiver=False)
     job.to_clients(ScriptRunner("client.py", framework="numpy"))
@@ -61,26 +63,34 @@ def run(folder: Path, *, outage: bool) -> tuple[float, list[int]]:
     return sum(r.seconds for r in result.rounds), times
 
 
-def main() -> None:
-    logging.disable()
+def run(quick: bool = True) -> list[Table]:
+    """Return the table."""
     from fedtrack.engines.local import launch
 
+    found: dict[bool, tuple[list[float], list[float]]] = {False: ([], []), True: ([], [])}
+    before, patience = Path.cwd(), launch.STALL_SECONDS
     launch.STALL_SECONDS = 0.5
-    root = Path(tempfile.mkdtemp(prefix="fedtrack-outage-"))
-    os.chdir(root)
-    Path("client.py").write_text(CLIENT)
-    found: dict[bool, tuple[list[float], list[int]]] = {False: ([], []), True: ([], [])}
-    for repeat in range(REPEATS):
-        for outage in (False, True):
-            seconds, times = run(root / f"{repeat}-{outage}", outage=outage)
-            found[outage][0].append(seconds)
-            found[outage][1].extend(times)
-    print(f"{'backends':<16} {'training s':>10} {'p50 µs':>8} {'p99.9 µs':>9}")
-    for outage, (seconds, times) in found.items():
-        times.sort()
-        p50, p999 = (times[int(len(times) * share)] / 1000 for share in (0.5, 0.999))
-        print(f"{'one is down' if outage else 'healthy':<16} {median(seconds):>10.2f} {p50:>8.1f} {p999:>9.1f}")
-
-
-if __name__ == "__main__":
-    main()
+    logging.disable()
+    try:
+        with tempfile.TemporaryDirectory(prefix="fedtrack-outage-") as temporary:
+            os.chdir(temporary)  # where a job's script is looked for
+            Path("client.py").write_text(CLIENT)
+            for repeat in range(2 if quick else REPEATS):
+                for outage in (False, True):
+                    seconds, times = run_job(Path(temporary) / f"{repeat}-{outage}", outage=outage)
+                    found[outage][0].append(seconds)
+                    found[outage][1].extend(time / 1000 for time in times)
+            os.chdir(before)
+    finally:
+        logging.disable(logging.NOTSET)
+        launch.STALL_SECONDS = patience
+    rows = [
+        (
+            "MLflow is down" if outage else "all are up",
+            spread(seconds),
+            *(f"{quantile(times, share):,.1f}" for share in (0.5, 0.999)),
+        )
+        for outage, (seconds, times) in found.items()
+    ]
+    columns = ("backends", "training, s", "log call p50, µs", "p99.9, µs")
+    return [Table(title, columns, rows, "1 site, 3 rounds of 1,000 steps, each logged; TensorBoard is up in both.")]

@@ -246,6 +246,7 @@ class Delivery:
         for batch in batches:
             if not self._addressed(batch.site):
                 continue
+            group = groups.setdefault((batch.site, batch.stream), [])
             for seq, payload in frames.split(batch.body):
                 try:
                     record = decode(payload)
@@ -253,7 +254,7 @@ class Delivery:
                     self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
                     continue
                 if type(record) in self._receiver.supports:
-                    groups.setdefault((batch.site, batch.stream), []).append(_Event(batch.id, seq, record))
+                    group.append(_Event(batch.id, seq, record))
                 else:
                     self._skip(kind_of(record))
         return groups
