@@ -247,6 +247,7 @@ class Delivery:
         for batch in batches:
             if not self._addressed(batch.site):
                 continue
+            group = groups.setdefault((batch.site, batch.stream), [])
             for seq, payload in frames.split(batch.body):
                 try:
                     record = decode(payload)
@@ -254,7 +255,7 @@ class Delivery:
                     self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
                     continue
                 if type(record) in self._receiver.supports:
-                    groups.setdefault((batch.site, batch.stream), []).append(_Event(batch.id, seq, record, payload))
+                    group.append(_Event(batch.id, seq, record, payload))
                 else:
                     self._skip(kind_of(record))
         return groups
