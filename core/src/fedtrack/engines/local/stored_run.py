@@ -104,7 +104,9 @@ class StoredRun:
         """Whether the run has come so far that it must have had a journal, and has none."""
         if self.record is None or (self.folder / "journal.db").exists():
             return False
-        return any((self.folder / "app_server").glob("*")) or bool(self.nodes()[1:])
+        # Sites begin after the journal has been created: one of them has logged, or a round has ended.
+        begun = [self.node(name) / "spool" for name in self.nodes()[1:]]
+        return any(path.exists() for path in [*begun, self.workers]) or any((self.folder / "app_server").glob("*"))
 
     def replace_lost_journal(self) -> None:
         """Begin another journal where there was one, and record in it that what only that one had is lost.
