@@ -174,8 +174,8 @@ def run(quick: bool = True) -> list[Table]:
     trainings = _train_in_turns(3 if quick else TURNS)
     columns = ("MLflow server", "training, s", "x healthy, wall", "x healthy, processor", "in log calls")
     note = (
-        f"{len(trainings['up'])} turns of {len(CONDITIONS)} jobs, {STEPS * METRICS:,} log calls each. Training: median and "
-        "quartiles; ratios: median over the turns and its 95 % confidence interval (bootstrap)."
+        f"{len(trainings['up'])} turns of {len(CONDITIONS)} jobs, {STEPS * METRICS:,} log calls each. Training: median "
+        "and quartiles; ratios: median over the turns and its 95 % confidence interval (bootstrap)."
     )
     return [Table(title, (*columns, "log call p50, µs", "p99.9"), rows_of(trainings), note)]
 
