@@ -79,6 +79,8 @@ def _run(spec: SiteSpec, channel: Connection) -> int:
         numpy.random.seed()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(spec.threads)
+    else:  # a script may import it by way of another module
+        os.environ.setdefault("OMP_NUM_THREADS", str(spec.threads))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     backend = SiteBackend(spec, channel)
     client_backend.use(backend)
