@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,14 +17,15 @@ if find_spec("nvflare") is None:  # it lives in an environment of its own: make 
 FAULTS = Path(__file__).parents[1] / "support" / "nvflare_faults"
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # pytest-xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
     """Keep a system's tests in one worker: it is started once per worker that needs it."""
     for item in items:
         if "hospitals" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("hospitals"))
-        elif "contract" in item.path.parts:
+        elif "contract" in item.path.parts or "poc" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("contract"))
+    return (yield)
 
 
 @pytest.fixture(scope="session")

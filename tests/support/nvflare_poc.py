@@ -41,7 +41,7 @@ class Poc(FlareSystem):
         """Provision it."""
         project = self.root / "project.yml"
         project.write_text(_PROJECT.replace("PORT", str(self.port)))
-        self.nvflare("poc", "prepare", "--force", "-i", str(project))
+        self.nvflare("poc", "prepare", "-i", str(project))
         self.bind_to_loopback("server")
 
     def start(self) -> None:
