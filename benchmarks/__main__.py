@@ -63,9 +63,7 @@ REGISTRY = (
     Entry("durability"),
     Entry("outage", quick=False),
     Entry("memory", quick=False),
-    Entry("peers.flare", quick=False),
-    Entry("peers.flower", quick=False),
-    Entry("peers.pfl", quick=False),
+    Entry("peers.hello", quick=False),
 )
 
 

@@ -1,11 +1,11 @@
-"""The hello job on fedtrack's local engine, tracked or not."""
+"""The hello job, or a thousand virtual sites, on fedtrack's local engine, tracked or not."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack.job import ClientAppRunner, FedAvgJob, ScriptRunner
 
 CLIENT = """
 import sys
@@ -26,6 +26,23 @@ while flare.is_running():
     flare.send(flare.FLModel(params=site.net.state_dict(), metrics={"accuracy": accuracy}, meta=meta))
 """
 
+FUNCTIONS = """
+from functools import cache
+from fedtrack.client import ClientApp, FLModel
+from fedtrack.client.tracking import SummaryWriter
+from hello_training import VirtualSites
+
+app = ClientApp()
+sites = cache(VirtualSites)
+
+@app.train
+def train(model, site):
+    work = sites()
+    work.net.load_state_dict(model.params)
+    SummaryWriter().add_scalar("images", work.step(site.index), model.current_round)
+    return FLModel(params=work.net.state_dict())
+"""
+
 MODEL = """
 from hello_training import network
 """
@@ -35,12 +52,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where to work")
     parser.add_argument("--tracking", choices=("none", "tensorboard", "mlflow"), default="mlflow")
+    parser.add_argument("--virtual", action="store_true", help="the thousand virtual sites")
     args = parser.parse_args()
-    (args.folder / "client.py").write_text(CLIENT)
+    (args.folder / "client.py").write_text(FUNCTIONS if args.virtual else CLIENT)
     (args.folder / "model.py").write_text(MODEL)
     model = str(args.folder / "model.py:network")
-    job = FedAvgJob(model, n_clients=2, num_rounds=5, name="hello", analytics_receiver=False)
-    job.to_clients(ScriptRunner(str(args.folder / "client.py"), script_args=args.tracking))
+    sites, rounds = (1000, 3) if args.virtual else (2, 5)
+    job = FedAvgJob(model, n_clients=sites, num_rounds=rounds, name="hello", analytics_receiver=False)
+    script = str(args.folder / "client.py")
+    job.to_clients(ClientAppRunner(script) if args.virtual else ScriptRunner(script, script_args=args.tracking))
     if args.tracking == "mlflow":
         from fedtrack_mlflow import MLflowReceiver
 

@@ -23,7 +23,9 @@ from statistics import median
 
 from benchmarks.peers.environments import interpreter, variables
 from benchmarks.peers.process_tree import measured
-from benchmarks.table import table
+from benchmarks.table import Table
+
+title = "Beside FLARE, Flower and pfl"
 
 HERE = Path(__file__).parent
 TIMEOUT_SECONDS = 1800.0
@@ -44,6 +46,8 @@ HELLO = {
 VIRTUAL = {
     "plain": ("", "plain_hello.py", "--virtual"),
     "plain-1-thread": ("", "plain_hello.py", "--virtual", "--threads", "1"),
+    "fedtrack": ("", "fedtrack_hello.py", "--virtual", "--tracking", "none"),
+    "fedtrack-tensorboard": ("", "fedtrack_hello.py", "--virtual", "--tracking", "tensorboard"),
     "flower": ("flower", "flower_hello.py", "--virtual"),
     "pfl": ("pfl", "pfl_hello.py", "--virtual"),
 }
@@ -119,7 +123,7 @@ def runs(arms: dict[str, tuple[str, ...]], repeats: int, *, virtual: bool) -> It
                 print(error, file=sys.stderr)
 
 
-def result_table(found: Sequence[Run], title: str) -> str:
+def result_table(found: Sequence[Run], title: str) -> Table:
     """Return medians, and their ratios to the first arm's of the same turn."""
     arms = list(dict.fromkeys(run.arm for run in found))
     base = [run for run in found if run.arm == arms[0]]
@@ -149,8 +153,30 @@ def result_table(found: Sequence[Run], title: str) -> str:
                 cell(mine, "log_call", 1e-3, "µs"),
             )
         )
-    columns = (title, "wall", "CPU", "peak memory, PSS", "to the first round", "after the last step", "log call, p50")
-    return table(columns, rows)
+    columns = ("arm", "wall", "CPU", "peak memory, PSS", "to the first round", "after the last step", "log call, p50")
+    note = "Medians, with the ratio to the first row's run of the same turn and its least and greatest value."
+    return Table(title, columns, rows, note)
+
+
+def run(quick: bool = False) -> list[Table]:
+    """Return the tables; a peer that cannot be installed is reported on stderr and left out."""
+    missing = set()
+    for peer in ("flare", "flower", "pfl"):
+        try:
+            interpreter(peer)  # before anything is measured
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"{peer} is not installed: {error}", file=sys.stderr)
+            missing.add(peer)
+    tables = []
+    for arms, virtual in ((HELLO, False), (VIRTUAL, True)):
+        wanted = {name: arm for name, arm in arms.items() if arm[0] not in missing}
+        found = list(runs(wanted, 1 if quick else 3, virtual=virtual))
+        tables.append(result_table(found, _title(virtual)))
+    return tables
+
+
+def _title(virtual: bool) -> str:
+    return "1,000 virtual sites, 3 rounds of 1 step" if virtual else "2 sites, 5 rounds of about 100 steps"
 
 
 def main() -> None:
@@ -172,8 +198,7 @@ def main() -> None:
         print(json.dumps(asdict(run)), file=sys.stdout if args.json else sys.stderr, flush=True)
         found.append(run)
     if found and not args.json:
-        title = "1,000 virtual sites, 3 rounds of 1 step" if args.virtual else "2 sites, 5 rounds of about 100 steps"
-        print(result_table(found, title))
+        print(result_table(found, _title(args.virtual)).markdown())
 
 
 if __name__ == "__main__":
