@@ -178,6 +178,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     ForkServer(control).serve()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # the server waits for this: with torch loaded, the interpreter's own end takes seconds
 
 
 if __name__ == "__main__":
