@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutations check bench wheels pin nvflare-env clean
+.PHONY: help demo test soak mutations check bench bench-full wheels pin nvflare-env clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -40,7 +40,9 @@ test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
-soak: $(STAMP)  ## Kill writers and servers 2,000 times and look for what was lost.
+soak: $(STAMP)  ## Kill writers and servers 2,000 times, fuzz, and print what was lost (FEDTRACK_SOAK_SECONDS=3600: an hour).
+	# Beside the environment and not in it: no other command needs a fuzzer, and not every platform has this one.
+	-$(UV) pip install --quiet --python $(PYTHON) --target build/fuzz --no-deps atheris
 	FEDTRACK_SOAK=1 $(PYTHON) -m pytest -s tests/campaigns
 
 mutations: $(STAMP)  ## Remove each protection of the log path and expect a test to turn red.
@@ -52,8 +54,11 @@ check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: $(STAMP)  ## Measure against the peers that are installed, and write docs/performance.md.
+bench: $(STAMP)  ## Measure beside the calls that people use instead, and write docs/performance.md; ten minutes.
 	$(PYTHON) -m benchmarks --write
+
+bench-full: $(STAMP)  ## The same with longer runs, and with peers in environments of their own.
+	$(PYTHON) -m benchmarks --full --write
 
 wheels: $(STAMP)  ## Build a wheel and an sdist of every distribution into dist/.
 	$(UV) build --quiet --all-packages --out-dir dist

@@ -1,8 +1,10 @@
-"""Compares a training's time and its log calls with healthy receivers and with receivers that misbehave.
+"""Compares a training, and its log calls, with an MLflow server that is up, that dies in mid-job, and that is never up.
 
-    python benchmarks/outage.py
+    python -m benchmarks outage --full
 
-The same job runs with TensorBoard alone, and with an MLflow receiver beside it whose server is not there.
+Real jobs of the local engine, in turn: up, dies, never up, up, dies, ... Each is compared with the healthy one of its
+own turn, because a shared machine is another one a minute later. What is measured is the training loop of the site's
+process: its time on the wall, the processor's time it took, and each log call in it.
 """
 
 from __future__ import annotations
@@ -11,76 +13,191 @@ import contextlib
 import json
 import logging
 import os
+import random
+import socket
+import subprocess
+import sys
 import tempfile
+import threading
+import urllib.request
 from io import StringIO
 from pathlib import Path
 from statistics import median
+from time import sleep
+from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.table import Table, quantile
+from fedtrack.engines.local import launch
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
 
-REPEATS = 5
-CLIENT = """
+title = "A backend that is down"
+
+TURNS = 12
+CONDITIONS = ("up", "dies in mid-job", "never up")
+STEPS, METRICS = 1_000, 5
+CLIENT = f"""
 import json
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns, process_time
 import numpy as np
 import fedtrack.client as flare
 from fedtrack.tracking.writer import Writer
 
 flare.init()
 writer = Writer()
-a = np.random.default_rng(0).random((300, 300))
+work = np.random.default_rng(0).random(50_000)
 while flare.is_running():
     model = flare.receive()
-    taken = []
-    for step in range(1000):
-        a = a @ a
-        a /= a.max()
-        begun = perf_counter_ns()
-        writer.record_metric("loss", float(a[0, 0]), model.current_round * 1000 + step)
-        taken.append(perf_counter_ns() - begun)
-    Path(f"times-{model.current_round}.json").write_text(json.dumps(taken))
+    calls = []
+    begun, cpu = perf_counter(), process_time()
+    for step in range({STEPS}):
+        if step == {STEPS // 2}:
+            Path("half").touch()
+        for _ in range(2):
+            loss = float(np.sin(work).sum())
+        for metric in range({METRICS}):
+            before = perf_counter_ns()
+            writer.record_metric(f"loss-{{metric}}", loss, step)
+            calls.append(perf_counter_ns() - before)
+    found = {{"wall": perf_counter() - begun, "cpu": process_time() - cpu, "calls": calls}}
+    Path("found.json").write_text(json.dumps(found))
     flare.send(flare.FLModel(params=model.params))
 """
 
 
-def run(folder: Path, *, outage: bool) -> tuple[float, list[int]]:
-    """Return the seconds of training, and what each log call took in nanoseconds."""
-    job = FedAvgJob({"w": np.zeros(3, np.float32)}, n_clients=1, num_rounds=3, name="job", analytics_receiver=False)
+class Training(NamedTuple):
+    """One job's training loop: seconds on the wall and of the processor, and each log call in nanoseconds."""
+
+    wall: float
+    cpu: float
+    calls: list[int]
+
+
+class MLflow:
+    """A real ``mlflow server``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        if self._process is not None:
+            return
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'backend.db'}"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
+        with (self.folder / "log.txt").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2):  # noqa: S310
+                return
+            sleep(0.2)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, 9)
+            self._process.wait()
+            self._process = None
+
+
+def train(folder: Path, condition: str, server: MLflow) -> Training:
+    """Run one job and return what its site has measured."""
+    folder.mkdir()
+    os.chdir(folder)
+    Path("client.py").write_text(CLIENT)
+    job = FedAvgJob({"w": np.zeros(3, np.float32)}, n_clients=1, num_rounds=1, name="job", analytics_receiver=False)
     job.to_clients(ScriptRunner("client.py", framework="numpy"))
     job.to_server(TBAnalyticsReceiver(), id="tensorboard")
-    if outage:
-        job.to_server(MLflowReceiver("http://127.0.0.1:9"), id="mlflow")
+    job.to_server(MLflowReceiver("http://127.0.0.1:9" if condition == "never up" else server.uri), id="mlflow")
+    server.start()
+    # How long the end of a job waits for a receiver that takes nothing is not what is compared.
+    launch.STALL_SECONDS = 60.0 if condition == "up" else 1.0
+    watcher = threading.Thread(target=_kill_at_half, args=(folder, server), daemon=True)
+    if condition == "dies in mid-job":
+        watcher.start()
     with contextlib.redirect_stdout(StringIO()), contextlib.redirect_stderr(StringIO()):
-        result = job.simulator_run(folder)
-    times = [time for path in folder.glob("job/**/times-*.json") for time in json.loads(path.read_text())]
-    return sum(r.seconds for r in result.rounds), times
+        result = job.simulator_run("ws")
+    assert result.sites["site-1"].journaled == STEPS * METRICS, "a log call was lost"
+    pending = result.receivers["mlflow"].pending
+    assert (pending > 0) == (condition != "up"), f"{condition}: {pending} pending"
+    (found,) = folder.rglob("found.json")
+    return Training(**json.loads(found.read_text()))
 
 
-def main() -> None:
+def _kill_at_half(folder: Path, server: MLflow) -> None:
+    while not list(folder.rglob("half")):
+        sleep(0.01)
+    server.kill()
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """Return the bootstrap's 95 % confidence interval of the ratios' median."""
+    source = random.Random(0)
+    medians = [median(source.choices(ratios, k=len(ratios))) for _ in range(10_000)]
+    return quantile(medians, 0.025), quantile(medians, 0.975)
+
+
+def compared(found: list[float], healthy: list[float]) -> str:
+    """Return the median of the ratios to the healthy job of the same turn, and its confidence interval."""
+    ratios = [one / other for one, other in zip(found, healthy, strict=True)]
+    low, high = interval(ratios)
+    return f"{median(ratios):.3f} ({low:.3f} to {high:.3f})"
+
+
+def rows_of(trainings: dict[str, list[Training]]) -> list[tuple[str, ...]]:
+    """Return a row for each condition."""
+    rows = []
+    healthy = trainings["up"]
+    for condition, found in trainings.items():
+        walls, cpus = [t.wall for t in found], [t.cpu for t in found]
+        calls = [call / 1000 for t in found for call in t.calls]
+        inside = median(sum(t.calls) / 1e9 / t.wall for t in found)
+        spread = f"{median(walls):.2f} ({quantile(walls, 0.25):.2f} to {quantile(walls, 0.75):.2f})"
+        ratios = [compared(walls, [t.wall for t in healthy]), compared(cpus, [t.cpu for t in healthy])]
+        ratios = ["1", "1"] if condition == "up" else ratios
+        shares = [f"{quantile(calls, share):.1f}" for share in (0.5, 0.999)]
+        rows.append((condition, spread, *ratios, f"{100 * inside:.1f} %", *shares))
+    return rows
+
+
+def run(quick: bool = True) -> list[Table]:
+    """Return the table; quick ones have too few turns to tell 3 % from noise."""
+    trainings = _train_in_turns(3 if quick else TURNS)
+    columns = ("MLflow server", "training, s", "x healthy, wall", "x healthy, processor", "in log calls")
+    note = (
+        f"{len(trainings['up'])} turns of {len(CONDITIONS)} jobs, {STEPS * METRICS:,} log calls each. Training: median "
+        "and quartiles; ratios: median over the turns and its 95 % confidence interval (bootstrap)."
+    )
+    return [Table(title, (*columns, "log call p50, µs", "p99.9"), rows_of(trainings), note)]
+
+
+def _train_in_turns(turns: int) -> dict[str, list[Training]]:
+    trainings: dict[str, list[Training]] = {condition: [] for condition in CONDITIONS}
+    before, patience = Path.cwd(), launch.STALL_SECONDS
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     logging.disable()
-    from fedtrack.engines.local import launch
-
-    launch.STALL_SECONDS = 0.5
-    root = Path(tempfile.mkdtemp(prefix="fedtrack-outage-"))
-    os.chdir(root)
-    Path("client.py").write_text(CLIENT)
-    found: dict[bool, tuple[list[float], list[int]]] = {False: ([], []), True: ([], [])}
-    for repeat in range(REPEATS):
-        for outage in (False, True):
-            seconds, times = run(root / f"{repeat}-{outage}", outage=outage)
-            found[outage][0].append(seconds)
-            found[outage][1].extend(times)
-    print(f"{'backends':<16} {'training s':>10} {'p50 µs':>8} {'p99.9 µs':>9}")
-    for outage, (seconds, times) in found.items():
-        times.sort()
-        p50, p999 = (times[int(len(times) * share)] / 1000 for share in (0.5, 0.999))
-        print(f"{'one is down' if outage else 'healthy':<16} {median(seconds):>10.2f} {p50:>8.1f} {p999:>9.1f}")
-
-
-if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory(prefix="fedtrack-outage-") as temporary:
+        root = Path(temporary)
+        server = MLflow(root)
+        try:
+            for number in range(turns + 1):
+                # The order within a turn changes: what comes first after a pause must not always be the same.
+                for condition in random.Random(number).sample(CONDITIONS, k=3):
+                    found = train(root / f"{number}-{condition.replace(' ', '-')}", condition, server)
+                    if number:  # the first turn imports, and creates MLflow's tables
+                        trainings[condition].append(found)
+        finally:
+            server.kill()
+            os.chdir(before)
+            logging.disable(logging.NOTSET)
+            launch.STALL_SECONDS = patience
+    return trainings

@@ -28,6 +28,7 @@ _PATIENCE_SECONDS = 60
 TRACKING = "core/src/fedtrack/tracking"
 LOCAL = "core/src/fedtrack/engines/local"
 TESTS = "tests/core/tracking"
+CAMPAIGNS = "tests/campaigns"
 
 
 class Mutation(NamedTuple):
@@ -48,12 +49,8 @@ class Mutation(NamedTuple):
     tests: tuple[str, ...]
 
 
-_APPLY = "        if runs:\n            self._journal.apply(self.site, stream, runs)\n"
-_DELETE = """        if self._delete:
-            up_to = None if self._other is None else self._other.high_water(self.site, stream)
-            for path in reader.deletable(segments, ended=ended, up_to=up_to):
-                path.unlink(missing_ok=True)
-"""
+_APPLY = "            for stream in self._applied(journal, streams):\n"
+_DELETE = "                self.found |= self._attempt(stream, stream.source.settle) and stream.found\n"
 
 _FLUSH = "        self._retry.persist(self._receiver.flush, patient=True)\n"
 _ADVANCE = "        self._advance(batches[-1].id, delivered)\n"
@@ -63,9 +60,9 @@ _WRITE = "                self._store(frames.frame(seq, payload, self._salt), se
 MUTATIONS = (
     Mutation(
         "A segment is deleted after the commit of its records",
-        f"{TRACKING}/forwarder.py",
+        f"{TRACKING}/forward_pass.py",
         _APPLY + _DELETE,
-        _DELETE + _APPLY,
+        "            for stream in list(streams):\n" + _DELETE + "            self._applied(journal, streams)\n",
         (f"{TESTS}/test_forwarder.py",),
     ),
     Mutation(
@@ -100,7 +97,7 @@ MUTATIONS = (
     Mutation(
         "Every frame has a checksum",
         f"{TRACKING}/frames.py",
-        "    if crc32(data[start:end], crc32(_pack_checked(length, seq), salt)) != crc:\n        return None\n",
+        "        if crc32(data[position + _SEQ_AT : end], starts[length]) != crc:\n            break\n",
         "",
         (f"{TESTS}/test_frames.py",),
     ),
@@ -189,6 +186,13 @@ MUTATIONS = (
         (f"{TESTS}/test_spool_reader.py",),
     ),
     Mutation(
+        "A listing is only used again if the folder cannot have changed meanwhile",
+        f"{TRACKING}/segments.py",
+        "changed_ns if changed_ns + _SETTLED_NS < before_ns else -1",
+        "changed_ns",
+        (f"{TESTS}/test_forwarder.py",),
+    ),
+    Mutation(
         "Of two readers, none deletes what the other needs",
         f"{TRACKING}/spool_reader.py",
         "        known = self.after_seq if up_to is None else min(self.after_seq, up_to)\n",
@@ -198,8 +202,15 @@ MUTATIONS = (
     Mutation(
         "A blob is adopted before its record is stored",
         f"{TRACKING}/forwarder.py",
-        "                self._adopt_blobs(part)\n",
-        "",
+        "            self._adopt_blobs(run)\n",
+        "            pass\n",
+        (f"{TESTS}/test_forwarder.py",),
+    ),
+    Mutation(
+        "Of the streams that share a commit, only one that fails waits",
+        f"{TRACKING}/forward_pass.py",
+        "lambda one: _apply(journal, [one])",
+        "lambda one: _apply(journal, streams)",
         (f"{TESTS}/test_forwarder.py",),
     ),
     Mutation(
@@ -257,6 +268,48 @@ MUTATIONS = (
         '        which = "id <= ? AND recv_ns < ?',
         '        which = "? >= 0 AND recv_ns < ?',
         ("tests/e2e/test_stored_runs.py::test_only_what_every_receiver_has_is_pruned",),
+    ),
+    Mutation(
+        "Beside a stream that nobody can read, the others are brought in to the end",
+        f"{TRACKING}/forwarder.py",
+        "        return one.found\n\n    def _note",
+        "        return one.found and not one.failures\n\n    def _note",
+        (f"{CAMPAIGNS}/test_versions.py",),
+    ),
+    Mutation(
+        "What a wiped server had deleted is a gap",
+        f"{TRACKING}/forwarder.py",
+        "            self._check_start(stream, oldest, mark)\n",
+        "",
+        (f"{TESTS}/test_server_loss.py", f"{CAMPAIGNS}/test_versions.py"),
+    ),
+    Mutation(
+        "A run whose journal was removed says so",
+        f"{LOCAL}/stored_run.py",
+        "        return any(path.exists() for path in [*begun, self.workers]) or",
+        "        return False and",
+        ("tests/core/engines/test_local_versions.py",),
+    ),
+    Mutation(
+        "A dead letter is kept as it was logged",
+        f"{TRACKING}/delivery.py",
+        "self._bury(batch, seq, bytes(payload), str(error))",
+        "self._bury(batch, seq, __import__('msgspec').msgpack.encode(events[index].record), str(error))",
+        (f"{CAMPAIGNS}/test_versions.py",),
+    ),
+    Mutation(
+        "The journal's order is that of arrival, and not a clock's",
+        f"{TRACKING}/journal.py",
+        "FROM batch WHERE id > ? ORDER BY id",
+        "FROM batch WHERE id > ? ORDER BY recv_ns",
+        (f"{CAMPAIGNS}/test_clocks.py::test_a_server_whose_clock_swings_stores_everything_once_and_in_order",),
+    ),
+    Mutation(
+        "A wrapped payload without a name is a gap",
+        f"{TRACKING}/hosted_spool.py",
+        "if end <= len(payload) else None\n    except UnicodeDecodeError:",
+        "if end <= len(payload) else None\n    except ZeroDivisionError:",
+        (f"{TESTS}/test_hosted_spool.py", f"{CAMPAIGNS}/test_fuzz.py"),
     ),
 )
 

@@ -16,6 +16,7 @@ _SUMMARIES = {
     "hello-pt-mlflow-client": "Every site writes to an MLflow of its own; no metric leaves a site.",
     "hello-pt-tensorboard": "Sites log like torch's SummaryWriter; TensorBoard needs no configuration.",
     "hello-pt-wandb": "Sites log like W&B; the server, the sites or both write to Weights & Biases.",
+    "hello-virtual-sites": "A hundred sites share a process for each core; what they log stays apart.",
 }
 
 

@@ -55,8 +55,10 @@ def blob_content(slot: int, value: int) -> bytes:
     return f"{slot}:{value};".encode() * 4_000
 
 
-def write(root: Path, site: str, ledger: Ledger, seed: int, calls: int | None) -> None:
-    """Log until killed, or ``calls`` times."""
+def write(
+    root: Path, site: str, ledger: Ledger, seed: int, calls: int | None = None, *, pause_seconds: float = 0.0
+) -> None:
+    """Log until killed, or ``calls`` times, with a pause after each call."""
     source = random.Random(seed)
     folder = root / site / "spool"
     first = SITES.index(site) * SLOTS_PER_SITE
@@ -78,7 +80,9 @@ def write(root: Path, site: str, ledger: Ledger, seed: int, calls: int | None) -
             spools[slot].extend(records)
         ledger.confirm(slot, values[-1])
         done += 1
-        if source.random() < 0.01:
+        if pause_seconds:
+            sleep(pause_seconds)
+        elif source.random() < 0.01:
             sleep(source.uniform(0, 0.01))
     for spool in spools.values():
         spool.close()
@@ -128,17 +132,17 @@ class UnreliableJournal(Journal):
 
     source = random.Random()
 
-    def apply(self, site: str, stream: str, runs: Any) -> int:
-        runs = list(runs)
+    def apply_all(self, *parts: Any) -> dict[tuple[str, str], int]:
+        parts = tuple(map(list, parts))
         chance = self.source.random()
         if chance < 0.03:
             raise WorkspaceError("no room, says the campaign")
-        mark = super().apply(site, stream, runs)
+        marks = super().apply_all(*parts)
         if chance < 0.06:
             raise WorkspaceError("the acknowledgement is lost, says the campaign")
         if chance < 0.09:
-            assert super().apply(site, stream, runs) == mark
-        return mark
+            assert super().apply_all(*parts) == marks
+        return marks
 
 
 def serve(root: Path, seed: int, *, drain: bool) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SOAK = os.environ.get("FEDTRACK_SOAK") == "1"
+from .soak import SOAK
+
 JOBS = 100 if SOAK else 20
 
 

@@ -123,7 +123,7 @@ def session(root: Path, durability: Durability, patch: pytest.MonkeyPatch) -> li
     recorder = Recorder(folder, patch)
     journal = Journal(root / "journal.db")
     real = journal.apply_all
-    patch.setattr(journal, "apply_all", lambda batches: (real(batches), recorder.commit(journal.path))[0])
+    patch.setattr(journal, "apply_all", lambda *parts: (real(*parts), recorder.commit(journal.path))[0])
     source = SpoolSource("site-1", folder, journal, BlobStore(root / "blobs"))
     for first in (1, 31):
         spool = Spool(folder, segment_bytes=400, durability=durability)

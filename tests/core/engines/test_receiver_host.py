@@ -88,7 +88,7 @@ def test_what_could_not_be_brought_in_is_said(tmp_path: Path, monkeypatch: pytes
 
     host = make_host(tmp_path)
     log(tmp_path, 10)
-    monkeypatch.setattr(host.journal, "apply", full)
+    monkeypatch.setattr(host.journal, "apply_all", full)
     host.forwarder.stop(patience_seconds=0.0)
     assert _gaps(host) == [("site-1", "the rest is in the spool and not in the journal: the disk is full")]
     assert list((tmp_path / "spool").glob("*.spool"))

@@ -321,6 +321,17 @@ def test_what_such_jobs_cannot_do_is_refused_before_anything_starts(
         job.simulator_run(tmp_path / "ws")
 
 
+def test_job_show_prints_thousands_of_sites_in_three_lines(make_job: MakeJob, tmp_path: Path) -> None:
+    folder = make_job(n_clients=2000).export_job(tmp_path / "jobs")
+    assert sorted(path.name for path in folder.iterdir()) == ["app_server", "app_sites", "meta.json"]
+    shown = subprocess.run(
+        [sys.executable, "-m", "fedtrack", "job", "show", str(folder)], check=True, capture_output=True, text=True
+    ).stdout
+    assert "2000 sites, in processes that they share: site-1 to site-2000" in shown
+    assert "ClientAppRunner script='client.py'" in shown
+    assert len(shown.splitlines()) < 10
+
+
 def test_arguments_are_checked() -> None:
     with pytest.raises(ConfigError, match="workers is 0"):
         ClientAppRunner("client.py", workers=0)

@@ -88,13 +88,11 @@ def test_failed_commit_moves_neither_records_nor_the_mark(
         spool.enter(site)
         spool.append(Metric(1, "loss", 1.0))
     reader = source(tmp_path, journal)
-    calls = []
 
-    def fail(*args: Any) -> int:
-        calls.append(args)
-        if len(calls) == 3:
+    def fail(site: str, *args: Any) -> int:
+        if site == SITES[2]:
             raise WorkspaceError("the disk is full")
-        return int(real(*args))
+        return int(real(site, *args))
 
     real = journal._store
     monkeypatch.setattr(journal, "_store", fail)
@@ -257,9 +255,29 @@ def test_wrapping_is_undone(tmp_path: Path, name: str) -> None:
     assert (hosted[0], decode(hosted[1])) == (name, Metric(1, "loss", 1.0))
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x0a", b"\x93\x01\xa1a", b"\x92\x0a\xa1a"])
+NOT_WRAPPED = [b"", b"\x93", b"\x93\x0a", b"\x93\x01\xa1a", b"\x92\x0a\xa1a"]
+#: The beginning of a wrapped payload, and then no name, or one that is cut short or no UTF-8.
+NO_NAME = [b"\x93\x0a\xd9", b"\x93\x0a\xc0\x01", b"\x93\x0a\xa5ab", b"\x93\x0a\xd9\x05ab", b"\x93\x0a\xa1\xff\x01"]
+
+
+@pytest.mark.parametrize("payload", NOT_WRAPPED + NO_NAME)
 def test_what_is_not_wrapped_stays_as_it_is(payload: bytes) -> None:
     assert unwrap(memoryview(payload)) is None
+
+
+@pytest.mark.parametrize("payload", NOT_WRAPPED + NO_NAME)
+def test_what_is_not_wrapped_is_a_gap_and_stops_nothing(tmp_path: Path, journal: Journal, payload: bytes) -> None:
+    spool = HostedSpool(tmp_path / "spool")
+    spool.enter("a")
+    spool.append(Metric(1, "loss", 1.0))
+    spool._encode = lambda _: payload
+    spool.append(Metric(1, "loss", 2.0))
+    spool._encode = spool._wrapped
+    spool.append(Metric(1, "loss", 3.0))
+    drain(source(tmp_path, journal))
+    assert values(journal)["a"] == [1.0, 3.0]
+    ((_, _, _, reason),) = journal.gaps()
+    assert "record 2" in reason
 
 
 def test_many_sites_need_one_file(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def started(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, S
     jobs = {
         "crash": export(folder / "crash", (SCRIPTS / "crash.py").read_text(), external=True),
         "delivery": export(folder / "delivery", (SCRIPTS / "delivery.py").read_text()),
+        "functions": export(folder / "functions", (SCRIPTS / "functions.py").read_text()),
     }
     found = {}
     with pytest.MonkeyPatch.context() as patch:

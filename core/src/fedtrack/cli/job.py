@@ -25,6 +25,12 @@ def show(folder: Annotated[Path, typer.Argument(help="An exported job.")]) -> No
             typer.echo(f"  component {_show(part)}")
     for id_, receiver in job.receivers.items():
         typer.echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
+    if job.client_app is not None:
+        first = job.sites[0]
+        typer.echo(f"{len(job.sites)} sites, in processes that they share: {first.name} to {job.sites[-1].name}")
+        typer.echo(f"  functions {_show(job.client_app)}")
+        typer.echo(f"  events    {'cross to the server' if first.streams_to_server else 'stay in the spools'}")
+        return
     for site in job.sites:
         typer.echo(site.name)
         typer.echo(f"  script    {site.script.name} {' '.join(site.script_args)}".rstrip())

@@ -181,6 +181,9 @@ def _show_inventory(inventory: Inventory) -> None:
     for name, receiver in inventory.receivers.items():
         if receiver.error:
             typer.echo(f"{name}: {receiver.error}")
+    for site_name, site in inventory.sites.items():
+        if site.unreadable:
+            typer.echo(f"waits in its spool: {site_name}: {site.unreadable}")
     for site_name, reason in inventory.gaps:
         typer.echo(f"lost: {site_name}: {reason}")
     for (name, reason), count in kinds_refused(inventory.refused).items():

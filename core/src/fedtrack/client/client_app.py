@@ -18,9 +18,12 @@ with a process for each site, on every engine. Same idea as Flower's ``ClientApp
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from zlib import crc32
 
 from fedtrack.client import api
 from fedtrack.errors import ConfigError
@@ -33,18 +36,29 @@ class SiteContext:
 
     Attributes:
         name: The site, such as ``site-17``.
-        index: Its position among the job's sites, counted from 0: which part of a partitioned data set is its own.
-        total: How many sites the job has, whether or not they take part in this round.
+        position: Its number among the job's sites, counted from 0; None where the engine does not know it.
+        total: How many sites the job has, whether or not they take part in this round; 0 likewise.
         args: What the job gave to ``ClientAppRunner(args=...)``.
         state: What the site keeps from one task to the next, by name: numbers, texts, bytes, lists, dicts, arrays
             and tensors; tuples and sets become lists. It is kept when the function returns, and not when it raises.
     """
 
     name: str
-    index: int = 0
-    total: int = 1
+    position: int | None = None
+    total: int = 0
     args: Mapping[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def index(self) -> int:
+        """Its position: which part of a partitioned data set is its own.
+
+        Raises:
+            ConfigError: The engine does not know it, because the site has a name that the job does not have.
+        """
+        if self.position is None:
+            raise ConfigError(f"The job has no site called {self.name!r}, so its index is not known; use site.name.")
+        return self.position
 
 
 #: Trains ``model.params`` on the site's data and returns the result.
@@ -56,7 +70,8 @@ EvaluateFunction: TypeAlias = Callable[[FLModel, SiteContext], FLModel | Mapping
 class ClientApp:
     """Functions for the tasks that a server gives; every site has the same ones.
 
-    A function is called with the global model, a copy of its own that it may change in place, and with the site.
+    A function is called with the global model, a copy of its own that it may change in place, and with the site. Random
+    numbers (``random``, numpy, torch) are seeded from the site's name and the round before each call.
     What it keeps in global variables is shared with other sites of the same process, or lost between rounds: use
     ``site.state``. Writers log under the site's name, from the function's own thread or one that it has ended.
     """
@@ -100,6 +115,7 @@ class ClientApp:
         if function is None:
             decorator = {"train": "@app.train", "validate": "@app.evaluate"}.get(task_name, "suitable")
             raise ConfigError(f"The ClientApp has no {decorator} function, which the task {task_name!r} needs.")
+        _seed(f"{site.name}/{task_name}/{model.current_round}")
         result = function(model, site)
         if isinstance(result, FLModel):
             return result
@@ -121,8 +137,7 @@ class ClientApp:
         """
         api.init()
         config = api.get_config()
-        index, total = config.get("site_index", 0), config.get("n_sites", 1)
-        site = SiteContext(api.get_site_name(), index, total, args or {})
+        site = SiteContext(api.get_site_name(), config.get("site_index"), config.get("n_sites", 0), args or {})
         while api.is_running():
             model = api.receive()
             if model is None:
@@ -135,3 +150,16 @@ class ClientApp:
             raise ConfigError(
                 f"The ClientApp has two @app.{kind} functions, {known.__name__} and {new.__name__}; keep one."
             )
+
+
+def _seed(text: str) -> None:
+    """Make random numbers a matter of site and round, not of the process and of the sites that were there before."""
+    seed = crc32(text.encode())
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+    if torch := sys.modules.get("torch"):
+        # Not torch.manual_seed: without a GPU it keeps a stack trace for each call, for a GPU that never comes.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)

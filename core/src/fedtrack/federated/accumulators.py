@@ -8,25 +8,31 @@ size. A piece is elementwise arithmetic in a fixed order, so that equal inputs g
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from fedtrack.federated.memory_blocks import MemoryBlocks
 from fedtrack.federated.params import Array, describe
 
 #: Elements per piece: 256 KiB of float32, about the fastest of 16 Ki to 1 Mi elements measured.
 PIECE = 64 * 1024
 
 
-def accumulator_for(reference: Array) -> Accumulator:
-    """Return an empty accumulator for tensors like ``reference``."""
+def accumulators_for(reference: Mapping[str, Array]) -> dict[str, Accumulator]:
+    """Return an empty accumulator for each tensor of a model."""
+    blocks = MemoryBlocks(sum(array.size * max(4, array.itemsize) for array in reference.values()))
+    return {name: _accumulator_for(array, blocks) for name, array in reference.items()}
+
+
+def _accumulator_for(reference: Array, blocks: MemoryBlocks) -> Accumulator:
     if reference.dtype == np.bool_:
         return BoolVote(reference)
     if np.issubdtype(reference.dtype, np.integer):
         return IntegerMean(reference)
-    return FloatMean(reference)
+    return FloatMean(reference, blocks)
 
 
 class Accumulator(ABC):
@@ -109,10 +115,10 @@ class FloatMean(Accumulator):
     end, it cannot overflow, and parameters on which all sites agree, such as frozen layers, keep every bit.
     """
 
-    def __init__(self, reference: Array) -> None:
+    def __init__(self, reference: Array, blocks: MemoryBlocks) -> None:
         super().__init__(reference)
         dtype = self._reference.dtype
-        self._mean: Array = np.empty(self._reference.size, np.float64 if dtype == np.float64 else np.float32)
+        self._mean = blocks.empty(self._reference.size, np.float64 if dtype == np.float64 else np.float32)
         # A quarter, so that the distance between two values cannot overflow.
         self._limit = min(_largest(dtype), _largest(self._mean.dtype) / 4)
 
@@ -141,7 +147,13 @@ class FloatMean(Accumulator):
         mean -= step
 
     def _result(self, total: float) -> Array:
-        return self._mean.astype(self._reference.dtype, copy=False)
+        if self._reference.dtype == self._mean.dtype:
+            return self._mean
+        # In its own memory, whose front is enough for narrower numbers: half-precision models need no second copy.
+        narrow: Array = self._mean.view(self._reference.dtype)[: self._mean.size]
+        for part in _parts(self._mean.size):
+            narrow[part] = self._mean[part].astype(self._reference.dtype)
+        return narrow
 
     def state(self) -> tuple[Array, ...]:
         """Return the running mean."""

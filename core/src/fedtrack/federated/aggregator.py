@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack.federated.accumulators import Accumulator, accumulator_for
+from fedtrack.federated.accumulators import Accumulator, accumulators_for
 from fedtrack.federated.fl_model import MetaKey, ParamsType
+from fedtrack.federated.model_map import release
 from fedtrack.federated.params import Array, describe, supported
 from fedtrack.federated.partial_average import PartialAverage
 from fedtrack.tracking.normalise import shorten
@@ -70,11 +71,14 @@ class WeightedAggregator:
         check_fits(site, params, self._reference)
         self._begin()
         for name, accumulator in self._tensors.items():
-            if fault := accumulator.fault(params[name], difference):
+            fault = accumulator.fault(params[name], difference)
+            release(params[name], self._reference[name])
+            if fault:
                 raise ModelError(f"{site}: tensor {name!r} {fault}; the result is not averaged.")
         self.total_weight += weight
         for name, accumulator in self._tensors.items():
             accumulator.add(params[name], difference, weight, self.total_weight)
+            release(params[name], self._reference[name])
 
     def partial(self) -> PartialAverage:
         """Return what was accepted so far, unrounded, and forget it.
@@ -120,12 +124,12 @@ class WeightedAggregator:
         self._check_any()
         tensors, total = self._tensors, self.total_weight
         self._reset()
-        # Each accumulator goes as soon as its tensor is there: half-precision models need it.
+        # Each accumulator goes as soon as its tensor is there: integers and bools need it.
         return {name: tensors.pop(name).result(total) for name in self._reference}
 
     def _begin(self) -> None:
         if not self._tensors:
-            self._tensors = {name: accumulator_for(array) for name, array in self._reference.items()}
+            self._tensors = accumulators_for(self._reference)
 
     def _check_any(self) -> None:
         if not self.total_weight:
@@ -146,7 +150,8 @@ def check_fits(site: str, params: Mapping[str, Array], reference: Mapping[str, A
         )
     for name, expected in reference.items():
         found = params[name]
-        if _found(found) != describe(expected):
+        fits = isinstance(found, np.ndarray) and (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        if not fits:
             raise ModelError(
                 f"{site}: tensor {name!r} is {_found(found)}, expected {describe(expected)}; "
                 "send the tensors as they are in the model that was received."

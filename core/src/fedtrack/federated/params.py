@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import mmap
 import os
 import struct
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
 from fedtrack.errors import ModelError, WorkspaceError
+from fedtrack.federated.model_map import ModelMap
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -49,7 +49,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "C64": np.dtype(np.complex64),
 }
 
-_NAMES = frozenset(dtype.name for dtype in DTYPES.values())  # torch uses the same names
+#: The same by name; torch uses the same names.
+DTYPES_BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
+_DTYPES = frozenset(DTYPES.values())
 
 #: Metadata entry with the tensors' order: the format sorts them, but scripts zip ``params.values()`` with layers.
 _ORDER = "fedtrack.order"
@@ -85,7 +87,7 @@ def describe(array: Array) -> str:
 
 def supported(dtype: np.dtype[Any]) -> bool:
     """Return whether a model can hold tensors of ``dtype``."""
-    return dtype.name in _NAMES
+    return dtype.name in DTYPES_BY_NAME
 
 
 def save_params(
@@ -148,10 +150,12 @@ def load_params(
         raise ModelError(f"Cannot load {path} for framework {framework!r}; valid are 'numpy' and 'pytorch'.")
     layout = layout_of(path, max_bytes)
     with _refusals(path), path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return {
+        mapped = ModelMap.of(path, file)
+        arrays: dict[str, Any] = {
             name: np.ndarray(item.shape, item.dtype, buffer=mapped, offset=item.start) for name, item in layout.items()
         }
+        mapped.remember(arrays)
+        return arrays
 
 
 def layout_of(path: Path, max_bytes: int | None = None) -> dict[str, TensorLayout]:
@@ -221,18 +225,19 @@ def _spec(name: str, tensor: Any) -> TensorSpec:
         dtype, address = tensor.dtype.name, tensor.ctypes.data
     else:
         dtype, address = str(tensor.dtype).removeprefix("torch."), tensor.data_ptr()
-    if dtype not in _NAMES:
-        raise ModelError(f"Tensor {name!r} has dtype {dtype}; a model can hold {', '.join(sorted(_NAMES))}.")
+    if dtype not in DTYPES_BY_NAME:
+        raise _refused(name, dtype)
     return TensorSpec(dtype=dtype, shape=tuple(tensor.shape), data_ptr=address, data_len=tensor.nbytes)
 
 
 def _as_array(name: str, tensor: Any) -> Array:
     if isinstance(tensor, np.ndarray):
-        if not supported(tensor.dtype):
-            _spec(name, tensor)  # raises: it says what is
+        if tensor.dtype not in _DTYPES:
+            raise _refused(name, tensor.dtype.name)
         return tensor
-    _spec(name, tensor)  # raises where the dtype is none that a model can hold
-    dtype = _dtype_named(str(tensor.dtype).removeprefix("torch."))
+    dtype = DTYPES_BY_NAME.get(str(tensor.dtype).removeprefix("torch."))
+    if dtype is None:
+        raise _refused(name, str(tensor.dtype))
     torch = sys.modules["torch"]
     # Through bytes: numpy has no bfloat16 and torch hands it no array of one.
     flat = tensor.reshape(-1).view(torch.uint8) if tensor.numel() else tensor.new_empty(0, dtype=torch.uint8)
@@ -240,8 +245,8 @@ def _as_array(name: str, tensor: Any) -> Array:
     return array
 
 
-def _dtype_named(name: str) -> np.dtype[Any]:
-    return next(dtype for dtype in DTYPES.values() if dtype.name == name)
+def _refused(name: str, dtype: str) -> ModelError:
+    return ModelError(f"Tensor {name!r} has dtype {dtype}; a model can hold {', '.join(sorted(DTYPES_BY_NAME))}.")
 
 
 def _sync(path: Path) -> None:

@@ -49,14 +49,20 @@ class ModelPersistor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None) -> None:
+    def save(
+        self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None
+    ) -> dict[str, Array]:
         """Keep the model that ``current_round`` has made; a resumed job goes on with the next round.
+
+        Returns:
+            The same model mapped from its file: it takes no memory, and can be sent without being written again.
 
         Raises:
             ModelError: The params cannot be kept in a model file.
             WorkspaceError: The file cannot be written.
         """
         self._save(GLOBAL_MODEL, params, current_round, metrics)
+        return load_params(self.folder / GLOBAL_MODEL)
 
     def save_best(
         self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from fedtrack.tracking import frames
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.journal import Cursor, DeadLetter, Journal, StoredBatch
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
-from fedtrack.tracking.records import Record, decode, encode, kind_of
+from fedtrack.tracking.records import Record, decode, kind_of
 from fedtrack.tracking.retry import (
     FIRST_BACKOFF_SECONDS,
     UNKNOWN_ERROR_ATTEMPTS,
@@ -47,6 +48,7 @@ class _Event(NamedTuple):
     batch: int
     seq: int
     record: Record
+    payload: memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Delivery:
         self._status = "aborted"
         self._opening = True
         self._progress = monotonic()
+        self._called = -math.inf
         self._thread = threading.Thread(target=self._work, name=f"delivery-{name}", daemon=True)
 
     def start(self) -> None:
@@ -205,6 +208,8 @@ class Delivery:
                 return False
             self._wait_for_more(commits)
             return True
+        if not draining and self._gathers(sum(batch.count for batch in batches)):
+            return True
         delivered = 0
         for (site, stream), events in self._grouped(batches).items():
             for start in range(0, len(events), self._receiver.max_records):
@@ -212,6 +217,7 @@ class Delivery:
         # The cursor moves only when what it passes survives SIGKILL in the backend.
         self._retry.persist(self._receiver.flush, patient=True)
         self._advance(batches[-1].id, delivered)
+        self._called = monotonic()
         return True
 
     def _wait_for_more(self, commits: int) -> None:
@@ -222,8 +228,18 @@ class Delivery:
             if self._journal.commits != commits or self._retry.draining.is_set():
                 return
             self._journal.appended.wait(1.0)
-        # Fewer, larger calls: a backend's cost is per call. Draining cuts the wait short.
-        self._retry.draining.wait(self._receiver.gather_seconds)
+
+    def _gathers(self, count: int) -> bool:
+        """Wait for more than the ``count`` events that are there, if the receiver's last call was just now.
+
+        Fewer, larger calls: a backend's cost is per call. What comes after a silence is delivered at once, and so is
+        as much as one call may hold.
+        """
+        left = self._called + self._receiver.gather_seconds - monotonic()
+        if left <= 0 or count >= self._receiver.max_records:
+            return False
+        self._retry.draining.wait(left)  # draining cuts the wait short
+        return True
 
     def _grouped(self, batches: Sequence[StoredBatch]) -> dict[tuple[str, str], list[_Event]]:
         groups: dict[tuple[str, str], list[_Event]] = {}
@@ -231,6 +247,7 @@ class Delivery:
         for batch in batches:
             if not self._addressed(batch.site):
                 continue
+            group = groups.setdefault((batch.site, batch.stream), [])
             for seq, payload in frames.split(batch.body):
                 try:
                     record = decode(payload)
@@ -238,7 +255,7 @@ class Delivery:
                     self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
                     continue
                 if type(record) in self._receiver.supports:
-                    groups.setdefault((batch.site, batch.stream), []).append(_Event(batch.id, seq, record))
+                    group.append(_Event(batch.id, seq, record, payload))
                 else:
                     self._skip(kind_of(record))
         return groups
@@ -280,8 +297,9 @@ class Delivery:
         if len(events) == 1:
             refused = {0}
         for index in sorted(refused):
-            batch, seq, record = events[index]
-            self._bury(batch, seq, encode(record), str(error))
+            batch, seq, _, payload = events[index]
+            # As it was logged: a newer version may have put more into it than this one knows.
+            self._bury(batch, seq, bytes(payload), str(error))
         if refused:
             rest = [event for index, event in enumerate(events) if index not in refused]
             return [rest] if rest else []

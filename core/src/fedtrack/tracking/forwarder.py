@@ -16,15 +16,21 @@ import msgspec
 from fedtrack.errors import DamagedError
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.forward_pass import ForwardPass, Portion, StreamPass
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
-from fedtrack.tracking.segments import Segment, continues, list_streams
+from fedtrack.tracking.segments import Listing, Segment, continues
 from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
 
 log = logging.getLogger(__name__)
 
 #: Second byte of a payload (the record's kind) of the records that may refer to a blob.
 _KINDS_WITH_BLOBS = frozenset((4, 5, 7))
+_MAY_HOLD_BLOB = frames.kinds_pattern(_KINDS_WITH_BLOBS)
+
+#: While sites log, how long to wait between two passes: a metric waits half as long on average.
+_ACTIVE_POLL_SECONDS = 0.02
+_ACTIVE_SECONDS = 1.0
 
 
 class SpoolSource:
@@ -38,6 +44,9 @@ class SpoolSource:
         delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
         other: The other reader's journal: what it does not have yet is not deleted either.
         read_bytes: The most to read from a file at once.
+
+    Attributes:
+        ended: Whether the site's process is gone.
     """
 
     def __init__(
@@ -53,12 +62,13 @@ class SpoolSource:
     ) -> None:
         self.site = site
         self.folder = folder
+        self.journal = journal
         self.ended = False
-        self._journal = journal
         self._blobs = blobs
         self._delete = delete
         self._other = other
         self._read_bytes = read_bytes
+        self._listing = Listing(folder)
         self._readers: dict[str, SpoolReader] = {}
 
     def forward(self) -> bool:
@@ -71,52 +81,56 @@ class SpoolSource:
             FedtrackError: The journal takes nothing, or a segment cannot be read; the other streams were forwarded.
             OSError: Likewise.
         """
+        one = ForwardPass()
+        one.run([self])
+        for failure in one.failures.values():
+            raise failure
+        return one.found
+
+    def begin(self) -> list[StreamPass]:
+        """Return the streams in the folder as a pass is going to read them."""
         # Read before listing: a process that ends after this line may still have written until it did.
         ended = self.ended
-        found = False
-        failure: Exception | None = None
-        for stream, segments in sorted(list_streams(self.folder).items()):
-            try:
-                found |= self._forward_stream(stream, segments, ended)
-            except BaseException as error:
-                # What was read may not have been stored: go back to the journal's mark.
-                self._readers.pop(stream, None)
-                if not isinstance(error, Exception):
-                    raise
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return found
+        streams = self._listing.streams(fresh=ended)
+        return [StreamPass(self, stream, segments, ended) for stream, segments in sorted(streams.items())]
 
-    def _forward_stream(self, stream: str, segments: list[Segment], ended: bool) -> bool:
-        found = False
-        reader = self._reader(stream, segments[0])
+    def read(self, stream: StreamPass) -> None:
+        """Read what is new into the stream's portion, which is stored next."""
+        reader = self._reader(stream.stream, stream.segments[0])
         runs: list[frames.Run] = []
-        for part in reader.read(segments, ended=ended):
-            found = True
+        for part in reader.read(stream.segments, ended=stream.ended):
+            stream.found = True
             if isinstance(part, DamagedBytes):
                 # Before what follows it is stored: from then on a restart would not look here again.
-                self._report(stream, part)
+                self._report(stream.stream, part)
             else:
                 runs.append(part)
         if runs:
-            self._store(stream, runs)
-        if self._delete:
-            up_to = None if self._other is None else self._other.high_water(self.site, stream)
-            for path in reader.deletable(segments, ended=ended, up_to=up_to):
-                path.unlink(missing_ok=True)
-        return found
+            stream.portion = self._portion(stream.stream, runs)
 
-    def _store(self, stream: str, runs: list[frames.Run]) -> None:
-        """Put what was read into the journal."""
+    def settle(self, stream: StreamPass) -> None:
+        """Delete what is in the journal now."""
+        reader = self._readers[stream.stream]
+        if not self._delete or not reader.deletable(stream.segments, ended=stream.ended):
+            return
+        up_to = None if self._other is None else self._other.high_water(self.site, stream.stream)
+        for path in reader.deletable(stream.segments, ended=stream.ended, up_to=up_to):
+            path.unlink(missing_ok=True)
+
+    def forget(self, stream: StreamPass) -> None:
+        """Go back to the journal's mark at the next pass."""
+        self._readers.pop(stream.stream, None)
+
+    def _portion(self, stream: str, runs: list[frames.Run]) -> Portion:
+        """Return what was read as the journal shall store it, with its blobs where the journal's receivers look."""
         for run in runs:
             self._adopt_blobs(run)
-        self._journal.apply(self.site, stream, runs)
+        return Portion([(self.site, stream, run) for run in runs])
 
     def _reader(self, stream: str, oldest: Segment) -> SpoolReader:
         if stream not in self._readers:
             # The journal's high-water mark is the only cursor: there are no two files to keep consistent.
-            mark = self._journal.high_water(self.site, stream)
+            mark = self.journal.high_water(self.site, stream)
             self._check_start(stream, oldest, mark)
             self._readers[stream] = SpoolReader(stream, mark, self._read_bytes)
         return self._readers[stream]
@@ -130,9 +144,11 @@ class SpoolSource:
             "journal: an older one that had them was removed"
         )
         log.error("%s: %s", self.site, reason)
-        self._journal.record_gap(self.site, stream, 0, reason, mark + 1, oldest.first_seq - 1)
+        self.journal.record_gap(self.site, stream, 0, reason, mark + 1, oldest.first_seq - 1)
 
     def _adopt_blobs(self, run: frames.Run) -> None:
+        if not _MAY_HOLD_BLOB.search(run.body):
+            return
         source = BlobStore(self.folder / "blobs")
         for _, payload in frames.split(run.body):
             if len(payload) < 2 or payload[1] not in _KINDS_WITH_BLOBS:
@@ -159,7 +175,7 @@ class SpoolSource:
             return
         reason = f"{damage.size} damaged bytes at offset {damage.start} of {damage.path.name}"
         log.error("%s: %s; the records in them are lost", self.site, reason)
-        self._journal.record_gap(self.site, stream, damage.size, reason)
+        self.journal.record_gap(self.site, stream, damage.size, reason)
 
 
 class Forwarder:
@@ -175,6 +191,7 @@ class Forwarder:
         self._errors: dict[str, Exception] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._found_at = 0.0
         self._thread = threading.Thread(target=self._loop, name="forwarder", daemon=True)
 
     @property
@@ -213,28 +230,44 @@ class Forwarder:
         if self._thread.is_alive():
             self._thread.join()
         deadline = monotonic() + patience_seconds
-        while self._forward_all() or (self._errors and monotonic() < deadline):
+        while self._forward_all() or (self._waiting_helps() and monotonic() < deadline):
             if self._errors:
                 sleep(self._poll_seconds)
 
+    def _waiting_helps(self) -> bool:
+        """Return whether anything failed that may succeed later: no spool of a newer version becomes an older one."""
+        return any(not isinstance(error, DamagedError) for error in self._errors.values())
+
     def _loop(self) -> None:
         while not self._stop.is_set():
-            if not self._forward_all():
-                self._stop.wait(self._poll_seconds)
+            found = self._forward_all()
+            if found:
+                self._found_at = monotonic()
+            self._stop.wait(self._pause(found))
+
+    def _pause(self, found: bool) -> float:
+        """Return how long to wait before the next pass.
+
+        Sites that log are looked at often, but not without a pause: a pass costs a COMMIT, whatever it brings.
+        """
+        active = found or monotonic() - self._found_at < _ACTIVE_SECONDS
+        return min(_ACTIVE_POLL_SECONDS, self._poll_seconds) if active else self._poll_seconds
 
     def _forward_all(self) -> bool:
         with self._lock:
             sources = list(self._sources.values())
-        found = False
+        one = ForwardPass()
+        one.run(sources)
         for source in sources:
-            try:
-                found |= source.forward()
-            except Exception as error:  # of whatever kind: the other sites' records must not wait for this one
-                # A full disk, for example: the records stay in the spool, and the next poll tries again.
-                if source.site not in self._errors:
-                    log.error("%s: %s; its records wait in %s", source.site, error, source.folder)
-                self._errors[source.site] = error
-            else:
-                if self._errors.pop(source.site, None) is not None:
-                    log.warning("%s: its records are forwarded again", source.site)
-        return found
+            self._note(source, one.failures.get(source))
+        return one.found
+
+    def _note(self, source: SpoolSource, error: Exception | None) -> None:
+        if error is None:
+            if self._errors.pop(source.site, None) is not None:
+                log.warning("%s: its records are forwarded again", source.site)
+            return
+        # A full disk, for example: the records stay in the spool, and the next poll tries again.
+        if source.site not in self._errors:
+            log.error("%s: %s; its records wait in %s", source.site, error, source.folder)
+        self._errors[source.site] = error

@@ -12,6 +12,7 @@ import msgspec
 
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.forward_pass import Portion
 from fedtrack.tracking.forwarder import SpoolSource
 from fedtrack.tracking.hosted_spool import unwrap
 from fedtrack.tracking.journal import Journal
@@ -44,9 +45,10 @@ class HostedSource(SpoolSource):
         super().__init__(host, folder, journal, blobs, **options)
         self._sites = frozenset(sites)
 
-    def _store(self, stream: str, runs: list[frames.Run]) -> None:
+    def _portion(self, stream: str, runs: list[frames.Run]) -> Portion:
         salt = frames.salt_of(stream)
-        batches: list[tuple[str, frames.Run]] = []
+        # The mark says how far the stream has been read, also where its last records are none of a site.
+        portion = Portion(marks=[(self.site, stream, runs[-1].last)])
         for run in runs:
             found: dict[str, _SiteRun] = {}
             for seq, site, payload in self._split(stream, run):
@@ -56,8 +58,8 @@ class HostedSource(SpoolSource):
             for site, part in found.items():
                 unwrapped = frames.Run(part.first, part.last, len(part.frames), b"".join(part.frames))
                 self._adopt_blobs(unwrapped)
-                batches.append((site, unwrapped))
-        self._journal.apply_hosted(self.site, stream, runs[-1].last, batches)
+                portion.batches.append((site, stream, unwrapped))
+        return portion
 
     def _split(self, stream: str, run: frames.Run) -> Iterator[tuple[int, str, memoryview]]:
         for seq, payload in frames.split(run.body):
@@ -83,4 +85,4 @@ class HostedSource(SpoolSource):
     def _report_lost(self, stream: str, seq: int, what: str) -> None:
         log.error("%s: %s", self.site, what)
         # Before the host's mark is stored, and recorded once: a server that is killed in between comes by again.
-        self._journal.record_gap(self.site, stream, 0, what, seq, seq)
+        self.journal.record_gap(self.site, stream, 0, what, seq, seq)

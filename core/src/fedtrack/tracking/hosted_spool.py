@@ -47,8 +47,16 @@ class HostedSpool(Spool):
 
 def unwrap(payload: memoryview) -> tuple[str, memoryview] | None:
     """Return the site and the record's own payload; None if the payload is not wrapped."""
-    if len(payload) < 3 or payload[0] != _THREE_ITEMS or payload[1] != HOSTED_KIND:
+    if len(payload) < 4 or payload[0] != _THREE_ITEMS or payload[1] != HOSTED_KIND:
         return None
-    size, start = (payload[2] & 0x1F, 3) if payload[2] & 0xE0 == 0xA0 else (payload[3], 4)
+    if payload[2] & 0xE0 == 0xA0:
+        size, start = payload[2] & 0x1F, 3
+    elif payload[2] == 0xD9:
+        size, start = payload[3], 4
+    else:
+        return None
     end = start + size
-    return str(payload[start:end], "utf-8"), payload[end:]
+    try:
+        return (str(payload[start:end], "utf-8"), payload[end:]) if end <= len(payload) else None
+    except UnicodeDecodeError:
+        return None  # whatever a process writes, its stream goes on

@@ -92,11 +92,17 @@ class Journal(Cursors):
         marks = self.apply_all([(site, stream, run) for run in runs])
         return marks[site, stream] if marks else self.high_water(site, stream)
 
-    def apply_all(self, batches: Iterable[tuple[str, str, frames.Run]]) -> dict[tuple[str, str], int]:
+    def apply_all(
+        self, batches: Iterable[tuple[str, str, frames.Run]], marks_only: Iterable[tuple[str, str, int]] = ()
+    ) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
 
         Events at or below a stream's high-water mark are duplicates and dropped. When this returns, the rest is
         committed to the disk.
+
+        Args:
+            batches: What to store.
+            marks_only: The new high-water marks (site, stream, mark) of streams that hold other sites' events.
 
         Returns:
             The new high-water mark of each (site, stream) that was named.
@@ -104,43 +110,21 @@ class Journal(Cursors):
         Raises:
             WorkspaceError: Nothing was stored: the disk is full or fails. Nothing may be acknowledged.
         """
-        with self._lock, self._transaction():
-            marks = self._store_all(batches)
-        self._announce()
-        return marks
-
-    def apply_hosted(self, host: str, stream: str, last: int, batches: Iterable[tuple[str, frames.Run]]) -> None:
-        """Store (site, run) of a stream that many sites share, and how far it has been read, in one transaction.
-
-        Args:
-            host: Who wrote the stream; it has a high-water mark and no events of its own.
-            stream: The stream's id.
-            last: The new high-water mark of the host.
-            batches: What the sites logged, in the order of the stream for each of them.
-
-        Raises:
-            WorkspaceError: As ``apply_all``.
-        """
-        with self._lock, self._transaction():
-            self._store_all((site, stream, run) for site, run in batches)
-            self._writer.execute(
-                "INSERT INTO hw VALUES (?,?,?,0) ON CONFLICT DO UPDATE SET last = excluded.last", (host, stream, last)
-            )
-        self._announce()
-
-    def _store_all(self, batches: Iterable[tuple[str, str, frames.Run]]) -> dict[tuple[str, str], int]:
         marks: dict[tuple[str, str], int] = {}
-        for site, stream, run in batches:
-            key = (site, stream)
-            if key not in marks:
-                marks[key] = self._high_water(self._writer, site, stream)
-            marks[key] = self._store(site, stream, run, marks[key])
-        return marks
-
-    def _announce(self) -> None:
+        with self._lock, self._transaction():
+            for site, stream, run in batches:
+                key = (site, stream)
+                if key not in marks:
+                    marks[key] = self._high_water(self._writer, site, stream)
+                marks[key] = self._store(site, stream, run, marks[key])
+            for mark in marks_only:
+                self._writer.execute(
+                    "INSERT INTO hw VALUES (?,?,?,0) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)", mark
+                )
         with self.appended:
             self.commits += 1
             self.appended.notify_all()
+        return marks
 
     def _store(self, site: str, stream: str, run: frames.Run, mark: int) -> int:
         if run.last <= mark:

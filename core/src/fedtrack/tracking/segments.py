@@ -8,12 +8,18 @@ import fcntl
 import os
 import re
 from pathlib import Path
-from time import time_ns
+from time import monotonic, time_ns
 from typing import NamedTuple
 
 from fedtrack.tracking import frames
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+#: A folder's time of change has the resolution of the kernel's clock, or of an older file system's.
+_SETTLED_NS = 100_000_000
+#: A listing is never used for longer: the folder may lie on a file system that keeps no such time.
+_LISTED_SECONDS = 1.0
+
 _NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})\.spool\Z")
 
 
@@ -77,13 +83,45 @@ def list_streams(folder: Path) -> dict[str, list[Segment]]:
     }
 
 
+class Listing:
+    """The segments in a spool folder, listed again only when there may be others.
+
+    Args:
+        folder: The spool; need not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._streams: dict[str, list[Segment]] = {}
+        self._changed_ns = -1
+        self._until = 0.0
+
+    def streams(self, *, fresh: bool = False) -> dict[str, list[Segment]]:
+        """Return what ``list_streams`` returned when the folder was last seen to change.
+
+        Args:
+            fresh: Whether to list it in any case.
+        """
+        before_ns = time_ns()
+        try:
+            changed_ns = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - Path.stat costs twice as much
+        except FileNotFoundError:
+            return {}
+        if fresh or changed_ns != self._changed_ns or monotonic() >= self._until:
+            self._streams = list_streams(self._folder)
+            # Changed so recently that another change may have the same time: look again at the next call.
+            self._changed_ns = changed_ns if changed_ns + _SETTLED_NS < before_ns else -1
+            self._until = monotonic() + _LISTED_SECONDS
+        return self._streams
+
+
 def _list_once(folder: Path) -> dict[str, list[Segment]]:
     streams: dict[str, list[Segment]] = {}
     if not folder.is_dir():
         return streams
-    for path in folder.iterdir():
-        if match := _NAME.match(path.name):
-            streams.setdefault(match[1], []).append(Segment(int(match[2], 16), path))
+    for name in os.listdir(folder):  # noqa: PTH208 - a Path only for what is a segment
+        if match := _NAME.match(name):
+            streams.setdefault(match[1], []).append(Segment(int(match[2], 16), folder / name))
     for segments in streams.values():
         segments.sort()
     return streams

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -105,6 +106,8 @@ class SpoolReader:
         path = segment.path
         if path != self._current:
             self._current, self._offset, self._previous = path, 0, segment.first_seq - 1
+        elif not self._has_grown(path):
+            return budget
         try:
             file = path.open("rb", buffering=0)
         except FileNotFoundError:
@@ -135,6 +138,13 @@ class SpoolReader:
                 # A frame larger than what was read, or a long search: look at more of the file at once.
                 wanted = self._read_bytes if found.consumed else wanted * 2
         return 0
+
+    def _has_grown(self, path: Path) -> bool:
+        """Return whether there are bytes behind what was read: an idle poll opens no file."""
+        try:
+            return os.stat(path).st_size > self._offset  # noqa: PTH116 - Path.stat costs twice as much
+        except FileNotFoundError:
+            return False
 
     def _skip_header(self, head: bytes, *, final: bool) -> bool:
         if frames.read_header(head) is None and len(head) < frames.HEADER_SIZE and not final:

@@ -54,7 +54,7 @@ def export(folder: Path, target: Path, run_id: str) -> Path:
     runner = job.sites[0].runner
     spec = NativeJob(
         name=flare_name(job.meta.name, run_id),
-        num_clients=flow.num_clients or len(job.sites),
+        num_clients=flow.clients_per_round(len(job.sites)),
         num_rounds=flow.num_rounds,
         start_round=flow.start_round,
         min_clients=job.meta.min_clients or len(job.sites),

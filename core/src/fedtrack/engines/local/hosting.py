@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import mmap
-import random
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
@@ -118,7 +116,7 @@ class Host:
         averaged = aggregator is not None and aggregator.total_weight > 0
         if aggregator is not None and averaged:
             aggregator.partial().save(Path(message.partial))
-        return SitesDone(message.task_id, message.group, results, averaged, logged, self._spool.streams)
+        return SitesDone(message.task_id, message.group, results, averaged, logged)
 
     def _mapped(self, path: str) -> MappedModel:
         if self._model is None or self._model_path != path:
@@ -150,7 +148,6 @@ class Host:
             total_rounds=message.total_rounds,
             meta=dict(message.meta),
         )
-        _seed(f"{site}/{task}")
         answer = self._app.answer(message.name, received, context)
         result = _result(site, answer)
         if aggregator is not None:
@@ -173,16 +170,6 @@ def _result(site: str, answer: FLModel) -> SiteResult:
             f"FLModel.meta and metrics take {size:,} bytes; with ClientAppRunner a site can send {_MAX_RESULT:,}."
         )
     return result
-
-
-def _seed(text: str) -> None:
-    """Make a site's random numbers its own, whichever worker it is given to and whoever was there before."""
-    seed = crc32(text.encode())
-    random.seed(seed)
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed(seed)
-    if torch := sys.modules.get("torch"):
-        torch.manual_seed(seed)
 
 
 def _not_here(name: str) -> ConfigError:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.engines.local.stored_run import StoredRun
+from fedtrack.engines.local.stored_run import LOST_JOURNAL, StoredRun
 from fedtrack.engines.local.worker_folders import host_name, spool_of, worker_folders
+from fedtrack.errors import DamagedError
 from fedtrack.job.run_result import SiteSummary
 from fedtrack.tracking import frames
 from fedtrack.tracking.events import SERVER
@@ -29,12 +30,14 @@ class SiteCounts(msgspec.Struct):
         in_spool: Events in its spool that are in no journal that they should be in.
         journaled: Events in the journal: the server's, or the site's own if they stay there.
         streams_to_server: Whether they cross.
+        unreadable: Why a part of its spool could not be counted, or "".
     """
 
     logged: int | None
     in_spool: int
     journaled: int
     streams_to_server: bool = True
+    unreadable: str = ""
 
 
 class ReceiverCounts(msgspec.Struct):
@@ -86,7 +89,7 @@ class Inventory(msgspec.Struct):
     @property
     def complete(self) -> bool:
         """Whether nothing is on its way, lost or refused."""
-        on_its_way = any(site.in_spool for site in self.sites.values())
+        on_its_way = any(site.in_spool or site.unreadable for site in self.sites.values())
         waiting = any(receiver.pending or receiver.dead for receiver in self.receivers.values())
         uncounted = any(
             site.logged is None or site.journaled < site.logged
@@ -116,6 +119,8 @@ def take_inventory(run: StoredRun) -> Inventory:
         for node in run.journaling_nodes():
             journal = stack.enter_context(run.journal(node))
             journals[node] = _OpenJournal(journal, journal.counts())
+        if run.journal_is_lost:
+            found.gaps.append((SERVER, LOST_JOURNAL))
         if SERVER in journals:
             found.gaps = [(site, reason) for site, _, _, reason in journals[SERVER].journal.gaps()]
         for name in dict.fromkeys([SERVER, *run.sites(), *(result.sites if result else ())]):
@@ -136,16 +141,16 @@ def _site_counts(
     if opened is None:
         # Nobody reads what stays at such a site; and of a run that was fetched, the summary may be all there is.
         return SiteCounts(logged, 0, summary.journaled if summary else 0, crosses)
-    in_spool = count_beyond(run.node(name) / "spool", opened.journal.high_waters(name))
-    return SiteCounts(logged, in_spool, opened.counts.get(name, 0), crosses)
+    in_spool, unreadable = count_beyond(run.node(name) / "spool", opened.journal.high_waters(name))
+    return SiteCounts(logged, in_spool, opened.counts.get(name, 0), crosses, unreadable)
 
 
 def _add_workers(found: Inventory, run: StoredRun, journal: Journal) -> None:
     """Count what is still in the spools of processes that worked for many sites, and is in no journal."""
     for folder in worker_folders(run.workers):
-        waiting = count_beyond(spool_of(folder), journal.high_waters(host_name(folder)))
-        if waiting:
-            found.sites[host_name(folder)] = SiteCounts(0, waiting, 0)
+        waiting, unreadable = count_beyond(spool_of(folder), journal.high_waters(host_name(folder)))
+        if waiting or unreadable:
+            found.sites[host_name(folder)] = SiteCounts(0, waiting, 0, unreadable=unreadable)
 
 
 def refusal(letter: DeadLetter, node: str, site: str) -> Refusal:
@@ -159,13 +164,17 @@ def refusal(letter: DeadLetter, node: str, site: str) -> Refusal:
     return Refusal(receiver, site, letter.seq, kind_of(record), key, letter.error)
 
 
-def count_beyond(folder: Path, marks: dict[str, int]) -> int:
-    """Return how many intact events of a spool folder are beyond the marks of their streams."""
-    total = 0
+def count_beyond(folder: Path, marks: dict[str, int]) -> tuple[int, str]:
+    """Return how many intact events of a spool folder are beyond the marks of their streams, and what is unreadable."""
+    total, unreadable = 0, ""
     for stream, segments in list_streams(folder).items():
         reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
-        total += sum(part.count for part in reader.read(segments, ended=True) if isinstance(part, frames.Run))
-    return total
+        try:
+            for part in reader.read(segments, ended=True):
+                total += part.count if isinstance(part, frames.Run) else 0
+        except DamagedError as error:  # of a newer version: the other streams are counted all the same
+            unreadable = str(error)
+    return total, unreadable
 
 
 def _add_receivers(found: Inventory, node: str, journal: Journal) -> None:

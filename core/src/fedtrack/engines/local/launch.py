@@ -24,6 +24,7 @@ from fedtrack.engines.local.server import LocalServer
 from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
 from fedtrack.engines.local.site_spec import site_spec
 from fedtrack.engines.local.sites import SitePool
+from fedtrack.engines.local.stored_run import StoredRun
 from fedtrack.engines.local.summary import Outcome, summarize
 from fedtrack.engines.local.summary_page import print_summary
 from fedtrack.engines.local.worker_exchange import WorkerExchange, worker_count
@@ -133,6 +134,7 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
             raise WorkspaceError(f"The run in {str(workspace_root)!r} never began; start it with: fedtrack run JOB")
         folder = workspace.root / record.job
         job = load_job(folder)
+        StoredRun(workspace.root).replace_lost_journal()
         pool = SitePool()
         _preload(pool, list({str(site.script) for site in job.sites}))
         return _run(folder, workspace, pool, gpus, started, record)

@@ -72,6 +72,7 @@ def replay(
         FedtrackError: The job or the receiver's arguments are not valid.
     """
     with run.locked():
+        run.replace_lost_journal()
         return _replay(run, other, again=again, patience=patience)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,8 @@ from fedtrack.engines.local.sites import SitePool
 from fedtrack.engines.local.workspace import Workspace
 from fedtrack.errors import ModelError, SiteError
 from fedtrack.federated.fl_model import FLModel, ParamsType
-from fedtrack.federated.params import load_params, save_params
+from fedtrack.federated.model_link import hand_over, link_or_copy
+from fedtrack.federated.params import load_params
 from fedtrack.federated.workflow import Answer, Task
 
 log = logging.getLogger(__name__)
@@ -109,10 +109,10 @@ class ScriptExchange:
         source = None
         if task.params is not None:
             source = self._workspace.exchange / f"task-{self._task_id}.safetensors"
-            save_params(task.params, source)
+            hand_over(task.params, source)
         for site in sites:
             if source is not None:
-                _link(source, self._workspace.exchange / site / TASK_FILE)
+                link_or_copy(source, self._workspace.exchange / site / TASK_FILE)
             message = SendTask(
                 task_id=self._task_id,
                 name=task.name,
@@ -133,6 +133,8 @@ class ScriptExchange:
             if message.has_params:
                 path = self._workspace.exchange / site / RESULT_FILE
                 params, size = load_params(path), path.stat().st_size
+                # Mapped as long as it is needed; with a name it would outlive that, and be written to the disk.
+                path.unlink()
             model = FLModel(
                 params_type=ParamsType(message.params_type) if message.params_type else None,
                 params=params,
@@ -211,12 +213,6 @@ def total_logged(left: SiteLeft, streams: Mapping[str, int]) -> int:
         streams: How many events of each of the site's streams have arrived.
     """
     return left.logged + sum(count for stream, count in streams.items() if stream not in left.streams)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give ``source`` a second name; the sites map one file, and the page cache holds it once."""
-    target.unlink(missing_ok=True)
-    os.link(source, target)
 
 
 def _tail(path: Path, lines: int = 30) -> str:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -28,14 +29,23 @@ _BACKEND = "fedtrack.engines.local.site_backend:from_environment"
 
 def become_site(spec: SiteSpec, channel: int) -> NoReturn:
     """Turn this process into the site; never returns."""
-    detach(Path(spec.log))
-    os.environ.update(spec.environment)
-    os.chdir(spec.custom)
-    if spec.external:
-        _execute(spec, channel)
+
+    def run() -> int:
+        if spec.external:
+            _execute(spec, channel)
+        return _run(spec, Connection(channel))
+
+    lead_own_life(Path(spec.log), spec.environment, spec.custom, run)
+
+
+def lead_own_life(log: Path, environment: dict[str, str], folder: str, run: Callable[[], int]) -> NoReturn:
+    """Leave the fork server behind, do what ``run`` does in ``folder``, and end with the status that it returns."""
+    detach(log)
+    os.environ.update(environment)
+    os.chdir(folder)
     code = 1
     try:
-        code = _run(spec, Connection(channel))
+        code = run()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -77,9 +87,7 @@ def _run(spec: SiteSpec, channel: Connection) -> int:
     random.seed()  # the fork server's state is every site's state
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(spec.threads)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    prepare(spec.threads)
     backend = SiteBackend(spec, channel)
     client_backend.use(backend)
     sys.argv = [spec.script, *spec.args]
@@ -92,10 +100,24 @@ def _run(spec: SiteSpec, channel: Connection) -> int:
     except BaseException as error:
         code = 1
         report_failure(channel, error)
-    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does first at its end: join threads
-    atexit._run_exitfuncs()  # and second; both may still log
+    run_exit_handlers()
     backend.leave()
     return code
+
+
+def prepare(threads: int) -> None:
+    """Set up what a script expects of its process: threads for tensors, and a log that is shown."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+    else:  # a script may import it by way of another module
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+
+
+def run_exit_handlers() -> None:
+    """Do what the interpreter does at its end: join threads, then call exit handlers; both may still log."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
 
 
 def _exit_code(exit_: SystemExit) -> int:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack.federated.params import DTYPES, as_arrays
+from fedtrack.federated.params import DTYPES_BY_NAME, as_arrays
 from fedtrack.tracking.normalise import shorten
 
 _ARRAY, _TENSOR = 1, 2
@@ -102,7 +102,7 @@ def _to_extension(value: Any) -> msgspec.msgpack.Ext:
 
 def _from_extension(code: int, data: memoryview) -> Any:
     stored = msgspec.msgpack.decode(data, type=_Tensor)
-    dtype = next(dtype for dtype in DTYPES.values() if dtype.name == stored.dtype)
+    dtype = DTYPES_BY_NAME[stored.dtype]
     memory = bytearray(stored.data)  # the site may change it in place
     torch = sys.modules.get("torch")
     if code == _ARRAY or torch is None:

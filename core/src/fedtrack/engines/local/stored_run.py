@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
+
+log = logging.getLogger(__name__)
+
+LOST_JOURNAL = "the journal of this run was removed: events that were only in it, and not in a spool, are lost"
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,26 @@ class StoredRun:
         try:
             yield journal
         finally:
+            journal.close()
+
+    @property
+    def journal_is_lost(self) -> bool:
+        """Whether the run has come so far that it must have had a journal, and has none."""
+        if self.record is None or (self.folder / "journal.db").exists():
+            return False
+        # Sites begin after the journal has been created: one of them has logged, or a round has ended.
+        begun = [self.node(name) / "spool" for name in self.nodes()[1:]]
+        return any(path.exists() for path in [*begun, self.workers]) or any((self.folder / "app_server").glob("*"))
+
+    def replace_lost_journal(self) -> None:
+        """Begin another journal where there was one, and record in it that what only that one had is lost.
+
+        What sites and server still have in their spools can go into it, and says itself from which number on.
+        """
+        if self.journal_is_lost:
+            log.error("%s: %s", self.folder, LOST_JOURNAL)
+            journal = Journal(self.folder / "journal.db")
+            journal.record_gap(SERVER, "", 0, LOST_JOURNAL)
             journal.close()
 
     @contextmanager

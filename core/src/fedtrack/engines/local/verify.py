@@ -54,6 +54,8 @@ def _checks(run: StoredRun) -> Iterator[Check]:
         yield _check(
             f"{name}: in the spool only", 0, site.in_spool, "are not in the journal; try: fedtrack runs replay"
         )
+        if site.unreadable:
+            yield Check(f"{name}: in the spool", 0, None, site.unreadable)
         if site.logged is not None and (site.streams_to_server or site.journaled):
             yield _check(f"{name}: logged and in the journal", site.logged, site.journaled, "differ")
     for site_name, reason in inventory.gaps:

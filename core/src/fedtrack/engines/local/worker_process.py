@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
-import os
 import runpy
 import sys
-import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -16,7 +12,7 @@ from fedtrack.client import backend as client_backend
 from fedtrack.client.client_app import ClientApp
 from fedtrack.engines.local.hosting import Host
 from fedtrack.engines.local.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
-from fedtrack.engines.local.site_process import detach, report_failure
+from fedtrack.engines.local.site_process import lead_own_life, prepare, report_failure, run_exit_handlers
 from fedtrack.errors import ConfigError
 from fedtrack.tracking.hosted_spool import HostedSpool
 from fedtrack.tracking.writer import bind
@@ -24,22 +20,11 @@ from fedtrack.tracking.writer import bind
 
 def become_worker(spec: WorkerSpec, channel: int) -> NoReturn:
     """Turn this process into the worker; never returns."""
-    detach(Path(spec.log))
-    os.environ.update(spec.environment)
-    os.chdir(spec.custom)
-    code = 1
-    try:
-        code = _run(spec, Connection(channel))
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    lead_own_life(Path(spec.log), spec.environment, spec.custom, lambda: _run(spec, Connection(channel)))
 
 
 def _run(spec: WorkerSpec, channel: Connection) -> int:
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(spec.threads)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    prepare(spec.threads)
     spool = HostedSpool(Path(spec.spool), durability=spec.durability, limit_bytes=spec.spool_limit)
     bind(spool)
     try:
@@ -49,8 +34,7 @@ def _run(spec: WorkerSpec, channel: Connection) -> int:
     except BaseException as error:
         report_failure(channel, error)
         return 1
-    threading._shutdown()  # type: ignore[attr-defined]  # as in a site's process
-    atexit._run_exitfuncs()
+    run_exit_handlers()
     spool.close()
     channel.send_bytes(encode(SiteLeft(spool.stored, spool.dropped, spool.streams)))
     return 0
