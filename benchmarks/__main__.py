@@ -58,6 +58,7 @@ REGISTRY = (
     Entry("latency"),
     Entry("cli_start"),
     Entry("hello_job"),
+    Entry("hello_breakdown"),
     Entry("virtual_sites"),
     Entry("model_exchange"),
     Entry("durability"),

@@ -1,6 +1,6 @@
 """Where the seconds of fedtrack's hello job go: what each process does when, from one run.
 
-    python -m benchmarks.hello_breakdown
+    python -m benchmarks hello_breakdown
 
 The server's calls are timed as they are made; what a site does is read off the times of its records. Rows overlap:
 the fork server imports torch while the server exports the job, and receivers open while the sites train.
@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.table import table
+from benchmarks.table import Table
+
+title = "Where the hello job's seconds go"
 
 #: Calls of the server's process: module, object, method and what it is.
 CALLS = (
@@ -88,8 +90,8 @@ def watched(folder: Path) -> None:
     (folder / "spans.json").write_text(json.dumps({what: vars(span) for what, span in spans.items()}))
 
 
-def run() -> str:
-    """Return the table."""
+def run(quick: bool = True) -> list[Table]:
+    """Return the table; of one run, whatever is asked for."""
     with tempfile.TemporaryDirectory() as temporary:
         begun = time.time()
         code = f"from pathlib import Path; from benchmarks.hello_breakdown import watched; watched(Path({temporary!r}))"
@@ -104,7 +106,9 @@ def run() -> str:
         for what, span in sorted(found.items(), key=lambda item: item[1].first)
     ]
     rows.append(("the command has ended", f"{ended - begun:.2f}", "", ""))
-    return table(("hello-pt-mlflow, seconds since the command", "first", "last", "in calls"), rows)
+    columns = ("hello-pt-mlflow, seconds since the command", "first", "last", "in calls")
+    note = "Rows overlap: the fork server imports torch while the server exports the job, and receivers open meanwhile."
+    return [Table(title, columns, rows, note)]
 
 
 def _sites(folder: Path) -> dict[str, Span]:
@@ -123,7 +127,3 @@ def _sites(folder: Path) -> dict[str, Span]:
     )
     journal.close()
     return {"the sites' training steps": Span(times[0], times[-1], 0.0)}
-
-
-if __name__ == "__main__":
-    print(run())
