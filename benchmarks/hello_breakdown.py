@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.table import table
-
 #: Calls of the server's process: module, object, method and what it is.
 CALLS = (
     ("fedtrack.engines.local.sites", "SitePool", "build_model", "wait for torch, then build the initial model"),
@@ -100,11 +98,15 @@ def run() -> str:
         found = {what: Span(**span) for what, span in json.loads((Path(temporary) / "spans.json").read_text()).items()}
         found |= _sites(Path(temporary) / "ws" / "server" / "simulate_job")
     rows = [
+        ("hello-pt-mlflow, seconds since the command", "first", "last", "in calls"),
+        ("---", "---", "---", "---"),
+    ]
+    rows += [
         (what, f"{span.first - begun:.2f}", f"{span.last - begun:.2f}", f"{span.total:.2f}" if span.total else "")
         for what, span in sorted(found.items(), key=lambda item: item[1].first)
     ]
     rows.append(("the command has ended", f"{ended - begun:.2f}", "", ""))
-    return table(("hello-pt-mlflow, seconds since the command", "first", "last", "in calls"), rows)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _sites(folder: Path) -> dict[str, Span]:
