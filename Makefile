@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutations check bench wheels pin nvflare-env clean
+.PHONY: help demo test soak mutations check bench bench-full wheels pin nvflare-env clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -22,10 +22,13 @@ $(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard 
 	$(UV) sync --quiet --all-packages --compile-bytecode
 	@touch $@
 
-$(NVFLARE_STAMP): core/pyproject.toml $(NVFLARE)/pyproject.toml $(NVFLARE)/constraints.txt | $(filter .uv/bin/uv,$(UV))
+$(NVFLARE_STAMP): core/pyproject.toml examples/third-party-receiver/pyproject.toml $(NVFLARE)/pyproject.toml $(NVFLARE)/constraints.txt | $(filter .uv/bin/uv,$(UV))
 	$(UV) venv --quiet --clear $(NVFLARE_ENV)
-	$(abspath $(UV)) pip install --quiet --directory $(NVFLARE) --python ../../$(NVFLARE_ENV)/bin/python \
-		--constraint constraints.txt -e ../../core -e . -e '../tensorboard[receiver]' pytest pytest-timeout
+	# Compiled for the same reason: a FLARE system starts a process for everything.
+	$(abspath $(UV)) pip install --quiet --compile-bytecode --directory $(NVFLARE) \
+		--python ../../$(NVFLARE_ENV)/bin/python --constraint constraints.txt \
+		-e ../../core -e . -e '../tensorboard[receiver]' -e '../../examples/third-party-receiver[receiver]' \
+		pytest pytest-timeout pytest-xdist
 	@touch $@
 
 demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLflow and TensorBoard.
@@ -33,7 +36,7 @@ demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLf
 
 test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
 	$(PYTHON) -m pytest -n 2 --dist loadgroup
-	$(NVFLARE_ENV)/bin/python -m pytest tests/engines
+	$(NVFLARE_ENV)/bin/python -m pytest -n 2 --dist loadgroup tests/engines
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
@@ -51,8 +54,11 @@ check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: $(STAMP)  ## Measure against the peers that are installed, and write docs/performance.md.
+bench: $(STAMP)  ## Measure beside the calls that people use instead, and write docs/performance.md; ten minutes.
 	$(PYTHON) -m benchmarks --write
+
+bench-full: $(STAMP)  ## The same with longer runs, and with peers in environments of their own.
+	$(PYTHON) -m benchmarks --full --write
 
 wheels: $(STAMP)  ## Build a wheel and an sdist of every distribution into dist/.
 	$(UV) build --quiet --all-packages --out-dir dist

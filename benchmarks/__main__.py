@@ -1,4 +1,10 @@
-"""Runs the benchmarks and prints, or writes, their tables."""
+"""Runs the benchmarks and prints their tables, or writes them into docs/performance.md.
+
+python -m benchmarks                        # those of `make bench`
+python -m benchmarks --full                 # longer, and with the peers that have environments of their own
+python -m benchmarks log_call throughput    # only these
+python -m benchmarks --write                # and replace what docs/performance.md holds of an earlier run
+"""
 
 from __future__ import annotations
 
@@ -6,40 +12,128 @@ import argparse
 import os
 import platform
 import sys
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from time import perf_counter, strftime
+from typing import NamedTuple, Protocol, cast
 
-from benchmarks import hello_job, log_call, throughput
+from benchmarks.table import Table
 
-BENCHMARKS = {"log_call": log_call.run, "throughput": throughput.run, "hello_job": hello_job.run}
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- written by python -m benchmarks -->\n", "<!-- end -->\n"
 
-INTRODUCTION = """# What it costs
 
-Written by `make bench`. Everything in one table was measured in one run, in alternating blocks; the machine is shared
-and noisy, so trust the ratios and not the absolute numbers. `python benchmarks/cli_start.py` measures the command line.
-"""
+class Benchmark(Protocol):
+    """What a module of this package offers.
+
+    Attributes:
+        title: What it measures, in a few words.
+    """
+
+    title: str
+
+    def run(self, quick: bool) -> list[Table]:
+        """Measure; ``quick`` within about a minute or two, otherwise for as long as steady figures need."""
+
+
+class Entry(NamedTuple):
+    """A benchmark by its module's name, below this package.
+
+    Attributes:
+        name: What users type; the module.
+        quick: Whether `make bench` runs it: it takes little time, and needs nothing but this environment.
+    """
+
+    name: str
+    quick: bool = True
+
+
+#: In the order of the page. A module that does not exist is left out.
+REGISTRY = (
+    Entry("log_call"),
+    Entry("breakdown"),
+    Entry("throughput"),
+    Entry("latency"),
+    Entry("cli_start"),
+    Entry("hello_job"),
+    Entry("hello_breakdown"),
+    Entry("virtual_sites"),
+    Entry("model_exchange"),
+    Entry("durability"),
+    Entry("outage", quick=False),
+    Entry("memory", quick=False),
+    Entry("peers.hello", quick=False),
+)
+
+
+def load(name: str) -> Benchmark | None:
+    """Return a benchmark's module; None if there is none of that name."""
+    package = f"benchmarks.{name}".rpartition(".")[0]
+    if find_spec(package) is None or find_spec(f"benchmarks.{name}") is None:
+        return None
+    return cast("Benchmark", import_module(f"benchmarks.{name}"))
 
 
 def machine() -> str:
     """Say what was measured with."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "mlflow", "wandb", "tensorboard"))
-    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}; {versions}."
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "mlflow", "wandb", "tensorboard", "numpy"))
+    load_before = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return (
+        f"{strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB of memory, load "
+        f"{load_before} before the run; {system}, {versions}."
+    )
 
 
-def main() -> None:
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def section(name: str, benchmark: Benchmark, *, full: bool) -> str:
+    """Run one benchmark and return its part of the page."""
+    print(f"{name}: {benchmark.title} ...", file=sys.stderr, flush=True)
+    begun = perf_counter()
+    tables = benchmark.run(not full)
+    command = f"python -m benchmarks {name}{' --full' if full else ''}"
+    parts = [f"### {table.title}\n\n{table.markdown()}" for table in tables]
+    return "\n\n".join([*parts, f"`{command}`, {perf_counter() - begun:.0f} s."])
+
+
+def write(parts: list[str]) -> None:
+    """Put the parts between the markers of the page; what stands around them is written by hand."""
+    head, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(head + BEGIN + "\n" + "\n\n".join(parts) + "\n\n" + END + rest.partition(END)[2])
+
+
+def main(arguments: list[str] | None = None) -> None:
     """Run all benchmarks, or those that are named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="all, if none is named")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(entry.name for entry in REGISTRY))
+    parser.add_argument("--full", action="store_true", help="longer runs, and the peers")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name} as well")
-    args = parser.parse_args()
-    parts = [INTRODUCTION, machine()]
-    for name in args.names or BENCHMARKS:
-        print(f"{name} ...", file=sys.stderr)
-        parts.append(BENCHMARKS[name]())
-        print(parts[-1] + "\n")
+    args = parser.parse_args(arguments)
+    known = [entry.name for entry in REGISTRY]
+    if unknown := [name for name in args.names if name not in known]:
+        parser.error(f"there is no benchmark {unknown[0]!r}; valid are {', '.join(known)}")
+    if args.write and args.names:
+        parser.error(f"{PAGE.name} holds what one run found: --write runs them all, without names")
+    parts = [machine()]
+    for name in args.names or [entry.name for entry in REGISTRY if entry.quick or args.full]:
+        benchmark = load(name)
+        if benchmark is None:
+            print(f"{name}: not here", file=sys.stderr)
+            continue
+        parts.append(section(name, benchmark, full=args.full))
+        print(parts[-1] + "\n", flush=True)
     if args.write:
-        PAGE.write_text("\n\n".join(part.strip() for part in parts) + "\n")
+        write(parts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a listing costs beside a bare typer ``--help``: budget 1.5 times, with every plugin installed.
 
-Run it with ``python benchmarks/cli_start.py [pairs]``. The two commands alternate, so that both see the same load
-of the machine; the ratio of each neighbouring pair is taken, and its median is the result.
+The two commands alternate, so that both see the same load of the machine; the ratio of each neighbouring pair is
+taken.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
-BUDGET = 1.5
+from benchmarks.table import Table, spread
+
+title = "The command line"
+
 PAIRS = 15
 
 BARE = """
@@ -40,32 +42,26 @@ def seconds(command: list[str]) -> tuple[float, float]:
     return wall, cpu
 
 
-def compare(command: list[str], bare: list[str], pairs: int) -> tuple[float, float]:
-    """Return the median ratio of ``command`` to ``bare``, in wall and in CPU seconds."""
+def compare(command: list[str], bare: list[str], pairs: int) -> list[tuple[float, float]]:
+    """Return the ratios of ``command`` to ``bare``, in wall and in CPU seconds."""
     seconds(command)  # both write their bytecode first
     seconds(bare)
     ratios = []
     for _ in range(pairs):
         own, floor = seconds(command), seconds(bare)
         ratios.append((own[0] / floor[0], own[1] / floor[1]))
-    return median(wall for wall, _ in ratios), median(cpu for _, cpu in ratios)
+    return ratios
 
 
-def main() -> None:
-    """Print a line for each listing; fail if one is over the budget."""
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
-    over = False
+def run(quick: bool = True) -> list[Table]:
+    """Return the table."""
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "bare.py"
         script.write_text(BARE)
         for name in LISTINGS:
             command = [sys.executable, "-m", "fedtrack", name, "list"]
-            wall, cpu = compare(command, [sys.executable, str(script), "--help"], pairs)
-            over |= cpu > BUDGET
-            print(f"fedtrack {name} list: {wall:.2f} x wall, {cpu:.2f} x CPU of a bare typer --help ({pairs} pairs)")
-    if over:
-        sys.exit(f"Over the budget of {BUDGET} x.")
-
-
-if __name__ == "__main__":
-    main()
+            found = compare(command, [sys.executable, str(script), "--help"], 7 if quick else PAIRS)
+            rows.append((f"`fedtrack {name} list`", *(spread(column) for column in zip(*found, strict=True))))
+    note = "Times a bare typer program's `--help`, with every plugin installed; the interpreter's start is in both."
+    return [Table(title, ("command", "wall, times bare", "CPU, times bare"), rows, note)]

@@ -1,23 +1,26 @@
 """Times log calls in each durability mode, with and without somebody who reads the spool.
 
-    python benchmarks/durability.py --folder /disk/to/measure
+    FEDTRACK_BENCH_FOLDER=/disk/to/measure python -m benchmarks durability
 
-Prints microseconds. The absolute figures are this machine's and its disk's; the ratios carry over.
+The absolute figures are this machine's and its disk's; the ratios carry over.
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import tempfile
 import threading
 from pathlib import Path
 from time import perf_counter_ns, sleep
 
+from benchmarks.table import Table, quantile
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.forwarder import SpoolSource
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.spool import Durability, Spool
 from fedtrack.tracking.writer import Writer
+
+title = "The log call, by durability"
 
 
 def times(folder: Path, durability: Durability, calls: int, *, read: bool) -> list[int]:
@@ -48,20 +51,30 @@ def times(folder: Path, durability: Durability, calls: int, *, read: bool) -> li
     return sorted(taken)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=None)
-    arguments = parser.parse_args()
-    base = times(Path(tempfile.mkdtemp(dir=arguments.folder)), "process", 200_000, read=False)
-    print(f"{'mode':<8} {'read':<5} {'p50':>8} {'p99':>8} {'p99.9':>9} {'mean / process':>15}")
-    modes: tuple[tuple[Durability, int], ...] = (("process", 200_000), ("host", 200_000), ("disk", 5_000))
-    for mode, calls in modes:
-        for read in (False, True):
-            found = times(Path(tempfile.mkdtemp(dir=arguments.folder)), mode, calls, read=read)
-            p50, p99, p999 = (found[int(len(found) * share)] / 1000 for share in (0.5, 0.99, 0.999))
-            ratio = (sum(found) / len(found)) / (sum(base) / len(base))
-            print(f"{mode:<8} {'yes' if read else 'no':<5} {p50:>8.1f} {p99:>8.1f} {p999:>9.1f} {ratio:>15.1f}")
+def run(quick: bool = True) -> list[Table]:
+    """Return the table."""
+    many = 50_000 if quick else 200_000
+    modes: tuple[tuple[Durability, int], ...] = (("process", many), ("host", many), ("disk", many // 50))
+    found: dict[tuple[Durability, bool], list[float]] = {}
+    for _ in range(3):
+        for mode, calls in modes:
+            for read in (False, True):
+                with tempfile.TemporaryDirectory(dir=os.environ.get("FEDTRACK_BENCH_FOLDER")) as temporary:
+                    taken = times(Path(temporary), mode, calls // 3, read=read)
+                found.setdefault((mode, read), []).extend(time / 1000 for time in taken)
+    base = _mean(found["process", False])
+    rows = [
+        (
+            f"`{mode}`",
+            "yes" if read else "no",
+            *(f"{quantile(taken, share):,.1f}" for share in (0.5, 0.99, 0.999)),
+            f"{_mean(taken) / base:,.1f}",
+        )
+        for (mode, read), taken in found.items()
+    ]
+    columns = ("`durability`", "spool is read meanwhile", "p50, µs", "p99, µs", "p99.9, µs", "mean, relative")
+    return [Table(title, columns, rows, "The disk that temporary files are on.")]
 
 
-if __name__ == "__main__":
-    main()
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

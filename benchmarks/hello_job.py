@@ -8,10 +8,11 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from statistics import median
 from time import perf_counter, sleep
 
-from benchmarks.table import table
+from benchmarks.table import Table, spread
+
+title = "The hello job"
 
 PAIRS = 3
 
@@ -101,7 +102,7 @@ def measure(command: list[str], folder: Path | None = None) -> tuple[float, floa
     return wall, after.children_user + after.children_system - before.children_user - before.children_system, peak
 
 
-def run() -> str:
+def run(quick: bool = True) -> list[Table]:
     """Return the table."""
     with tempfile.TemporaryDirectory() as temporary:
         fedtrack = [sys.executable, "-m", "fedtrack", "examples", "run", "hello-pt-mlflow", "--"]
@@ -109,22 +110,21 @@ def run() -> str:
             "plain PyTorch, one process": [sys.executable, "-c", PLAIN],
             "fedtrack, 2 sites, MLflow and TensorBoard": [*fedtrack, "--workspace", f"{temporary}/ws"],
         }
-        found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in commands}
-        for _ in range(PAIRS):
+        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in commands}
+        for _ in range(PAIRS if quick else 3 * PAIRS):
             for name, command in commands.items():
-                found[name].append(measure(command))
+                wall, cpu, peak = measure(command)
+                found[name].append((wall, cpu, peak / 1024))
     plain = found["plain PyTorch, one process"]
-    rows = []
-    for name, runs in found.items():
-        ratios = [[own[i] / floor[i] for own, floor in zip(runs, plain, strict=True)] for i in range(3)]
-        rows.append(
-            (
-                name,
-                f"{median(r[0] for r in runs):.1f} s ({median(ratios[0]):.2f} x)",
-                f"{median(r[1] for r in runs):.1f} s ({median(ratios[1]):.2f} x)",
-                f"{median(r[2] for r in runs) / 1024:.0f} MiB ({median(ratios[2]):.2f} x)",
-            )
-        )
-    return table(
-        ("hello job: 2 sites, 5 rounds, every step logged", "wall", "CPU", "peak memory (PSS of the tree)"), rows
+    rows = [(name, *(_cell(runs, plain, i) for i in range(3))) for name, runs in found.items()]
+    columns = ("2 sites, 5 rounds, every step logged", "wall, s", "CPU, s", "peak memory (PSS of the tree), MiB")
+    note = (
+        "Start and imports included. In parentheses the least and the most; behind it the ratio of neighbouring runs. "
+        "The plain process uses torch's default of one thread per core; a site uses its share of the cores."
     )
+    return [Table(title, columns, rows, note)]
+
+
+def _cell(runs: list[tuple[float, float, float]], plain: list[tuple[float, float, float]], i: int) -> str:
+    ratios = [own[i] / floor[i] for own, floor in zip(runs, plain, strict=True)]
+    return f"{spread([own[i] for own in runs], '{:,.1f}'.format)}; {spread(ratios)} x"

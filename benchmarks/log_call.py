@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, sleep, time_ns
+from typing import Any
 
-from benchmarks.table import quantile, table
+from benchmarks.table import Table, quantile
+
+title = "The log call"
 
 BLOCKS, CALLS = 10, 500
 
-Call = Callable[[int], None]
+#: Values in one call, where a call takes many.
+BATCH = 1000
+VALUES = {f"layer-{number}/grad_norm": 0.5 for number in range(BATCH)}
+
+FLOOR = "one bare write of 54 bytes"
+OURS = "fedtrack MLflowWriter.log_metric"
+#: Takes milliseconds, so that a tenth of the calls must do.
+SLOW = "MLflow log_metric, SQLite"
+
+Call = Callable[[int], object]
+Opened = Callable[[Path], contextlib.AbstractContextManager[Call]]
 
 
 @contextlib.contextmanager
@@ -21,7 +38,7 @@ def bare_write(folder: Path) -> Iterator[Call]:
     """The physical floor: one system call of about the size of a frame."""
     descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     data = b"x" * 54
-    yield lambda step: _ignore(os.write(descriptor, data))
+    yield lambda step: os.write(descriptor, data)
     os.close(descriptor)
 
 
@@ -68,13 +85,15 @@ def torch_summary_writer(folder: Path) -> Iterator[Call]:
 
 
 @contextlib.contextmanager
-def wandb_offline(folder: Path) -> Iterator[Call]:
+def wandb_offline(
+    folder: Path, values: Mapping[str, float] = types.MappingProxyType({"train_loss": 0.5})
+) -> Iterator[Call]:
     import wandb
 
-    run = wandb.init(mode="offline", dir=folder, settings=wandb.Settings(silent=True, console="off"))
-    yield lambda step: run.log({"train_loss": 0.5}, step=step)
+    settings = wandb.Settings(silent=True, console="off")
+    run = wandb.init(mode="offline", dir=folder, reinit="create_new", settings=settings)
+    yield lambda step: run.log(dict(values), step=step)
     run.finish()
-    wandb.teardown()
 
 
 @contextlib.contextmanager
@@ -83,7 +102,7 @@ def mlflow_sqlite(folder: Path, *, synchronous: bool = True) -> Iterator[Call]:
 
     client = MlflowClient(f"sqlite:///{folder / f'mlflow-{synchronous}.db'}")
     run = client.create_run(client.create_experiment("bench", str(folder))).info.run_id
-    operations = []
+    operations: list[Any] = []
 
     def call(step: int) -> None:
         operations.append(client.log_metric(run, "train_loss", 0.5, step=step, synchronous=synchronous))
@@ -94,43 +113,170 @@ def mlflow_sqlite(folder: Path, *, synchronous: bool = True) -> Iterator[Call]:
             operation.wait()
 
 
-def _ignore(result: object) -> None:
-    """Drop a call's result, as a training loop does."""
+@contextlib.contextmanager
+def fedtrack_batch(folder: Path) -> Iterator[Call]:
+    from fedtrack.tracking.spool import Spool
+    from fedtrack.tracking.writer import Writer
+
+    spool = Spool(folder / "spool-batch")
+    writer = Writer(spool)
+    yield lambda step: writer.record_metrics(VALUES, step)
+    spool.close()
 
 
-PEERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Call]]] = {
-    "one bare write of 54 bytes": bare_write,
-    "fedtrack MLflowWriter.log_metric": fedtrack_mlflow_writer,
+@contextlib.contextmanager
+def mlflow_batch(folder: Path) -> Iterator[Call]:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow-batch.db'}")
+    run = client.create_run(client.create_experiment("batch", str(folder))).info.run_id
+
+    def call(step: int) -> None:
+        now = time_ns() // 10**6
+        client.log_batch(run, [Metric(key, value, now, step) for key, value in VALUES.items()])
+
+    yield call
+
+
+@contextlib.contextmanager
+def fedtrack_served(folder: Path, *, backend_up: bool) -> Iterator[Call]:
+    """A site whose server is running, with TensorBoard and with an MLflow that is there, or is not."""
+    name = f"served-{backend_up}"
+    (folder / name).mkdir()
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with fedtrack_mlflow_writer(folder / name) as call:
+        server = context.Process(target=_serve, args=(folder / name, backend_up, theirs))
+        server.start()
+        call(-1)  # the server is ready once it has delivered something
+        ours.recv()
+        yield call
+        ours.close()
+        server.terminate()
+        server.join()
+
+
+def _serve(folder: Path, backend_up: bool, parent: Connection) -> None:
+    from fedtrack.engines.local.host import ReceiverHost
+    from fedtrack.testing import run_info
+    from fedtrack.tracking.forwarder import SpoolSource
+    from fedtrack_mlflow import MLflowReceiver
+    from fedtrack_tensorboard import TBAnalyticsReceiver
+
+    logging.disable()
+    mlflow = MLflowReceiver() if backend_up else MLflowReceiver("http://127.0.0.1:9")
+    host = ReceiverHost(run_info(folder / "run", sites=["site-1"]), {"m": mlflow, "t": TBAnalyticsReceiver()})
+    host.add_source(SpoolSource("site-1", folder / "spool", host.journal, host.run.blobs))
+    host.start()
+    # Until both backends are imported and open, or known to be down.
+    while host.journal.cursor("t").delivered == 0 or (backend_up and host.journal.cursor("m").delivered == 0):
+        sleep(0.05)
+    parent.send("ready")
+    sleep(3600)
+
+
+def training_step() -> Callable[[], object]:
+    """Return one step of a small network on real tensors, about as long as a step of the examples."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    images, targets = torch.randn(32, 256), torch.randint(0, 10, (32,))
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(net(images), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return float(loss.item())
+
+    return step
+
+
+PEERS: dict[str, Opened] = {
+    FLOOR: bare_write,
+    OURS: fedtrack_mlflow_writer,
     "fedtrack SummaryWriter.add_scalar": fedtrack_summary_writer,
     "fedtrack WandBWriter.log": fedtrack_wandb_writer,
     "torch SummaryWriter.add_scalar": torch_summary_writer,
     "wandb offline run.log": wandb_offline,
-    "MLflow log_metric, SQLite": mlflow_sqlite,
+    SLOW: mlflow_sqlite,
     "MLflow log_metric, SQLite, asynchronous": lambda folder: mlflow_sqlite(folder, synchronous=False),
 }
 
-OURS = "fedtrack MLflowWriter.log_metric"
+BATCHES: dict[str, Opened] = {
+    "fedtrack record_metrics": fedtrack_batch,
+    "wandb offline run.log": lambda folder: wandb_offline(folder, VALUES),
+    "MLflow log_batch, SQLite": mlflow_batch,
+}
+
+IN_TRAINING: dict[str, Opened] = {
+    FLOOR: bare_write,
+    "fedtrack, server down": fedtrack_mlflow_writer,
+    "fedtrack, server and backends up": lambda folder: fedtrack_served(folder, backend_up=True),
+    "fedtrack, server up, MLflow down": lambda folder: fedtrack_served(folder, backend_up=False),
+    "torch SummaryWriter.add_scalar": torch_summary_writer,
+    "wandb offline run.log": wandb_offline,
+}
 
 
-def run() -> str:
-    """Return the table."""
-    times: dict[str, list[float]] = {name: [] for name in PEERS}
+def measure(
+    peers: Mapping[str, Opened], blocks: int, calls: int, between: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Return the microseconds of each call, in alternating blocks."""
+    times: dict[str, list[float]] = {name: [] for name in peers}
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
-        calls = {name: stack.enter_context(peer(Path(temporary))) for name, peer in PEERS.items()}
-        for block in range(BLOCKS):
-            for name, call in calls.items():
-                count = 50 if name == "MLflow log_metric, SQLite" else CALLS
+        opened: dict[str, Call] = {}
+        for name, peer in peers.items():
+            folder = Path(temporary) / str(len(opened))
+            folder.mkdir()
+            opened[name] = stack.enter_context(peer(folder))
+        for block in range(blocks):
+            for name, call in opened.items():
+                count = max(calls // 10, 1) if name == SLOW else calls
                 for step in range(block * count, (block + 1) * count):
+                    between()
                     started = perf_counter_ns()
                     call(step)
                     times[name].append((perf_counter_ns() - started) / 1000)
-    ours = quantile(times[OURS], 0.5)
-    rows = [
-        (
-            name,
-            *(f"{quantile(found, share):,.1f}" for share in (0.5, 0.99, 0.999)),
-            f"{quantile(found, 0.5) / ours:,.1f}",
-        )
-        for name, found in times.items()
+    return times
+
+
+def _table(heading: str, what: str, times: Mapping[str, list[float]], note: str, per: int = 1) -> Table:
+    reference = next(name for name in times if name.startswith("fedtrack"))
+    ours = quantile(times[reference], 0.5)
+    rows = []
+    for name, found in times.items():
+        cells = [f"{quantile(found, share) / per:,.2f}" for share in (0.25, 0.5, 0.75, 0.99, 0.999)]
+        rows.append((name, *cells, f"{quantile(found, 0.5) / ours:,.1f}", f"{len(found):,}"))
+    return Table(heading, (what, "p25", "p50", "p75", "p99", "p99.9", "p50, times fedtrack's", "calls"), rows, note)
+
+
+def run(quick: bool = True) -> list[Table]:
+    """Return the tables."""
+    blocks = BLOCKS if quick else 10 * BLOCKS
+    alone = measure(PEERS, blocks, CALLS)
+    batch = measure(BATCHES, blocks, 2)
+    training = measure(IN_TRAINING, blocks, CALLS, training_step())
+    return [
+        _table(
+            title,
+            "one call, µs",
+            alone,
+            "A tight loop; nobody reads the spool. The bare write has the size of a frame: the least that a call can "
+            "cost whose record survives the death of its process.",
+        ),
+        _table("A call with 1,000 values", "µs per value", batch, "One call logs 1,000 keys of one step.", per=BATCH),
+        _table(
+            "The log call inside a training loop",
+            "one call, µs",
+            training,
+            "Between two calls a small network takes a training step on real tensors; only the call is timed. *Server "
+            "down* means that nobody reads the spool. *Up* is a server's process on the same cores, which forwards and "
+            "delivers to MLflow (SQLite) and TensorBoard meanwhile, or to TensorBoard while MLflow's address refuses.",
+        ),
     ]
-    return table(("one log call, µs", "p50", "p99", "p99.9", "p50, times fedtrack's"), rows)

@@ -1,6 +1,6 @@
 """Watches the memory of a site, of the server and of a backlog while events pass by the million.
 
-    python benchmarks/memory.py --events 10000000
+    python -m benchmarks memory --full
 
 The site and the server are processes of their own. First the server keeps up; then it starts only when everything
 lies in the spool.
@@ -8,16 +8,15 @@ lies in the spool.
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
+from benchmarks.table import Table
 from fedtrack.testing import run_info
 from fedtrack.tracking.delivery import Delivery
 from fedtrack.tracking.events import Batch
@@ -27,6 +26,8 @@ from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
 from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
+
+title = "Memory"
 
 
 class Counting(Receiver):
@@ -102,32 +103,27 @@ def collect(pid: int, report: Connection) -> dict[int, float]:
     return found
 
 
-def measure(events: int, *, backlog: bool) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="fedtrack-memory-"))
-    begun = monotonic()
-    site = start(log, folder, events)
-    if backlog:
-        site_sizes = collect(*site)
-        server_sizes = collect(*start(serve, folder, events))
-    else:
+def measure(events: int, *, backlog: bool) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the MiB of the site and of the server after so many events."""
+    with tempfile.TemporaryDirectory(prefix="fedtrack-memory-") as temporary:
+        folder = Path(temporary)
+        site = start(log, folder, events)
+        if backlog:
+            sizes = collect(*site)
+            return sizes, collect(*start(serve, folder, events))
         server = start(serve, folder, events)
-        site_sizes = collect(*site)
-        server_sizes = collect(*server)
-    shutil.rmtree(folder)
-    print(f"{'backlog' if backlog else 'live'}: {events:,} events in {monotonic() - begun:.0f} s")
-    print(f"{'events':>12} {'site MiB':>9} {'server MiB':>11}")
-    for count in sorted({*site_sizes, *server_sizes}):
-        sizes = (f"{found[count]:.1f}" if count in found else "" for found in (site_sizes, server_sizes))
-        print("{:>12,} {:>9} {:>11}".format(count, *sizes), flush=True)
+        return collect(*site), collect(*server)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000_000)
-    arguments = parser.parse_args()
-    for backlog in (False, True):
-        measure(arguments.events, backlog=backlog)
-
-
-if __name__ == "__main__":
-    main()
+def run(quick: bool = True) -> list[Table]:
+    """Return a table for a server that keeps up, and one for a server that starts when everything is in the spool."""
+    events = 1_000_000 if quick else 10_000_000
+    tables = []
+    for backlog, heading in ((False, "Memory while events pass"), (True, "Memory with a backlog")):
+        site, server = measure(events, backlog=backlog)
+        rows = [
+            (f"{count:,}", *(f"{sizes[count]:.1f}" if count in sizes else "" for sizes in (site, server)))
+            for count in sorted({*site, *server})
+        ]
+        tables.append(Table(heading, ("events", "site, MiB", "server, MiB"), rows, "Resident set of each process."))
+    return tables

@@ -1,14 +1,13 @@
 """What it costs to send a model to the sites, take theirs back, average them and keep the result.
 
-    python -m benchmarks.model_exchange            # models of 1 kB to 1 GB
-    python -m benchmarks.model_exchange --full     # up to 2 GB, and more of each
+    python -m benchmarks model_exchange            # models of 1 kB to 1 GB
+    python -m benchmarks model_exchange --full     # up to 2 GB, and more of each
 
 The job runs in the real local engine, in processes of its own; its script sends back what it has received.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,11 +21,13 @@ from time import perf_counter, sleep
 
 import numpy as np
 
-from benchmarks.table import table
+from benchmarks.table import Table
 from fedtrack.federated.aggregator import WeightedAggregator
 from fedtrack.federated.fl_model import ParamsType
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack.job.run_result import RunResult
+
+title = "Model exchange"
 
 KB, MB, GB = 10**3, 10**6, 10**9
 
@@ -129,7 +130,7 @@ def copy_seconds(size: int) -> float:
     return perf_counter() - started
 
 
-def speed(sizes: dict[int, int], repeats: int) -> str:
+def speed(sizes: dict[int, int], repeats: int) -> Table:
     """Return the table of the exchange's speed beside copies in memory."""
     rounds: dict[int, list[float]] = {size: [] for size in sizes}
     copies: dict[int, list[float]] = {size: [] for size in sizes}
@@ -153,20 +154,21 @@ def speed(sizes: dict[int, int], repeats: int) -> str:
         for size, found in rounds.items()
     ]
     columns = ("model, 2 sites", "ms per round", "from, to", "GB/s", "copying as much in memory, GB/s", "time, ratio")
-    return table(columns, rows)
+    return Table("Model exchange between server and 2 sites", columns, rows)
 
 
-def memory(size: int) -> str:
+def memory(size: int) -> Table:
     """Return the table of the server's memory."""
     rows = []
     for sites in MEMORY_SITES:
         with tempfile.TemporaryDirectory() as folder:
             peak = exchange(Path(folder), size, sites, 3).peak
         rows.append((sites, f"{peak / MB:,.0f} MB", f"{peak / size:.2f}"))
-    return table((f"sites, a model of {_bytes(size)}", "server's peak, PSS", "times the model"), rows)
+    columns = (f"sites, a model of {_bytes(size)}", "server's peak, PSS", "times the model")
+    return Table("Memory of the server that averages", columns, rows)
 
 
-def average() -> str:
+def average() -> Table:
     """Return the table of the averages, made by a process of its own: this one never imports torch."""
     command = [sys.executable, "-c", "from benchmarks.model_exchange import time_averages; time_averages()"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
@@ -181,7 +183,8 @@ def average() -> str:
         )
         for name, times in found.items()
     ]
-    return table((f"average of {RESULTS} results of {_bytes(AVERAGED)}", "ms", "from, to", "times fedtrack's"), rows)
+    columns = (f"average of {RESULTS} results of {_bytes(AVERAGED)}", "ms", "from, to", "times fedtrack's")
+    return Table("Averaging", columns, rows)
 
 
 def time_averages() -> None:
@@ -237,14 +240,6 @@ def _bytes(size: int) -> str:
     return f"{value} {unit}"
 
 
-def run(quick: bool = True) -> str:
+def run(quick: bool = True) -> list[Table]:
     """Return the tables."""
-    return "\n\n".join(
-        (speed(QUICK, 2) if quick else speed(FULL, 3), memory(MEMORY_QUICK if quick else MEMORY_FULL), average())
-    )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="models of up to 2 GB, and more of each")
-    print(run(quick=not parser.parse_args().full))
+    return [speed(QUICK, 2) if quick else speed(FULL, 3), memory(MEMORY_QUICK if quick else MEMORY_FULL), average()]

@@ -1,6 +1,6 @@
 """Compares a training, and its log calls, with an MLflow server that is up, that dies in mid-job, and that is never up.
 
-    python -m benchmarks.outage [TURNS]
+    python -m benchmarks outage --full
 
 Real jobs of the local engine, in turn: up, dies, never up, up, dies, ... Each is compared with the healthy one of its
 own turn, because a shared machine is another one a minute later. What is measured is the training loop of the site's
@@ -28,11 +28,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.table import quantile, table
+from benchmarks.table import Table, quantile
 from fedtrack.engines.local import launch
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
+
+title = "A backend that is down"
 
 TURNS = 12
 CONDITIONS = ("up", "dies in mid-job", "never up")
@@ -151,7 +153,8 @@ def compared(found: list[float], healthy: list[float]) -> str:
     return f"{median(ratios):.3f} ({low:.3f} to {high:.3f})"
 
 
-def report(trainings: dict[str, list[Training]]) -> str:
+def rows_of(trainings: dict[str, list[Training]]) -> list[tuple[str, ...]]:
+    """Return a row for each condition."""
     rows = []
     healthy = trainings["up"]
     for condition, found in trainings.items():
@@ -163,15 +166,25 @@ def report(trainings: dict[str, list[Training]]) -> str:
         ratios = ["1", "1"] if condition == "up" else ratios
         shares = [f"{quantile(calls, share):.1f}" for share in (0.5, 0.999)]
         rows.append((condition, spread, *ratios, f"{100 * inside:.1f} %", *shares))
+    return rows
+
+
+def run(quick: bool = True) -> list[Table]:
+    """Return the table; quick ones have too few turns to tell 3 % from noise."""
+    trainings = _train_in_turns(3 if quick else TURNS)
     columns = ("MLflow server", "training, s", "x healthy, wall", "x healthy, processor", "in log calls")
-    return table((*columns, "log call p50, µs", "p99.9"), rows)
+    note = (
+        f"{len(trainings['up'])} turns of {len(CONDITIONS)} jobs, {STEPS * METRICS:,} log calls each. Training: median "
+        "and quartiles; ratios: median over the turns and its 95 % confidence interval (bootstrap)."
+    )
+    return [Table(title, (*columns, "log call p50, µs", "p99.9"), rows_of(trainings), note)]
 
 
-def main() -> None:
-    logging.disable()
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else TURNS
+def _train_in_turns(turns: int) -> dict[str, list[Training]]:
     trainings: dict[str, list[Training]] = {condition: [] for condition in CONDITIONS}
+    before, patience = Path.cwd(), launch.STALL_SECONDS
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    logging.disable()
     with tempfile.TemporaryDirectory(prefix="fedtrack-outage-") as temporary:
         root = Path(temporary)
         server = MLflow(root)
@@ -182,13 +195,9 @@ def main() -> None:
                     found = train(root / f"{number}-{condition.replace(' ', '-')}", condition, server)
                     if number:  # the first turn imports, and creates MLflow's tables
                         trainings[condition].append(found)
-                    print(f"{number} {condition}: {found.wall:.2f} s", file=sys.stderr, flush=True)
         finally:
             server.kill()
-            os.chdir("/")
-    print(f"{turns} turns of {len(CONDITIONS)} jobs, {STEPS * METRICS:,} log calls each; medians")
-    print(report(trainings))
-
-
-if __name__ == "__main__":
-    main()
+            os.chdir(before)
+            logging.disable(logging.NOTSET)
+            launch.STALL_SECONDS = patience
+    return trainings

@@ -5,20 +5,30 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import perf_counter, time_ns
+from time import perf_counter, process_time, sleep, time_ns
+from typing import Any
 
-from benchmarks.table import table
-from fedtrack import Batch, Receiver, RunInfo
+from benchmarks.table import Table, spread
+from fedtrack.testing import run_info
+from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.delivery import Delivery
 from fedtrack.tracking.forwarder import Forwarder, SpoolSource
 from fedtrack.tracking.journal import Journal
-from fedtrack.tracking.records import Metric
+from fedtrack.tracking.receiver import Receiver
+from fedtrack.tracking.records import Metric, encode
 from fedtrack.tracking.spool import Spool
 
+title = "Events per second"
+
+SITES = (1, 2, 8)
 EVENTS = 200_000
-BACKEND_EVENTS = 10_000
+STREAM = "ab" * 16
+
+#: Logs events in a tight loop until the backend has as many, beginning with a step.
+Peer = Callable[[int, int], None]
 
 
 def _log(folder: Path, count: int) -> None:
@@ -28,8 +38,8 @@ def _log(folder: Path, count: int) -> None:
     spool.close()
 
 
-def into_journal(sites: int) -> tuple[float, int]:
-    """Return events per second from ``sites`` processes, and how many did not arrive."""
+def into_journal(sites: int, events: int = EVENTS) -> tuple[float, float, int]:
+    """Return events per second from so many processes, microseconds of the server's CPU each, and how many are lost."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         journal = Journal(root / "journal.db")
@@ -37,102 +47,180 @@ def into_journal(sites: int) -> tuple[float, int]:
         folders = {f"site-{n}": root / f"site-{n}" for n in range(1, sites + 1)}
         for name, folder in folders.items():
             forwarder.add(SpoolSource(name, folder, journal, BlobStore(root / "blobs")))
-        each = EVENTS // sites
+        each = events // sites
         context = multiprocessing.get_context("fork")
         writers = [context.Process(target=_log, args=(folder, each)) for folder in folders.values()]
-        started = perf_counter()
+        started, cpu = perf_counter(), process_time()
         for writer in writers:
             writer.start()
         forwarder.start()
         for writer in writers:
             writer.join()
         forwarder.stop()
-        seconds = perf_counter() - started
+        seconds, cpu = perf_counter() - started, process_time() - cpu
         stored = sum(journal.counts().values())
         journal.close()
-    return stored / seconds, each * sites - stored
+    return stored / seconds, cpu / stored * 1e6, each * sites - stored
 
 
-def _run_info(folder: Path) -> RunInfo:
-    return RunInfo("bench", "bench", folder, "server", ("site-1",), time_ns(), BlobStore(folder / "blobs"))
+def _journal_table(repeats: int) -> Table:
+    found: dict[int, list[tuple[float, float, int]]] = {sites: [] for sites in SITES}
+    for _ in range(repeats):
+        for sites in SITES:
+            found[sites].append(into_journal(sites))
+    rows = [
+        (
+            f"{sites} {'site' if sites == 1 else 'sites'}",
+            spread([rate for rate, _, _ in runs], "{:,.0f}".format),
+            spread([cpu for _, cpu, _ in runs]),
+            sum(lost for _, _, lost in runs),
+        )
+        for sites, runs in found.items()
+    ]
+    note = (
+        f"{EVENTS:,} events in all, each a log call of its own, by processes that do nothing else, while the server "
+        "reads them; everything is committed to the disk at the end."
+    )
+    columns = ("from sites into the journal", "events per second", "server's CPU, µs per event", "lost")
+    return Table("Into the journal", columns, rows, note)
 
 
-def _batches(first: int, count: int, size: int = 1000) -> Iterator[Batch]:
-    for start in range(first, first + count, size):
-        seqs = range(start + 1, start + size + 1)
-        yield Batch("site-1", "a" * 32, seqs, [Metric(time_ns(), "train_loss", 0.5, seq) for seq in seqs])
+class Delivered:
+    """A journal and the delivery from it to one receiver."""
+
+    def __init__(self, folder: Path, receiver: Receiver) -> None:
+        self.journal = Journal(folder / "journal.db")
+        self._last = 0
+        self._delivery = Delivery("receiver", receiver, self.journal, run_info(folder, sites=["site-1"]))
+        self._delivery.start()
+
+    def deliver(self, first: int, count: int) -> float:
+        """Return how many seconds it takes from the commit of ``count`` events until the receiver has flushed them."""
+        salt = frames.salt_of(STREAM)
+        seqs = range(self._last + 1, self._last + count + 1)
+        records = (Metric(time_ns(), "train_loss", 0.5, first + seq) for seq in range(count))
+        body = b"".join(frames.frame(seq, encode(record), salt) for seq, record in zip(seqs, records, strict=True))
+        self._last += count
+        self.journal.apply("site-1", STREAM, [frames.Run(seqs[0], seqs[-1], count, body)])
+        started = perf_counter()
+        while self.journal.cursor("receiver").delivered < self._last:
+            sleep(0.005)
+        return perf_counter() - started
+
+    def close(self) -> None:
+        """End the run."""
+        self._delivery.drain("completed")
+        self._delivery.finish(60.0)
+        self.journal.close()
 
 
-def _deliver(receiver: Receiver, first: int, count: int) -> float:
-    started = perf_counter()
-    for batch in _batches(first, count):
-        receiver.receive(batch)
-        receiver.flush()
-    return count / (perf_counter() - started)
-
-
-def into_mlflow() -> tuple[float, float]:
-    """Return events per second through the receiver, and by log_batch in a tight loop on the same kind of store."""
-    from mlflow.entities import Metric as MlflowMetric
+@contextlib.contextmanager
+def _mlflow(folder: Path) -> Iterator[tuple[Receiver, Peer]]:
+    from mlflow.entities import Metric as Point
     from mlflow.tracking import MlflowClient
 
     from fedtrack_mlflow import MLflowReceiver
 
-    ours, theirs = [], []
-    with tempfile.TemporaryDirectory() as temporary:
-        receiver = MLflowReceiver()
-        receiver.open(_run_info(Path(temporary)))
-        client = MlflowClient(f"sqlite:///{temporary}/peer.db")
-        run = client.create_run(client.create_experiment("peer", temporary)).info.run_id
-        for block in range(3):
-            first = block * BACKEND_EVENTS
-            ours.append(_deliver(receiver, first, BACKEND_EVENTS))
-            started = perf_counter()
-            for start in range(first, first + BACKEND_EVENTS, 1000):
-                now = time_ns() // 10**6
-                client.log_batch(
-                    run, [MlflowMetric("train_loss", 0.5, now, step) for step in range(start, start + 1000)]
-                )
-            theirs.append(BACKEND_EVENTS / (perf_counter() - started))
-        receiver.close("completed")
-    return max(ours), max(theirs)
+    client = MlflowClient(f"sqlite:///{folder}/peer.db")
+    run = client.create_run(client.create_experiment("peer", str(folder))).info.run_id
+
+    def peer(first: int, count: int) -> None:
+        for start in range(first, first + count, 1000):
+            now = time_ns() // 10**6
+            client.log_batch(run, [Point("train_loss", 0.5, now, step) for step in range(start, start + 1000)])
+
+    yield MLflowReceiver(), peer
 
 
-def into_tensorboard() -> tuple[float, float]:
-    """Return events per second through the receiver, and by torch's SummaryWriter in a tight loop."""
+@contextlib.contextmanager
+def _tensorboard(folder: Path) -> Iterator[tuple[Receiver, Peer]]:
     from torch.utils.tensorboard import SummaryWriter
 
     from fedtrack_tensorboard import TBAnalyticsReceiver
 
-    ours, theirs = [], []
+    writer = SummaryWriter(f"{folder}/peer")
+
+    def peer(first: int, count: int) -> None:
+        for step in range(first, first + count):
+            writer.add_scalar("train_loss", 0.5, step)
+        writer.flush()
+
+    yield TBAnalyticsReceiver(), peer
+    writer.close()
+
+
+@contextlib.contextmanager
+def _wandb(folder: Path) -> Iterator[tuple[Receiver, Peer]]:
+    import wandb
+
+    from fedtrack_wandb import WandBReceiver
+    from fedtrack_wandb.arguments import FLUSH_INTERVAL
+    from fedtrack_wandb.transaction_log import TransactionLog
+
+    settings: Any = {"silent": True, "console": "off", "x_disable_stats": True}
+    settings["x_transaction_log_flush_interval"] = FLUSH_INTERVAL
+    run = wandb.init(mode="offline", dir=folder, reinit="create_new", settings=wandb.Settings(**settings))
+    log = TransactionLog(Path(run.dir).parent / f"run-{run.id}.wandb")
+    logged = 0
+
+    def peer(first: int, count: int) -> None:
+        nonlocal logged
+        logged += count
+        for step in range(first, first + count):
+            run.log({"train_loss": 0.5}, step=step)
+        while log.update() < logged - 1:  # W&B keeps the last row until the next one begins
+            sleep(0.005)
+
+    yield WandBReceiver(), peer
+    run.finish()
+
+
+#: Name, what opens both, and how many events a block has.
+BACKENDS: tuple[tuple[str, Callable[[Path], contextlib.AbstractContextManager[tuple[Receiver, Peer]]], int], ...] = (
+    ("MLflow, SQLite; beside log_batch(1000)", _mlflow, 10_000),
+    ("TensorBoard; beside torch's SummaryWriter", _tensorboard, 20_000),
+    ("W&B offline; beside run.log", _wandb, 2_000),
+)
+
+
+def into_backend(
+    opened: Callable[[Path], contextlib.AbstractContextManager[tuple[Receiver, Peer]]], count: int, pairs: int
+) -> list[tuple[float, float]]:
+    """Return the seconds that ``count`` events take, ours and the peer's, of neighbouring blocks."""
+    found = []
     with tempfile.TemporaryDirectory() as temporary:
-        receiver = TBAnalyticsReceiver()
-        receiver.open(_run_info(Path(temporary)))
-        writer = SummaryWriter(f"{temporary}/peer")
-        for block in range(3):
-            first = block * BACKEND_EVENTS
-            ours.append(_deliver(receiver, first, BACKEND_EVENTS))
-            started = perf_counter()
-            for step in range(first, first + BACKEND_EVENTS):
-                writer.add_scalar("train_loss", 0.5, step)
-            writer.flush()
-            theirs.append(BACKEND_EVENTS / (perf_counter() - started))
-        with contextlib.suppress(Exception):
-            writer.close()
-        receiver.close("completed")
-    return max(ours), max(theirs)
+        folder = Path(temporary) / "run"
+        folder.mkdir()
+        with opened(Path(temporary)) as (receiver, peer):
+            delivered = Delivered(folder, receiver)
+            delivered.deliver(0, 1000)  # the first block imports and creates
+            peer(0, 1000)
+            for pair in range(pairs):
+                first = 1000 + pair * count
+                ours = delivered.deliver(first, count)
+                started = perf_counter()
+                peer(first, count)
+                found.append((ours, perf_counter() - started))
+        delivered.close()  # after the peer: wandb-core, which serves both, ends with it
+    return found
 
 
-def run() -> str:
-    """Return the table."""
-    rows: list[tuple[object, ...]] = []
-    for sites in (1, 2, 8):
-        speed, lost = into_journal(sites)
-        rows.append((f"{sites} site(s) into the journal, {lost} lost", f"{speed:,.0f}", "", ""))
-    for name, measure in (
-        ("journal into MLflow (SQLite), beside log_batch(1000)", into_mlflow),
-        ("journal into TensorBoard, beside torch's SummaryWriter", into_tensorboard),
-    ):
-        ours, theirs = measure()
-        rows.append((name, f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.2f}"))
-    return table(("events per second", "fedtrack", "peer", "ratio"), rows)
+def _backend_table(pairs: int) -> Table:
+    rows = []
+    for name, opened, count in BACKENDS:
+        found = into_backend(opened, count, pairs)
+        ours, theirs = ([count / seconds for seconds in column] for column in zip(*found, strict=True))
+        ratios = [peer / own for own, peer in found]
+        rows.append((name, *(spread(rates, "{:,.0f}".format) for rates in (ours, theirs)), spread(ratios)))
+    note = (
+        f"{pairs} pairs of blocks; the ratio is that of neighbouring blocks. The peer calls the backend's own fastest "
+        "function in a tight loop; fedtrack's events come out of the journal, through delivery and the receiver, and "
+        "count once the receiver has flushed them."
+    )
+    return Table("Into a backend", ("from the journal into", "fedtrack", "peer", "ratio"), rows, note)
+
+
+def run(quick: bool = True) -> list[Table]:
+    """Return the tables."""
+    # In this order: the first one forks, which is best done before an SDK has started threads.
+    return [_journal_table(3 if quick else 9), _backend_table(5 if quick else 15)]

@@ -1,6 +1,6 @@
 """Many virtual sites, beside the same training in a loop of one plain PyTorch process.
 
-``python -m benchmarks.virtual_sites 100 1000 10000`` prints one line per number of sites.
+``python -m benchmarks virtual_sites`` measures 1,000 sites, ``--full`` 100, 1,000 and 10,000.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.hello_job import measure
-from benchmarks.table import table
+from benchmarks.table import Table, spread
 
-PAIRS = 3
+title = "Many virtual sites"
+
 ROUNDS = 3
 
 #: What both sides do for one site: the same network, data and step.
@@ -40,6 +41,8 @@ PLAIN = """
 import sys
 from step import SimpleNetwork, step, torch
 
+if int(sys.argv[2]):
+    torch.set_num_threads(int(sys.argv[2]))
 torch.manual_seed(0)
 model = SimpleNetwork(1, 8, 10).state_dict()
 for current_round in range(ROUNDS):
@@ -83,47 +86,39 @@ assert all(len(item.sites) == int(sys.argv[1]) for item in result.rounds)
 """
 
 
-def run(sizes: tuple[int, ...] = (100, 1000)) -> str:
-    """Return the table."""
-    rows = []
-    with tempfile.TemporaryDirectory() as temporary:
+def run(quick: bool = True) -> list[Table]:
+    """Return a table for each number of sites."""
+    tables = []
+    with tempfile.TemporaryDirectory(prefix="fedtrack-virtual-") as temporary:
         folder = Path(temporary)
         for name, source in {"step": STEP, "plain": PLAIN, "client": CLIENT, "job": JOB}.items():
             (folder / f"{name}.py").write_text(source.replace("ROUNDS", str(ROUNDS)))
-        for sites in sizes:
-            rows += _measure(folder, sites)
-    columns = (f"{ROUNDS} rounds, 1 step each", "wall", "CPU", "peak memory (PSS)", "wall per site and round")
-    return table(columns, rows)
+        for sites, pairs in ((1000, 2),) if quick else ((100, 5), (1000, 5), (10_000, 1)):
+            tables.append(_measure(folder, sites, pairs))
+    return tables
 
 
-def _measure(folder: Path, sites: int) -> list[tuple[str, ...]]:
+def _measure(folder: Path, sites: int, pairs: int) -> Table:
     commands = {
-        f"{sites:,} sites: plain PyTorch, one process": [sys.executable, "plain.py", str(sites)],
-        f"{sites:,} sites: fedtrack, every loss in the journal": [sys.executable, "job.py", str(sites), "ws", "none"],
-        f"{sites:,} sites: fedtrack, and in TensorBoard": [sys.executable, "job.py", str(sites), "ws", "tensorboard"],
+        "plain PyTorch, one process, torch's default threads": [sys.executable, "plain.py", str(sites), "0"],
+        "plain PyTorch, one process, one thread": [sys.executable, "plain.py", str(sites), "1"],
+        "fedtrack, every loss in the journal": [sys.executable, "job.py", str(sites), "ws", "none"],
+        "fedtrack, every loss in TensorBoard too": [sys.executable, "job.py", str(sites), "ws", "tensorboard"],
     }
     found: dict[str, list[Any]] = {name: [] for name in commands}
-    for _ in range(PAIRS):
+    for _ in range(pairs):
         for name, command in commands.items():
             found[name].append(measure(command, folder))
     plain = next(iter(found.values()))
     rows = []
     for name, runs in found.items():
-        wall, cpu, memory = (
-            median(run[i] / floor[i] for run, floor in zip(runs, plain, strict=True)) for i in range(3)
-        )
-        seconds = median(run[0] for run in runs)
-        rows.append(
-            (
-                name,
-                f"{seconds:.1f} s ({wall:.2f} x)",
-                f"{median(run[1] for run in runs):.1f} s ({cpu:.2f} x)",
-                f"{median(run[2] for run in runs) / 1024:.0f} MiB ({memory:.2f} x)",
-                f"{seconds / sites / ROUNDS * 1000:.2f} ms",
-            )
-        )
-    return rows
-
-
-if __name__ == "__main__":
-    print(run(tuple(int(size) for size in sys.argv[1:]) or (100, 1000)))
+        ratios = [spread([run[i] / floor[i] for run, floor in zip(runs, plain, strict=True)]) for i in range(3)]
+        per_turn = median(run[0] for run in runs) / sites / ROUNDS
+        memory = f"{median(run[2] for run in runs) / 1024:.0f} MiB"
+        rows.append((name, spread([run[0] for run in runs]), *ratios, memory, f"{per_turn * 1000:.2f} ms"))
+    columns = (f"{sites:,} sites", "wall, s", "x plain, wall", "x plain, CPU", "x plain, memory")
+    note = (
+        f"{ROUNDS} rounds, in each of which every site takes one step on 20 images; imports and process start are "
+        f"included. {pairs} runs of each, in turn; memory is the peak PSS of the process tree."
+    )
+    return Table(f"{title}: {sites:,}", (*columns, "peak memory", "wall per site and round"), rows, note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,19 @@ def test_best_model_has_the_least_or_the_most_of_the_key_metric(
     assert (result.key_metric, result.best_round) == ("loss", best_round)
     best = load_params(result.folder / "app_server" / "best_FL_global_model.safetensors")
     np.testing.assert_array_equal(best["w"], np.full((2, 3), best_round, np.float32))
+
+
+def test_a_site_that_imports_torch_by_way_of_another_module_takes_its_share_of_the_cores(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    see = """
+    import os, pathlib
+    pathlib.Path("threads").write_text(os.environ["OMP_NUM_THREADS"])
+    """
+    make_job(see, num_rounds=1).simulator_run(tmp_path / "ws")
+    seen = (tmp_path / "ws" / "job" / "test-job" / "app_site-2" / "custom" / "threads").read_text()
+    assert seen == str(max(1, (os.cpu_count() or 1) // 2))
 
 
 def test_each_site_runs_its_own_script_with_its_own_arguments(make_job: MakeJob, tmp_path: Path) -> None:

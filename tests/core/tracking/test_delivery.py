@@ -448,3 +448,40 @@ def test_a_delivery_that_waits_for_the_journal_keeps_nobody_from_writing_it(
     assert time.monotonic() - started < 5
     monkeypatch.setattr(bench.journal, "read", real)
     delivery.finish(0.0)
+
+
+# How long records wait for others.
+
+
+def test_after_a_silence_records_are_delivered_at_once_and_those_that_follow_together(bench: Bench) -> None:
+    receiver = Scripted()
+    receiver.gather_seconds = 3600.0
+    delivery = bench.delivery(receiver)
+    delivery.start()
+    bench.log(1)
+    until(lambda: receiver.log.count("flush") == 1)
+    for value in (2, 3, 4):
+        bench.log(value)
+    time.sleep(0.05)
+    assert receiver.got == [1]
+    delivery.drain("completed")
+    delivery.finish(10)
+    assert receiver.got == [1, 2, 3, 4]
+    assert receiver.calls == 2
+
+
+def test_as_much_as_one_call_may_hold_waits_for_nothing(bench: Bench) -> None:
+    receiver = Scripted()
+    receiver.gather_seconds, receiver.max_records = 3600.0, 10
+    delivery = bench.delivery(receiver)
+    delivery.start()
+    bench.log(1)
+    until(lambda: receiver.log.count("flush") == 1)
+    receiver.gather_seconds = 0.02  # is read again for each wait
+    bench.log(2)
+    until(lambda: receiver.got == [1, 2])
+    receiver.gather_seconds = 3600.0
+    bench.log(*range(3, 13))
+    until(lambda: len(receiver.got) == 12)
+    delivery.drain("completed")
+    delivery.finish(10)

@@ -25,6 +25,7 @@ from fedtrack.tracking.records import AnyRecord, decode
 ENGINES = ["local"] if find_spec("nvflare") is None else ["simulator", "poc"]
 
 FAULTS = Path(__file__).parents[2] / "support" / "nvflare_faults"
+SCRIPTS = Path(__file__).parent / "scripts"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class Site:
     engine: Engine
     target: Callable[[], str]
     troubled: Callable[[RunHandle], None]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that was submitted, and where its results will go."""
+
+    site: Site
+    handle: RunHandle
+    dest: Path
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ def lock_journal(handle: RunHandle) -> None:
     threading.Thread(target=work, daemon=True).start()
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="session", params=ENGINES)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One engine after the other."""
     name = request.param
@@ -81,16 +91,33 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     fresh = lambda: str(tmp_path_factory.mktemp(name))  # noqa: E731
     if name == "local":
         yield Site(name, engine, fresh, lock_journal)
-        return
+    elif name == "simulator":
+        yield Site(name, engine, lambda: f"simulator:{fresh()}", lambda handle: None)
+    else:
+        poc = request.getfixturevalue("poc")
+        yield Site(name, engine, lambda: str(poc.kit), lambda handle: None)
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def started(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Started]:
+    """Every job of the contract, all running at the same time: most of a run on FLARE is waiting."""
+    folder = tmp_path_factory.mktemp("contract")
+    jobs = {
+        "crash": export(folder / "crash", (SCRIPTS / "crash.py").read_text(), external=True),
+        "delivery": export(folder / "delivery", (SCRIPTS / "delivery.py").read_text()),
+        "functions": export(folder / "functions", (SCRIPTS / "functions.py").read_text()),
+    }
+    found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedtrack_nvflare.export.COLLECTOR", "faulty_collector.FaultyCollector")
-        patch.setenv("PYTHONPATH", str(FAULTS))
-        if name == "simulator":
-            yield Site(name, engine, lambda: f"simulator:{fresh()}", lambda handle: None)
-        else:
-            poc = request.getfixturevalue("poc")
-            yield Site(name, engine, lambda: str(poc.kit), lambda handle: None)
-        engine.close()
+        if site.name != "local":
+            patch.setattr("fedtrack_nvflare.export.COLLECTOR", "faulty_collector.FaultyCollector")
+            patch.setenv("PYTHONPATH", str(FAULTS))
+        for name, job in jobs.items():
+            handle = site.engine.submit(job, site.target())
+            site.troubled(handle)
+            found[name] = Started(site, handle, folder / name / "results")
+    return found
 
 
 def export(folder: Path, script: str, *, external: bool = False) -> Path:
@@ -105,13 +132,11 @@ def export(folder: Path, script: str, *, external: bool = False) -> Path:
         return job.export_job(folder / "jobs")
 
 
-def run(site: Site, job: Path, dest: Path) -> Ended:
-    """Run a job to its end and bring its results to ``dest``."""
-    handle = site.engine.submit(job, site.target())
-    site.troubled(handle)
-    status = site.engine.wait(handle, 150)
-    result = site.engine.fetch(handle, dest)
-    return Ended(handle, status, result, events_of(result))
+def wait(run: Started) -> Ended:
+    """Wait for a run's end and fetch its results."""
+    status = run.site.engine.wait(run.handle, 150)
+    result = run.site.engine.fetch(run.handle, run.dest)
+    return Ended(run.handle, status, result, events_of(result))
 
 
 def events_of(result: RunResult) -> dict[str, list[tuple[str, int, AnyRecord]]]:

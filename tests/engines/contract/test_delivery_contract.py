@@ -13,36 +13,14 @@ from fedtrack.federated.params import load_params
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import BlobRef, Metric, Text
 
-from .conftest import Ended, Site, export, run
-
-SCRIPT = """
-import fedtrack.client as flare
-from fedtrack.tracking.writer import Writer
-
-flare.init()
-writer = Writer()
-step = 0
-while flare.is_running():
-    model = flare.receive()
-    for _ in range(50):
-        writer.record_metric("loss", 1 / (step + 1), step)
-        step += 1
-    writer.record_text("note", flare.get_site_name() * 20_000, step)
-    flare.send(flare.FLModel(
-        params={name: value + 1 for name, value in model.params.items()},
-        metrics={"accuracy": model.current_round / 10},
-        meta={"NUM_STEPS_CURRENT_ROUND": 50},
-    ))
-writer.record_metric("tail", 1.0, step)
-"""
+from .conftest import Ended, Site, Started, wait
 
 SITES = ("site-1", "site-2")
 
 
 @pytest.fixture(scope="module")
-def ended(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    folder = tmp_path_factory.mktemp("delivery")
-    return run(site, export(folder, SCRIPT), folder / "results")
+def ended(started: dict[str, Started]) -> Ended:
+    return wait(started["delivery"])
 
 
 def test_run_completes_with_every_event(ended: Ended) -> None:

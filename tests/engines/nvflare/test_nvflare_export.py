@@ -15,7 +15,7 @@ import pytest
 from fedtrack.engines.engine import RunHandle
 from fedtrack.errors import ConfigError, JobRejected, NotSupported, RunNotFound
 from fedtrack.federated.fedavg import FedAvg
-from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack.job import ClientAppRunner, FedAvgJob, ScriptRunner
 from fedtrack.plugins import registry
 from fedtrack_nvflare import NVFlareEngine
 from fedtrack_nvflare.export import COLLECTOR, SHIPPER, export
@@ -92,6 +92,15 @@ def test_check_says_what_submit_refuses(
     assert any(problem.fatal and message in problem.message for problem in problems)
     with pytest.raises(JobRejected, match=message):
         NVFlareEngine().submit(job, target)
+
+
+def test_functions_for_many_sites_are_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "client.py").write_text("from fedtrack.client import ClientApp\napp = ClientApp()\n")
+    job = FedAvgJob({"w": np.zeros(3, np.float32)}, n_clients=2, num_rounds=3, name="job")
+    job.to_clients(ClientAppRunner("client.py"))
+    problems = NVFlareEngine().check(job.export_job(tmp_path / "jobs"), f"simulator:{tmp_path / 'ws'}")
+    assert any(problem.fatal and "app.run()" in problem.message for problem in problems)
 
 
 def test_check_notes_what_is_left_out(make_job: MakeJob, tmp_path: Path) -> None:

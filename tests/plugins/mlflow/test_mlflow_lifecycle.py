@@ -122,3 +122,20 @@ def test_close_before_open_and_after_a_failed_open(run_info: RunInfo) -> None:
         receiver.open(run_info)
     receiver.close("failed")
     receiver.close("failed")
+
+
+def test_a_store_is_called_as_often_as_it_answers_quickly_but_never_waited_for_longer(
+    opened: Opened, new_batch: NewBatch
+) -> None:
+    receiver = opened(buffer_flush_time=3600)
+    assert receiver.gather_seconds == 3600
+    for step, site in enumerate(("site-1", "site-2")):
+        receiver.receive(new_batch([Metric(T0, "loss", 1.0, step)], site=site))
+    receiver.flush()
+    assert 0 < receiver.gather_seconds < 3600
+    receiver.flush()  # nothing was received since
+    assert receiver.gather_seconds == 0
+    at_most = opened(buffer_flush_time=0)
+    at_most.receive(new_batch([Metric(T0, "loss", 1.0, 9)]))
+    at_most.flush()
+    assert at_most.gather_seconds == 0

@@ -128,3 +128,15 @@ def test_it_works_with_its_declared_dependencies_only(tmp_path: Path) -> None:
     pytest.importorskip("flask", reason="full mlflow is not installed: nothing to guard against")
     assert python(GUARD + USE, str(tmp_path)).strip() == "done"
     assert (tmp_path / "mlflow.db").exists()
+
+
+def test_the_interpreters_end_does_not_search_what_mlflow_has_imported() -> None:
+    code = (
+        "import atexit, gc, sys\n"
+        "from fedtrack_mlflow.settings import calm\n"
+        "atexit.register(lambda: print(gc.get_freeze_count()))\n"  # handlers run in reverse order: this one last
+        "with calm():\n"
+        "    print(gc.get_freeze_count())\n"
+    )
+    before, after = map(int, python(code).split())
+    assert before < 1000 < after

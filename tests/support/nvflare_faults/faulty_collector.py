@@ -1,4 +1,4 @@
-"""A collector on a bad day: busy, forgetful and slow. FLARE's job processes import it by this module's name."""
+"""Collectors on a bad day. FLARE's job processes import them by this module's name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from nvflare.apis.event_type import EventType
 
 from fedtrack_nvflare.collector import Collector
-from fedtrack_nvflare.wire import Ack, encode
+from fedtrack_nvflare.wire import Ack, Frames, decode_from_site, encode
 
 
 class FaultyCollector(Collector):
@@ -36,3 +36,18 @@ class FaultyCollector(Collector):
             (self._folder / "answers_lost").open("a").write(f"{number}\n")
             return b"\xc1 no answer"
         return answer
+
+
+class FullCollector(Collector):
+    """Has room for one batch of each site, so that everything else stays in the sites' spools."""
+
+    def __init__(self, run_id: str, drain: bool = False) -> None:
+        super().__init__(run_id, drain)
+        self._served: set[str] = set()
+
+    def _answer(self, site: str, data: bytes) -> bytes:
+        if isinstance(decode_from_site.decode(data), Frames):
+            if site in self._served:
+                return encode(Ack("busy", retry_after=0.1, reason="no room"))
+            self._served.add(site)
+        return super()._answer(site, data)

@@ -27,7 +27,7 @@ def run(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Print the run's handle and do not wait.")] = False,
     run_id: Annotated[str | None, typer.Option(help="The run's id; a fresh one by default.")] = None,
-    gpus: Annotated[str | None, typer.Option(help="GPU ids for the sites, comma-separated.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="GPU ids for the sites, such as 0,1: dealt out in turn.")] = None,
 ) -> None:
     """Run an exported job to its end."""
     from fedtrack.errors import ConfigError

@@ -58,7 +58,8 @@ def fetch(
     """Bring a finished run's results here."""
     with _attached(handle) as (run, engine):
         result = engine.fetch(run, workspace)
-    typer.echo(f"{result.job_name}: {result.status}; results: {result.folder}")
+    events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
+    typer.echo(f"{result.job_name}: {result.status} ({events}); results: {result.folder}")
 
 
 @app.command()

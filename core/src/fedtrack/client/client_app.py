@@ -36,18 +36,29 @@ class SiteContext:
 
     Attributes:
         name: The site, such as ``site-17``.
-        index: Its position among the job's sites, counted from 0: which part of a partitioned data set is its own.
-        total: How many sites the job has, whether or not they take part in this round.
+        position: Its number among the job's sites, counted from 0; None where the engine does not know it.
+        total: How many sites the job has, whether or not they take part in this round; 0 likewise.
         args: What the job gave to ``ClientAppRunner(args=...)``.
         state: What the site keeps from one task to the next, by name: numbers, texts, bytes, lists, dicts, arrays
             and tensors; tuples and sets become lists. It is kept when the function returns, and not when it raises.
     """
 
     name: str
-    index: int = 0
-    total: int = 1
+    position: int | None = None
+    total: int = 0
     args: Mapping[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def index(self) -> int:
+        """Its position: which part of a partitioned data set is its own.
+
+        Raises:
+            ConfigError: The engine does not know it, because the site has a name that the job does not have.
+        """
+        if self.position is None:
+            raise ConfigError(f"The job has no site called {self.name!r}, so its index is not known; use site.name.")
+        return self.position
 
 
 #: Trains ``model.params`` on the site's data and returns the result.
@@ -126,8 +137,7 @@ class ClientApp:
         """
         api.init()
         config = api.get_config()
-        index, total = config.get("site_index", 0), config.get("n_sites", 1)
-        site = SiteContext(api.get_site_name(), index, total, args or {})
+        site = SiteContext(api.get_site_name(), config.get("site_index"), config.get("n_sites", 0), args or {})
         while api.is_running():
             model = api.receive()
             if model is None:

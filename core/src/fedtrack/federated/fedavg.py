@@ -59,6 +59,12 @@ class FedAvg(Workflow):
         if self.task_timeout < 0:
             raise ConfigError(f"FedAvg: task_timeout is {self.task_timeout}; it must be 0 or more seconds.")
 
+    def clients_per_round(self, sites: int) -> int:
+        """Return how many of as many living sites take part in a round."""
+        if self.fraction is not None:
+            return max(1, round(self.fraction * sites))
+        return sites if self.num_clients is None else min(self.num_clients, sites)
+
     def execute(self, server: Server) -> None:
         """Run the rounds.
 
@@ -113,10 +119,8 @@ class FedAvg(Workflow):
             server.persistor.save_best(params, total, server.final_metrics)
 
     def _sample(self, sites: list[str], current_round: int) -> list[str]:
-        wanted = self.num_clients
-        if self.fraction is not None:
-            wanted = max(1, round(self.fraction * len(sites)))
-        if wanted is None or wanted >= len(sites):
+        wanted = self.clients_per_round(len(sites))
+        if wanted == len(sites):
             return sites
         chosen = set(random.Random(f"{self.seed}/{current_round}").sample(sites, wanted))  # noqa: S311
         return [site for site in sites if site in chosen]

@@ -148,7 +148,7 @@ class FedJob:
             workspace: Folder for everything the run writes; an earlier run in it is moved aside.
             n_clients: Adds sites ``site-1`` to ``site-n``; what the job names, if None.
             threads: Accepted for jobs written for FLARE; every site is a process of its own.
-            gpu: GPU ids for the sites, comma-separated, dealt out in turn.
+            gpu: GPU ids for the sites, dealt out in turn: ``"0,1"``, or ``"[0,1],[2,3]"`` for two GPUs a site.
             log_config: Accepted for jobs written for FLARE.
 
         Raises:

@@ -98,6 +98,13 @@ class LoadedJob:
         """How the functions of all sites are run; None if every site has a script."""
         return self.sites[0].client_app
 
+    def script_config(self, site: LoadedSite, name: str) -> dict[str, Any]:
+        """Return what ``fedtrack.client.get_config`` gives the script of ``site`` where the site is called ``name``."""
+        numbers = {item.name: number for number, item in enumerate(self.sites)}
+        config = {"site_name": name, "script": site.script.name, "script_args": site.runner.script_args}
+        known = {"site_index": numbers[name], "n_sites": len(numbers)} if name in numbers else {}
+        return config | known
+
 
 def load_job(folder: Path, node: str | None = None) -> LoadedJob:
     """Read the job in ``folder``.

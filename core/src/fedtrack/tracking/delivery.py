@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -114,6 +115,7 @@ class Delivery:
         self._status = "aborted"
         self._opening = True
         self._progress = monotonic()
+        self._called = -math.inf
         self._thread = threading.Thread(target=self._work, name=f"delivery-{name}", daemon=True)
 
     def start(self) -> None:
@@ -206,6 +208,8 @@ class Delivery:
                 return False
             self._wait_for_more(commits)
             return True
+        if not draining and self._gathers(sum(batch.count for batch in batches)):
+            return True
         delivered = 0
         for (site, stream), events in self._grouped(batches).items():
             for start in range(0, len(events), self._receiver.max_records):
@@ -213,6 +217,7 @@ class Delivery:
         # The cursor moves only when what it passes survives SIGKILL in the backend.
         self._retry.persist(self._receiver.flush, patient=True)
         self._advance(batches[-1].id, delivered)
+        self._called = monotonic()
         return True
 
     def _wait_for_more(self, commits: int) -> None:
@@ -223,8 +228,18 @@ class Delivery:
             if self._journal.commits != commits or self._retry.draining.is_set():
                 return
             self._journal.appended.wait(1.0)
-        # Fewer, larger calls: a backend's cost is per call. Draining cuts the wait short.
-        self._retry.draining.wait(self._receiver.gather_seconds)
+
+    def _gathers(self, count: int) -> bool:
+        """Wait for more than the ``count`` events that are there, if the receiver's last call was just now.
+
+        Fewer, larger calls: a backend's cost is per call. What comes after a silence is delivered at once, and so is
+        as much as one call may hold.
+        """
+        left = self._called + self._receiver.gather_seconds - monotonic()
+        if left <= 0 or count >= self._receiver.max_records:
+            return False
+        self._retry.draining.wait(left)  # draining cuts the wait short
+        return True
 
     def _grouped(self, batches: Sequence[StoredBatch]) -> dict[tuple[str, str], list[_Event]]:
         groups: dict[tuple[str, str], list[_Event]] = {}
@@ -232,6 +247,7 @@ class Delivery:
         for batch in batches:
             if not self._addressed(batch.site):
                 continue
+            group = groups.setdefault((batch.site, batch.stream), [])
             for seq, payload in frames.split(batch.body):
                 try:
                     record = decode(payload)
@@ -239,7 +255,7 @@ class Delivery:
                     self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
                     continue
                 if type(record) in self._receiver.supports:
-                    groups.setdefault((batch.site, batch.stream), []).append(_Event(batch.id, seq, record, payload))
+                    group.append(_Event(batch.id, seq, record, payload))
                 else:
                     self._skip(kind_of(record))
         return groups

@@ -106,7 +106,8 @@ class Receiver(ABC):
     api: ClassVar[int] = 1
     Options: ClassVar[type[ReceiverOptions]] = ReceiverOptions
 
-    #: Seconds to wait for more records before a call of ``receive``; a property may return an option's value.
+    #: Seconds from one ``flush`` to the next ``receive``, so that a backend whose cost is per call gets fewer and
+    #: larger ones; read before each. What comes after a longer silence, or fills one call, does not wait.
     gather_seconds: float = 0.25
 
     #: The most records in one call of ``receive``.

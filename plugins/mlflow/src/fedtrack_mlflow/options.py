@@ -19,8 +19,8 @@ class MLflowOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
         kw_args: The fields of ``RunArguments``.
         artifact_location: Where a new experiment keeps its artifacts; a relative path is below the run's folder.
         events: See ``ReceiverOptions``; here because its position is FLARE's.
-        buffer_flush_time: Accepted so that FLARE's job files run. Nothing is buffered here: records are in MLflow
-            when ``receive`` returns, and delivery decides how many travel together.
+        buffer_flush_time: The most seconds that records wait for others to travel with, once the call before has
+            ended; a store that answers quickly is called sooner. Records are in MLflow when ``receive`` returns.
     """
 
     tracking_uri: str | None = None

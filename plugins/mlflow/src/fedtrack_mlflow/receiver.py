@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedtrack.errors import ConfigError, Transient
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from fedtrack_mlflow.session import Session
 
 log = logging.getLogger(__name__)
+
+#: Of the time, MLflow works at most one part in so many on what a site logs little by little.
+_REST = 10
 
 _STATUSES = {"completed": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
 
@@ -47,6 +51,7 @@ class MLflowReceiver(Receiver):
         self._arguments = run_arguments(self.options.kw_args)
         self._session: Session | None = None
         self._next_seq: dict[tuple[str, str], int] = {}
+        self._busy_seconds = 0.0
 
     def open(self, run: RunInfo) -> None:
         """Create the store if it is new, and find or create the experiment and the parent run.
@@ -80,6 +85,7 @@ class MLflowReceiver(Receiver):
             raise RuntimeError("MLflowReceiver.receive() was called before open().")
         if not batch.records:
             return
+        begun = monotonic()
         with calm(), translated(f"MLflow at {self._session.address.shown} did not take records of {batch.site}"):
             try:
                 self._log(self._session, batch)
@@ -90,6 +96,12 @@ class MLflowReceiver(Receiver):
                 self._session.forget()
                 raise
         self._next_seq[batch.site, batch.stream] = batch.seqs[-1] + 1
+        self._busy_seconds += monotonic() - begun
+
+    def flush(self) -> None:
+        """Choose how long the next records wait for others; everything is stored already."""
+        self.gather_seconds = min(self.options.buffer_flush_time, _REST * self._busy_seconds)
+        self._busy_seconds = 0.0
 
     def close(self, status: str) -> None:
         """End the runs as FINISHED, FAILED or KILLED, and close the store's files."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter, time_ns
 from typing import Any
 
+from nvflare.apis.dxo import MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
@@ -79,11 +80,11 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
         if event_type == AppEventType.ROUND_STARTED:
             self._rounds.begin(_current_round(fl_ctx))
         elif event_type == AppEventType.AFTER_CONTRIBUTION_ACCEPT:
-            peer = fl_ctx.get_peer_context()
-            if peer is not None and fl_ctx.get_prop(AppConstants.AGGREGATION_ACCEPTED, True):
-                self._rounds.accept(peer.get_identity_name())
-        elif event_type == AppEventType.AFTER_AGGREGATION:
-            self._rounds.scored(getattr(fl_ctx.get_prop(AppConstants.AGGREGATION_RESULT), "metrics", None))
+            peer, answer = fl_ctx.get_peer_context(), fl_ctx.get_prop(AppConstants.TRAINING_RESULT)
+            # FLARE since 2.9 says what it made of the answer; before, one that it refuses is not in the context.
+            if peer is not None and answer is not None and fl_ctx.get_prop(AppConstants.AGGREGATION_ACCEPTED, True):
+                meta = from_shareable(answer).meta
+                self._rounds.accept(peer.get_identity_name(), meta.get(MetaKey.INITIAL_METRICS), meta)
 
     def load_model(self, fl_ctx: FLContext) -> ModelLearnable:
         """Return the job's initial model."""

@@ -54,7 +54,7 @@ def export(folder: Path, target: Path, run_id: str) -> Path:
     runner = job.sites[0].runner
     spec = NativeJob(
         name=flare_name(job.meta.name, run_id),
-        num_clients=flow.num_clients or len(job.sites),
+        num_clients=flow.clients_per_round(len(job.sites)),
         num_rounds=flow.num_rounds,
         start_round=flow.start_round,
         min_clients=job.meta.min_clients or len(job.sites),
@@ -122,6 +122,11 @@ def job_problems(job: LoadedJob) -> list[str]:
     if len(flows) != 1 or not isinstance(flows[0], FedAvg):
         names = ", ".join(type(flow).__name__ for flow in flows)
         found.append(f"Its workflows are {names}; on FLARE a job has one FedAvg.")
+    if job.client_app is not None:
+        found.append(
+            "It runs a ClientApp's functions (ClientAppRunner); on FLARE every site runs a script: place "
+            'ScriptRunner("client.py") instead, the script\'s app.run() makes it work.'
+        )
     first = job.sites[0].runner
     for site in job.sites[1:]:
         if (site.runner.launch_external_process, site.runner.framework, site.runner.command) != (

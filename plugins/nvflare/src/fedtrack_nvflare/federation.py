@@ -23,6 +23,8 @@ from fedtrack_nvflare.simulator import bring
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 15.0
+#: Roles to which FLARE's default policy gives no right to submit a job.
+_NO_SUBMITTERS = ("member", "org_admin")
 #: How FLARE's own words for a job's state begin, and what they mean.
 _STATES = {
     "SUBMITTED": RunState.SUBMITTED,
@@ -69,7 +71,7 @@ class Federation:
                 found.append(
                     Problem(f"The job's sites differ, and {missing} are not connected; connected: {connected}.")
                 )
-        if problem := self._byoc_problem():
+        if problem := self._role_problem():
             found.append(Problem(problem))
         return found
 
@@ -82,7 +84,10 @@ class Federation:
             return RunHandle("nvflare", self._target, chosen, known)
         with tempfile.TemporaryDirectory() as scratch:
             written = export(folder, Path(scratch), chosen)
-            native_id = self._do(lambda session: session.submit_job(str(written)))
+            try:
+                native_id = self._do(lambda session: session.submit_job(str(written)))
+            except NotSupported as error:
+                raise JobRejected([str(error)]) from None
         return RunHandle("nvflare", self._target, chosen, native_id)
 
     def status(self, run: RunHandle) -> RunStatus:
@@ -93,7 +98,11 @@ class Federation:
         state = found[0] if found else RunState.RUNNING
         if not state.is_final:
             return RunStatus(state, text)
-        end = self._end(run)
+        try:
+            end = self._end(run)
+        except NotSupported:
+            hint = "whether all events arrived is for the server's own admins to read; 'fedtrack runs fetch' tells"
+            return RunStatus(state, f"{text}; {hint}")
         if end is None:
             return RunStatus(state, text)
         return RunStatus(state, f"{text}; {end.remark}" if end.remark else text, end.events_complete)
@@ -113,6 +122,8 @@ class Federation:
                 raise RunNotFound(f"The system no longer has the results of {run.run_id}.")
             downloaded = Path(scratch) / "job"
             shutil.move(location, downloaded)
+            if not (downloaded / "workspace" / RESULTS).exists():
+                raise RunNotFound(f"The run {run.run_id} left no results{_last_error(downloaded / 'workspace')}.")
             return bring(downloaded / "workspace" / RESULTS, dest, run.run_id, move=True)
 
     def drain(self, run: RunHandle) -> RunHandle:
@@ -133,11 +144,11 @@ class Federation:
     def _connected(self) -> list[str]:
         return sorted(str(client.name) for client in self._do(lambda session: session.get_connected_client_list()))
 
-    def _byoc_problem(self) -> str:
-        """Return why this admin may not submit code, as far as the kit says; the server has the last word."""
+    def _role_problem(self) -> str:
+        """Return why this admin may not submit code, as far as the kit says; server and sites have the last word."""
         role = self._role()
-        if role == "org_admin":
-            return "The kit's role is org_admin, which FLARE lets submit no jobs; use a kit of a lead or project_admin."
+        if role in _NO_SUBMITTERS:
+            return f"The kit's role is {role}, which FLARE lets submit no jobs; use a kit of a lead or project_admin."
         return ""
 
     def _role(self) -> str:
@@ -171,12 +182,16 @@ class Federation:
         return meta
 
     def _end(self, run: RunHandle) -> RunEnd | None:
-        """Ask the server how the run ended for its events; None if it cannot say."""
+        """Ask the server how the run ended for its events; None if it cannot say.
+
+        Raises:
+            NotSupported: This admin may not read its files.
+        """
         path = f"fedtrack/runs/{run.run_id}/{STATE_FILE}"
         try:
             text = self._do(lambda session: session.cat_target("server", file=path))
             return msgspec.json.decode(text[text.index("{") : text.rindex("}") + 1], type=RunEnd)
-        except (EngineUnavailable, NotSupported, RunNotFound, ValueError, msgspec.MsgspecError):
+        except (EngineUnavailable, RunNotFound, ValueError, msgspec.MsgspecError):
             return None
 
     def _do(self, call: Callable[[Any], T]) -> T:
@@ -222,6 +237,19 @@ class Federation:
     def _user(self) -> str:
         config = json.loads((self._kit / "startup" / "fed_admin.json").read_text())
         return str(config.get("admin", {}).get("username") or self._kit.name)
+
+
+def _last_error(folder: Path) -> str:
+    """Return the last line of the log of a server's job that failed before it could say so, as the end of a sentence.
+
+    A plugin that is not installed there looks like this, and a class that the server does not allow.
+    """
+    try:
+        lines = (folder / "error_log.txt").read_text(errors="replace").split("\n")
+    except OSError:
+        return ": its server died, or was killed before it could say"
+    said = [line.strip() for line in lines if line.strip()]
+    return f"; the last error of its server: {said[-1].rstrip('.')}" if said else ""
 
 
 @contextlib.contextmanager

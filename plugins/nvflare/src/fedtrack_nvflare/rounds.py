@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fedtrack.errors import ModelError
+from fedtrack.federated.aggregator import weight_of, weighted_metrics
 from fedtrack.federated.model_selector import ModelSelector
 from fedtrack.federated.params import load_params
 from fedtrack.federated.persistor import ModelPersistor
@@ -46,6 +48,7 @@ class Rounds:
         self._params: dict[str, Any] | None = None
         self._current = 0
         self._sites: list[str] = []
+        self._scored: list[tuple[float, Mapping[str, Any]]] = []
         self._started = monotonic()
 
     @property
@@ -67,20 +70,31 @@ class Rounds:
 
     def begin(self, current_round: int) -> None:
         """Note that a round begins."""
-        self._current, self._sites, self._started = current_round, [], monotonic()
+        self._current, self._sites, self._scored, self._started = current_round, [], [], monotonic()
         self._notify("fedtrack_round_started", current_round=current_round)
 
-    def accept(self, site: str) -> None:
-        """Note that a site's result went into the average."""
+    def accept(self, site: str, metrics: object, meta: Mapping[str, Any]) -> None:
+        """Note that a site's result went into the average, and its metrics of the model that entered the round."""
         self._sites.append(site)
+        try:
+            weight = weight_of(meta)
+        except ModelError:
+            weight = 1.0  # as FLARE's FedAvg takes a weight that is none
+        self._scored.append((weight, metrics if isinstance(metrics, Mapping) else {}))
 
-    def scored(self, metrics: Mapping[str, Any] | None) -> None:
-        """Take the sites' metrics of the model that entered the round."""
-        plain = {name: float(value) for name, value in (metrics or {}).items() if isinstance(value, int | float)}
-        if self._params and self._selector is not None and self._selector.observe(self._current, plain):
-            self._persistor.save_best(self._params, self._current, plain)
+    def save(self, params: Mapping[str, Any], current_round: int) -> None:
+        """End a round: keep the model that it made, and what its sites said of the one that entered it."""
+        self._current = current_round
+        # Averaged here and not by FLARE, which before 2.9 tells nobody what came of it.
+        self._score(weighted_metrics(self._scored))
+        self._params = dict(params)
+        self._persistor.save(self._params, current_round)
+
+    def _score(self, metrics: Mapping[str, float]) -> None:
+        if self._params and self._selector is not None and self._selector.observe(self._current, metrics):
+            self._persistor.save_best(self._params, self._current, metrics)
         summary = RoundSummary(
-            self._current, dict(plain), sorted(self._sites), monotonic() - self._started, self._bytes()
+            self._current, dict(metrics), sorted(self._sites), monotonic() - self._started, self._bytes()
         )
         self.rounds.append(summary)
         temporary = self._file.with_suffix(".tmp")
@@ -91,16 +105,8 @@ class Rounds:
             "round/bytes": float(summary.bytes),
             "round/sites": float(len(self._sites)),
         }
-        self._writer.record_metrics(plain | own, self._current)
-        self._notify("fedtrack_round_ended", current_round=self._current, metrics=plain)
-
-    def save(self, params: Mapping[str, Any], current_round: int) -> None:
-        """Keep the model that a round made."""
-        if not self.rounds or self.rounds[-1].current_round != current_round:
-            self._current = current_round
-            self.scored(None)  # FLARE before 2.9 does not say when it has averaged
-        self._params = dict(params)
-        self._persistor.save(self._params, current_round)
+        self._writer.record_metrics(dict(metrics) | own, self._current)
+        self._notify("fedtrack_round_ended", current_round=self._current, metrics=metrics)
 
     def _bytes(self) -> int:
         size = sum(int(getattr(array, "nbytes", 0)) for array in (self._params or {}).values())

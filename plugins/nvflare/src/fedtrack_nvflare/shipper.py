@@ -95,7 +95,7 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
                 spool=str(spool),
                 script=str(wanted.script),
                 args=wanted.script_args,
-                config={"site_name": site, "script": wanted.script.name, "script_args": wanted.runner.script_args},
+                config=job.script_config(wanted, site),
                 in_process=not wanted.runner.launch_external_process,
                 durability=job.meta.durability,
                 spool_limit=job.meta.spool_limit,

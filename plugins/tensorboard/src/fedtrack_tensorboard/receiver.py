@@ -43,6 +43,9 @@ class TBAnalyticsReceiver(Receiver):
 
     options: TBOptions
 
+    # A call is one write of a file: curves may grow while somebody looks at them.
+    gather_seconds = 0.05
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._sites: dict[str, SiteLog] = {}

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 INIT_TIMEOUT = 30.0
 
 #: How often wandb-core writes its buffer to the run's file, seconds; every 15 by default.
-FLUSH_INTERVAL = 0.25
+FLUSH_INTERVAL = 0.05
 
 #: Nothing of the server's machine, code or console belongs into a site's run.
 _QUIET = {

@@ -41,6 +41,9 @@ class WandBReceiver(Receiver):
     Options: ClassVar[type[WandBOptions]] = WandBOptions
     options: WandBOptions
 
+    # A flush waits for wandb-core's next write as it is.
+    gather_seconds = 0.05
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         check_args(args, kwargs)
         super().__init__(*args, **kwargs)

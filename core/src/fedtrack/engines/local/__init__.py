@@ -29,18 +29,21 @@ class LocalEngine:
         """Run the exported job in ``folder``."""
         from fedtrack.engines.local.launch import run_folder
 
+        _check(gpus)
         return run_folder(folder, workspace, gpus=gpus, run_id=run_id)
 
     def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Go on with the run in ``workspace`` after its last finished round."""
         from fedtrack.engines.local.launch import resume
 
+        _check(gpus)
         return resume(workspace, gpus=gpus)
 
     def simulate(self, job: FedJob, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Export ``job`` into the workspace and run it from there."""
         from fedtrack.engines.local.launch import run_job
 
+        _check(gpus)
         return run_job(job, workspace, gpus=gpus)
 
     def caps(self) -> EngineCaps:
@@ -105,6 +108,14 @@ class LocalEngine:
 
     def close(self) -> None:
         """Do nothing: there is no connection."""
+
+
+def _check(gpus: str | None) -> None:
+    """Refuse GPUs that cannot be dealt out before anything is touched."""
+    from fedtrack.engines.local.gpus import gpu_groups
+
+    if gpus is not None:
+        gpu_groups(gpus)
 
 
 @hookimpl

@@ -149,9 +149,14 @@ def _warm_up_torch() -> None:
     # One thread and no random numbers: OpenMP's pool does not survive a fork, and seeds must stay as they are.
     torch.set_num_threads(1)
     weight = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.SGD([weight], lr=0.1)
-    weight.sum().backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+    # Not by backward(), which starts CUDA's driver and threads for its devices: no process forked after that could use
+    # a GPU, or call backward() itself.
+    weight.grad = torch.zeros(1)
+    found, torch.cuda.is_available = torch.cuda.is_available, lambda: False  # asking starts the driver too
+    try:
+        torch.optim.SGD([weight], lr=0.1).step()
+    finally:
+        torch.cuda.is_available = found
 
 
 def _build(message: Build) -> None:
@@ -173,6 +178,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     ForkServer(control).serve()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # the server waits for this: with torch loaded, the interpreter's own end takes seconds
 
 
 if __name__ == "__main__":

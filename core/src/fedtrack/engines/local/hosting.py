@@ -116,7 +116,7 @@ class Host:
         averaged = aggregator is not None and aggregator.total_weight > 0
         if aggregator is not None and averaged:
             aggregator.partial().save(Path(message.partial))
-        return SitesDone(message.task_id, message.group, results, averaged, logged, self._spool.streams)
+        return SitesDone(message.task_id, message.group, results, averaged, logged)
 
     def _mapped(self, path: str) -> MappedModel:
         if self._model is None or self._model_path != path:

@@ -87,7 +87,6 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
         results: One for each site, in their order.
         averaged: Whether the file with the average was written.
         logged: How many log calls of each site returned in this task and found room.
-        streams: The streams that hold them.
     """
 
     task_id: int
@@ -95,7 +94,6 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
     results: list[SiteResult]
     averaged: bool
     logged: dict[str, int]
-    streams: list[str]
 
 
 class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):

@@ -109,6 +109,8 @@ def prepare(threads: int) -> None:
     """Set up what a script expects of its process: threads for tensors, and a log that is shown."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
+    else:  # a script may import it by way of another module
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
 
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 
+from fedtrack.engines.local.gpus import gpu_environment
 from fedtrack.engines.local.messages import SiteSpec
 from fedtrack.engines.local.workspace import Workspace
 from fedtrack.job.load import LoadedJob, LoadedSite
@@ -20,15 +21,12 @@ def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspa
         job: Its job.
         run: The run.
         workspace: Where it runs.
-        gpus: GPU ids, comma-separated, dealt out in turn; None leaves the environment as it is.
+        gpus: See ``gpus.gpu_groups``; None leaves the environment as it is.
     """
     folder = workspace.site(site.name)
     runner = site.runner
     index = [item.name for item in job.sites].index(site.name)
-    environment = {}
-    if gpus:
-        ids = [item.strip() for item in gpus.split(",")]
-        environment["CUDA_VISIBLE_DEVICES"] = ids[index % len(ids)]
+    environment = gpu_environment(gpus, index)
     threads = max(1, (os.cpu_count() or 1) // len(job.sites))
     if runner.launch_external_process:
         environment.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(threads)))
@@ -47,13 +45,7 @@ def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspa
         threads=threads,
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
-        config={
-            "site_name": site.name,
-            "site_index": index,
-            "n_sites": len(job.sites),
-            "script": site.script.name,
-            "script_args": runner.script_args,
-        },
+        config=job.script_config(site, site.name),
     )
 
 

@@ -34,6 +34,9 @@ _LEAST_GROUPS = 32
 #: How often a site may be at work when its worker dies, before it counts as the reason.
 _ATTEMPTS = 2
 
+#: How many workers may die in succession while they are at no site, before the job is given up.
+_IDLE_DEATHS = 5
+
 
 @dataclass
 class _Group:
@@ -110,9 +113,10 @@ class WorkerExchange:
         self._late: dict[str, float] = {}
         self._raised: dict[str, SiteFailed] = {}
         self._task_id = 0
-        #: By site, what workers that are alive or have left in order have counted; and their streams.
+        #: By worker, what it has counted for each site; and the streams that hold it, once it has left in order.
         self._logged: dict[str, Counter[str]] = {}
         self._streams: dict[str, list[str]] = {}
+        self._idle_deaths = 0
         for _ in range(workers):
             self._start()
 
@@ -158,8 +162,9 @@ class WorkerExchange:
 
     def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
         """Return how many log calls of a site returned."""
+        # Of a worker that did not leave in order, the journal says how much of the site's calls had returned.
         counted = {stream for known in self._streams.values() for stream in known}
-        own = sum(table[site] for table in self._logged.values())
+        own = sum(self._logged[name][site] for name in self._streams if name in self._logged)
         return own + sum(count for stream, count in streams.items() if stream not in counted)
 
     def dropped(self, site: str) -> int | None:
@@ -204,7 +209,7 @@ class WorkerExchange:
             return self._bury(worker, event.message, task, todo)
         elif isinstance(event.message, SitesDone) and worker.group is not None:
             group, worker.group = worker.group, None
-            self._streams[event.site] = event.message.streams
+            self._idle_deaths = 0
             self._logged.setdefault(event.site, Counter()).update(event.message.logged)
             return self._answer(group, event.message, task)
         return None
@@ -237,17 +242,21 @@ class WorkerExchange:
         """Replace a worker that died, and see to what it was working at."""
         name = worker.spec.name
         del self._workers[name]
-        # What it had counted is not all that it logged: the journal has the last word on its streams.
-        self._logged.pop(name, None)
-        self._streams.pop(name, None)
         self._on_exit(name)
+        reason, details = self._why(worker, exited)
         group, number = worker.group, read_position(Path(worker.spec.position))
         if group is None or not 0 < number <= len(group.left):
-            raise JobError(*self._why(worker, exited))
+            self._idle_deaths += 1
+            if name in self._raised or self._idle_deaths >= _IDLE_DEATHS:
+                raise JobError(reason, details)
+            log.warning("%s It was at no site; another one takes its place.", reason)
+            self._start()
+            if group is not None:
+                todo.appendleft(group)
+            return None
         self._start()
         site = group.left[number - 1]
         self._deaths[site] += 1
-        reason, details = self._why(worker, exited)
         log.warning("%s It was at %s in task %r; its group of sites begins again.", reason, site, task.name)
         if site in self._late or self._deaths[site] >= _ATTEMPTS:
             group.left.remove(site)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from fedtrack.engines.local.gpus import gpu_environment
 from fedtrack.engines.local.messages import WorkerSpec
 from fedtrack.engines.local.worker_folders import host_name, next_worker_folder, spool_of
 from fedtrack.engines.local.workspace import Workspace
@@ -23,14 +24,10 @@ def worker_spec(
         job: The job.
         run: The run.
         workspace: Where it runs.
-        gpus: GPU ids, comma-separated, dealt out in turn; None leaves the environment as it is.
+        gpus: See ``gpus.gpu_groups``; None leaves the environment as it is.
     """
     folder = next_worker_folder(workspace.workers)
     site = job.sites[0]
-    environment = {}
-    if gpus:
-        ids = [item.strip() for item in gpus.split(",")]
-        environment["CUDA_VISIBLE_DEVICES"] = ids[(int(folder.name.rpartition("-")[2]) - 1) % len(ids)]
     return WorkerSpec(
         name=host_name(folder),
         run_id=run.run_id,
@@ -43,7 +40,7 @@ def worker_spec(
         position=str(folder / "position"),
         log=str(folder / "log.txt"),
         framework=runner.framework,
-        environment=environment,
+        environment=gpu_environment(gpus, int(folder.name.rpartition("-")[2]) - 1),
         threads=runner.threads or max(1, (os.cpu_count() or 1) // workers),
         total_sites=len(job.sites),
         durability=job.meta.durability,

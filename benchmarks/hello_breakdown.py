@@ -1,0 +1,129 @@
+"""Where the seconds of fedtrack's hello job go: what each process does when, from one run.
+
+    python -m benchmarks hello_breakdown
+
+The server's calls are timed as they are made; what a site does is read off the times of its records. Rows overlap:
+the fork server imports torch while the server exports the job, and receivers open while the sites train.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.table import Table
+
+title = "Where the hello job's seconds go"
+
+#: Calls of the server's process: module, object, method and what it is.
+CALLS = (
+    ("fedtrack.engines.local.sites", "SitePool", "build_model", "wait for torch, then build the initial model"),
+    ("fedtrack.engines.local.launch", "", "export_job", "export the job (with the row above)"),
+    ("fedtrack.engines.local.server", "LocalServer", "initial_params", "map the initial model"),
+    ("fedtrack.federated.fedavg", "FedAvg", "_play_round", "rounds"),
+    ("fedtrack.federated.aggregator", "WeightedAggregator", "accept", "average"),
+    ("fedtrack.federated.persistor", "ModelPersistor", "save", "keep the global model, on the disk"),
+    ("fedtrack.federated.persistor", "ModelPersistor", "save_best", "keep the best model, on the disk"),
+    ("fedtrack.federated.fedavg", "FedAvg", "_evaluate", "score the last model"),
+    ("fedtrack.engines.local.server", "LocalServer", "dismiss", "wait until the scripts have ended"),
+    ("fedtrack.engines.local.sites", "SitePool", "close", "end the fork server"),
+    ("fedtrack.engines.local.host", "ReceiverHost", "finish", "deliver the rest and close the receivers"),
+    ("fedtrack_mlflow.receiver", "MLflowReceiver", "open", "MLflow: import, store, runs (own thread)"),
+    ("fedtrack_mlflow.receiver", "MLflowReceiver", "receive", "MLflow: write (own thread)"),
+    ("fedtrack_mlflow.receiver", "MLflowReceiver", "close", "MLflow: end the runs (own thread)"),
+    ("fedtrack_tensorboard.receiver", "TBAnalyticsReceiver", "receive", "TensorBoard: write (own thread)"),
+    ("fedtrack.engines.local.launch", "", "summarize", "summarise"),
+)
+
+
+@dataclass
+class Span:
+    """When a call was first made and last ended, seconds since the epoch, and how long all of them took."""
+
+    first: float
+    last: float
+    total: float
+    count: int = 1
+
+
+def timed(function: Callable[..., Any], what: str, spans: dict[str, Span]) -> Callable[..., Any]:
+    """Return ``function`` with its calls noted in ``spans``."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        begun = time.time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            ended = time.time()
+            span = spans.setdefault(what, Span(begun, ended, 0.0, 0))
+            span.last, span.total, span.count = ended, span.total + ended - begun, span.count + 1
+
+    return call
+
+
+def watched(folder: Path) -> None:
+    """Run the example in this process and write when what happened; called in a process of its own."""
+    from fedtrack.plugins import registry
+
+    spans = {"start Python, import fedtrack": Span(float(os.environ["BEGUN"]), time.time(), 0.0)}
+    for module_name, owner, name, what in CALLS:
+        module = importlib.import_module(module_name)
+        place = getattr(module, owner) if owner else module
+        setattr(place, name, timed(getattr(place, name), what, spans))
+    job = registry().example("hello-pt-mlflow").folder / "job.py"
+    sys.argv, sys.path[0] = [str(job), "-w", str(folder / "ws")], str(job.parent)
+    with contextlib.suppress(SystemExit):
+        runpy.run_path(str(job), run_name="__main__")
+    (folder / "spans.json").write_text(json.dumps({what: vars(span) for what, span in spans.items()}))
+
+
+def run(quick: bool = True) -> list[Table]:
+    """Return the table; of one run, whatever is asked for."""
+    with tempfile.TemporaryDirectory() as temporary:
+        begun = time.time()
+        code = f"from pathlib import Path; from benchmarks.hello_breakdown import watched; watched(Path({temporary!r}))"
+        kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        environment = kept | {"BEGUN": repr(begun)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.DEVNULL)
+        ended = time.time()
+        found = {what: Span(**span) for what, span in json.loads((Path(temporary) / "spans.json").read_text()).items()}
+        found |= _sites(Path(temporary) / "ws" / "server" / "simulate_job")
+    rows = [
+        (what, f"{span.first - begun:.2f}", f"{span.last - begun:.2f}", f"{span.total:.2f}" if span.total else "")
+        for what, span in sorted(found.items(), key=lambda item: item[1].first)
+    ]
+    rows.append(("the command has ended", f"{ended - begun:.2f}", "", ""))
+    columns = ("hello-pt-mlflow, seconds since the command", "first", "last", "in calls")
+    note = "Rows overlap: the fork server imports torch while the server exports the job, and receivers open meanwhile."
+    return [Table(title, columns, rows, note)]
+
+
+def _sites(folder: Path) -> dict[str, Span]:
+    """Return when the sites logged, by round."""
+    from fedtrack.tracking import frames
+    from fedtrack.tracking.journal import Journal
+    from fedtrack.tracking.records import Metric, decode
+
+    journal = Journal(folder / "journal.db")
+    times = sorted(
+        record.time_ns / 1e9
+        for batch in journal.read(0)
+        if batch.site != "server"
+        for _, payload in frames.split(batch.body)
+        if isinstance(record := decode(payload), Metric) and record.key == "train_loss"
+    )
+    journal.close()
+    return {"the sites' training steps": Span(times[0], times[-1], 0.0)}
