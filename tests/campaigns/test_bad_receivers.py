@@ -18,7 +18,8 @@ from time import monotonic, sleep, time_ns
 import pytest
 
 from fedtrack.testing import run_info
-from fedtrack.tracking.delivery import Delivery, DeliveryReport
+from fedtrack.tracking.delivery import Delivery
+from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.forwarder import Forwarder, SpoolSource
 from fedtrack.tracking.journal import Journal

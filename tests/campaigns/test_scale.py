@@ -18,7 +18,8 @@ import pytest
 
 from fedtrack.testing import run_info
 from fedtrack.tracking import frames
-from fedtrack.tracking.delivery import Delivery, DeliveryReport
+from fedtrack.tracking.delivery import Delivery
+from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.forwarder import Forwarder, SpoolSource
 from fedtrack.tracking.hosted_source import HostedSource

@@ -22,7 +22,8 @@ from fedtrack.engines.local.dead_letters import _retry
 from fedtrack.errors import DamagedError, Permanent
 from fedtrack.testing import MemoryReceiver, run_info
 from fedtrack.tracking import frames, journal, records
-from fedtrack.tracking.delivery import Delivery, DeliveryReport
+from fedtrack.tracking.delivery import Delivery
+from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.forwarder import Forwarder, SpoolSource
 from fedtrack.tracking.journal import Journal

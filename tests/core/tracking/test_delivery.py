@@ -13,7 +13,8 @@ import pytest
 from fedtrack.errors import ConfigError, DamagedError, Permanent, Transient, WorkspaceError
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import UNKNOWN_ERROR_ATTEMPTS, Delivery, DeliveryReport
+from fedtrack.tracking.delivery import UNKNOWN_ERROR_ATTEMPTS, Delivery
+from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.frames import Run
 from fedtrack.tracking.journal import Journal

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fedtrack.plugins import registry
-from fedtrack.tracking.delivery import Delivery, DeliveryReport
+from fedtrack.tracking.delivery import Delivery
+from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
 from fedtrack.tracking.forwarder import Forwarder, SpoolSource
 from fedtrack.tracking.journal import Journal

@@ -21,7 +21,8 @@ from fedtrack.engines.local.workspace import RUN_FOLDER
 from fedtrack.job.load import load_job
 from fedtrack.job.run_result import ReceiverSummary
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import OPENING_PATIENCE, DeliveryReport
+from fedtrack.tracking.delivery import OPENING_PATIENCE
+from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.forwarder import Forwarder, SpoolSource
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo

@@ -16,7 +16,7 @@ from fedtrack.federated.cross_site_results import CrossSiteResults
 from fedtrack.job.load import LoadedJob
 from fedtrack.job.run_result import ReceiverSummary, RoundSummary, RunResult, SiteSummary
 from fedtrack.tracking import frames
-from fedtrack.tracking.delivery import DeliveryReport
+from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Gap, Rejected, decode
