@@ -151,7 +151,7 @@ def message_seeds() -> list[bytes]:
     results = [messages.SiteResult("a", {"m": 1.0})]
     return [
         messages.encode(messages.SendResult(1, True, "FULL", {"a": 0.5}, {"NUM_STEPS_CURRENT_ROUND": 50})),
-        messages.encode(messages.SitesDone(1, 0, results, True, {"a": 3}, [STREAM])),
+        messages.encode(messages.SitesDone(1, 0, results, averaged=True, logged={"a": 3})),
         messages.encode(messages.SendTask(1, "train", True, 0, 1, 2, {"k": [1, None]})),
         messages.encode(messages.Exited("site-1", -9)),
     ]
