@@ -45,8 +45,8 @@ def test_a_newer_site_waits_in_its_spool_until_the_server_is_upgraded(
     assert result.status == "completed"
     assert (result.sites["site-1"].logged, result.sites["site-1"].journaled) == (100, 0)
     assert result.sites["site-2"].journaled == 100
-    ((where, reason),) = result.gaps
-    assert (where, newer in reason) == ("site-1", True)
+    assert (result.gaps, [*result.waiting], newer in result.waiting["site-1"]) == ([], ["site-1"], True)
+    assert not result.events_complete
 
     # Every command counts what it can read, and says what it cannot.
     shown = fedtrack("show", str(tmp_path / "ws"))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.summary import _gaps
 from fedtrack.errors import WorkspaceError
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
@@ -90,6 +89,6 @@ def test_what_could_not_be_brought_in_is_said(tmp_path: Path, monkeypatch: pytes
     log(tmp_path, 10)
     monkeypatch.setattr(host.journal, "apply_all", full)
     host.forwarder.stop(patience_seconds=0.0)
-    assert _gaps(host) == [("site-1", "the rest is in the spool and not in the journal: the disk is full")]
+    assert host.forwarder.errors == {"site-1": "the disk is full"}
     assert list((tmp_path / "spool").glob("*.spool"))
     host.close()

@@ -98,6 +98,7 @@ class RunResult(msgspec.Struct):
         sites: Each site, and the server's own records under ``server``.
         receivers: Each receiver by its id; a site's own under ``<site>/<id>``.
         gaps: Damaged or lost ranges: (site, what happened).
+        waiting: Why records of a site are in its spool and not in the journal, by site; a replay tries again.
     """
 
     run_id: str
@@ -115,11 +116,12 @@ class RunResult(msgspec.Struct):
     gaps: list[tuple[str, str]]
     cross_site: dict[str, dict[str, dict[str, float | None]]] = {}
     key_metric: str = ""
+    waiting: dict[str, str] = {}
 
     @property
     def events_complete(self) -> bool:
         """Whether every site said how much it logged, and all of that is in the journal, without a gap."""
-        return not self.gaps and all(
+        return not (self.gaps or self.waiting) and all(
             site.logged is not None and site.journaled >= site.logged for site in self.sites.values()
         )
 

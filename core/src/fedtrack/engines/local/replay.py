@@ -181,7 +181,7 @@ def _update(run: StoredRun, result: RunResult, done: Replayed, sites: Mapping[st
             if not summary.location:
                 summary = msgspec.structs.replace(summary, location=old.location, command=old.command)
         result.receivers[id_] = summary
-    result.gaps = done.gaps
+    result.gaps, result.waiting = done.gaps, done.waiting
     msgspec.structs.replace(result, workspace=run.base, folder=run.folder).save()
 
 

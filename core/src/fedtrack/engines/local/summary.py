@@ -60,19 +60,11 @@ def summarize(
         best_round=server.selector.best_round if server.selector else None,
         sites=_sites(job, server, host.journal, outcome),
         receivers=_receivers(outcome),
-        gaps=_gaps(host),
+        gaps=[(site, reason) for site, _, _, reason in host.journal.gaps()],
+        waiting=host.forwarder.errors,
         cross_site=_finite_results(server.cross_site),
         key_metric=server.selector.key_metric if server.selector else "",
     )
-
-
-def _gaps(host: ReceiverHost) -> list[tuple[str, str]]:
-    lost = [(site, reason) for site, _, _, reason in host.journal.gaps()]
-    stuck = [
-        (site, f"the rest is in the spool and not in the journal: {reason}")
-        for site, reason in host.forwarder.errors.items()
-    ]
-    return lost + stuck
 
 
 def _finite_results(results: CrossSiteResults) -> dict[str, dict[str, dict[str, float | None]]]:

@@ -106,6 +106,10 @@ def _receivers_table(result: RunResult) -> Table:
 def _remarks(result: RunResult) -> list[str]:
     lines = _site_remarks(result)
     lines += [f"Lost:        {site}: {reason}" for site, reason in result.gaps]
+    for site, reason in result.waiting.items():
+        lines.append(f"Waiting:     {site}: records are in its spool and not in the journal: {reason}")
+    if result.waiting:
+        lines.append(f"             To try again: fedtrack runs replay {shlex.quote(str(result.workspace))}")
     if len(lines) > _MOST_SITES:
         lines = [*lines[:_MOST_SITES], f"             and {len(lines) - _MOST_SITES:,} more; see {SUMMARY_FILE}."]
     for name, receiver in result.receivers.items():
