@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
-from typing import NamedTuple
 
 import msgspec
 
@@ -44,11 +43,13 @@ _POLL_SECONDS = 0.05
 _LEAVE_SECONDS = 2.0
 
 
-class _Event(NamedTuple):
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    # Nothing here is tracked by the garbage collector: thousands that are would make it look through the whole process
+    # more often, and with an SDK imported each look takes as long as a thousand points.
     batch: int
     seq: int
     record: Record
-    payload: memoryview
+    payload: bytes
 
 
 class Delivery:
@@ -226,7 +227,7 @@ class Delivery:
                     self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
                     continue
                 if type(record) in self._receiver.supports:
-                    group.append(_Event(batch.id, seq, record, payload))
+                    group.append(_Event(batch.id, seq, record, bytes(payload)))
                 else:
                     self._skip(kind_of(record))
         return groups
@@ -268,9 +269,9 @@ class Delivery:
         if len(events) == 1:
             refused = {0}
         for index in sorted(refused):
-            batch, seq, _, payload = events[index]
+            event = events[index]
             # As it was logged: a newer version may have put more into it than this one knows.
-            self._bury(batch, seq, bytes(payload), str(error))
+            self._bury(event.batch, event.seq, event.payload, str(error))
         if refused:
             rest = [event for index, event in enumerate(events) if index not in refused]
             return [rest] if rest else []

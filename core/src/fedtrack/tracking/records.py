@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 
-class BlobRef(msgspec.Struct, frozen=True, array_like=True):
+class BlobRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A value too large for a frame, kept in a content-addressed file beside the spool.
 
     Attributes:
@@ -26,7 +26,8 @@ class BlobRef(msgspec.Struct, frozen=True, array_like=True):
     size: int
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
+# gc=False, here and in every kind: a record refers to no container that could refer back to it.
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What every kind of record starts with.
 
     Attributes:
@@ -37,7 +38,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     time_ns: int
 
 
-class Metric(Record, frozen=True, array_like=True, tag=1):
+class Metric(Record, frozen=True, array_like=True, gc=False, tag=1):
     """One scalar.
 
     Attributes:
@@ -51,21 +52,21 @@ class Metric(Record, frozen=True, array_like=True, tag=1):
     step: int | None = None
 
 
-class Param(Record, frozen=True, array_like=True, tag=2):
+class Param(Record, frozen=True, array_like=True, gc=False, tag=2):
     """A hyperparameter: set once, not a series."""
 
     key: str
     value: str | int | float | bool | None
 
 
-class Tag(Record, frozen=True, array_like=True, tag=3):
+class Tag(Record, frozen=True, array_like=True, gc=False, tag=3):
     """A label on the site's run; a later value for the same key replaces the earlier one."""
 
     key: str
     value: str
 
 
-class Text(Record, frozen=True, array_like=True, tag=4):
+class Text(Record, frozen=True, array_like=True, gc=False, tag=4):
     """A piece of text, shown under its key (an artifact path for backends that keep files)."""
 
     key: str
@@ -73,7 +74,7 @@ class Text(Record, frozen=True, array_like=True, tag=4):
     step: int | None = None
 
 
-class Image(Record, frozen=True, array_like=True, tag=5):
+class Image(Record, frozen=True, array_like=True, gc=False, tag=5):
     """An encoded image.
 
     Attributes:
@@ -87,7 +88,7 @@ class Image(Record, frozen=True, array_like=True, tag=5):
     format: str = "png"
 
 
-class Histogram(Record, frozen=True, array_like=True, tag=6):
+class Histogram(Record, frozen=True, array_like=True, gc=False, tag=6):
     """Counts over buckets.
 
     Attributes:
@@ -101,7 +102,7 @@ class Histogram(Record, frozen=True, array_like=True, tag=6):
     step: int | None = None
 
 
-class Artifact(Record, frozen=True, array_like=True, tag=7):
+class Artifact(Record, frozen=True, array_like=True, gc=False, tag=7):
     """A file.
 
     Attributes:
@@ -113,7 +114,7 @@ class Artifact(Record, frozen=True, array_like=True, tag=7):
     data: bytes | BlobRef
 
 
-class Rejected(Record, frozen=True, array_like=True, tag=8):
+class Rejected(Record, frozen=True, array_like=True, gc=False, tag=8):
     """A log call that could not be turned into a record, kept so that it is counted and not silent.
 
     Attributes:
@@ -125,7 +126,7 @@ class Rejected(Record, frozen=True, array_like=True, tag=8):
     reason: str
 
 
-class Gap(Record, frozen=True, array_like=True, tag=9):
+class Gap(Record, frozen=True, array_like=True, gc=False, tag=9):
     """Events that were lost, counted: a full disk, a spool limit, damaged bytes.
 
     Attributes:
