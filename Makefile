@@ -35,7 +35,8 @@ demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLf
 	$(PYTHON) -m fedtrack examples run hello-pt-mlflow -- --workspace $(WORKSPACE)
 
 test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
-	$(PYTHON) -m pytest -n 2 --dist loadgroup
+	# More workers than this has cores: half of the time they wait, for processes to start and backends to answer.
+	$(PYTHON) -m pytest -n 3 --dist loadgroup
 	$(NVFLARE_ENV)/bin/python -m pytest -n 2 --dist loadgroup tests/engines
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.

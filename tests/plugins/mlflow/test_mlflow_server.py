@@ -23,8 +23,8 @@ from fedtrack_mlflow.settings import calm
 Opened = Callable[..., MLflowReceiver]
 NewBatch = Callable[..., Batch]
 
-#: A server takes up to a minute to start, and this starts it twice.
-pytestmark = pytest.mark.timeout(900)
+# A server takes up to a minute to start, and this starts it twice: in one worker of those that run the tests.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("mlflow-server")]
 
 T0 = 1_700_000_001_000_000_000
 
