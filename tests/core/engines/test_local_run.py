@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fedtrack.job.run_result import RunResult
 from fedtrack.tracking import frames
 from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric, decode
+from fedtrack_tensorboard.receiver import TBAnalyticsReceiver
 
 from .conftest import MakeJob
 
@@ -131,3 +133,18 @@ def test_workspace_is_private(make_job: MakeJob, tmp_path: Path) -> None:
     assert spool.stat().st_mode & 0o777 == 0o700
     for path in (tmp_path / "ws" / "server" / "simulate_job").glob("journal.db*"):
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_receivers_prepare_while_the_sites_are_starting(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, bool]] = []
+
+    def prepare(receiver: TBAnalyticsReceiver) -> None:
+        calls.append((threading.current_thread().name, (tmp_path / "ws" / "server" / "simulate_job").exists()))
+        raise RuntimeError("no such module")  # harms nobody
+
+    monkeypatch.setattr(TBAnalyticsReceiver, "prepare", prepare)
+    result = make_job(analytics_receiver=True).simulator_run(tmp_path / "ws")
+    assert calls == [("prepare", False)]
+    assert (result.status, result.receivers["receiver"].pending) == ("completed", 0)

@@ -140,3 +140,41 @@ def test_the_interpreters_end_does_not_search_what_mlflow_has_imported() -> None
     )
     before, after = map(int, python(code).split())
     assert before < 1000 < after
+
+
+def test_opening_while_the_import_is_still_going_on(tmp_path: Path) -> None:
+    code = f"""
+import sys, threading
+from pathlib import Path
+from fedtrack.testing import run_info
+from fedtrack_mlflow import MLflowReceiver
+
+receiver = MLflowReceiver()
+thread = threading.Thread(target=receiver.prepare)
+thread.start()
+while "mlflow" not in sys.modules:
+    pass
+assert thread.is_alive()
+receiver.open(run_info(Path({str(tmp_path)!r})))
+print("opened", receiver.results() is not None)
+receiver.close("completed")
+thread.join()
+"""
+    assert python(code).strip() == "opened True"
+
+
+def test_a_module_is_handed_out_when_it_is_ready(tmp_path: Path) -> None:
+    (tmp_path / "slow_module.py").write_text("import time\ntime.sleep(0.5)\nready = True\n")
+    code = f"""
+import sys, threading
+from fedtrack_mlflow.settings import import_quietly
+
+sys.path.insert(0, {str(tmp_path)!r})
+thread = threading.Thread(target=import_quietly, args=("slow_module",))
+thread.start()
+while "slow_module" not in sys.modules:
+    pass
+print(import_quietly("slow_module").ready)
+thread.join()
+"""
+    assert python(code).strip() == "True"

@@ -134,6 +134,13 @@ class Receiver(ABC):
             fields = ", ".join(self.Options.__struct_fields__)
             raise ConfigError(f"{type(self).__name__} ({self.name}): {error}; valid arguments: {fields}.") from None
 
+    def prepare(self) -> None:  # noqa: B027 - optional
+        """Import what ``open`` needs, if that takes long.
+
+        Called once, in a thread of its own, as soon as a run begins and the sites' processes are still starting;
+        ``open`` may be called before it has ended. What it raises is ignored: ``open`` will meet it again.
+        """
+
     @abstractmethod
     def open(self, run: RunInfo) -> None:
         """Connect to the backend, or create or adopt what it keeps for this run.

@@ -15,7 +15,7 @@ from fedtrack_mlflow import content, filestore, points
 from fedtrack_mlflow.address import resolve
 from fedtrack_mlflow.failures import translated
 from fedtrack_mlflow.options import MLflowOptions, run_arguments
-from fedtrack_mlflow.settings import calm
+from fedtrack_mlflow.settings import calm, import_quietly
 from fedtrack_mlflow.upload import send
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ class MLflowReceiver(Receiver):
         self._session: Session | None = None
         self._next_seq: dict[tuple[str, str], int] = {}
         self._busy_seconds = 0.0
+
+    def prepare(self) -> None:
+        """Import MLflow, and what a database takes; on a busy machine that is most of what a small job waits for."""
+        import_quietly("mlflow")
+        if not (self.options.tracking_uri or "").startswith("http"):
+            import_quietly("mlflow.store.tracking.sqlalchemy_store")
 
     def open(self, run: RunInfo) -> None:
         """Create the store if it is new, and find or create the experiment and the parent run.

@@ -30,6 +30,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 _lock = threading.Lock()
+_importing = threading.RLock()
 _inside = 0
 _before: dict[str, Any] = {}
 
@@ -74,8 +75,11 @@ def _leave(variables: Any) -> None:
 
 def import_quietly(module: str) -> Any:
     """Import a module of mlflow: without its telemetry, and without the warnings of what it imports itself."""
-    if module in sys.modules:
-        return sys.modules[module]
+    with _importing:  # a module that another thread is importing is in sys.modules, and not ready
+        return sys.modules.get(module) or _import(module)
+
+
+def _import(module: str) -> Any:
     # At its end the interpreter looks for garbage among everything that MLflow has imported, several times: that was
     # 2 to 7 seconds on a busy machine, and 0.3 without.
     atexit.unregister(gc.freeze)

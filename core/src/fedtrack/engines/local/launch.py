@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import perf_counter, time_ns
 
@@ -43,7 +43,7 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.forwarder import SpoolSource
 from fedtrack.tracking.journal import Journal
-from fedtrack.tracking.receiver import RunInfo
+from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
         return _run_in_subprocess(folder, workspace.root, gpus)
     print(f"Preparing {job.name}: loading what its scripts import", file=sys.stderr)
     pool = SitePool()
+    _prepare([item for item in job.placed[SERVER].values() if isinstance(item, Receiver)])
     try:
         _preload(pool, [item.script for item in _runners(job)])
         folder = export_job(job, workspace.root / "job", build=pool.build_model)
@@ -105,6 +106,7 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, r
     job = load_job(folder)  # before anything is touched
     workspace = Workspace(workspace_root)
     pool = SitePool()
+    _prepare(job.receivers.values())
     try:
         _preload(pool, list({str(site.script) for site in job.sites}))
         return _run(folder, workspace, pool, gpus, started, run_id=run_id)
@@ -136,6 +138,7 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
         job = load_job(folder)
         StoredRun(workspace.root).replace_lost_journal()
         pool = SitePool()
+        _prepare(job.receivers.values())
         _preload(pool, list({str(site.script) for site in job.sites}))
         return _run(folder, workspace, pool, gpus, started, record)
     finally:
@@ -328,6 +331,19 @@ def _run_info(job: LoadedJob, workspace: Workspace, record: RunRecord) -> RunInf
         started_ns=record.started_ns,
         blobs=BlobStore(workspace.server / "blobs"),
     )
+
+
+def _prepare(receivers: Iterable[Receiver]) -> None:
+    """Let receivers import their SDKs while the fork server imports what the scripts need, on another core."""
+
+    def work() -> None:
+        for receiver in receivers:
+            try:
+                receiver.prepare()
+            except Exception as error:
+                log.info("%s could not prepare: %s", type(receiver).__name__, error)
+
+    threading.Thread(target=work, name="prepare", daemon=True).start()
 
 
 def _runners(job: FedJob) -> list[Runner]:
