@@ -293,8 +293,8 @@ MUTATIONS = (
     Mutation(
         "A dead letter is kept as it was logged",
         f"{TRACKING}/delivery.py",
-        "self._bury(batch, seq, bytes(payload), str(error))",
-        "self._bury(batch, seq, __import__('msgspec').msgpack.encode(events[index].record), str(error))",
+        "self._bury(event.batch, event.seq, event.payload, str(error))",
+        "self._bury(event.batch, event.seq, __import__('msgspec').msgpack.encode(event.record), str(error))",
         (f"{CAMPAIGNS}/test_versions.py",),
     ),
     Mutation(
