@@ -203,6 +203,8 @@ def test_missing_and_broken_files(folder: Path) -> None:
     (folder / CLIENT).unlink()
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_job(folder)
+    with pytest.raises(ConfigError, match=r"is a file and no job's folder; .*python config_fed_server\.json"):
+        load_job(folder / SERVER)
 
 
 def test_reference_is_resolved_where_it_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
-from uuid import uuid4
 
 import msgspec
 
 from fedtrack.errors import ConfigError, WorkspaceError
+from fedtrack.whole_file import write_whole
 
 #: Metrics by data site and model owner: ``results["site-1"]["SRV_FL_global_model"]["accuracy"]``.
 CrossSiteResults: TypeAlias = dict[str, dict[str, dict[str, float]]]
@@ -30,15 +29,11 @@ def write_results(results: CrossSiteResults, path: Path) -> None:
     Raises:
         WorkspaceError: The file cannot be written.
     """
-    temporary = path.with_name(f".{uuid4().hex}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        content = msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n"
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(content)
-        temporary.replace(path)
     except OSError as error:
         raise WorkspaceError(f"Cannot write {path}: {error.strerror}; free space or check rights.") from None
+    write_whole(path, msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
 
 
 def check_inside(where: str, value: str) -> None:

@@ -118,6 +118,11 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
         ConfigError: A file, a name or an argument is wrong; the message says where and what is valid.
         PluginError: A receiver's plugin is missing or broken.
     """
+    if folder.is_file():
+        raise ConfigError(
+            f"{folder} is a file and no job's folder; if it builds a job, run it (python {folder.name}), "
+            "or export the job and name that folder."
+        )
     meta = read_json(folder / META_FILE, Meta)
     apps = {node: folder / app for app, nodes in meta.deploy_map.items() for node in nodes}
     if SERVER not in apps:

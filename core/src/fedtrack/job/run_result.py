@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from fedtrack.whole_file import write_whole
+
 SUMMARY_FILE = "run_summary.json"
 
 
@@ -141,9 +143,13 @@ class RunResult(msgspec.Struct):
         return moved
 
     def save(self) -> Path:
-        """Write ``run_summary.json`` into the run's folder and return its path."""
+        """Write ``run_summary.json`` into the run's folder and return its path.
+
+        Raises:
+            WorkspaceError: The disk is full; an earlier summary stays.
+        """
         path = self.folder / SUMMARY_FILE
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n")
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n")
         return path
 
     @staticmethod

@@ -22,6 +22,7 @@ from fedtrack.plugins import registry
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
+from fedtrack.whole_file import write_whole
 
 _ROUNDS_FILE = "rounds.json"
 
@@ -97,9 +98,7 @@ class Rounds:
             self._current, dict(metrics), sorted(self._sites), monotonic() - self._started, self._bytes()
         )
         self.rounds.append(summary)
-        temporary = self._file.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(self.rounds))
-        temporary.replace(self._file)
+        write_whole(self._file, msgspec.json.encode(self.rounds))
         own = {
             "round/seconds": summary.seconds,
             "round/bytes": float(summary.bytes),

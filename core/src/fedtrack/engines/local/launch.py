@@ -205,7 +205,10 @@ def _run(
         spool.close()
         _finish(host, agents, outcome)
     result = summarize(job, server, host, workspace, outcome, perf_counter() - started)
-    result.save()
+    try:
+        result.save()
+    except WorkspaceError as error:  # the disk is full: what came of the run is shown all the same
+        outcome.error = outcome.error or error
     host.close()
     host.notify("fedtrack_job_ended", status=outcome.status)
     print_summary(result)

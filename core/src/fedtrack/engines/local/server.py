@@ -25,6 +25,7 @@ from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
+from fedtrack.whole_file import write_whole
 
 
 class LocalServer:
@@ -115,9 +116,7 @@ class LocalServer:
     def finish_round(self, result: RoundResult) -> None:
         """Remember what a round brought."""
         self.rounds.append(result)
-        temporary = self._rounds_file.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.msgpack.encode(self.rounds))  # JSON has no NaN
-        temporary.replace(self._rounds_file)
+        write_whole(self._rounds_file, msgspec.msgpack.encode(self.rounds))  # JSON has no NaN
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         """Log the server's own metrics."""

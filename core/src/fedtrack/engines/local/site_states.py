@@ -13,6 +13,7 @@ import numpy as np
 from fedtrack.errors import ModelError
 from fedtrack.federated.params import DTYPES_BY_NAME, as_arrays
 from fedtrack.tracking.normalise import shorten
+from fedtrack.whole_file import write_whole
 
 _ARRAY, _TENSOR = 1, 2
 
@@ -67,6 +68,7 @@ class SiteStates:
 
         Raises:
             ModelError: It holds something that cannot be kept.
+            WorkspaceError: The disk is full; the last state stays.
         """
         before = self._found.pop(site, b"")
         try:
@@ -79,11 +81,7 @@ class SiteStates:
         if after == before:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(site)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.msgpack.encode(_Stored(task, before, after)))
-        temporary.chmod(0o600)
-        temporary.replace(path)
+        write_whole(self._path(site), msgspec.msgpack.encode(_Stored(task, before, after)))
 
     def _path(self, site: str) -> Path:
         # Hashed: no name becomes a path, and names that differ in case only stay apart on every file system.

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from fedtrack.engines.local.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS, RunRecord, Workspace, read_record
 from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
@@ -49,9 +51,13 @@ class StoredRun:
 
     @property
     def result(self) -> RunResult | None:
-        """The run's summary; None if its server died."""
+        """The run's summary; None if its server died, or left none that can be read."""
         path = self.folder / SUMMARY_FILE
-        return RunResult.load(path) if path.exists() else None
+        try:
+            return RunResult.load(path) if path.exists() else None
+        except msgspec.MsgspecError as error:
+            log.warning("%s cannot be read, and is passed over: %s", path, error)
+            return None
 
     def node(self, name: str) -> Path:
         """Return the folder of the server or of a site."""

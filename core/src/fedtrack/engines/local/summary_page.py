@@ -124,7 +124,7 @@ def _site_remarks(result: RunResult) -> list[str]:
             lines.append(f"Failed:      {site.error}")
         if site.logged is None:
             lines.append(
-                f"Note:        {name} was ended before it could count its log calls; what returned is in the journal."
+                f"Note:        {name} was ended before it could count its log calls; each call that returned is kept."
             )
         if site.dropped:
             lines.append(f"Lost:        {name}: {site.dropped:,} log calls found no room on the disk.")

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.errors import WorkspaceError
+from fedtrack.whole_file import write_whole
 
 RUN_FOLDER = "simulate_job"
 #: In place of a site's name, of which no first letter is ``@``.
@@ -118,7 +119,7 @@ class Workspace:
         for name in sites:
             self.site(name).mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.exchange / name).mkdir(mode=0o700, exist_ok=True)
-        (self.server / _RUN_FILE).write_bytes(msgspec.json.encode(record))
+        write_whole(self.server / _RUN_FILE, msgspec.json.encode(record))
 
     def close(self) -> None:
         """Let another server use the workspace."""

@@ -1,0 +1,32 @@
+"""Writes small files whole or not at all: a full disk or a killed process never leaves half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from fedtrack.errors import WorkspaceError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Make ``path`` a file (0600) that holds ``data``, replacing what is there in one step.
+
+    Raises:
+        WorkspaceError: It cannot be written; what was there still is.
+    """
+    temporary = path.with_name(f".{uuid4().hex}")
+    try:
+        with open(temporary, "xb", opener=_private) as file:
+            file.write(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise WorkspaceError(f"Cannot write {path}: {error.strerror}; free space or check rights.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)

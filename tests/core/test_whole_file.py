@@ -1,0 +1,46 @@
+"""A file is whole, or what it was before."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fedtrack.errors import WorkspaceError
+from fedtrack.whole_file import write_whole
+
+
+@contextmanager
+def _full_disk(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond ``size`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for data in (b"a" * 10_000, b"short", b""):
+        write_whole(path, data)
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (data, 0o600)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"before")
+    with _full_disk(4_096), pytest.raises(WorkspaceError, match=r"Cannot write .*file: File too large; free space"):
+        write_whole(path, b"a" * 10_000)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="gone/file: No such file or directory; free space or check rights"):
+        write_whole(tmp_path / "gone" / "file", b"data")

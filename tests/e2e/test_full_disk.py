@@ -1,0 +1,68 @@
+"""A disk that fills up ends a run with a sentence; what its log calls returned for arrives once there is space."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedtrack.engines.local.replay import replay
+from fedtrack.engines.local.stored_run import find_run
+from fedtrack.engines.local.verify import verify
+from fedtrack.errors import FedtrackError
+from fedtrack.job.run_result import SUMMARY_FILE
+
+from .conftest import make_job
+from .stores import read_tensorboard
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a file system of 3 MB, of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=700", "none", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if done.returncode:
+        pytest.skip(f"mounting needs rights that this process lacks: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_what_was_logged_before_the_disk_was_full_arrives_later(
+    small_disk: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedtrack.engines.local.launch.STALL_SECONDS", 1.0)
+    workspace = small_disk / "ws"
+    with pytest.raises(FedtrackError):
+        make_job("log_much.py").simulator_run(workspace)
+    shown = capfd.readouterr()
+    assert "Traceback" not in shown.out + shown.err
+    assert "database or disk is full" in shown.out + shown.err
+    assert f"fedtrack runs replay {workspace}" in shown.out + shown.err
+    run = find_run(workspace)
+    run.result  # noqa: B018 - a summary that did not fit is absent, and half of one is no error
+
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    assert replay(run).complete
+    assert [check for check in verify(run) if check.problem] == []
+    steps = {site: found.points for site, found in read_tensorboard(run.folder / "tb_events").items()}
+    assert set(steps) == {"site-1", "site-2"}
+    assert min(steps.values()) > 1_000
+
+
+def test_half_a_summary_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a version that wrote it in place may have left."""
+    make_job("log_steps.py").simulator_run(tmp_path)
+    run = find_run(tmp_path)
+    path = run.folder / SUMMARY_FILE
+    path.write_bytes(path.read_bytes()[:100])
+    assert run.result is None
+    assert f"{path} cannot be read, and is passed over" in caplog.text
+    assert replay(run).complete
+    assert [check for check in verify(run) if check.problem] == []
