@@ -24,6 +24,7 @@ from typing import Literal, TypedDict
 from fedtrack.errors import ConfigError, FedtrackError
 from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.frames import frame
 from fedtrack.tracking.records import Gap, Record, Rejected, encode, kind_of
 from fedtrack.tracking.segments import create_segment, sync_folder
 
@@ -119,6 +120,8 @@ class Spool:
         self._nested: Spool | None = None
         self._continues = False
         self._segment_size = 0
+        #: Up to this size the segment takes a frame by a write and nothing else.
+        self._plain_until = 0
         self._older_bytes = 0
         self._look_again = 0.0
         self._holes = 0
@@ -150,7 +153,22 @@ class Spool:
                 # but never two records with one number, of which the journal would drop the second.
                 seq = self._next_seq
                 self._next_seq = seq + 1
-                self._store(frames.frame(seq, payload, self._salt), seq, 1)
+                salt = self._salt
+                data = frame(seq, payload, salt)
+                size = self._segment_size + len(data)
+                if size <= self._plain_until:
+                    # The usual case, without a call of ours: after a training step, whose data has replaced ours in
+                    # the processor's caches, each call costs about a microsecond.
+                    try:
+                        written = os.write(self._fd, data)
+                    except OSError:
+                        written = 0
+                    if written == len(data):
+                        self._segment_size = size
+                        return
+                    self._take_back(written)
+                if self._salt == salt:  # or this is a child forked inside this call, which the parent completes
+                    self._store(data, seq, 1)
             finally:
                 self._writing = False
 
@@ -236,7 +254,7 @@ class Spool:
         for index, payload in enumerate(payloads, start=1):
             seq = self._next_seq
             self._next_seq = seq + 1
-            chunk.append(frames.frame(seq, payload, self._salt))
+            chunk.append(frame(seq, payload, self._salt))
             size += len(chunk[-1])
             if size >= _CHUNK_BYTES or index == len(payloads):
                 try:
@@ -328,8 +346,16 @@ class Spool:
         self._fd = create_segment(self.folder, self.stream, first_seq, continues=self._continues)
         self._continues = True
         self._segment_size = frames.HEADER_SIZE
+        self._set_plain()
         if self._durability != "process":
             sync_folder(self.folder)
+
+    def _set_plain(self) -> None:
+        if self._fd < 0 or self._unreported or self._durability != "process":
+            self._plain_until = 0
+        else:
+            room = self._limit_bytes - RESERVE_BYTES - self._older_bytes
+            self._plain_until = min(self._segment_bytes, room)
 
     def _close_segment(self) -> None:
         if self._fd < 0:
@@ -340,12 +366,14 @@ class Spool:
         os.close(descriptor)
         self._older_bytes += self._segment_size
         self._segment_size = 0
+        self._plain_until = 0
 
     def _drop(self, count: int) -> None:
         if not self.dropped:
             log.warning("%s: metrics are being dropped and counted: %s", self.folder, self._reason)
         self.dropped += count
         self._unreported += count
+        self._plain_until = 0
         self._holes += count
         if self.dropped >= self._report_at:
             # At 1, 2, 4, 8, ... records, from the reserve: a process that is killed before there is room again
@@ -360,8 +388,9 @@ class Spool:
         payload = encode(Gap(time_ns(), self._unreported, self._reason))
         seq = self._next_seq
         self._next_seq = seq + 1
-        if self._write(frames.frame(seq, payload, self._salt), seq, reserve):
+        if self._write(frame(seq, payload, self._salt), seq, reserve):
             self._unreported = 0
+            self._set_plain()
         else:
             self._holes += 1
 

@@ -95,7 +95,14 @@ class Writer:
             step: The script's step, or None.
             time: Wall clock in nanoseconds since the epoch; now, if None.
         """
-        if time is None and _is_plain(key, value) and _is_plain_step(step):
+        # _is_plain and _is_plain_step in place: after a training step each call of a function costs a microsecond.
+        if (
+            type(value) is float
+            and type(key) is str
+            and 0 < len(key) < 256
+            and ((type(step) is int and -(2**63) <= step < 2**63) or step is None)
+            and time is None
+        ):
             try:
                 self._log.append(Metric(time_ns(), key, value, step))
                 return
