@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import sys
 from pathlib import Path
@@ -12,11 +13,15 @@ import numpy as np
 from fedtrack.errors import ModelError
 from fedtrack.federated.params import Array, layout_of
 
+#: Up to this many bytes in all, copying the tensors takes less time than mapping the file and having pages copied.
+COPIED = 4 * 1024 * 1024
+
 
 class MappedModel:
     """The tensors of a model file, for many users one after the other.
 
-    All of them share the pages of one file. What a user changes is copied page by page, for this user alone.
+    All of them share the pages of one file. What a user changes is copied page by page, for this user alone; a small
+    model is copied at once.
 
     Args:
         path: A safetensors file; it may be deleted afterwards.
@@ -38,15 +43,24 @@ class MappedModel:
             if self._torch is None:
                 raise ModelError(f"Loading {path} for PyTorch needs torch; import it, or use framework='numpy'.")
         self.arrays = self._arrays(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
+        small = sum(array.nbytes for array in self.arrays.values()) <= COPIED
+        self._copied = self._on_private_pages() if small else None
 
     def fresh(self) -> dict[str, Any]:
         """Return the tensors, unchanged and free to be changed in place."""
-        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
-        return self._arrays(mapped) if self._torch is None else self._tensors(mapped)
+        if self._copied is None:
+            return self._on_private_pages()
+        if self._torch is None:
+            return {name: array.copy() for name, array in self._copied.items()}
+        return {name: tensor.clone() for name, tensor in self._copied.items()}
 
     def close(self) -> None:
         """Release the file; what was handed out stays valid."""
         self._file.close()
+
+    def _on_private_pages(self) -> dict[str, Any]:
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
+        return self._arrays(mapped) if self._torch is None else self._tensors(mapped)
 
     def _arrays(self, mapped: mmap.mmap) -> dict[str, Array]:
         return {
@@ -58,10 +72,9 @@ class MappedModel:
         torch = self._torch
         found: dict[str, Any] = {}
         for name, item in self._layout.items():
-            dtype = getattr(torch, item.dtype.name)
-            if 0 in item.shape:
+            dtype, count = getattr(torch, item.dtype.name), math.prod(item.shape)
+            if not count:
                 found[name] = torch.empty(item.shape, dtype=dtype)
                 continue
-            count = int(np.prod(item.shape, dtype=np.int64))
             found[name] = torch.frombuffer(mapped, dtype=dtype, count=count, offset=item.start).reshape(item.shape)
         return found

@@ -13,6 +13,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import uuid4
@@ -108,12 +109,12 @@ def save_params(
         ModelError: A name or a value cannot be kept in a model file.
         WorkspaceError: The file cannot be written.
     """
-    tensors = {_checked_name(name): _contiguous(name, value) for name, value in params.items()}
-    specs = {name: _spec(name, tensor) for name, tensor in tensors.items()}
-    header = {**(metadata or {}), _ORDER: msgspec.json.encode(list(tensors)).decode()}
+    arrays = as_arrays(params)
+    specs = {name: _spec(array) for name, array in arrays.items()}
+    header = {**(metadata or {}), _ORDER: msgspec.json.encode(list(arrays)).decode()}
     temporary = path.with_name(f".{uuid4().hex}")
     try:
-        # `tensors` keeps the memory alive that the specs point to.
+        # `arrays` keeps the memory alive that the specs point to.
         serialize_file(specs, temporary, header)
         temporary.chmod(0o600)
         if durable:
@@ -182,7 +183,7 @@ def as_arrays(params: Mapping[str, Any]) -> dict[str, Array]:
     Raises:
         ModelError: A name or a value cannot be kept in a model file.
     """
-    return {_checked_name(name): _as_array(name, _contiguous(name, value)) for name, value in params.items()}
+    return {_checked_name(name): _as_array(name, value) for name, value in params.items()}
 
 
 def load_metadata(path: Path) -> dict[str, str]:
@@ -205,11 +206,15 @@ def _checked_name(name: object) -> str:
     return name
 
 
-def _contiguous(name: str, value: Any) -> Any:
-    """Return ``value`` as a little-endian array or a strided CPU tensor whose memory is in row-major order."""
+def _as_array(name: str, value: Any) -> Array:
+    """Return ``value`` as a little-endian array in row-major order and main memory."""
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value, order="C")  # np.ascontiguousarray would turn a scalar into a vector
-        return array.astype(array.dtype.newbyteorder("<")) if array.dtype.byteorder == ">" else array
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        if array.dtype not in _DTYPES:
+            raise _refused(name, array.dtype.name)
+        return array
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(value, torch.Tensor):
         kind = type(value).__name__
@@ -217,32 +222,28 @@ def _contiguous(name: str, value: Any) -> Any:
     if value.layout is not torch.strided or value.is_meta or value.is_quantized:
         what = "meta" if value.is_meta else "quantized" if value.is_quantized else str(value.layout)
         raise ModelError(f"Tensor {name!r} is a {what} tensor; only dense tensors can be sent, so convert it.")
-    return value.detach().cpu().resolve_conj().resolve_neg().contiguous()
-
-
-def _spec(name: str, tensor: Any) -> TensorSpec:
-    if isinstance(tensor, np.ndarray):
-        dtype, address = tensor.dtype.name, tensor.ctypes.data
-    else:
-        dtype, address = str(tensor.dtype).removeprefix("torch."), tensor.data_ptr()
-    if dtype not in DTYPES_BY_NAME:
-        raise _refused(name, dtype)
-    return TensorSpec(dtype=dtype, shape=tuple(tensor.shape), data_ptr=address, data_len=tensor.nbytes)
-
-
-def _as_array(name: str, tensor: Any) -> Array:
-    if isinstance(tensor, np.ndarray):
-        if tensor.dtype not in _DTYPES:
-            raise _refused(name, tensor.dtype.name)
-        return tensor
-    dtype = DTYPES_BY_NAME.get(str(tensor.dtype).removeprefix("torch."))
+    dtype, same_size = _dtypes_of_torch().get(value.dtype, (None, None))
     if dtype is None:
-        raise _refused(name, str(tensor.dtype))
+        raise _refused(name, str(value.dtype).removeprefix("torch."))
+    if same_size is not None:
+        return np.asarray(value.detach().view(same_size).numpy(force=True), order="C").view(dtype)
+    return np.asarray(value.numpy(force=True), order="C")
+
+
+@cache
+def _dtypes_of_torch() -> dict[Any, tuple[np.dtype[Any], Any]]:
+    """Return each torch dtype's own one; and the one to view it as, if torch hands numpy no array of it."""
     torch = sys.modules["torch"]
-    # Through bytes: numpy has no bfloat16 and torch hands it no array of one.
-    flat = tensor.reshape(-1).view(torch.uint8) if tensor.numel() else tensor.new_empty(0, dtype=torch.uint8)
-    array: Array = flat.numpy().view(dtype).reshape(tuple(tensor.shape))
-    return array
+    integers = {1: torch.uint8, 2: torch.int16}
+    return {
+        getattr(torch, name): (dtype, integers[dtype.itemsize] if dtype.isbuiltin != 1 else None)
+        for name, dtype in DTYPES_BY_NAME.items()
+        if hasattr(torch, name)
+    }
+
+
+def _spec(array: Array) -> TensorSpec:
+    return TensorSpec(dtype=array.dtype.name, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
 
 
 def _refused(name: str, dtype: str) -> ModelError:

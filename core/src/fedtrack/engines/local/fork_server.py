@@ -7,6 +7,7 @@ while the server is still starting, and never in the server itself. When the ser
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import selectors
@@ -70,8 +71,11 @@ class ForkServer:
     def _handle(self, data: bytes, descriptors: list[int]) -> None:
         message = decode_to_fork_server.decode(data)
         if isinstance(message, Preload):
+            gc.disable()  # a collection finds nothing in what is imported, and looks through all of it again and again
             for module in message.modules:
                 preload(module)
+            gc.freeze()  # nor does one of a child, which would also copy the pages that it looks at
+            gc.enable()
         elif isinstance(message, Spawn):
             self._fork(message.spec.name, lambda: become_site(message.spec, descriptors[0]))
         elif isinstance(message, SpawnWorker):
