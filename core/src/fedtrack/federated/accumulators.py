@@ -8,7 +8,7 @@ size. A piece is elementwise arithmetic in a fixed order, so that equal inputs g
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -21,10 +21,10 @@ from fedtrack.federated.params import Array, describe
 PIECE = 64 * 1024
 
 
-def accumulators_for(reference: Mapping[str, Array]) -> dict[str, Accumulator]:
-    """Return an empty accumulator for each tensor of a model."""
-    blocks = MemoryBlocks(sum(array.size * max(4, array.itemsize) for array in reference.values()))
-    return {name: _accumulator_for(array, blocks) for name, array in reference.items()}
+def accumulators_for(references: Collection[Array]) -> list[Accumulator]:
+    """Return an empty accumulator for each of the tensors."""
+    blocks = MemoryBlocks(sum(array.size * max(4, array.itemsize) for array in references))
+    return [_accumulator_for(array, blocks) for array in references]
 
 
 def _accumulator_for(reference: Array, blocks: MemoryBlocks) -> Accumulator:

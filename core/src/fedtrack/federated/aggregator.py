@@ -17,6 +17,7 @@ import numpy as np
 
 from fedtrack.errors import ModelError
 from fedtrack.federated.accumulators import Accumulator, accumulators_for
+from fedtrack.federated.bundles import Bundle, bundles_of
 from fedtrack.federated.fl_model import MetaKey, ParamsType
 from fedtrack.federated.model_map import release
 from fedtrack.federated.params import Array, describe, supported
@@ -48,11 +49,12 @@ class WeightedAggregator:
         for name, array in self._reference.items():
             if not isinstance(array, np.ndarray) or not supported(array.dtype):
                 raise ModelError(f"The global model's {name!r} is {_found(array)}, which cannot be averaged.")
+        self._bundles = bundles_of(self._reference)
         self._reset()
 
     def _reset(self) -> None:
         self.total_weight = 0.0
-        self._tensors: dict[str, Accumulator] = {}
+        self._accumulators: list[Accumulator] = []
 
     def accept(self, site: str, params: Mapping[str, Array], params_type: ParamsType, weight: float) -> None:
         """Add one result; ``params`` are read twice and not kept.
@@ -70,15 +72,16 @@ class WeightedAggregator:
         difference = ParamsType(params_type) is ParamsType.DIFF
         check_fits(site, params, self._reference)
         self._begin()
-        for name, accumulator in self._tensors.items():
-            fault = accumulator.fault(params[name], difference)
-            release(params[name], self._reference[name])
+        for bundle, accumulator in zip(self._bundles, self._accumulators, strict=True):
+            fault = accumulator.fault(bundle.gather(params), difference)
+            self._release(bundle, params)
             if fault:
+                name, fault = self._find_fault(bundle, params, difference)
                 raise ModelError(f"{site}: tensor {name!r} {fault}; the result is not averaged.")
         self.total_weight += weight
-        for name, accumulator in self._tensors.items():
-            accumulator.add(params[name], difference, weight, self.total_weight)
-            release(params[name], self._reference[name])
+        for bundle, accumulator in zip(self._bundles, self._accumulators, strict=True):
+            accumulator.add(bundle.gather(params), difference, weight, self.total_weight)
+            self._release(bundle, params)
 
     def partial(self) -> PartialAverage:
         """Return what was accepted so far, unrounded, and forget it.
@@ -87,9 +90,12 @@ class WeightedAggregator:
             ModelError: No result was accepted.
         """
         self._check_any()
-        tensors, weight = self._tensors, self.total_weight
+        accumulators, weight = self._accumulators, self.total_weight
         self._reset()
-        return PartialAverage(weight, {name: item.state() for name, item in tensors.items()})
+        states: dict[str, tuple[Array, ...]] = {}
+        for bundle, accumulator in zip(self._bundles, accumulators, strict=True):
+            states |= bundle.split_state(accumulator.state())
+        return PartialAverage(weight, {name: states[name] for name in self._reference})
 
     def merge(self, partial: PartialAverage, origin: str) -> None:
         """Add what another aggregator of the same round has accepted, as if its sites had sent their results here.
@@ -106,11 +112,11 @@ class WeightedAggregator:
             raise ModelError(f"{origin}: the partial average is not of the model of this round.")
         self._begin()
         self.total_weight += weight
-        for name, accumulator in self._tensors.items():
+        for bundle, accumulator in zip(self._bundles, self._accumulators, strict=True):
             try:
-                accumulator.merge(partial.tensors[name], weight, self.total_weight)
+                accumulator.merge(bundle.gather_state(partial.tensors), weight, self.total_weight)
             except ValueError as error:
-                raise ModelError(f"{origin}: tensor {name!r} of the partial average {error}.") from None
+                raise ModelError(f"{origin}: tensor {_listed(bundle.names)} of the partial average {error}.") from None
 
     def result(self) -> dict[str, Array]:
         """Return the new global model, in the reference's order and dtypes, and forget what was accepted.
@@ -122,14 +128,27 @@ class WeightedAggregator:
             ModelError: No result was accepted.
         """
         self._check_any()
-        tensors, total = self._tensors, self.total_weight
+        accumulators, total = self._accumulators, self.total_weight
         self._reset()
-        # Each accumulator goes as soon as its tensor is there: integers and bools need it.
-        return {name: tensors.pop(name).result(total) for name in self._reference}
+        found: dict[str, Array] = {}
+        for bundle in self._bundles:
+            # Each accumulator goes as soon as its tensors are there: integers and bools need it.
+            found |= bundle.split(accumulators.pop(0).result(total))
+        return {name: found[name] for name in self._reference}
 
     def _begin(self) -> None:
-        if not self._tensors:
-            self._tensors = accumulators_for(self._reference)
+        if not self._accumulators:
+            self._accumulators = accumulators_for([bundle.gather(self._reference) for bundle in self._bundles])
+
+    def _find_fault(self, bundle: Bundle, params: Mapping[str, Array], difference: bool) -> tuple[str, str | None]:
+        names = {name: self._reference[name] for name in bundle.names}
+        alone = zip(names, accumulators_for(names.values()), strict=True)
+        faults = ((name, accumulator.fault(params[name], difference)) for name, accumulator in alone)
+        return next((name, fault) for name, fault in faults if fault)
+
+    def _release(self, bundle: Bundle, params: Mapping[str, Array]) -> None:
+        for name in bundle.names:
+            release(params[name], self._reference[name])
 
     def _check_any(self) -> None:
         if not self.total_weight:
