@@ -1,15 +1,18 @@
-"""A federated job without torch, small enough to be run by every test."""
+"""Federated jobs without torch, small enough to be run by every test."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack.job import ClientAppRunner, FedAvgJob, ScriptRunner
+
+from .virtual_jobs import APP
 
 CLIENT = """
 import fedtrack.client as flare
@@ -49,6 +52,23 @@ def make_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJob:
         settings: dict[str, object] = {"n_clients": 2, "num_rounds": 2, "analytics_receiver": False}
         job = FedAvgJob(initial_model={"w": np.zeros((2, 3), np.float32)}, name="test-job", **settings | kwargs)
         job.to_clients(ScriptRunner("client.py", framework="numpy", launch_external_process=external))
+        return job
+
+    return make
+
+
+@pytest.fixture
+def make_virtual_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJob:
+    """Return a builder of jobs whose sites run ``train`` (Python, at the place of TRAIN) in every round."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(train: str = "pass", *, runner: Any = None, app: str = APP, **kwargs: Any) -> FedAvgJob:
+        Path("client.py").write_text(app.replace("    TRAIN", indent(dedent(train).strip(), "    ")))
+        initial = {"w": np.zeros((2, 3), np.float32), "n": np.zeros((), np.int64)}
+        settings = {"n_clients": 7, "num_rounds": 2, "analytics_receiver": False, "key_metric": ""} | kwargs
+        job = FedAvgJob(initial_model=initial, name="test-job", **settings)
+        args = {"rate": 0.5}
+        job.to_clients(runner or ClientAppRunner("client.py", framework="numpy", workers=2, args=args))
         return job
 
     return make

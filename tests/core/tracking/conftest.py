@@ -1,14 +1,18 @@
-"""Fixtures of the tracking tests: reading back what a spool folder holds."""
+"""Fixtures of the tracking tests: reading back what a spool folder holds, and a journal to bring it into."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fedtrack.tracking import frames
+from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import AnyRecord, decode
 from fedtrack.tracking.segments import list_streams
 from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
+
+from .delivering import Bench
+from .forwarding import Site
 
 Stored = dict[str, list[tuple[int, AnyRecord]]]
 
@@ -28,3 +32,22 @@ def read_spool() -> Callable[[Path], Stored]:
         return found
 
     return read
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.journal.close()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path / "journal.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path, journal: Journal) -> Site:
+    return Site(tmp_path, journal)

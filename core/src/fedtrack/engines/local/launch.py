@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, time_ns
 
@@ -21,35 +21,26 @@ from fedtrack.engines.local.progress import Progress
 from fedtrack.engines.local.roster import Roster
 from fedtrack.engines.local.script_exchange import ScriptExchange
 from fedtrack.engines.local.server import LocalServer
-from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
-from fedtrack.engines.local.site_spec import site_spec
+from fedtrack.engines.local.site_agent import SiteAgent
 from fedtrack.engines.local.sites import SitePool
+from fedtrack.engines.local.starting import preload, prepare, start_sites, start_workers
 from fedtrack.engines.local.stored_run import StoredRun
 from fedtrack.engines.local.summary import Outcome, summarize
 from fedtrack.engines.local.summary_page import print_summary
-from fedtrack.engines.local.worker_exchange import WorkerExchange, worker_count
-from fedtrack.engines.local.worker_folders import host_name, worker_folders, worker_source
-from fedtrack.engines.local.worker_spec import worker_spec
 from fedtrack.engines.local.workspace import RUN_FOLDER, RunRecord, Workspace
 from fedtrack.errors import FedtrackError, JobError, WorkspaceError
 from fedtrack.job.components import Runner
 from fedtrack.job.export import export_job
 from fedtrack.job.fed_job import FedJob
-from fedtrack.job.find_file import find_file
 from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.job.local_modules import third_party_modules
 from fedtrack.job.run_result import SUMMARY_FILE, RunResult
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.spool import Spool
 
 log = logging.getLogger(__name__)
-
-#: What a training script imports that is safe to have been imported before a fork.
-_PRELOADABLE = ("torch", "torchvision", "numpy", "sklearn", "scipy", "pandas", "fedtrack_examples")
 
 
 @contextlib.contextmanager
@@ -82,9 +73,9 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
         return _run_in_subprocess(folder, workspace.root, gpus)
     print(f"Preparing {job.name}: loading what its scripts import", file=sys.stderr)
     pool = SitePool()
-    _prepare([item for item in job.placed[SERVER].values() if isinstance(item, Receiver)])
+    prepare([item for item in job.placed[SERVER].values() if isinstance(item, Receiver)])
     try:
-        _preload(pool, [item.script for item in _runners(job)])
+        preload(pool, [(item.script, item) for item in _runners(job)])
         folder = export_job(job, workspace.root / "job", build=pool.build_model)
         return _run(folder, workspace, pool, gpus, started)
     finally:
@@ -106,9 +97,9 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, r
     job = load_job(folder)  # before anything is touched
     workspace = Workspace(workspace_root)
     pool = SitePool()
-    _prepare(job.receivers.values())
+    prepare(job.receivers.values())
     try:
-        _preload(pool, list({str(site.script) for site in job.sites}))
+        preload(pool, _scripts(job))
         return _run(folder, workspace, pool, gpus, started, run_id=run_id)
     finally:
         pool.close()
@@ -138,8 +129,8 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
         job = load_job(folder)
         StoredRun(workspace.root).replace_lost_journal()
         pool = SitePool()
-        _prepare(job.receivers.values())
-        _preload(pool, list({str(site.script) for site in job.sites}))
+        prepare(job.receivers.values())
+        preload(pool, _scripts(job))
         return _run(folder, workspace, pool, gpus, started, record)
     finally:
         if pool is not None:
@@ -192,9 +183,9 @@ def _run(
     agents: list[SiteAgent] = []
     exchange: Exchange
     if job.client_app is not None:
-        exchange = _start_workers(job, run, workspace, pool, host, roster, gpus)
+        exchange = start_workers(job, run, workspace, pool, host, roster, gpus)
     else:
-        agents = _start_sites(job, folder, run, workspace, pool, host, gpus)
+        agents = start_sites(job, folder, run, workspace, pool, host, gpus)
         exchange = ScriptExchange(roster, job.meta.idle_timeout, workspace, pool, host.forwarder.end)
     server = LocalServer(job, run, workspace, roster, exchange, host, spool)
     outcome = Outcome()
@@ -217,63 +208,6 @@ def _run(
     if outcome.error is not None:
         raise outcome.error
     return result
-
-
-def _start_sites(
-    job: LoadedJob,
-    folder: Path,
-    run: RunInfo,
-    workspace: Workspace,
-    pool: SitePool,
-    host: ReceiverHost,
-    gpus: str | None,
-) -> list[SiteAgent]:
-    """Start a process for each site, and return those of the sites' own receivers."""
-    agents: list[SiteAgent] = []
-    for site in job.sites:
-        pool.start(site_spec(site, job, run, workspace, gpus))
-        if site.receivers:
-            spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
-            agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
-        if site.streams_to_server:
-            own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
-            spool_folder = workspace.site(site.name) / "spool"
-            host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
-    return agents
-
-
-def _start_workers(
-    job: LoadedJob,
-    run: RunInfo,
-    workspace: Workspace,
-    pool: SitePool,
-    host: ReceiverHost,
-    roster: Roster,
-    gpus: str | None,
-) -> WorkerExchange:
-    """Start the processes that work for all sites, and read what earlier ones of a resumed run have left."""
-    runner = job.client_app
-    assert runner is not None  # noqa: S101 - narrows the type
-    streams = job.sites[0].streams_to_server
-    count = worker_count(runner.workers, len(job.sites))
-
-    def add_source(folder: Path) -> None:
-        if streams:
-            host.add_source(worker_source(folder, host.journal, run.blobs, roster.names))
-
-    for folder in worker_folders(workspace.workers):
-        add_source(folder)
-        host.forwarder.end(host_name(folder))
-    return WorkerExchange(
-        roster,
-        job.meta.idle_timeout,
-        workspace,
-        pool,
-        lambda: worker_spec(count, runner, job, run, workspace, gpus),
-        lambda spec: add_source(Path(spec.spool).parent),
-        host.forwarder.end,
-        count,
-    )
 
 
 def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> None:
@@ -336,26 +270,11 @@ def _run_info(job: LoadedJob, workspace: Workspace, record: RunRecord) -> RunInf
     )
 
 
-def _prepare(receivers: Iterable[Receiver]) -> None:
-    """Let receivers import their SDKs while the fork server imports what the scripts need, on another core."""
-
-    def work() -> None:
-        for receiver in receivers:
-            try:
-                receiver.prepare()
-            except Exception as error:
-                log.info("%s could not prepare: %s", type(receiver).__name__, error)
-
-    threading.Thread(target=work, name="prepare", daemon=True).start()
+def _scripts(job: LoadedJob) -> list[tuple[str, Runner]]:
+    one_of_each = {str(site.script): site.client_app or site.runner for site in job.sites}
+    return list(one_of_each.items())
 
 
 def _runners(job: FedJob) -> list[Runner]:
     items = [*job.to_every_site.values(), *(item for table in job.placed.values() for item in table.values())]
     return [item for item in items if isinstance(item, Runner)]
-
-
-def _preload(pool: SitePool, scripts: list[str]) -> None:
-    modules: set[str] = set()
-    for script in scripts:
-        modules |= set(third_party_modules(find_file(script, "The training script")))
-    pool.preload(name for name in _PRELOADABLE if name in modules)

@@ -1,0 +1,336 @@
+"""The protections of the log path, and how to remove each; see mutation_check.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TRACKING = "core/src/fedtrack/tracking"
+LOCAL = "core/src/fedtrack/engines/local"
+TESTS = "tests/core/tracking"
+SPOOL = tuple(f"{TESTS}/test_spool{part}.py" for part in ("", "_room", "_durability", "_interrupted"))
+DELIVERY = tuple(f"{TESTS}/test_delivery{part}.py" for part in ("", "_refusals", "_outages"))
+FORWARDER = tuple(f"{TESTS}/test_forwarder{part}.py" for part in ("", "_commits", "_idle", "_thread"))
+CAMPAIGNS = "tests/campaigns"
+
+
+class Mutation(NamedTuple):
+    """A protection and how to remove it.
+
+    Attributes:
+        name: What protects.
+        file: Where.
+        old: The protecting text, which occurs once.
+        new: What stands there without it.
+        tests: What should turn red, as pytest takes it.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_APPLY = "            for stream in self._applied(journal, streams):\n"
+_DELETE = "                self.found |= self._attempt(stream, stream.source.settle) and stream.found\n"
+
+_FLUSH = "        self._retry.persist(self._receiver.flush, patient=True)\n"
+_ADVANCE = "        self._advance(batches[-1].id, delivered)\n"
+_CLAIM = "                self._next_seq = seq + 1\n"
+_WRITE = """                salt = self._salt
+                data = frame(seq, payload, salt)
+                size = self._segment_size + len(data)
+                if size <= self._plain_until:
+                    # The usual case, without a call of ours: after a training step, whose data has replaced ours in
+                    # the processor's caches, each call costs about a microsecond.
+                    try:
+                        written = os.write(self._fd, data)
+                    except OSError:
+                        written = 0
+                    if written == len(data):
+                        self._segment_size = size
+"""
+
+MUTATIONS = (
+    Mutation(
+        "A segment is deleted after the commit of its records",
+        f"{TRACKING}/forward_pass.py",
+        _APPLY + _DELETE,
+        "            for stream in list(streams):\n" + _DELETE + "            self._applied(journal, streams)\n",
+        FORWARDER,
+    ),
+    Mutation(
+        "A commit that fails acknowledges nothing",
+        f"{TRACKING}/journal.py",
+        "        with self._lock, self._transaction():\n            for site, stream, run in batches:",
+        "        with contextlib.suppress(WorkspaceError), self._lock, self._transaction():\n"
+        "            for site, stream, run in batches:",
+        (f"{TESTS}/test_journal.py",),
+    ),
+    Mutation(
+        "A commit waits for the disk",
+        f"{TRACKING}/store.py",
+        "PRAGMA synchronous=FULL",
+        "PRAGMA synchronous=OFF",
+        (f"{TESTS}/test_journal.py",),
+    ),
+    Mutation(
+        "The high-water mark drops what is known",
+        f"{TRACKING}/journal.py",
+        "        if run.last <= mark:\n            return mark\n",
+        "",
+        (f"{TESTS}/test_journal.py",),
+    ),
+    Mutation(
+        "The high-water mark trims what is partly known",
+        f"{TRACKING}/journal.py",
+        "        if first <= mark:\n            first, count, body = frames.tail(body, mark)\n",
+        "",
+        (f"{TESTS}/test_journal.py",),
+    ),
+    Mutation(
+        "Every frame has a checksum",
+        f"{TRACKING}/frames.py",
+        "        if crc32(data[position + _SEQ_AT : end], starts[length]) != crc:\n            break\n",
+        "",
+        (f"{TESTS}/test_frames.py",),
+    ),
+    Mutation(
+        "A checksum belongs to one stream",
+        f"{TRACKING}/frames.py",
+        "    return crc32(bytes.fromhex(stream))\n",
+        "    return 0\n",
+        (f"{TESTS}/test_frames.py",),
+    ),
+    Mutation(
+        "Numbers ascend in a file",
+        f"{TRACKING}/frames.py",
+        "        if seq <= previous:\n            break\n",
+        "",
+        (f"{TESTS}/test_frames.py",),
+    ),
+    Mutation(
+        "A number is claimed before it is written",
+        f"{TRACKING}/spool.py",
+        _CLAIM + _WRITE,
+        _WRITE + "        " + _CLAIM,
+        (f"{TESTS}/test_spool_interrupted.py::test_an_interrupted_call_never_leads_to_two_records_with_one_number",),
+    ),
+    Mutation(
+        "A short write is taken back",
+        f"{TRACKING}/spool.py",
+        "            if written != len(data):\n                self._take_back(written)\n",
+        "            if written != len(data):\n",
+        SPOOL,
+    ),
+    Mutation(
+        "So is one of the usual case",
+        f"{TRACKING}/spool.py",
+        "                    self._take_back(written)\n",
+        "",
+        SPOOL,
+    ),
+    Mutation(
+        "The usual case ends at the spool's limit",
+        f"{TRACKING}/spool.py",
+        "            self._plain_until = min(self._segment_bytes, room)\n",
+        "            self._plain_until = self._segment_bytes\n",
+        SPOOL,
+    ),
+    Mutation(
+        "The usual case is none where the disk is waited for",
+        f"{TRACKING}/spool.py",
+        ' or self._unreported or self._durability != "process":\n',
+        " or self._unreported:\n",
+        SPOOL,
+    ),
+    Mutation(
+        "A child forked inside a log call leaves the record to its parent",
+        f"{TRACKING}/spool.py",
+        "                if self._salt == salt:",
+        "                if True:",
+        SPOOL,
+    ),
+    Mutation(
+        "What finds no room is counted in the stream",
+        f"{TRACKING}/spool.py",
+        "        payload = encode(Gap(time_ns(), self._unreported, self._reason))\n",
+        "        return\n",
+        SPOOL,
+    ),
+    Mutation(
+        "The spool has a limit",
+        f"{TRACKING}/spool.py",
+        "        if not self._has_room(len(data), reserve):\n",
+        "        if False:\n",
+        (*SPOOL, "tests/core/engines/test_local_durability.py"),
+    ),
+    Mutation(
+        "A forked child begins a stream of its own",
+        f"{TRACKING}/spool.py",
+        "os.register_at_fork(after_in_child=_after_fork_in_child)\n",
+        "",
+        (f"{TESTS}/test_spool_interrupted.py::test_forks_under_load_have_streams_of_their_own",),
+    ),
+    Mutation(
+        "A log call inside a log call has a stream of its own",
+        f"{TRACKING}/spool.py",
+        "            if self._writing:\n                self._inner().append(record)\n                return\n",
+        "",
+        SPOOL,
+    ),
+    Mutation(
+        "durability=disk waits for the disk",
+        f"{TRACKING}/spool.py",
+        '        if self._durability == "disk":\n            self._sync()\n',
+        '        if self._durability == "disk":\n            pass\n',
+        SPOOL,
+    ),
+    Mutation(
+        "A partial frame at the end of a live file is waited for",
+        f"{TRACKING}/spool_reader.py",
+        "final = following is not None or (ended and not is_open(segment.path))",
+        "final = True",
+        (f"{TESTS}/test_spool_reader.py",),
+    ),
+    Mutation(
+        "A writer holds a lock that dies with it",
+        f"{TRACKING}/segments.py",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        (f"{TESTS}/test_spool_reader.py", *FORWARDER),
+    ),
+    Mutation(
+        "A folder is listed twice, so that no older segment is missed",
+        f"{TRACKING}/segments.py",
+        "    newest = {stream: segments[-1] for stream, segments in _list_once(folder).items()}\n",
+        "    return _list_once(folder)\n    newest = {}\n",
+        (f"{TESTS}/test_spool_reader.py",),
+    ),
+    Mutation(
+        "A listing is only used again if the folder cannot have changed meanwhile",
+        f"{TRACKING}/segments.py",
+        "changed_ns if changed_ns + _SETTLED_NS < before_ns else -1",
+        "changed_ns",
+        FORWARDER,
+    ),
+    Mutation(
+        "Of two readers, none deletes what the other needs",
+        f"{TRACKING}/spool_reader.py",
+        "        known = self.after_seq if up_to is None else min(self.after_seq, up_to)\n",
+        "        known = self.after_seq\n",
+        (f"{TESTS}/test_spool_reader.py", *FORWARDER, f"{TESTS}/test_server_loss.py"),
+    ),
+    Mutation(
+        "A blob is adopted before its record is stored",
+        f"{TRACKING}/forwarder.py",
+        "            self._adopt_blobs(run)\n",
+        "            pass\n",
+        FORWARDER,
+    ),
+    Mutation(
+        "Of the streams that share a commit, only one that fails waits",
+        f"{TRACKING}/forward_pass.py",
+        "lambda one: _apply(journal, [one])",
+        "lambda one: _apply(journal, streams)",
+        FORWARDER,
+    ),
+    Mutation(
+        "A blob is named by its content",
+        f"{TRACKING}/blobs.py",
+        "        if hashlib.sha256(content).hexdigest() != data.sha256:\n",
+        "        if False:\n",
+        (f"{TESTS}/test_blobs.py",),
+    ),
+    Mutation(
+        "A row of the journal has a checksum",
+        f"{TRACKING}/journal.py",
+        "                    if crc32(body) != crc:\n",
+        "                    if False:\n",
+        (f"{TESTS}/test_journal.py",),
+    ),
+    Mutation(
+        "The cursor moves after the flush",
+        f"{TRACKING}/delivery.py",
+        _FLUSH + _ADVANCE,
+        _ADVANCE + _FLUSH,
+        DELIVERY,
+    ),
+    Mutation(
+        "A refused batch is bisected",
+        f"{TRACKING}/delivery.py",
+        "        if len(events) == 1:\n            refused = {0}\n",
+        "        refused = refused or set(range(len(events)))\n",
+        DELIVERY,
+    ),
+    Mutation(
+        "An outage is never given up",
+        f"{TRACKING}/retry.py",
+        "                unknown += not _is_outage(error)\n",
+        "                unknown += 1\n",
+        DELIVERY,
+    ),
+    Mutation(
+        "One server at a time uses a workspace",
+        f"{LOCAL}/workspace.py",
+        "            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        ("tests/core/engines/test_two_servers.py",),
+    ),
+    Mutation(
+        "A file of a newer format is left alone",
+        f"{TRACKING}/store.py",
+        "            self._check_format()  # before anything is written\n",
+        "            pass\n",
+        (f"{TESTS}/test_journal.py",),
+    ),
+    Mutation(
+        "Only what every receiver has is pruned",
+        f"{TRACKING}/journal.py",
+        '        which = "id <= ? AND recv_ns < ?',
+        '        which = "? >= 0 AND recv_ns < ?',
+        ("tests/e2e/test_stored_runs.py::test_only_what_every_receiver_has_is_pruned",),
+    ),
+    Mutation(
+        "Beside a stream that nobody can read, the others are brought in to the end",
+        f"{TRACKING}/forwarder.py",
+        "        return one.found\n\n    def _note",
+        "        return one.found and not one.failures\n\n    def _note",
+        (f"{CAMPAIGNS}/test_versions.py",),
+    ),
+    Mutation(
+        "What a wiped server had deleted is a gap",
+        f"{TRACKING}/forwarder.py",
+        "            self._check_start(stream, oldest, mark)\n",
+        "",
+        (f"{TESTS}/test_server_loss.py", f"{CAMPAIGNS}/test_versions.py"),
+    ),
+    Mutation(
+        "A run whose journal was removed says so",
+        f"{LOCAL}/stored_run.py",
+        "        return any(path.exists() for path in [*begun, self.workers]) or",
+        "        return False and",
+        ("tests/core/engines/test_local_versions.py",),
+    ),
+    Mutation(
+        "A dead letter is kept as it was logged",
+        f"{TRACKING}/delivery.py",
+        "self._bury(event.batch, event.seq, event.payload, str(error))",
+        "self._bury(event.batch, event.seq, __import__('msgspec').msgpack.encode(event.record), str(error))",
+        (f"{CAMPAIGNS}/test_versions.py",),
+    ),
+    Mutation(
+        "The journal's order is that of arrival, and not a clock's",
+        f"{TRACKING}/journal.py",
+        "FROM batch WHERE id > ? ORDER BY id",
+        "FROM batch WHERE id > ? ORDER BY recv_ns",
+        (f"{CAMPAIGNS}/test_clocks.py::test_a_server_whose_clock_swings_stores_everything_once_and_in_order",),
+    ),
+    Mutation(
+        "A wrapped payload without a name is a gap",
+        f"{TRACKING}/hosted_spool.py",
+        "if end <= len(payload) else None\n    except UnicodeDecodeError:",
+        "if end <= len(payload) else None\n    except ZeroDivisionError:",
+        (f"{TESTS}/test_hosted_spool.py", f"{CAMPAIGNS}/test_fuzz.py"),
+    ),
+)
