@@ -271,6 +271,13 @@ MUTATIONS = (
         DELIVERY,
     ),
     Mutation(
+        "A backend that refuses to be opened delays no end",
+        f"{TRACKING}/delivery.py",
+        "            if self._opening:  # it has taken its time; that each further attempt fails is no progress\n    ",
+        "",
+        DELIVERY,
+    ),
+    Mutation(
         "One server at a time uses a workspace",
         f"{LOCAL}/workspace.py",
         "            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",

@@ -9,6 +9,7 @@ import pytest
 
 from fedtrack.errors import ConfigError, Permanent, Transient, WorkspaceError
 from fedtrack.tracking.events import Batch
+from fedtrack.tracking.receiver import RunInfo
 
 from .delivering import Bench, Scripted, until
 
@@ -76,6 +77,20 @@ def test_an_open_that_never_succeeds_does_not_delay_the_end(bench: Bench) -> Non
     report = bench.deliver(receiver, stall_seconds=30)
     assert time.monotonic() - started < 10
     assert (report.pending, report.error) == (0, "RuntimeError: broken")
+
+
+def test_an_open_that_is_refused_again_and_again_does_not_delay_the_end(bench: Bench) -> None:
+    """As by a server that is down: each attempt fails at once, and none of them is a sign of progress."""
+    until_then = time.monotonic() + 5
+
+    class Refused(Scripted):
+        def open(self, run: RunInfo) -> None:
+            if time.monotonic() < until_then:
+                raise Transient("connection refused")
+
+    bench.log(1)
+    report = bench.deliver(Refused(), stall_seconds=0.3, backoff_seconds=1e-9)
+    assert (report.delivered, report.pending, report.error) == (0, 1, "connection refused")
 
 
 def test_a_backend_that_wants_to_end_the_process_ends_nothing(bench: Bench) -> None:

@@ -78,14 +78,15 @@ def bundles_of(reference: Mapping[str, Array]) -> list[Bundle]:
     """Cut a model into bundles: large tensors alone, small ones of one dtype together, up to a piece's size."""
     bundles: list[Bundle] = []
     small: dict[np.dtype[Any], dict[str, Array]] = {}
+    sizes: dict[np.dtype[Any], int] = {}
     for name, array in reference.items():
         # A complex number's state is two floats, which would need their own counting, and models with many are rare.
         if array.size > SMALL or array.dtype.kind == "c":
             bundles.append(Bundle({name: array}))
             continue
-        members = small.setdefault(array.dtype, {})
-        if sum(item.size for item in members.values()) + array.size > PIECE:
-            bundles.append(Bundle(members))
-            members = small[array.dtype] = {}
-        members[name] = array
+        sizes[array.dtype] = sizes.get(array.dtype, 0) + array.size
+        if sizes[array.dtype] > PIECE:
+            bundles.append(Bundle(small.pop(array.dtype)))
+            sizes[array.dtype] = array.size
+        small.setdefault(array.dtype, {})[name] = array
     return bundles + [Bundle(members) for members in small.values()]

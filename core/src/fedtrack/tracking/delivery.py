@@ -151,9 +151,11 @@ class Delivery:
     def _open(self) -> None:
         try:
             self._receiver.open(self._run)
-        finally:
-            self._opening = False
-            self._progress = monotonic()
+        except BaseException:
+            if self._opening:  # it has taken its time; that each further attempt fails is no progress
+                self._opening, self._progress = False, monotonic()
+            raise
+        self._opening, self._progress = False, monotonic()
         self._results = self._receiver.results()
 
     def _wake(self) -> None:
