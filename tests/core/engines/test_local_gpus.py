@@ -66,7 +66,7 @@ def test_without_a_choice_every_site_sees_every_gpu(
 #: Prints what the fork server has of CUDA once it has torch, and what an optimizer is told meanwhile.
 PRELOADED = """
 import sys
-from fedtrack.engines.local.fork_server import preload
+from fedtrack.engines.local.fork_server import preload, warm_up_torch
 told = []
 import torch
 if "watch" in sys.argv:
@@ -76,6 +76,7 @@ if "watch" in sys.argv:
 available = torch.cuda.is_available
 if "preload" in sys.argv:
     preload("torch")
+    warm_up_torch()
 if "backward" in sys.argv:
     torch.zeros(1, requires_grad=True).sum().backward()
 assert torch.cuda.is_available is available

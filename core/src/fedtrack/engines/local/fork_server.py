@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -48,6 +48,7 @@ class ForkServer:
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
         self._children: dict[str, tuple[int, int]] = {}
+        self._is_cold = False
 
     def serve(self) -> None:
         """Serve until the server is gone, then end every child."""
@@ -58,7 +59,11 @@ class ForkServer:
             self._end_children()
 
     def _serve_once(self) -> bool:
-        for key, _ in self._selector.select():
+        # The initial model can be built while torch is warmed up, if that has been ordered by now.
+        events = self._selector.select(0 if self._is_cold else None)
+        if not events:
+            self._warm_up()
+        for key, _ in events:
             if key.fileobj is self._control:
                 data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 1)
                 if not data:
@@ -71,14 +76,15 @@ class ForkServer:
     def _handle(self, data: bytes, descriptors: list[int]) -> None:
         message = decode_to_fork_server.decode(data)
         if isinstance(message, Preload):
-            gc.disable()  # a collection finds nothing in what is imported, and looks through all of it again and again
-            for module in message.modules:
-                preload(module)
-            gc.freeze()  # nor does one of a child, which would also copy the pages that it looks at
-            gc.enable()
+            with no_collections():
+                for module in message.modules:
+                    preload(module)
+            self._is_cold = "torch" in message.modules
         elif isinstance(message, Spawn):
+            self._warm_up()
             self._fork(message.spec.name, lambda: become_site(message.spec, descriptors[0]))
         elif isinstance(message, SpawnWorker):
+            self._warm_up()
             self._fork(message.spec.name, lambda: become_worker(message.spec, descriptors[0]))
         elif isinstance(message, Build):
             self._fork("initial model", lambda: _build(message))
@@ -86,6 +92,12 @@ class ForkServer:
             self._signal(message.name, message.signal)
         for descriptor in descriptors:
             os.close(descriptor)
+
+    def _warm_up(self) -> None:
+        if self._is_cold:
+            self._is_cold = False
+            with no_collections():
+                warm_up_torch()
 
     def _fork(self, name: str, run: Callable[[], object]) -> None:
         pid = os.fork()
@@ -136,22 +148,36 @@ class ForkServer:
             self._reap(name)
 
 
+@contextlib.contextmanager
+def no_collections() -> Iterator[None]:
+    """Import without garbage collections: they find nothing, and look through all that is there again and again.
+
+    Nor do those of a child find anything in it, which would also copy the pages that they look at.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def preload(module: str) -> None:
     """Import ``module`` if it can be imported; a script that needs it says better what is missing."""
     try:
-        importlib.import_module(module)
+        imported = importlib.import_module(module)
         if module == "torch":
-            _warm_up_torch()
+            imported.set_num_threads(1)  # OpenMP's pool does not survive a fork
     except Exception:
         traceback.print_exc()
 
 
-def _warm_up_torch() -> None:
-    """Make torch import what it only imports when an optimizer is first used, 2 to 4 seconds' worth."""
-    import torch
-
-    # One thread and no random numbers: OpenMP's pool does not survive a fork, and seeds must stay as they are.
-    torch.set_num_threads(1)
+def warm_up_torch() -> None:
+    """Make torch import what it only imports when an optimizer is first used, 1 to 4 seconds' worth."""
+    torch = sys.modules.get("torch")
+    if torch is None:  # it could not be imported
+        return
+    # No random numbers: seeds must stay as they are.
     weight = torch.zeros(1, requires_grad=True)
     # Not by backward(), which starts CUDA's driver and threads for its devices: no process forked after that could use
     # a GPU, or call backward() itself.
@@ -159,6 +185,8 @@ def _warm_up_torch() -> None:
     found, torch.cuda.is_available = torch.cuda.is_available, lambda: False  # asking starts the driver too
     try:
         torch.optim.SGD([weight], lr=0.1).step()
+    except Exception:
+        traceback.print_exc()
     finally:
         torch.cuda.is_available = found
 

@@ -17,7 +17,6 @@ from time import perf_counter, time_ns
 from fedtrack.engines.engine import checked_run_id
 from fedtrack.engines.local.exchange import Exchange
 from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
-from fedtrack.engines.local.progress import Progress
 from fedtrack.engines.local.roster import Roster
 from fedtrack.engines.local.script_exchange import ScriptExchange
 from fedtrack.engines.local.server import LocalServer
@@ -163,6 +162,9 @@ def _run(
     record: RunRecord | None = None,
     run_id: str | None = None,
 ) -> RunResult:
+    # Here, and not before the fork server was started: it takes 50 ms, which that can use.
+    from fedtrack.engines.local.progress import Progress
+
     if record is None:
         _move_earlier_run(workspace)
         folder = _keep(folder, workspace)

@@ -55,6 +55,9 @@ class SiteStates:
             site: The site.
             task: Says which task it is; the same text in a second attempt.
         """
+        if not self._folder.is_dir():  # no site has a state, as in most jobs
+            self._found[site] = b""
+            return {}
         try:
             stored = msgspec.msgpack.decode(self._path(site).read_bytes(), type=_Stored)
         except FileNotFoundError:
