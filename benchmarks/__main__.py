@@ -4,6 +4,7 @@ python -m benchmarks                        # those of `make bench`
 python -m benchmarks --full                 # longer, and with the peers that have environments of their own
 python -m benchmarks log_call throughput    # only these
 python -m benchmarks --write                # and replace what docs/performance.md holds of an earlier run
+python -m benchmarks hello_job --write      # only this part of the page
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -23,6 +25,9 @@ from benchmarks.table import Table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- written by python -m benchmarks -->\n", "<!-- end -->\n"
+#: What stands before each benchmark's part of the page, with its name.
+PART = "<!-- {} -->\n"
+_PART = re.compile(r"<!-- ([\w.]+) -->\n\n(.*?)\n*(?=<!-- [\w.]+ -->\n|\Z)", re.DOTALL)
 
 
 class Benchmark(Protocol):
@@ -79,13 +84,9 @@ def load(name: str) -> Benchmark | None:
 def machine() -> str:
     """Say what was measured with."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "mlflow", "wandb", "tensorboard", "numpy"))
-    load_before = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
-    return (
-        f"{strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB of memory, load "
-        f"{load_before} before the run; {system}, {versions}."
-    )
+    return f"Each on {os.cpu_count()} cores ({_processor()}) with {memory:.0f} GiB of memory; {system}, {versions}."
 
 
 def _processor() -> str:
@@ -99,17 +100,26 @@ def _processor() -> str:
 def section(name: str, benchmark: Benchmark, *, full: bool) -> str:
     """Run one benchmark and return its part of the page."""
     print(f"{name}: {benchmark.title} ...", file=sys.stderr, flush=True)
-    begun = perf_counter()
+    begun, load_before = perf_counter(), ", ".join(f"{value:.1f}" for value in os.getloadavg())
     tables = benchmark.run(not full)
     command = f"python -m benchmarks {name}{' --full' if full else ''}"
     parts = [f"### {table.title}\n\n{table.markdown()}" for table in tables]
-    return "\n\n".join([*parts, f"`{command}`, {perf_counter() - begun:.0f} s."])
+    when = f"{strftime('%Y-%m-%d')}, {perf_counter() - begun:.0f} s, load before {load_before}"
+    return "\n\n".join([*parts, f"`{command}`: {when}."])
 
 
-def write(parts: list[str]) -> None:
-    """Put the parts between the markers of the page; what stands around them is written by hand."""
+def write(found: dict[str, str]) -> None:
+    """Put parts between the markers of the page, in place of earlier ones; what stands around them is kept.
+
+    Args:
+        found: Parts of the page by the benchmark's name.
+    """
     head, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(head + BEGIN + "\n" + "\n\n".join(parts) + "\n\n" + END + rest.partition(END)[2])
+    before, _, tail = rest.partition(END)
+    parts = dict(_PART.findall(before)) | found
+    known = [entry.name for entry in REGISTRY if entry.name in parts]
+    body = [machine(), *(PART.format(name) + "\n" + parts[name] for name in known)]
+    PAGE.write_text(head + BEGIN + "\n" + "\n\n".join(body) + "\n\n" + END + tail)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -122,18 +132,16 @@ def main(arguments: list[str] | None = None) -> None:
     known = [entry.name for entry in REGISTRY]
     if unknown := [name for name in args.names if name not in known]:
         parser.error(f"there is no benchmark {unknown[0]!r}; valid are {', '.join(known)}")
-    if args.write and args.names:
-        parser.error(f"{PAGE.name} holds what one run found: --write runs them all, without names")
-    parts = [machine()]
+    print(machine() + "\n")
     for name in args.names or [entry.name for entry in REGISTRY if entry.quick or args.full]:
         benchmark = load(name)
         if benchmark is None:
             print(f"{name}: not here", file=sys.stderr)
             continue
-        parts.append(section(name, benchmark, full=args.full))
-        print(parts[-1] + "\n", flush=True)
-    if args.write:
-        write(parts)
+        part = section(name, benchmark, full=args.full)
+        print(part + "\n", flush=True)
+        if args.write:
+            write({name: part})  # at once: what a later one does must not cost an hour's figures
 
 
 if __name__ == "__main__":

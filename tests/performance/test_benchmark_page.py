@@ -47,15 +47,21 @@ class Fake:
         return [self.table]
 
 
-def test_a_run_replaces_what_an_earlier_one_wrote_and_nothing_else(
-    command: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = command.Table("Heading", ("what", "how much"), [("a", 1), ("b", "2")], "A note.")
-    fake = Fake(table)
+@pytest.fixture
+def page(command: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a page that an earlier run has written, for the benchmarks "one" and "two.more"."""
     page = tmp_path / "performance.md"
-    page.write_text(f"# Before\n\n{command.BEGIN}old\n{command.END}\n# After\n")
+    page.write_text(f"# Before\n\n{command.BEGIN}\nA machine.\n\n{command.END}\n# After\n")
     monkeypatch.setattr(command, "PAGE", page)
-    monkeypatch.setattr(command, "REGISTRY", (command.Entry("one"), command.Entry("two", quick=False)))
+    monkeypatch.setattr(command, "REGISTRY", (command.Entry("one"), command.Entry("two.more", quick=False)))
+    command.write({"two.more": "### Old\n\nsecond", "one": "### Old\n\nfirst"})
+    return page
+
+
+def test_a_run_replaces_what_an_earlier_one_wrote_and_nothing_else(
+    command: ModuleType, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(command.Table("Heading", ("what", "how much"), [("a", 1), ("b", "2")], "A note."))
     monkeypatch.setattr(command, "load", lambda name: fake)
     for arguments, expected in ((["--write"], [True]), (["--write", "--full"], [False, False])):
         fake.runs.clear()
@@ -64,20 +70,43 @@ def test_a_run_replaces_what_an_earlier_one_wrote_and_nothing_else(
         text = page.read_text()
         assert text.startswith(f"# Before\n\n{command.BEGIN}")
         assert text.endswith(f"{command.END}\n# After\n")
-        assert "old" not in text
+        assert ("first" in text, "second" in text) == (False, len(expected) == 1)
         assert "### Heading\n\n| what | how much |\n| --- | --- |\n| a | 1 |\n| b | 2 |\n\nA note.\n" in text
         assert text.count("### Heading") == len(expected)
+        assert text.index("<!-- one -->") < text.index("<!-- two.more -->")
         assert "`python -m benchmarks one" in text
-        assert "Python" in text
+        assert "load before" in text
+        assert text.count("Python") == 1
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["log_call", "--write"]])
-def test_what_cannot_be_done_is_refused(
-    command: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_one_benchmark_replaces_its_own_part_and_nothing_else(
+    command: ModuleType, page: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fake = Fake(command.Table("Heading", ("what",), [("a",)], ""))
+    monkeypatch.setattr(command, "load", lambda name: fake)
+    command.main(["two.more", "--write"])
+    text = page.read_text()
+    assert ("first" in text, "second" in text, "### Heading" in text) == (True, False, True)
+    once = text.split("`python")[0]
+    command.main(["two.more", "--write"])
+    assert page.read_text().split("`python")[0] == once
+
+
+def test_what_has_been_measured_is_kept_when_a_later_benchmark_fails(
+    command: ModuleType, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(command.Table("Heading", ("what",), [("a",)], ""))
+    monkeypatch.setattr(command, "load", lambda name: fake if name == "one" else Fake(None))
+    with pytest.raises(AttributeError):
+        command.main(["--write", "--full"])
+    text = page.read_text()
+    assert ("first" in text, "second" in text, "### Heading" in text) == (False, True, True)
+
+
+def test_what_is_not_known_is_refused(command: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        command.main(arguments)
-    assert "log_call" in capsys.readouterr().err or arguments[-1] == "--write"
+        command.main(["nothing"])
+    assert "log_call" in capsys.readouterr().err
 
 
 def test_the_page_has_a_place_for_the_tables(command: ModuleType) -> None:
