@@ -11,6 +11,7 @@ import pytest
 from fedtrack.errors import ConfigError
 from fedtrack.federated.params import load_params
 from fedtrack.job import BaseFedJob, CrossSiteEval, FedAvg, FedAvgJob, FedJob, ScriptRunner, ValidationJsonGenerator
+from fedtrack.job.export import export_job
 from fedtrack.job.load import load_job
 from fedtrack_mlflow import MLflowReceiver
 
@@ -152,6 +153,24 @@ def test_export_never_replaces_a_folder_that_is_no_job(project: Path) -> None:
     with pytest.raises(ConfigError, match="is no exported job"):
         make_job().export_job(project)
     assert (project / "hello" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ConfigError("the model cannot be built")])
+def test_an_export_that_is_interrupted_leaves_the_earlier_one_and_nothing_else(
+    project: Path, error: BaseException
+) -> None:
+    def interrupted(recipe: object, target: Path) -> None:
+        target.write_bytes(b"half a model")
+        raise error
+
+    job = FedAvgJob(initial_model="model.py:Net", n_clients=1, name="hello")
+    job.to_clients(ScriptRunner("client.py"))
+    for before in ([], ["hello"]):
+        with pytest.raises(type(error)):
+            export_job(job, project / "jobs", build=interrupted)
+        assert [path.name for path in (project / "jobs").iterdir()] == before
+        make_job().export_job(project / "jobs")
+    load_job(project / "jobs" / "hello")
 
 
 def test_initial_model_of_a_file_is_built_elsewhere(project: Path) -> None:

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -58,7 +59,18 @@ def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in
     folder = job_root / job.name
     if folder.exists() and any(folder.iterdir()) and not (folder / META_FILE).exists():
         raise ConfigError(f"{folder} exists and is no exported job; move it away or choose another job root.")
-    shutil.rmtree(folder, ignore_errors=True)
+    unfinished = job_root / f".{job.name}.{uuid4().hex}"
+    try:
+        _write(job, unfinished, build)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except BaseException:  # Ctrl-C while the model is built, too: half a job would be in the way of the next export
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return folder
+
+
+def _write(job: FedJob, folder: Path, build: ModelBuilder) -> None:
     _write_server(job, folder / "app_server", build)
     apps = _apps(job)
     for app, sites in apps.items():
@@ -74,7 +86,6 @@ def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in
         job.spool_limit,
     )
     write_json(folder / META_FILE, meta)
-    return folder
 
 
 def _apps(job: FedJob) -> dict[str, list[str]]:
