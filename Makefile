@@ -5,6 +5,7 @@
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
 STAMP := .venv/.synced
+SPEEDUPS := speedups/pyproject.toml speedups/setup.py $(wildcard speedups/src/fedtrack_speedups/*.c)
 # NVFlare's tests run in an environment without torch, which FLARE would import at the end of every job.
 NVFLARE := plugins/nvflare
 NVFLARE_ENV := .venv-nvflare
@@ -17,17 +18,17 @@ help:  ## Show this list.
 .uv/bin/uv:
 	python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv
 
-$(STAMP): pyproject.toml core/pyproject.toml examples/pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
+$(STAMP): pyproject.toml core/pyproject.toml $(SPEEDUPS) examples/pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
 	# Compiled once here, or by every process again where PYTHONDONTWRITEBYTECODE is set: torch and mlflow are large.
 	$(UV) sync --quiet --all-packages --compile-bytecode
 	@touch $@
 
-$(NVFLARE_STAMP): core/pyproject.toml examples/third-party-receiver/pyproject.toml $(NVFLARE)/pyproject.toml $(NVFLARE)/constraints.txt | $(filter .uv/bin/uv,$(UV))
+$(NVFLARE_STAMP): core/pyproject.toml $(SPEEDUPS) examples/third-party-receiver/pyproject.toml $(NVFLARE)/pyproject.toml $(NVFLARE)/constraints.txt | $(filter .uv/bin/uv,$(UV))
 	$(UV) venv --quiet --clear $(NVFLARE_ENV)
 	# Compiled for the same reason: a FLARE system starts a process for everything.
 	$(abspath $(UV)) pip install --quiet --compile-bytecode --directory $(NVFLARE) \
 		--python ../../$(NVFLARE_ENV)/bin/python --constraint constraints.txt \
-		-e ../../core -e . -e '../tensorboard[receiver]' -e '../../examples/third-party-receiver[receiver]' \
+		-e ../../core -e ../../speedups -e . -e '../tensorboard[receiver]' -e '../../examples/third-party-receiver[receiver]' \
 		pytest pytest-timeout pytest-xdist
 	@touch $@
 

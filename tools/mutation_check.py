@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from mutations import MUTATIONS, Mutation
+from mutations import COMPILED, MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
@@ -58,17 +58,29 @@ def check(mutation: Mutation, tree: Path) -> Outcome:
     path.write_text(source.replace(mutation.old, mutation.new))
     begun = monotonic()
     try:
-        output = run_tests(tree, mutation.tests)
+        if mutation.file == COMPILED:
+            build(tree)
+        output = run_tests(tree, mutation.tests, compiled=mutation.file == COMPILED)
     finally:
         path.write_text(source)
     failed = [line.split()[1] for line in output.splitlines() if line.startswith("FAILED ")]
     return Outcome(mutation, failed[0] if failed else "", monotonic() - begun)
 
 
-def run_tests(tree: Path, tests: tuple[str, ...]) -> str:
-    """Return what pytest prints of the code in ``tree``."""
-    sources = [tree / "core/src", *(folder / "src" for folder in sorted((tree / "plugins").iterdir()))]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sources)), "PYTHONDONTWRITEBYTECODE": "1"}
+def build(tree: Path) -> None:
+    """Compile what there is to compile in ``tree``, in its place."""
+    command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", "--force"]
+    subprocess.run(command, cwd=tree / "speedups", capture_output=True, check=True)
+
+
+def run_tests(tree: Path, tests: tuple[str, ...], *, compiled: bool) -> str:
+    """Return what pytest prints of the code in ``tree``, of the spool's compiled part or of the one in Python."""
+    parts = [tree / "core", tree / "speedups", *sorted((tree / "plugins").iterdir())]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(str(part / "src") for part in parts),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "FEDTRACK_SPEEDUPS": str(int(compiled)),
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "20", *tests]
     try:
         done = subprocess.run(
@@ -76,6 +88,8 @@ def run_tests(tree: Path, tests: tuple[str, ...]) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"FAILED {tests[0]} (it never ends)"
+    if done.returncode < 0:
+        return f"FAILED {tests[0]} (the process dies)"
     if done.returncode not in (0, 1):
         raise SystemExit(f"pytest could not run {tests}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return done.stdout

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 TRACKING = "core/src/fedtrack/tracking"
+BASE = f"{TRACKING}/spool_base.py"
+COMPILED = "speedups/src/fedtrack_speedups/_spool_base.c"
 LOCAL = "core/src/fedtrack/engines/local"
 TESTS = "tests/core/tracking"
-SPOOL = tuple(f"{TESTS}/test_spool{part}.py" for part in ("", "_room", "_durability", "_interrupted"))
+SPOOL = tuple(f"{TESTS}/test_spool{part}.py" for part in ("", "_room", "_durability", "_interrupted", "_base"))
 DELIVERY = tuple(f"{TESTS}/test_delivery{part}.py" for part in ("", "_refusals", "_outages"))
 FORWARDER = tuple(f"{TESTS}/test_forwarder{part}.py" for part in ("", "_commits", "_idle", "_thread"))
 CAMPAIGNS = "tests/campaigns"
@@ -36,19 +38,15 @@ _DELETE = "                self.found |= self._attempt(stream, stream.source.set
 
 _FLUSH = "        self._retry.persist(self._receiver.flush, patient=True)\n"
 _ADVANCE = "        self._advance(batches[-1].id, delivered)\n"
-_CLAIM = "                self._next_seq = seq + 1\n"
-_WRITE = """                salt = self._salt
-                data = frame(seq, payload, salt)
-                size = self._segment_size + len(data)
-                if size <= self._plain_until:
-                    # The usual case, without a call of ours: after a training step, whose data has replaced ours in
-                    # the processor's caches, each call costs about a microsecond.
-                    try:
-                        written = os.write(self._fd, data)
-                    except OSError:
-                        written = 0
-                    if written == len(data):
-                        self._segment_size = size
+_CLAIM = """                # Claimed before the write: an exception between the two may leave a hole, which is legal,
+                # but never two records with one number, of which the journal would drop the second.
+                self._next_seq = seq + 1
+"""
+_WRITE = """                try:
+                    written = os.write(self._fd, data)
+                except OSError:
+                    written = 0
+                if written == len(data):
 """
 
 MUTATIONS = (
@@ -111,9 +109,9 @@ MUTATIONS = (
     ),
     Mutation(
         "A number is claimed before it is written",
-        f"{TRACKING}/spool.py",
+        BASE,
         _CLAIM + _WRITE,
-        _WRITE + "        " + _CLAIM,
+        _WRITE + "                    self._next_seq = seq + 1\n",
         (f"{TESTS}/test_spool_interrupted.py::test_an_interrupted_call_never_leads_to_two_records_with_one_number",),
     ),
     Mutation(
@@ -125,9 +123,58 @@ MUTATIONS = (
     ),
     Mutation(
         "So is one of the usual case",
-        f"{TRACKING}/spool.py",
-        "                    self._take_back(written)\n",
+        BASE,
+        "                        self._take_back(written)\n",
+        "                        pass\n",
+        SPOOL,
+    ),
+    Mutation(
+        "So is one of the usual case in C",
+        COMPILED,
+        "    if (end < 0 || ftruncate(self->fd, end - written) != 0) {\n",
+        "    if (end < 0) {\n",
+        SPOOL,
+    ),
+    Mutation(
+        "In C, a segment with a part of a frame takes no more",
+        COMPILED,
+        "        self->torn = 1;\n        self->plain_until = 0;\n",
         "",
+        SPOOL,
+    ),
+    Mutation(
+        "In C, the usual case ends with the room for it",
+        COMPILED,
+        "self->segment_size + size > self->plain_until",
+        "self->plain_until == 0",
+        SPOOL,
+    ),
+    Mutation(
+        "In C, nothing is written while Python is writing",
+        COMPILED,
+        "    return self->writing || ",
+        "    return ",
+        SPOOL,
+    ),
+    Mutation(
+        "In C, the checksum starts from the stream's salt",
+        COMPILED,
+        "crc32_of(self->salt, out + 2, 4)",
+        "crc32_of(0, out + 2, 4)",
+        SPOOL,
+    ),
+    Mutation(
+        "In C, each record has a number of its own",
+        COMPILED,
+        "put_frame(self, data, seq++, time",
+        "put_frame(self, data, seq, time",
+        SPOOL,
+    ),
+    Mutation(
+        "In C, a key is read to its end and no further",
+        COMPILED,
+        "return *size > 0 && *size <= MAX_KEY;",
+        "return *size > 0;",
         SPOOL,
     ),
     Mutation(
@@ -149,6 +196,27 @@ MUTATIONS = (
         f"{TRACKING}/spool.py",
         "                if self._salt == salt:",
         "                if True:",
+        SPOOL,
+    ),
+    Mutation(
+        "So does one forked in the usual case",
+        BASE,
+        "return self._salt != salt  #",
+        "return False  #",
+        SPOOL,
+    ),
+    Mutation(
+        "A log call inside the usual case leaves its stream alone",
+        BASE,
+        "            if self._writing:\n                return False\n",
+        "",
+        SPOOL,
+    ),
+    Mutation(
+        "A segment with a part of a frame takes no more",
+        f"{TRACKING}/spool.py",
+        "if self._fd < 0 or self._torn or ",
+        "if self._fd < 0 or ",
         SPOOL,
     ),
     Mutation(

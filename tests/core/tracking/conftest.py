@@ -13,6 +13,7 @@ from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
 
 from .delivering import Bench
 from .forwarding import Site
+from .spooled import PUTS, Put
 
 Stored = dict[str, list[tuple[int, AnyRecord]]]
 
@@ -32,6 +33,12 @@ def read_spool() -> Callable[[Path], Stored]:
         return found
 
     return read
+
+
+@pytest.fixture(params=list(PUTS))
+def put(request: pytest.FixtureRequest) -> Put:
+    """Return each of the two ways in which a writer stores a metric."""
+    return PUTS[request.param]
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedtrack.tracking.records import Gap, Metric
+from fedtrack.tracking.records import Gap, Metric, Record
+from fedtrack.tracking.spool import Spool
 
 Read = Callable[[Path], dict[str, list[tuple[int, Any]]]]
 
@@ -19,3 +20,20 @@ def values(records: list[tuple[int, Any]]) -> list[float]:
 
 def gaps(records: list[tuple[int, Any]]) -> list[int]:
     return [record.count for _, record in records if isinstance(record, Gap)]
+
+
+Put = Callable[[Spool, Metric], None]
+
+
+def put_as_a_record(spool: Spool, record: Record) -> None:
+    """As a writer stores what had to be normalised."""
+    spool.append(record)
+
+
+def put_as_it_is(spool: Spool, record: Metric) -> None:
+    """As a writer stores a plain metric, or as a record if it is none for this spool."""
+    if not spool.append_metric(record.key, record.value, record.step):
+        spool.append(record)
+
+
+PUTS = {"record": put_as_a_record, "plain": put_as_it_is}

@@ -13,13 +13,13 @@ from fedtrack.tracking.records import Histogram, Metric, Param, Rejected
 from fedtrack.tracking.segments import is_open, list_streams
 from fedtrack.tracking.spool import RESERVE_BYTES, Spool
 
-from .spooled import Read, metric, values
+from .spooled import Put, Read, metric, values
 
 
-def test_a_stream_is_private_files_in_the_order_of_the_calls(tmp_path: Path, read_spool: Read) -> None:
+def test_a_stream_is_private_files_in_the_order_of_the_calls(put: Put, tmp_path: Path, read_spool: Read) -> None:
     spool = Spool(tmp_path / "spool", segment_bytes=200)
     for number in range(50):
-        spool.append(metric(number))
+        put(spool, metric(number))
     paths = list((tmp_path / "spool").iterdir())
     assert stat.S_IMODE((tmp_path / "spool").stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
@@ -31,7 +31,9 @@ def test_a_stream_is_private_files_in_the_order_of_the_calls(tmp_path: Path, rea
         assert head is not None
         assert (head.stream, head.first_seq) == (spool.stream, segment.first_seq)
     (records,) = read_spool(tmp_path / "spool").values()
-    assert records == [(number + 1, metric(number)) for number in range(50)]
+    assert [seq for seq, _ in records] == list(range(1, 51))
+    assert values(records) == list(range(50))
+    assert {(record.key, record.step) for _, record in records} == {("loss", 7)}
     assert spool.stored == 50
 
 
@@ -55,17 +57,17 @@ def test_a_wrong_option_is_named(tmp_path: Path, arguments: dict[str, Any]) -> N
         Spool(tmp_path, **arguments)
 
 
-def test_close_releases_and_a_later_append_goes_on(tmp_path: Path, read_spool: Read) -> None:
+def test_close_releases_and_a_later_append_goes_on(put: Put, tmp_path: Path, read_spool: Read) -> None:
     spool = Spool(tmp_path)
-    spool.append(metric(1))
+    put(spool, metric(1))
     (path,) = tmp_path.glob("*.spool")
     assert is_open(path)
     spool.close()
     spool.close()
     assert not is_open(path)
-    spool.append(metric(2))
+    put(spool, metric(2))
     (records,) = read_spool(tmp_path).values()
-    assert records == [(1, metric(1)), (2, metric(2))]
+    assert [(seq, record.value) for seq, record in records] == [(1, 1), (2, 2)]
 
 
 def test_a_record_beyond_a_frame_is_rejected_and_counted(tmp_path: Path, read_spool: Read) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fedtrack.tracking import spool as spool_module
 from fedtrack.tracking.spool import Spool
 
-from .spooled import Read, metric, values
+from .spooled import Put, Read, metric, values
 
 
 @pytest.fixture
@@ -23,21 +23,21 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
-def test_durability_process_never_waits_for_the_disk(tmp_path: Path, syncs: list[int]) -> None:
+def test_durability_process_never_waits_for_the_disk(put: Put, tmp_path: Path, syncs: list[int]) -> None:
     spool = Spool(tmp_path, segment_bytes=200)
     spool.extend([metric(1)])
     for number in range(100):
-        spool.append(metric(number))
+        put(spool, metric(number))
     spool.close()
     assert syncs == []
 
 
-def test_durability_disk_syncs_every_call_and_every_new_name(tmp_path: Path, syncs: list[int]) -> None:
+def test_durability_disk_syncs_every_call_and_every_new_name(put: Put, tmp_path: Path, syncs: list[int]) -> None:
     spool = Spool(tmp_path, durability="disk")
-    spool.append(metric(0))
+    put(spool, metric(0))
     assert len(syncs) == 2
     for number in range(10):
-        spool.append(metric(number))
+        put(spool, metric(number))
     spool.extend(metric(number) for number in range(100))
     assert len(syncs) == 2 + 11
     spool.blobs.put(b"x" * 100_000)
@@ -45,12 +45,12 @@ def test_durability_disk_syncs_every_call_and_every_new_name(tmp_path: Path, syn
 
 
 def test_durability_host_syncs_in_the_background_also_after_close(
-    tmp_path: Path, syncs: list[int], monkeypatch: pytest.MonkeyPatch
+    put: Put, tmp_path: Path, syncs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_module, "HOST_SYNC_SECONDS", 0.01)
     spool = Spool(tmp_path, durability="host")
     for attempt in range(2):
-        spool.append(metric(attempt))
+        put(spool, metric(attempt))
         syncer = spool._syncer
         assert syncer is not None
         before = len(syncs)
@@ -63,7 +63,9 @@ def test_durability_host_syncs_in_the_background_also_after_close(
         assert not syncer.is_alive()
 
 
-def test_a_log_call_does_not_wait_for_the_background_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_call_does_not_wait_for_the_background_sync(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def slow(fd: int) -> None:
@@ -71,19 +73,19 @@ def test_a_log_call_does_not_wait_for_the_background_sync(tmp_path: Path, monkey
         leave.wait(10)
 
     spool = Spool(tmp_path)
-    spool.append(metric(1))
+    put(spool, metric(1))
     monkeypatch.setattr(os, "fdatasync", slow)
     thread = threading.Thread(target=spool.flush)
     thread.start()
     assert inside.wait(5)
-    spool.append(metric(2))
+    put(spool, metric(2))
     assert thread.is_alive()
     leave.set()
     thread.join()
 
 
 def test_a_disk_that_does_not_confirm_stops_nothing_and_is_said_once(
-    tmp_path: Path, read_spool: Read, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    put: Put, tmp_path: Path, read_spool: Read, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(fd: int) -> None:
         raise OSError(5, "Input/output error")
@@ -91,7 +93,7 @@ def test_a_disk_that_does_not_confirm_stops_nothing_and_is_said_once(
     monkeypatch.setattr(os, "fdatasync", broken)
     spool = Spool(tmp_path, durability="disk", segment_bytes=200)
     for number in range(10):
-        spool.append(metric(number))
+        put(spool, metric(number))
     spool.close()
     (records,) = read_spool(tmp_path).values()
     assert values(records) == list(range(10))
@@ -99,12 +101,12 @@ def test_a_disk_that_does_not_confirm_stops_nothing_and_is_said_once(
 
 
 def test_durability_host_where_no_thread_starts_any_more(
-    tmp_path: Path, syncs: list[int], monkeypatch: pytest.MonkeyPatch
+    put: Put, tmp_path: Path, syncs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(self: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     spool = Spool(tmp_path, durability="host")
-    spool.append(metric(1))
+    put(spool, metric(1))
     assert len(syncs) == 2

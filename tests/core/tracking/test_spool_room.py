@@ -16,7 +16,7 @@ from fedtrack.tracking.segments import list_streams
 from fedtrack.tracking.spool import RESERVE_BYTES, Spool, SpoolFull
 from fedtrack.tracking.spool_reader import SpoolReader
 
-from .spooled import Read, gaps, metric, values
+from .spooled import Put, Read, gaps, metric, values
 
 
 @pytest.fixture
@@ -33,16 +33,16 @@ def full_disk() -> Iterator[Callable[[int | None], None]]:
 
 @pytest.mark.parametrize("size", [100_000, 100_001, 100_050])
 def test_on_a_full_disk_what_is_accepted_is_readable_and_the_rest_is_counted(
-    tmp_path: Path, read_spool: Read, full_disk: Callable[[int | None], None], size: int
+    put: Put, tmp_path: Path, read_spool: Read, full_disk: Callable[[int | None], None], size: int
 ) -> None:
     spool = Spool(tmp_path)
     full_disk(size)
     for number in range(5_000):
-        spool.append(metric(number))
+        put(spool, metric(number))
     full_disk(None)
     assert spool.dropped > 1_000
     for number in range(5_000, 5_010):
-        spool.append(metric(number))
+        put(spool, metric(number))
     spool.close()
     (records,) = read_spool(tmp_path).values()
     kept = 5_000 - spool.dropped
@@ -68,43 +68,48 @@ def test_extend_on_a_full_disk_stores_all_of_a_write_or_nothing(
 
 
 def test_a_disk_that_is_full_from_the_start_stops_nothing(
-    tmp_path: Path, read_spool: Read, full_disk: Callable[[int | None], None]
+    put: Put, tmp_path: Path, read_spool: Read, full_disk: Callable[[int | None], None]
 ) -> None:
     spool = Spool(tmp_path)
     full_disk(10)
     for number in range(100):
-        spool.append(metric(number))
+        put(spool, metric(number))
     assert list(tmp_path.iterdir()) == []
     full_disk(None)
-    spool.append(metric(100))
+    put(spool, metric(100))
     (records,) = read_spool(tmp_path).values()
     assert (values(records), gaps(records)) == ([100], [100])
 
 
 def test_a_torn_frame_that_cannot_be_taken_back_spoils_nothing_else(
-    tmp_path: Path, full_disk: Callable[[int | None], None], monkeypatch: pytest.MonkeyPatch
+    put: Put, tmp_path: Path, full_disk: Callable[[int | None], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(fd: int, size: int) -> None:
         raise OSError(5, "Input/output error")
 
     spool = Spool(tmp_path)
-    spool.append(metric(1))
+    put(spool, metric(1))
     monkeypatch.setattr(os, "ftruncate", broken)
     full_disk(100)
-    spool.append(metric(2))
+    put(spool, metric(2))
     full_disk(None)
-    spool.append(metric(3))
+    put(spool, metric(3))
     ((_, segments),) = list_streams(tmp_path).items()
+    assert len(segments) == 2
     parts = list(SpoolReader(spool.stream).read(segments, ended=True))
     bodies = [frames.split(part.body) for part in parts if isinstance(part, frames.Run)]
     records = [(seq, decode(payload)) for body in bodies for seq, payload in body]
-    assert (values(records), gaps(records)) == ([1, 2, 3], [])  # in a file of its own, for which there was room
+    # Its record is tried again in a file of its own, for which there is room, or counted.
+    assert (values(records), gaps(records)) in (([1, 2, 3], []), ([1, 3], [1]))
+    assert spool.stored == len(records)
 
 
-def test_the_limit_drops_counts_and_resumes_when_the_server_has_deleted(tmp_path: Path, read_spool: Read) -> None:
+def test_the_limit_drops_counts_and_resumes_when_the_server_has_deleted(
+    put: Put, tmp_path: Path, read_spool: Read
+) -> None:
     spool = Spool(tmp_path, segment_bytes=2**30, limit_bytes=256 * 1024)
     for number in range(10_000):
-        spool.append(metric(number))
+        put(spool, metric(number))
     size = sum(path.stat().st_size for path in tmp_path.glob("*.spool"))
     assert 256 * 1024 - RESERVE_BYTES <= size + 60 <= 256 * 1024
     dropped = spool.dropped
@@ -116,7 +121,7 @@ def test_the_limit_drops_counts_and_resumes_when_the_server_has_deleted(tmp_path
     for segment in segments[:-1]:
         segment.path.unlink()
     time.sleep(0.06)
-    spool.append(metric(10_000))
+    put(spool, metric(10_000))
     (after,) = read_spool(tmp_path).values()
     assert spool.dropped == dropped
     assert values(after)[-1] == 10_000
@@ -125,34 +130,36 @@ def test_the_limit_drops_counts_and_resumes_when_the_server_has_deleted(tmp_path
     assert "limit of 262144 bytes" in after[-1][1].reason
 
 
-def test_a_full_spool_does_not_list_its_folder_for_each_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_spool_does_not_list_its_folder_for_each_call(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spool = Spool(tmp_path, limit_bytes=128 * 1024)
     listed: list[int] = []
     real = Spool._bytes_on_disk
     monkeypatch.setattr(Spool, "_bytes_on_disk", lambda self: (listed.append(1), real(self))[1])
     started = time.monotonic()
     for number in range(20_000):
-        spool.append(metric(number))
+        put(spool, metric(number))
     assert spool.dropped > 10_000
     assert len(listed) <= 1 + (time.monotonic() - started) / 0.05
 
 
-def test_close_reports_what_was_dropped_from_the_reserve(tmp_path: Path, read_spool: Read) -> None:
+def test_close_reports_what_was_dropped_from_the_reserve(put: Put, tmp_path: Path, read_spool: Read) -> None:
     spool = Spool(tmp_path, limit_bytes=128 * 1024)
     for number in range(5_000):
-        spool.append(metric(number))
+        put(spool, metric(number))
     spool.close()
     (records,) = read_spool(tmp_path).values()
     assert sum(gaps(records)) == spool.dropped > 0
     assert sum(path.stat().st_size for path in tmp_path.glob("*.spool")) <= 128 * 1024
 
 
-def test_on_full_raise_says_so_and_counts(tmp_path: Path, read_spool: Read) -> None:
+def test_on_full_raise_says_so_and_counts(put: Put, tmp_path: Path, read_spool: Read) -> None:
     spool = Spool(tmp_path, limit_bytes=128 * 1024, on_full="raise")
     raised = 0
     for number in range(3_000):
         try:
-            spool.append(metric(number))
+            put(spool, metric(number))
         except SpoolFull:
             raised += 1
     assert raised == spool.dropped > 0
@@ -164,13 +171,13 @@ def test_on_full_raise_says_so_and_counts(tmp_path: Path, read_spool: Read) -> N
     assert sum(gaps(records)) == spool.dropped
 
 
-def test_on_full_block_waits_until_there_is_room(tmp_path: Path, read_spool: Read) -> None:
+def test_on_full_block_waits_until_there_is_room(put: Put, tmp_path: Path, read_spool: Read) -> None:
     spool = Spool(tmp_path, limit_bytes=128 * 1024, on_full="block")
     done = threading.Event()
 
     def work() -> None:
         for number in range(2_000):
-            spool.append(metric(number))
+            put(spool, metric(number))
         done.set()
 
     thread = threading.Thread(target=work)

@@ -25,7 +25,6 @@ class HostedSpool(Spool):
     """A spool whose records belong to the site that was last entered; see Spool for the arguments."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        self._prefix = b""
         super().__init__(folder, **options)
         self._encode = self._wrapped
 

@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic, sleep, time_ns
 from typing import Literal, TypedDict
@@ -27,6 +27,7 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.frames import frame
 from fedtrack.tracking.records import Gap, Record, Rejected, encode, kind_of
 from fedtrack.tracking.segments import create_segment, sync_folder
+from fedtrack.tracking.spool_base import SpoolBase
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class SpoolFull(FedtrackError):  # noqa: N818 - the state, not a fault of the pr
     """The disk or the spool's limit is full and the spool was created with ``on_full="raise"``."""
 
 
-class Spool:
+class Spool(SpoolBase):
     """One stream of records on disk; safe to use from any thread, signal handler or forked child.
 
     Args:
@@ -105,7 +106,8 @@ class Spool:
         self._limit_bytes = limit_bytes
         self._durability = durability
         self._on_full = on_full
-        self._encode: Callable[[Record], bytes] = encode
+        self._encode = encode
+        self._prefix = b""
         self._fd = -1
         # Reentrant: a signal handler may log while its own thread is inside append().
         self._lock = threading.RLock()
@@ -120,8 +122,8 @@ class Spool:
         self._nested: Spool | None = None
         self._continues = False
         self._segment_size = 0
-        #: Up to this size the segment takes a frame by a write and nothing else.
         self._plain_until = 0
+        self._torn = False
         self._older_bytes = 0
         self._look_again = 0.0
         self._holes = 0
@@ -149,24 +151,11 @@ class Spool:
                 return
             self._writing = True
             try:
-                # Claimed before the write: an exception between the two may leave a hole, which is legal,
-                # but never two records with one number, of which the journal would drop the second.
+                # Claimed before the write; see append_metric, which stores the usual metric.
                 seq = self._next_seq
                 self._next_seq = seq + 1
                 salt = self._salt
                 data = frame(seq, payload, salt)
-                size = self._segment_size + len(data)
-                if size <= self._plain_until:
-                    # The usual case, without a call of ours: after a training step, whose data has replaced ours in
-                    # the processor's caches, each call costs about a microsecond.
-                    try:
-                        written = os.write(self._fd, data)
-                    except OSError:
-                        written = 0
-                    if written == len(data):
-                        self._segment_size = size
-                        return
-                    self._take_back(written)
                 if self._salt == salt:  # or this is a child forked inside this call, which the parent completes
                     self._store(data, seq, 1)
             finally:
@@ -281,7 +270,7 @@ class Spool:
             self._reason = f"the spool reached its limit of {self._limit_bytes} bytes"
             return False
         try:
-            if self._fd < 0 or self._segment_size + len(data) > self._segment_bytes:
+            if self._fd < 0 or self._torn or self._segment_size + len(data) > self._segment_bytes:
                 self._open_segment(first_seq)
             written = os.write(self._fd, data)
             if written != len(data):
@@ -300,7 +289,8 @@ class Spool:
         try:
             os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - written)
         except OSError:
-            self._close_segment()  # what follows goes into a file of its own
+            self._torn = True  # what follows goes into a file of its own
+            self._plain_until = 0
 
     def _make_durable(self) -> None:
         if self._durability == "disk":
@@ -367,6 +357,7 @@ class Spool:
         self._older_bytes += self._segment_size
         self._segment_size = 0
         self._plain_until = 0
+        self._torn = False
 
     def _drop(self, count: int) -> None:
         if not self.dropped:

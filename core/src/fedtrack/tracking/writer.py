@@ -84,6 +84,9 @@ class Writer:
                 "script that a job runs (fedtrack run, or python job.py)."
             )
         self._log = chosen
+        # What a spool has besides the two methods of every record log: a call for metrics that need no normalising.
+        self._append_metric: Callable[[Any, Any, Any], bool] = getattr(chosen, "append_metric", _has_none)
+        self._append_metrics: Callable[[Any, Any, Any], bool] = getattr(chosen, "append_metrics", _has_none)
         self._warned: set[str] = set()
 
     def record_metric(self, key: str, value: Any, step: int | None = None, time: int | None = None) -> None:
@@ -95,23 +98,14 @@ class Writer:
             step: The script's step, or None.
             time: Wall clock in nanoseconds since the epoch; now, if None.
         """
-        # _is_plain and _is_plain_step in place: after a training step each call of a function costs a microsecond.
-        if (
-            type(value) is float
-            and type(key) is str
-            and 0 < len(key) < 256
-            and ((type(step) is int and -(2**63) <= step < 2**63) or step is None)
-            and time is None
-        ):
-            try:
-                self._log.append(Metric(time_ns(), key, value, step))
-                return
-            except UnicodeEncodeError:
-                pass  # a lone surrogate: the checks below say so
+        if time is None and self._append_metric(key, value, step):
+            return
         self._append(key, lambda: _metric(key, value, step, time))
 
     def record_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time: int | None = None) -> None:
         """Log several scalars of one step with one write; see ``record_metric``."""
+        if self._append_metrics(metrics, step, time):
+            return
         if time is None:
             time = time_ns()
         try:
@@ -127,6 +121,13 @@ class Writer:
             except UnicodeEncodeError:
                 pass  # nothing was stored: records are encoded before the first is written
         self._log.extend([self._built(key, partial(_metric, key, value, step, time)) for key, value in items])
+
+    def record_plain(self, metrics: Any, step: Any) -> bool:
+        """Log what needs no normalising as ``record_metrics`` does; return False, with nothing logged, if it does.
+
+        For dialects that take ``metrics`` apart otherwise.
+        """
+        return self._append_metrics(metrics, step, None)
 
     def record_param(self, key: str, value: Any) -> None:
         """Log a hyperparameter; what is no number, bool, str or None is stored as its ``str()``."""
@@ -214,6 +215,10 @@ class Writer:
             self._warned.add(shown)
             log.warning("%s: %s was not logged: %s (counted as rejected)", type(self).__name__, shown, reason)
         return Rejected(time_ns(), shown, reason)
+
+
+def _has_none(*_: Any) -> bool:
+    return False
 
 
 def _is_plain(key: Any, value: Any) -> bool:

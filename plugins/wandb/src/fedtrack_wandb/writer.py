@@ -29,6 +29,8 @@ class WandBWriter(Writer):
                 ``{"val": {"loss": 1.0}}`` logs ``val.loss``. Anything else is counted as rejected.
             step: The script's step, or None; unlike W&B's, it may repeat and go backwards.
         """
+        if self.record_plain(metrics, step):
+            return
         if type(metrics) is not dict and not isinstance(metrics, Mapping):
             self._append("log", lambda: _refuse(metrics))
             return

@@ -1,0 +1,15 @@
+"""Builds the extension; where that is not possible, fedtrack goes on in Python."""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "fedtrack_speedups._spool_base",
+            sources=["src/fedtrack_speedups/_spool_base.c"],
+            extra_compile_args=["-O2"],
+            py_limited_api=True,
+            optional=True,  # no compiler: the package is installed all the same, and says that it holds nothing
+        )
+    ]
+)
