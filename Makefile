@@ -10,6 +10,8 @@ SPEEDUPS := speedups/pyproject.toml speedups/setup.py $(wildcard speedups/src/fe
 NVFLARE := plugins/nvflare
 NVFLARE_ENV := .venv-nvflare
 NVFLARE_STAMP := $(NVFLARE_ENV)/.synced
+TWINS := tests/core/tracking/test_spool*.py tests/core/tracking/test_hosted_spool.py tests/core/tracking/test_writer.py \
+	tests/plugins/*/test_*_writer.py tests/performance/test_costs.py
 WORKSPACE ?= /tmp/fedtrack/demo
 
 help:  ## Show this list.
@@ -38,6 +40,8 @@ demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLf
 test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
 	# More workers than this has cores: half of the time they wait, for processes to start and backends to answer.
 	$(PYTHON) -m pytest -n 3 --dist loadgroup
+	# Once more as where nothing is compiled: what has a twin in Python.
+	FEDTRACK_SPEEDUPS=0 $(PYTHON) -m pytest -n 3 --dist loadgroup $(TWINS)
 	$(NVFLARE_ENV)/bin/python -m pytest -n 2 --dist loadgroup tests/engines
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.

@@ -58,6 +58,7 @@ class Entry(NamedTuple):
 #: In the order of the page. A module that does not exist is left out.
 REGISTRY = (
     Entry("log_call"),
+    Entry("busy_thread"),
     Entry("breakdown"),
     Entry("throughput"),
     Entry("latency"),

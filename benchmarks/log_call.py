@@ -27,6 +27,7 @@ VALUES = {f"layer-{number}/grad_norm": 0.5 for number in range(BATCH)}
 NOTHING = "nothing: the clock, read twice"
 FLOOR = "one bare write of 54 bytes"
 OURS = "fedtrack MLflowWriter.log_metric"
+WITHOUT = "the first without fedtrack-speedups"
 #: Takes milliseconds, so that a tenth of the calls must do.
 SLOW = "MLflow log_metric, SQLite"
 
@@ -55,6 +56,18 @@ def fedtrack_mlflow_writer(folder: Path) -> Iterator[Call]:
     from fedtrack_mlflow import MLflowWriter
 
     spool = Spool(folder / "spool")
+    writer = MLflowWriter(spool)
+    yield lambda step: writer.log_metric("train_loss", 0.5, step)
+    spool.close()
+
+
+@contextlib.contextmanager
+def fedtrack_python_writer(folder: Path) -> Iterator[Call]:
+    """As the one above is where fedtrack-speedups is not installed."""
+    from benchmarks.python_spool import python_spool
+    from fedtrack_mlflow import MLflowWriter
+
+    spool = python_spool()(folder / "spool-python")
     writer = MLflowWriter(spool)
     yield lambda step: writer.log_metric("train_loss", 0.5, step)
     spool.close()
@@ -210,6 +223,7 @@ PEERS: dict[str, Opened] = {
     OURS: fedtrack_mlflow_writer,
     "fedtrack SummaryWriter.add_scalar": fedtrack_summary_writer,
     "fedtrack WandBWriter.log": fedtrack_wandb_writer,
+    WITHOUT: fedtrack_python_writer,
     "torch SummaryWriter.add_scalar": torch_summary_writer,
     "wandb offline run.log": wandb_offline,
     SLOW: mlflow_sqlite,
@@ -228,6 +242,7 @@ IN_TRAINING: dict[str, Opened] = {
     "fedtrack, server down": fedtrack_mlflow_writer,
     "fedtrack, server and backends up": lambda folder: fedtrack_served(folder, backend_up=True),
     "fedtrack, server up, MLflow down": lambda folder: fedtrack_served(folder, backend_up=False),
+    WITHOUT: fedtrack_python_writer,
     "torch SummaryWriter.add_scalar": torch_summary_writer,
     "wandb offline run.log": wandb_offline,
 }
