@@ -30,7 +30,12 @@ def test_every_registered_benchmark_that_exists_can_be_run(command: ModuleType) 
 
 
 def test_every_module_of_the_folder_is_registered(command: ModuleType) -> None:
-    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__", "table", "python_spool"}
+    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {
+        "__init__",
+        "__main__",
+        "table",
+        "python_spool",
+    }
     assert names <= {entry.name for entry in command.REGISTRY}
 
 

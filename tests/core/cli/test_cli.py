@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,14 @@ def test_job_show_says_what_runs_where(tmp_path: Path) -> None:
         "script    job.py --lr 1",
     ):
         assert line in shown
+
+
+@pytest.mark.parametrize("setting", ["", "0"])
+def test_the_version_says_whether_log_calls_are_compiled(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv("FEDTRACK_SPEEDUPS", setting)
+    done = fedtrack("--version")
+    first, second = done.stdout.splitlines()
+    assert first == f"fedtrack {version('fedtrack')}"
+    built = not setting and importlib.util.find_spec("fedtrack_speedups._spool_base")
+    remedy = "because FEDTRACK_SPEEDUPS is 0" if setting else "pip install 'fedtrack[speedups]'"
+    assert (f"fedtrack-speedups {version('fedtrack-speedups')}" if built else remedy) in second
