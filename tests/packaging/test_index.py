@@ -39,5 +39,16 @@ def test_pip_installs_an_extra_from_the_wheels(dist: Path, tmp_path: Path) -> No
 
 def test_pip_installs_an_extra_and_its_plugin_from_a_clone(tmp_path: Path) -> None:
     python = pip_environment(tmp_path / "venv")
-    run(python, "-m", "pip", "install", "--quiet", "./core[mlflow]", "./plugins/mlflow", cwd=ROOT, timeout=900)
+    run(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "./core[mlflow]",
+        "./speedups",
+        "./plugins/mlflow",
+        cwd=ROOT,
+        timeout=900,
+    )
     assert states(python, tmp_path) == {"mlflow": "loaded"}

@@ -28,7 +28,11 @@ def test_an_extra_brings_its_receiver_and_nothing_else(make_site: MakeSite, extr
     site = make_site(f"fedtrack[{extra}]")
     assert site.states() == {extra: "loaded"}
     packages = site.packages()
-    assert {name for name in packages if name.startswith("fedtrack")} == {"fedtrack", f"fedtrack-{extra}"}
+    assert {name for name in packages if name.startswith("fedtrack")} == {
+        "fedtrack",
+        "fedtrack-speedups",
+        f"fedtrack-{extra}",
+    }
     for name, sdk in SDKS.items():
         assert (sdk <= packages) == (name == extra)
     assert "torch" not in packages

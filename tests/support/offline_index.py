@@ -1,4 +1,4 @@
-"""An index without a network: what the development environment has, as wheels that hold only their metadata.
+"""An index without a network: what the development environment has, as wheels that hold little but their metadata.
 
 An installer resolves against them as against a real index, dependencies and extras included. ``link_modules`` then
 gives each package that it chose the code of the development environment, so that nothing large is copied.
@@ -12,6 +12,9 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from support.venv import DEVELOPMENT, Venv
+
+#: Needed with its code while something is built, before ``link_modules`` can give it.
+_BUILD_BACKENDS = {"setuptools"}
 
 _WHEEL = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
@@ -52,8 +55,16 @@ def _write_wheel(distribution: Distribution, folder: Path) -> None:
         names = [f"{stem}.dist-info/{name}" for name, text in files.items() if text]
         for name, text in zip(names, filter(None, files.values()), strict=True):
             wheel.writestr(name, text)
+        for file in _code(distribution) if distribution.name in _BUILD_BACKENDS else ():
+            wheel.write(DEVELOPMENT / file, file)
+            names.append(str(file))
         record = f"{stem}.dist-info/RECORD"
         wheel.writestr(record, "".join(f"{name},,\n" for name in [*names, record]))
+
+
+def _code(distribution: Distribution) -> list[Path]:
+    files = [Path(file) for file in distribution.files or ()]
+    return [file for file in files if not file.parts[0].endswith(".dist-info") and file.suffix != ".pyc"]
 
 
 def _top_level(distribution: Distribution) -> set[str]:

@@ -326,4 +326,4 @@ def test_a_package_of_another_version_is_not_used_and_named(tmp_path: Path) -> N
     module, said = base_of(tmp_path)
     assert module == "fedtrack.tracking.spool_base"
     assert "has the interface 99" in said
-    assert "pip install --upgrade 'fedtrack[speedups]'" in said
+    assert "pip install --upgrade fedtrack fedtrack-speedups" in said

@@ -49,7 +49,8 @@ def _log_calls() -> str:
         return f"compiled (fedtrack-speedups {version('fedtrack-speedups')})"
     if os.environ.get(VARIABLE) == "0":
         return f"in Python, because {VARIABLE} is 0"
-    return "in Python; compiled, each takes half the time or less: pip install 'fedtrack[speedups]'"
+    # Where there was no compiler, or no package that was built elsewhere.
+    return "in Python; compiled, each takes half the time or less: pip install --force-reinstall fedtrack-speedups"
 
 
 def _options(

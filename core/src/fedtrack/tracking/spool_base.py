@@ -1,8 +1,8 @@
 """SpoolBase: how a spool stores the usual metric, which needs no normalising and fits into the open segment.
 
 After a training step, whose data has replaced ours in the processor's caches, each call of a function costs about a
-microsecond, so that a call from Python which does everything, the write included, costs less than half of one that is
-put together in Python. The distribution ``fedtrack-speedups`` has it; without it the class below does the same.
+microsecond, so that one call which does everything, the write included, costs less than half of what is put together in
+Python. The distribution ``fedtrack-speedups`` has it; where it could not be built the class below does the same.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _compiled() -> Any:
         return fedtrack_speedups.SpoolBase
     log.warning(
         "fedtrack-speedups has the interface %s, this version of fedtrack needs %s and goes on without it; "
-        "install the two together: pip install --upgrade 'fedtrack[speedups]'",
+        "install the two together: pip install --upgrade fedtrack fedtrack-speedups",
         fedtrack_speedups.API,
         API,
     )
