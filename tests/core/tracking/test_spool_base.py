@@ -20,9 +20,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedtrack.tracking import frames
+from fedtrack.tracking import frames, normalise
 from fedtrack.tracking.hosted_spool import HostedSpool
-from fedtrack.tracking.records import Gap, Metric, decode, encode
+from fedtrack.tracking.records import Gap, Metric, Rejected, decode, encode
 from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.spool_base import PythonSpoolBase, SpoolBase
 from fedtrack.tracking.writer import Writer
@@ -327,3 +327,31 @@ def test_a_package_of_another_version_is_not_used_and_named(tmp_path: Path) -> N
     assert module == "fedtrack.tracking.spool_base"
     assert "has the interface 99" in said
     assert "pip install --upgrade fedtrack fedtrack-speedups" in said
+
+
+SCALARS = [np.float64(0.1), np.float32(0.1), np.int64(3), np.array([0.5]), 3, 0.25, np.float16(np.nan), 2**63]
+
+
+@pytest.mark.parametrize("scalar", SCALARS, ids=repr)
+def test_a_scalar_of_any_kind_is_the_float_that_normalising_makes_of_it(
+    tmp_path: Path, read_spool: Read, scalar: Any
+) -> None:
+    spool = opened(tmp_path)
+    writer = Writer(spool)
+    writer.record_metric("alone", scalar, 1)
+    writer.record_metrics({"a": scalar, "b": scalar}, 2)
+    writer.record_metric("timed", scalar, 3, time=5)
+    (records,) = read_spool(tmp_path).values()
+    found = [(record.key, struct.pack("<d", record.value), record.step) for _, record in records[1:]]
+    bits = struct.pack("<d", normalise.number(scalar))
+    assert found == [("alone", bits, 1), ("a", bits, 2), ("b", bits, 2), ("timed", bits, 3)]
+
+
+def test_what_only_looks_like_a_number_is_rejected_and_counted(tmp_path: Path, read_spool: Read) -> None:
+    writer = Writer(opened(tmp_path))
+    for bad in (np.bool_(True), np.array([1.0, 2.0]), np.array("1"), np.complex64(1)):
+        writer.record_metric("bad", bad, 1)
+        writer.record_metrics({"good": 1.0, "bad": bad}, 1)
+    (records,) = read_spool(tmp_path).values()
+    kinds = [(type(record), record.key) for _, record in records[1:]]
+    assert kinds == [(Rejected, "'bad'"), (Metric, "good"), (Rejected, "'bad'")] * 4

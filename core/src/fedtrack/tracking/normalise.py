@@ -43,13 +43,13 @@ def number(value: Any) -> float:
     """Return ``value`` as a float64: any real number, numpy scalar or tensor of one element, but no bool."""
     if type(value) is float:
         return value
-    item = _item(value)
-    if isinstance(item, bool):
+    found = item(value)
+    if isinstance(found, bool):
         raise Refused(f"the value {shorten(value)} is a bool; a metric is a number")
-    if not isinstance(item, SupportsFloat | SupportsIndex) or isinstance(item, str | bytes):
+    if not isinstance(found, SupportsFloat | SupportsIndex) or isinstance(found, str | bytes):
         raise Refused(f"the value {shorten(value)} is a {type(value).__name__}; a metric is a number")
     try:
-        return float(item)
+        return float(found)
     except Exception as error:  # an array of several elements, an int beyond float64, a hostile __float__
         raise Refused(f"the value {shorten(value)} is no float64: {error}") from None
 
@@ -66,14 +66,14 @@ def wall_time(value: Any) -> int:
 
 def scalar(value: Any) -> str | int | float | bool | None:
     """Return a parameter's value: None, bool, int, float or str as they are, anything else as its str."""
-    item = _item(value)
-    if item is None or isinstance(item, bool):
-        return item
-    if isinstance(item, float):
-        return float.__float__(item)
-    if isinstance(item, int) and INT64_MIN <= item <= 2**64 - 1:
-        return int.__index__(item)
-    return text_value(item)  # msgpack has no integers beyond 64 bits; the text keeps every digit
+    found = item(value)
+    if found is None or isinstance(found, bool):
+        return found
+    if isinstance(found, float):
+        return float.__float__(found)
+    if isinstance(found, int) and INT64_MIN <= found <= 2**64 - 1:
+        return int.__index__(found)
+    return text_value(found)  # msgpack has no integers beyond 64 bits; the text keeps every digit
 
 
 def text_value(value: Any) -> str:
@@ -119,8 +119,8 @@ def printable(value: str, limit: int) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def _item(value: Any) -> Any:
-    """Return the Python number in a numpy scalar, or in an array or tensor of one element."""
+def item(value: Any) -> Any:
+    """Return the Python number in a numpy scalar, or in an array or tensor of one element; else ``value``."""
     try:
         return value.item()
     except Exception:  # no such method, or several elements
@@ -128,14 +128,14 @@ def _item(value: Any) -> Any:
 
 
 def _integer(what: str, value: Any) -> int:
-    item = _item(value)
-    if isinstance(item, bool):
+    found = item(value)
+    if isinstance(found, bool):
         raise Refused(f"the {what} {shorten(value)} is a bool; a {what} is an int")
-    if isinstance(item, float) and item.is_integer():
-        item = int(item)
-    if not isinstance(item, int):
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
+    if not isinstance(found, int):
         raise Refused(f"the {what} {shorten(value)} is a {type(value).__name__}; a {what} is an int")
-    plain = int.__index__(item)
+    plain = int.__index__(found)
     if not INT64_MIN <= plain <= INT64_MAX:
         raise Refused(f"the {what} {shorten(value)} does not fit into 64 bits")
     return plain

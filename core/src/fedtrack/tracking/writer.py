@@ -98,7 +98,9 @@ class Writer:
             step: The script's step, or None.
             time: Wall clock in nanoseconds since the epoch; now, if None.
         """
-        if time is None and self._append_metric(key, value, step):
+        if time is None and (
+            self._append_metric(key, value, step) or self._append_metric(key, normalise.item(value), step)
+        ):
             return
         self._append(key, lambda: _metric(key, value, step, time))
 
@@ -112,6 +114,9 @@ class Writer:
             items = [(key, value) for key, value in metrics.items()]
         except Exception as error:  # no mapping
             self._log.append(self._rejected(metrics, error))
+            return
+        numbers = _numbers(items)
+        if numbers is not None and self._append_metrics(numbers, step, time):
             return
         plain = type(time) is int and 0 <= time <= normalise.INT64_MAX and _is_plain_step(step)
         if plain and all(_is_plain(key, value) for key, value in items):
@@ -219,6 +224,15 @@ class Writer:
 
 def _has_none(*_: Any) -> bool:
     return False
+
+
+def _numbers(items: list[tuple[Any, Any]]) -> dict[Any, Any] | None:
+    """Return the items with a Python number in place of each numpy scalar or tensor, if they are a dict's."""
+    try:
+        found = {key: value if type(value) is float else normalise.item(value) for key, value in items}
+    except TypeError:  # a key that cannot be hashed
+        return None
+    return found if len(found) == len(items) else None
 
 
 def _is_plain(key: Any, value: Any) -> bool:
