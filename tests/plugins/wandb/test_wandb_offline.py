@@ -152,7 +152,7 @@ def test_media_are_files_of_the_run(make_receiver: MakeReceiver, run_info: RunIn
         batch(
             Text(1, "phase", "warm-up", 1),
             Text(2, "report/full", stored, 2),
-            Image(3, "sample", _png(), 3),
+            Image(3, "sample", png(), 3),
             Histogram(4, "weights", tuple(range(1025)), (1.0,) * 1024, 4),
             Artifact(5, "reports/a.json", b"{}"),
         )
@@ -166,7 +166,7 @@ def test_media_are_files_of_the_run(make_receiver: MakeReceiver, run_info: RunIn
     (html,) = (files / "media/html/report").glob("full_*.html")
     assert html.read_text().startswith("<pre>&lt;b&gt;two&lt;/b&gt;\nlines...")
     (image,) = (files / "media/images").glob("sample_*.png")
-    assert image.read_bytes() == _png()
+    assert image.read_bytes() == png()
     histogram = run.rows[3]
     assert (histogram["weights._type"], sum(histogram["weights.values"])) == ("histogram", 1024)
     assert (histogram["weights.bins"][0], histogram["weights.bins"][-1]) == (0, 1024)
@@ -248,7 +248,7 @@ def test_disabled_does_nothing(make_receiver: MakeReceiver, run_info: RunInfo) -
     assert not Path(run_info.folder).exists()
 
 
-def _png() -> bytes:
+def png() -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         checksum = zlib.crc32(kind + data).to_bytes(4, "big")
         return len(data).to_bytes(4, "big") + kind + data + checksum

@@ -92,14 +92,15 @@ def test_closing_is_bounded_during_an_outage(
     assert results.command.count(str(run_info.folder)) == 3, "what is only here can be uploaded later"
 
 
+@pytest.mark.parametrize("size", [50, 350])
 def test_memory_is_bounded(
-    make_receiver: MakeReceiver, wandb_server: WandBServer, monkeypatch: pytest.MonkeyPatch
+    make_receiver: MakeReceiver, wandb_server: WandBServer, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """After TAIL_LIMIT rows, the run is ended and resumed, so that the rows need not be kept."""
     monkeypatch.setattr(site_run, "TAIL_LIMIT", 100)
     receiver = make_receiver(mode="online")
-    for start in range(0, 350, 50):
-        receiver.receive(batch(*(Metric(i, "v", i) for i in range(start, start + 50)), first=start))
+    for start in range(0, 350, size):
+        receiver.receive(batch(*(Metric(i, "v", i) for i in range(start, start + size)), first=start))
         assert len(receiver._runs["site-1"]._tail) <= 100
     receiver.close("completed")
     assert [row["v"] for row in wandb_server.runs["job-1a2b-site-1"].rows] == [*range(350)]

@@ -25,10 +25,12 @@ class CoreProcess:
 
     Attributes:
         generation: Counts the replacements.
+        trusts_outbox: Whether runs may share crossings; False once that failed with a wandb-core that was alive.
     """
 
     def __init__(self) -> None:
         self.generation = 0
+        self.trusts_outbox = True
         self._runs: dict[str, Run] = {}
         self._users = 0
         self._lock = threading.RLock()

@@ -16,6 +16,7 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Artifact, Param, Tag
 from fedtrack_wandb import names, rows
 from fedtrack_wandb.core_process import CoreProcess, Run, describe
+from fedtrack_wandb.outbox import Outbox
 from fedtrack_wandb.rows import Row
 from fedtrack_wandb.step_axis import StepAxis
 from fedtrack_wandb.transaction_log import TransactionLog
@@ -74,6 +75,7 @@ class SiteRun:
         self._artifacts: dict[str, Artifact] = {}
         self._tail: deque[Row] = deque()
         # The rest describes the run since it was last started.
+        self._outbox = Outbox()
         self._log = TransactionLog(Path())
         self._first_step = 0  # W&B's own step of the first row
         self._sent = 0  # rows sent
@@ -88,8 +90,10 @@ class SiteRun:
         Raises:
             Transient: It cannot have it now. Nothing is lost: the next call tries again.
         """
-        if self._run is None or self._generation != self._core.generation:
-            self._resume()
+        self._ensure_run()
+        with self._surviving():
+            self._hand_over()
+        self._ensure_run()
 
     def add_row(self, row: Row) -> None:
         """Add a row; once this has returned, the row reaches W&B as soon as ``ensure`` succeeds.
@@ -98,7 +102,7 @@ class SiteRun:
             Refused: The row was not added.
             Transient: The row was not added.
         """
-        self.ensure()
+        self._ensure_run()
         self._make_room()
         self._tail.append(row)
         with self._surviving():
@@ -110,15 +114,15 @@ class SiteRun:
 
     def add_setting(self, record: Param | Tag) -> None:
         """Add a parameter or tag to the run's config; see ``add_row``."""
-        self.ensure()
+        self._ensure_run()
         key, value = rows.setting(record)
         self._config[key] = value
-        with self._surviving(), self._classified():
+        with self._surviving(), self._classified(), self._outbox:
             self._run.config.update({key: value}, allow_val_change=True)
 
     def add_artifact(self, record: Artifact) -> None:
         """Add a file; see ``add_row``."""
-        self.ensure()
+        self._ensure_run()
         self._artifacts[record.path] = record
         with self._surviving():
             try:
@@ -160,6 +164,10 @@ class SiteRun:
         """Where the run keeps its files."""
         return self._log.path.parent
 
+    def _ensure_run(self) -> None:
+        if self._run is None or self._generation != self._core.generation:
+            self._resume()
+
     def _resume(self) -> None:
         previous = self.folder if self._run is not None else None
         run, generation = self._core.start(self._arguments)
@@ -168,19 +176,22 @@ class SiteRun:
             # Online, what the server lacks has to be sent again; offline, what the file lacks.
             self._forget(first_step - self._first_step if self._online else self._log.update())
         self._run, self._generation = run, generation
+        self._outbox = Outbox(run if self._core.trusts_outbox else None)
         self.project_url = (run.project_url or "") if self._online else ""
         self._log = TransactionLog(Path(run.dir).parent / f"run-{run.id}.wandb")
         self._first_step, self._sent, self._forgotten = first_step, 0, 0
         self._axis.forget_definitions()
         try:
             self._send_again(previous)
+            self._hand_over()
         except _CoreDied as error:
             self._core.lost(generation)
             raise Transient(f"wandb-core died while W&B run {self} was resumed: {error}") from error
 
     def _send_again(self, previous: Path | None) -> None:
         with self._classified():
-            self._run.config.update(self._config, allow_val_change=True)
+            with self._outbox:
+                self._run.config.update(self._config, allow_val_change=True)
             if self._online and previous is not None:
                 for file in (previous / "files" / "media").rglob("*.*"):
                     self._upload(file, previous / "files")
@@ -191,7 +202,7 @@ class SiteRun:
 
     def _send(self, row: Row) -> None:
         values = self._built(row)
-        with self._classified():
+        with self._classified(), self._outbox:
             for key in values:
                 self._axis.place(self._run, key, row[0].step)
             if row[0].step is not None:
@@ -200,6 +211,18 @@ class SiteRun:
             # Never with step=: W&B drops a row whose step is not greater than the one before.
             self._run.log(values)
         self._sent += 1
+        if self._outbox.is_full:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        try:
+            self._outbox.hand_over()
+        except Exception as error:
+            if self._answers():
+                log.warning("From now on, W&B gets its rows one by one: %s", describe(error))
+                self._core.trusts_outbox = False
+            # Even then: what has crossed is known only from the file that this wandb-core leaves behind.
+            raise _CoreDied(describe(error)) from error
 
     def _built(self, row: Row) -> dict[str, Any]:
         try:
@@ -216,11 +239,13 @@ class SiteRun:
             self._upload(target, files)
 
     def _upload(self, file: Path, base: Path) -> None:
-        self._run.save(str(file), base_path=str(base), policy="now", glob=False)
+        with self._outbox:
+            self._run.save(str(file), base_path=str(base), policy="now", glob=False)
 
     def _make_room(self) -> None:
         if len(self._tail) < TAIL_LIMIT:
             return
+        self.ensure()
         if not self._online:
             self.wait_written(time.monotonic() + 1.0)
             return
