@@ -210,7 +210,7 @@ def _checked_name(name: object) -> str:
 
 def _as_array(name: str, value: Any) -> Array:
     """Return ``value`` as a little-endian array in row-major order and main memory."""
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, (np.ndarray, np.generic)):  # a union would be made anew for each tensor
         array = np.asarray(value, order="C")  # np.ascontiguousarray would turn a scalar into a vector
         if array.dtype.byteorder == ">":
             array = array.astype(array.dtype.newbyteorder("<"))
