@@ -16,12 +16,14 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
 
 from fedtrack.engines.local.messages import (
     MAX_MESSAGE,
     Build,
+    Built,
     Exited,
     Kill,
     Preload,
@@ -87,7 +89,7 @@ class ForkServer:
             self._warm_up()
             self._fork(message.spec.name, lambda: become_worker(message.spec, descriptors[0]))
         elif isinstance(message, Build):
-            self._fork("initial model", lambda: _build(message))
+            self._fork("initial model", lambda: _build(message, descriptors[0]))
         elif isinstance(message, Kill):
             self._signal(message.name, message.signal)
         for descriptor in descriptors:
@@ -191,13 +193,14 @@ def warm_up_torch() -> None:
         torch.cuda.is_available = found
 
 
-def _build(message: Build) -> None:
+def _build(message: Build, channel: int) -> None:
     detach(Path(message.log))
     from fedtrack.job.initial_model import ModelRecipe, build_model
 
     try:
         recipe = ModelRecipe(Path(message.script), message.callable_name, message.args)
         build_model(recipe, Path(message.target))
+        Connection(channel).send_bytes(encode(Built()))
     except Exception:
         traceback.print_exc()
         sys.stderr.flush()
