@@ -14,7 +14,7 @@ import pytest
 
 from fedtrack.engines.local.fork_server import forget_torch_finalizers
 from fedtrack.engines.local.fork_server_process import ForkServerProcess
-from fedtrack.engines.local.sites import SitePool
+from fedtrack.engines.local.sites import FromPool, SitePool
 from fedtrack.errors import ConfigError, JobError
 from fedtrack.federated.params import load_params
 from fedtrack.job import FedAvgJob
@@ -86,6 +86,21 @@ def test_the_initial_model_is_there_before_torch_is_warm(tmp_path: Path, monkeyp
         pool.end_sites()
     finally:
         pool.close(grace_seconds=60)
+
+
+def test_a_builder_that_is_gone_when_its_word_is_read_has_built(tmp_path: Path) -> None:
+    class Late(SitePool):
+        def wait(self, timeout: float | None) -> list[FromPool]:
+            sleep(1)  # by then both the word and the notice of the exit are there
+            return super().wait(timeout)
+
+    (tmp_path / "model.py").write_text("import numpy as np\ndef net(): return {'w': np.zeros(3)}\n")
+    pool = Late()
+    try:
+        pool.build_model(ModelRecipe(tmp_path / "model.py", "net", {}), tmp_path / "m.safetensors")
+        assert (tmp_path / "m.safetensors").exists()
+    finally:
+        pool.close()
 
 
 def test_a_builder_that_is_killed_is_a_failure(tmp_path: Path) -> None:

@@ -89,14 +89,16 @@ class SitePool:
         log = target.with_suffix(".log")
         order = Build(str(recipe.script), recipe.callable_name, recipe.args, str(target), str(log))
         self._order_child(_MODEL_BUILDER, order)
-        while self.is_alive(_MODEL_BUILDER):
+        built = False
+        while not built:
             for event in self.wait(None):
                 if event.site != _MODEL_BUILDER:
                     continue
                 if isinstance(event.message, Built):
                     # Its word is enough: the fork server, which warms torch up now, tells later that it is gone.
+                    built = True
                     self._alive.discard(_MODEL_BUILDER)
-                elif isinstance(event.message, Exited):
+                elif isinstance(event.message, Exited) and not built:
                     output = log.read_text(errors="replace").strip() if log.exists() else ""
                     log.unlink(missing_ok=True)
                     raise ConfigError(f"The initial model {recipe} cannot be built:\n{output}")
