@@ -45,6 +45,12 @@ def test_plugins_are_listed_without_the_command_line() -> None:
     assert not loaded_by("from fedtrack import plugins; plugins.registry()") & {"typer", "rich"}
 
 
+def test_a_job_is_described_without_numpy() -> None:
+    """So that the fork server can be started before it: both then import it at the same time."""
+    described = "from fedtrack.job import FedAvgJob; FedAvgJob(initial_model='model.py:Net')"
+    assert not loaded_by(f"{described}; import fedtrack.engines.local.fork_server_process") & {"numpy", "rich"}
+
+
 def test_the_check_can_fail() -> None:
     assert "wave" in loaded_by("import wave")
     assert "wave" not in loaded_by("import fedtrack")

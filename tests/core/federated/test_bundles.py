@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import ModelError
+from fedtrack.federated import aggregator as aggregators
 from fedtrack.federated import bundles
 from fedtrack.federated.accumulators import PIECE
 from fedtrack.federated.aggregator import WeightedAggregator
@@ -54,6 +55,29 @@ def test_together_or_alone_the_bits_are_the_same(kind: ParamsType, monkeypatch: 
         assert together[name].tobytes() == array.tobytes(), name
         for mine, theirs in zip(partial.tensors[name], expected.tensors[name], strict=True):
             assert (mine.dtype, mine.shape, mine.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes()), name
+
+
+@pytest.mark.parametrize("kind", [ParamsType.FULL, ParamsType.DIFF])
+def test_read_once_or_twice_the_bits_are_the_same(kind: ParamsType, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = model(0)
+    monkeypatch.setattr(aggregators, "_SMALL_MODEL", 2**30)
+    once, _ = _average(reference, kind)
+    monkeypatch.setattr(aggregators, "_SMALL_MODEL", -1)
+    twice, _ = _average(reference, kind)
+    assert {name: array.tobytes() for name, array in once.items()} == {
+        name: array.tobytes() for name, array in twice.items()
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, np.float64, np.complex64])
+def test_no_tensor_of_a_model_that_is_read_once_is_larger_than_a_piece(dtype: type) -> None:
+    """A larger one would be read to its end by the check, and not be there any more to be added."""
+    size = PIECE * 4 // max(4, np.dtype(dtype).itemsize)
+    for count in (size, size + 1):
+        aggregator = WeightedAggregator({"w": np.zeros(count, dtype)})
+        for value in (1, 3):
+            aggregator.accept("site-1", {"w": np.full(count, value, dtype)}, ParamsType.FULL, 1.0)
+        assert (aggregator.result()["w"] == 2).all()
 
 
 def test_a_bundle_has_one_dtype_and_at_most_the_size_of_a_piece() -> None:

@@ -22,6 +22,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 from zlib import crc32
 
@@ -161,5 +162,12 @@ def _seed(text: str) -> None:
     if torch := sys.modules.get("torch"):
         # Not torch.manual_seed: without a GPU it keeps a stack trace for each call, for a GPU that never comes.
         torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_available():
+        if _has_gpu():
             torch.cuda.manual_seed_all(seed)
+
+
+@cache
+def _has_gpu() -> bool:
+    """Return whether torch can use a GPU; asked once, because whoever asks starts CUDA, which keeps what it found."""
+    available: bool = sys.modules["torch"].cuda.is_available()
+    return available

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack.federated.accumulators import Accumulator, accumulators_for
+from fedtrack.federated.accumulators import PIECE, Accumulator, Piece, accumulators_for
 from fedtrack.federated.bundles import Bundle, bundles_of
 from fedtrack.federated.fl_model import MetaKey, ParamsType
 from fedtrack.federated.model_map import release
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 #: Weights count steps; float64 counts exactly up to here.
 MAX_WEIGHT = 2.0**53
+
+#: Bytes of a model, counted as it is averaged, of which results are held from check to addition. Nothing in it is
+#: larger than a piece.
+_SMALL_MODEL = 4 * PIECE
 
 
 class WeightedAggregator:
@@ -50,6 +54,7 @@ class WeightedAggregator:
             if not isinstance(array, np.ndarray) or not supported(array.dtype):
                 raise ModelError(f"The global model's {name!r} is {_found(array)}, which cannot be averaged.")
         self._bundles = bundles_of(self._reference)
+        self._is_small = sum(array.size * max(4, array.itemsize) for array in self._reference.values()) <= _SMALL_MODEL
         self._reset()
 
     def _reset(self) -> None:
@@ -57,7 +62,7 @@ class WeightedAggregator:
         self._accumulators: list[Accumulator] = []
 
     def accept(self, site: str, params: Mapping[str, Array], params_type: ParamsType, weight: float) -> None:
-        """Add one result; ``params`` are read twice and not kept.
+        """Add one result; ``params`` are read twice, or once if they are few, and not kept.
 
         Args:
             site: Whose result it is, for error messages.
@@ -72,16 +77,13 @@ class WeightedAggregator:
         difference = ParamsType(params_type) is ParamsType.DIFF
         check_fits(site, params, self._reference)
         self._begin()
-        for bundle, accumulator in zip(self._bundles, self._accumulators, strict=True):
-            fault = accumulator.fault(bundle.gather(params), difference)
-            self._release(bundle, params)
-            if fault:
-                name, fault = self._find_fault(bundle, params, difference)
-                raise ModelError(f"{site}: tensor {name!r} {fault}; the result is not averaged.")
+        checked = self._checked(site, params, difference)
         self.total_weight += weight
-        for bundle, accumulator in zip(self._bundles, self._accumulators, strict=True):
-            accumulator.add(bundle.gather(params), difference, weight, self.total_weight)
-            self._release(bundle, params)
+        for bundle, accumulator, held in zip(self._bundles, self._accumulators, checked, strict=True):
+            pieces = held or accumulator.pieces(bundle.gather(params), difference)
+            accumulator.add(pieces, weight, self.total_weight)
+            if not self._is_small:
+                self._release(bundle, params)
 
     def partial(self) -> PartialAverage:
         """Return what was accepted so far, unrounded, and forget it.
@@ -140,10 +142,25 @@ class WeightedAggregator:
         if not self._accumulators:
             self._accumulators = accumulators_for([bundle.gather(self._reference) for bundle in self._bundles])
 
+    def _checked(self, site: str, params: Mapping[str, Array], difference: bool) -> list[Iterable[Piece] | None]:
+        """Return what was read of each bundle; None where the model is too large to hold it until it is added."""
+        found: list[Iterable[Piece] | None] = []
+        for bundle, accumulator in zip(self._bundles, self._accumulators, strict=True):
+            pieces = accumulator.pieces(bundle.gather(params), difference)
+            if accumulator.fault(pieces):
+                name, fault = self._find_fault(bundle, params, difference)
+                raise ModelError(f"{site}: tensor {name!r} {fault}; the result is not averaged.")
+            found.append(pieces if self._is_small else None)
+            if not self._is_small:
+                self._release(bundle, params)
+        return found
+
     def _find_fault(self, bundle: Bundle, params: Mapping[str, Array], difference: bool) -> tuple[str, str | None]:
         names = {name: self._reference[name] for name in bundle.names}
         alone = zip(names, accumulators_for(names.values()), strict=True)
-        faults = ((name, accumulator.fault(params[name], difference)) for name, accumulator in alone)
+        faults = (
+            (name, accumulator.fault(accumulator.pieces(params[name], difference))) for name, accumulator in alone
+        )
         return next((name, fault) for name, fault in faults if fault)
 
     def _release(self, bundle: Bundle, params: Mapping[str, Array]) -> None:
@@ -161,15 +178,15 @@ def check_fits(site: str, params: Mapping[str, Array], reference: Mapping[str, A
     Raises:
         ModelError: They are not; the message names site, tensor, found and expected.
     """
-    missing, unknown = reference.keys() - params.keys(), params.keys() - reference.keys()
-    if missing or unknown:
+    if params.keys() != reference.keys():
+        missing, unknown = reference.keys() - params.keys(), params.keys() - reference.keys()
         raise ModelError(
             f"{site}: the result lacks {_listed(missing)} and has unexpected {_listed(unknown)}; "
             f"send exactly the {len(reference)} tensors of the model that was received."
         )
     for name, expected in reference.items():
         found = params[name]
-        fits = isinstance(found, np.ndarray) and (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        fits = isinstance(found, np.ndarray) and found.dtype == expected.dtype and found.shape == expected.shape
         if not fits:
             raise ModelError(
                 f"{site}: tensor {name!r} is {_found(found)}, expected {describe(expected)}; "

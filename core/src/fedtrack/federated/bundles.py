@@ -38,7 +38,7 @@ class Bundle:
         """Return the bundle's tensors out of ``params`` as one; a tensor that is alone is returned as it is."""
         if len(self.names) == 1:
             return params[self.names[0]]
-        return np.concatenate([params[name].reshape(-1) for name in self.names])
+        return np.concatenate([params[name] for name in self.names], axis=None)
 
     def split(self, values: Array) -> dict[str, Array]:
         """Return the tensors that make up ``values``, in their shapes; they share its memory."""

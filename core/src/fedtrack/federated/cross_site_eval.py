@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from fedtrack.errors import ConfigError, JobError, ModelError
-from fedtrack.federated.aggregator import check_fits
 from fedtrack.federated.cross_site_results import check_inside, record_keys, write_results
 from fedtrack.federated.fl_model import MetaKey, ModelName, ParamsType
-from fedtrack.federated.params import load_params, save_params
 from fedtrack.federated.workflow import SUBMIT_MODEL, VALIDATE, Answer, GroupAnswer, Server, Task, Workflow
 
 log = logging.getLogger(__name__)
@@ -141,6 +139,8 @@ class CrossSiteEval(Workflow):
 
     def _score(self, server: Server, owner: str, source: Source, scorers: list[str], step: int | None) -> list[str]:
         """Have one model scored and return the sites that can score the next one."""
+        from fedtrack.federated.params import load_params  # needs numpy, which describing a job does not
+
         params = load_params(source) if isinstance(source, Path) else source
         meta = {MetaKey.MODEL_OWNER: owner}
         task = Task(VALIDATE, params, meta=meta, timeout=self.validation_timeout, optional=True)
@@ -184,6 +184,9 @@ def _keep(answer: Answer, last: Mapping[str, Any] | None, folder: Path) -> Path:
     Raises:
         ModelError: The answer holds no model that other sites could load.
     """
+    from fedtrack.federated.aggregator import check_fits  # both need numpy
+    from fedtrack.federated.params import save_params
+
     params = answer.model.params
     if params is None:
         raise ModelError(f"{answer.site}: its answer to the task 'submit_model' has no params")

@@ -6,19 +6,14 @@ names and weights as FLARE's ``nvflare.app_common.workflows.fedavg.FedAvg``.
 
 from __future__ import annotations
 
-import logging
 import random
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-from fedtrack.errors import ConfigError, JobError, ModelError
-from fedtrack.federated.aggregator import WeightedAggregator, weight_of, weighted_metrics
-from fedtrack.federated.fl_model import FLModel, ParamsType
-from fedtrack.federated.workflow import TRAIN, VALIDATE, Answer, GroupAnswer, RoundResult, Server, Task, Workflow
-
-log = logging.getLogger(__name__)
+from fedtrack.errors import ConfigError
+from fedtrack.federated.fl_model import FLModel
+from fedtrack.federated.workflow import TRAIN, VALIDATE, RoundResult, Server, Task, Workflow
 
 
 class FedAvg(Workflow):
@@ -79,11 +74,13 @@ class FedAvg(Workflow):
             self._evaluate(server, params)
 
     def _play_round(self, server: Server, current_round: int, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        from fedtrack.federated.round_average import RoundAverage  # needs numpy, which describing a job does not
+
         started = perf_counter()
         server.notify("fedtrack_round_started", current_round=current_round)
         sites = self._sample(server.sites(), current_round)
         task = self._task(TRAIN, params, current_round)
-        average = _RoundAverage(server, params, sites)
+        average = RoundAverage(server, params, sites)
         for answer in server.ask(task, sites):
             average.add(answer)
         new_params, metrics, used = average.close()
@@ -108,6 +105,8 @@ class FedAvg(Workflow):
         return new_params
 
     def _evaluate(self, server: Server, params: Mapping[str, Any] | None) -> None:
+        from fedtrack.federated.aggregator import weight_of, weighted_metrics  # needs numpy
+
         total = self.start_round + self.num_rounds
         answers: dict[str, FLModel] = {}
         for answer in server.ask(self._task(VALIDATE, params, None), server.sites()):
@@ -128,85 +127,6 @@ class FedAvg(Workflow):
     def _task(self, name: str, params: Mapping[str, Any] | None, current_round: int | None) -> Task:
         total = self.start_round + self.num_rounds
         return Task(name, params, current_round, total, timeout=self.task_timeout)
-
-
-class _RoundAverage:
-    """Averages answers in the order of ``sites``, whatever the order in which they arrive.
-
-    Floating-point sums depend on their order: the same job must give the same numbers twice. Answers that are early
-    wait on disk, so memory stays that of one model.
-    """
-
-    def __init__(self, server: Server, params: Mapping[str, Any] | None, sites: Sequence[str]) -> None:
-        self._server = server
-        self._aggregator = WeightedAggregator(params) if params is not None else None
-        self._waiting = deque(sites)
-        self._answers: dict[str, Answer | GroupAnswer] = {}
-        self._scored: list[tuple[float, Mapping[str, float]]] = []
-        self._used: list[str] = []
-        self.total_weight = 0.0
-        self.size = 0
-
-    def add(self, answer: Answer | GroupAnswer) -> None:
-        """Take an answer; it is averaged as soon as all sites before it are."""
-        self._answers |= dict.fromkeys(answer.sites, answer)
-        self.size += answer.size
-        while self._waiting and self._waiting[0] in self._answers:
-            self._accept_next()
-
-    def close(self) -> tuple[Mapping[str, Any], dict[str, float], tuple[str, ...]]:
-        """Return the average, the weighted metrics and the sites that went in.
-
-        Raises:
-            JobError: No site sent a usable result.
-        """
-        while self._waiting:
-            self._accept_next()
-        if self._aggregator is None or not self._used:
-            raise JobError("No site sent a usable result in this round; see the messages above.")
-        return self._aggregator.result(), weighted_metrics(self._scored), tuple(self._used)
-
-    def _accept_next(self) -> None:
-        """Average the answer of the next site, if it has one."""
-        site = self._waiting[0]
-        answer = self._answers.get(site)
-        for answered in answer.sites if answer is not None else (site,):  # a group follows each other in the order
-            self._waiting.popleft()
-            self._answers.pop(answered, None)
-        if isinstance(answer, GroupAnswer):
-            self._accept_group(answer)
-        elif answer is not None:
-            self._accept(answer)
-
-    def _accept(self, answer: Answer) -> None:
-        model = answer.model
-        try:
-            weight = weight_of(model.meta)
-            if model.params is None:
-                raise ModelError("the result of a train task has no params; send FLModel(params=...)")
-            if self._aggregator is None:
-                self._aggregator = WeightedAggregator(model.params)
-            self._aggregator.accept(answer.site, model.params, model.params_type or ParamsType.FULL, weight)
-        except ModelError as error:
-            self._server.reject(answer.site, error)
-            return
-        light = FLModel(metrics=model.metrics, meta=model.meta, current_round=model.current_round)
-        self._count(answer.site, light, weight)
-
-    def _accept_group(self, answer: GroupAnswer) -> None:
-        if answer.partial is None:
-            return  # every site of the group has failed
-        if self._aggregator is None:
-            raise JobError("Sites that are averaged in groups need an initial model; give one to the job.")
-        self._aggregator.merge(answer.partial, f"the group of {answer.sites[0]}")
-        for site, model in answer.models.items():
-            self._count(site, model, weight_of(model.meta))
-
-    def _count(self, site: str, model: FLModel, weight: float) -> None:
-        self._used.append(site)
-        self.total_weight += weight
-        self._scored.append((weight, model.metrics or {}))
-        self._server.notify("fedtrack_result_received", site=site, model=model)
 
 
 def _size(params: Mapping[str, Any] | None) -> int:

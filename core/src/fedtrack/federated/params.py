@@ -88,7 +88,7 @@ def describe(array: Array) -> str:
 
 def supported(dtype: np.dtype[Any]) -> bool:
     """Return whether a model can hold tensors of ``dtype``."""
-    return dtype.name in DTYPES_BY_NAME
+    return dtype in _DTYPES or dtype.name in DTYPES_BY_NAME
 
 
 def save_params(
@@ -199,6 +199,8 @@ def load_metadata(path: Path) -> dict[str, str]:
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or name == "__metadata__":
         raise ModelError(f"A tensor is named {name!r}; a name is a str other than '__metadata__'.")
+    if name.isascii():
+        return name
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -208,7 +210,7 @@ def _checked_name(name: object) -> str:
 
 def _as_array(name: str, value: Any) -> Array:
     """Return ``value`` as a little-endian array in row-major order and main memory."""
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, (np.ndarray, np.generic)):  # a union would be made anew for each tensor
         array = np.asarray(value, order="C")  # np.ascontiguousarray would turn a scalar into a vector
         if array.dtype.byteorder == ">":
             array = array.astype(array.dtype.newbyteorder("<"))

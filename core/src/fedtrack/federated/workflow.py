@@ -6,16 +6,18 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from fedtrack.federated.cross_site_results import CrossSiteResults
 from fedtrack.federated.fl_model import FLModel
 from fedtrack.federated.model_selector import ModelSelector
-from fedtrack.federated.partial_average import PartialAverage
-from fedtrack.federated.persistor import ModelPersistor
 from fedtrack.tracking.receiver import RunInfo
+
+if TYPE_CHECKING:  # they need numpy, which describing a job does not
+    from fedtrack.federated.partial_average import PartialAverage
+    from fedtrack.federated.persistor import ModelPersistor
 
 #: FLARE's task names.
 TRAIN, VALIDATE, SUBMIT_MODEL = "train", "validate", "submit_model"

@@ -5,6 +5,8 @@ Registered through the same hook as any other engine; importing this module load
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,10 +29,13 @@ class LocalEngine:
 
     def run(self, folder: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
         """Run the exported job in ``folder``."""
-        from fedtrack.engines.local.launch import run_folder
+        from fedtrack.engines.local.fork_server_process import ForkServerProcess
 
         _check(gpus)
-        return run_folder(folder, workspace, gpus=gpus, run_id=run_id)
+        with ForkServerProcess() as process:
+            from fedtrack.engines.local.launch import run_folder  # meanwhile
+
+            return run_folder(folder, workspace, process, gpus=gpus, run_id=run_id)
 
     def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Go on with the run in ``workspace`` after its last finished round."""
@@ -41,10 +46,14 @@ class LocalEngine:
 
     def simulate(self, job: FedJob, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Export ``job`` into the workspace and run it from there."""
-        from fedtrack.engines.local.launch import run_job
+        from fedtrack.engines.local.fork_server_process import ForkServerProcess
 
         _check(gpus)
-        return run_job(job, workspace, gpus=gpus)
+        # The server must not carry torch: its memory would count twice, and its threads do not survive forks.
+        with nullcontext() if "torch" in sys.modules else ForkServerProcess() as process:
+            from fedtrack.engines.local.launch import run_job  # meanwhile
+
+            return run_job(job, workspace, process, gpus=gpus)
 
     def caps(self) -> EngineCaps:
         """Return what this engine can do."""

@@ -16,6 +16,7 @@ from time import perf_counter, time_ns
 
 from fedtrack.engines.engine import checked_run_id
 from fedtrack.engines.local.exchange import Exchange
+from fedtrack.engines.local.fork_server_process import ForkServerProcess
 from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
 from fedtrack.engines.local.roster import Roster
 from fedtrack.engines.local.script_exchange import ScriptExchange
@@ -56,8 +57,16 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 @_sigterm_interrupts()
-def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> RunResult:
+def run_job(
+    job: FedJob, workspace_root: Path, process: ForkServerProcess | None, *, gpus: str | None = None
+) -> RunResult:
     """Export ``job`` into the workspace and run it from there.
+
+    Args:
+        job: The job.
+        workspace_root: The workspace.
+        process: The fork server; None if this process has torch, in which case another one runs the job.
+        gpus: See ``run_folder``.
 
     Raises:
         FedtrackError: See ``run_folder``.
@@ -65,13 +74,13 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
     started = perf_counter()
     workspace = Workspace(workspace_root)
     _move_earlier_run(workspace)  # with its job, in whose place this one is exported
-    if "torch" in sys.modules:
+    if process is None:
         # The server must not carry torch: its memory would count twice, and its threads do not survive forks.
         folder = export_job(job, workspace.root / "job")
         workspace.close()
         return _run_in_subprocess(folder, workspace.root, gpus)
     print(f"Preparing {job.name}: loading what its scripts import", file=sys.stderr)
-    pool = SitePool()
+    pool = SitePool(process)
     prepare([item for item in job.placed[SERVER].values() if isinstance(item, Receiver)])
     try:
         preload(pool, [(item.script, item) for item in _runners(job)])
@@ -83,11 +92,25 @@ def run_job(job: FedJob, workspace_root: Path, *, gpus: str | None = None) -> Ru
 
 
 @_sigterm_interrupts()
-def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
-    """Run the exported job in ``folder``, under ``run_id`` or a fresh id.
+def run_folder(
+    folder: Path,
+    workspace_root: Path,
+    process: ForkServerProcess,
+    *,
+    gpus: str | None = None,
+    run_id: str | None = None,
+) -> RunResult:
+    """Run the exported job in ``folder``.
+
+    Args:
+        folder: The job.
+        workspace_root: The workspace.
+        process: The fork server.
+        gpus: See ``gpus.gpu_groups``.
+        run_id: The run's id; a fresh one, if None.
 
     Raises:
-        ConfigError: The job is not valid; nothing was started.
+        ConfigError: The job is not valid; nothing of it was started.
         WorkspaceError: The workspace cannot be used.
         JobError: The run failed; what was logged until then is in the workspace.
         KeyboardInterrupt: The user ended it; likewise.
@@ -95,7 +118,7 @@ def run_folder(folder: Path, workspace_root: Path, *, gpus: str | None = None, r
     started = perf_counter()
     job = load_job(folder)  # before anything is touched
     workspace = Workspace(workspace_root)
-    pool = SitePool()
+    pool = SitePool(process)
     prepare(job.receivers.values())
     try:
         preload(pool, _scripts(job))
@@ -193,7 +216,7 @@ def _run(
     outcome = Outcome()
     with Progress(job, server, host):
         _play(job, server, host, outcome)
-        pool.close()
+        pool.end_sites()
         host.forwarder.end_all()
         spool.close()
         _finish(host, agents, outcome)

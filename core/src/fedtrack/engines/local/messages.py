@@ -96,6 +96,10 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
     logged: dict[str, int]
 
 
+class Built(msgspec.Struct, tag="built", forbid_unknown_fields=True):
+    """Builder of the initial model to server: its file is written."""
+
+
 class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):
     """Site to server: the script raised."""
 
@@ -112,7 +116,7 @@ class SiteLeft(msgspec.Struct, tag="left", forbid_unknown_fields=True):
 
 
 ToSite: TypeAlias = SendTask | EndRun
-FromSite: TypeAlias = SendResult | SkipTask | SitesDone | SiteFailed | SiteLeft
+FromSite: TypeAlias = SendResult | SkipTask | SitesDone | SiteFailed | SiteLeft | Built
 ToWorker: TypeAlias = RunSites | EndRun
 
 
@@ -213,7 +217,7 @@ class SpawnWorker(msgspec.Struct, tag="spawn_worker", forbid_unknown_fields=True
 
 
 class Build(msgspec.Struct, tag="build", forbid_unknown_fields=True):
-    """Server to fork server: build the initial model in a process of its own."""
+    """Server to fork server: build the initial model in a process of its own, which has a channel too."""
 
     script: str
     callable_name: str

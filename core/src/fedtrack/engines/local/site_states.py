@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -43,7 +44,7 @@ class SiteStates:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._folder_name = folder, str(folder)
         self._encoder = msgspec.msgpack.Encoder(enc_hook=_to_extension)
         self._decoder = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_from_extension)
         self._found: dict[str, bytes] = {}
@@ -55,7 +56,8 @@ class SiteStates:
             site: The site.
             task: Says which task it is; the same text in a second attempt.
         """
-        if not self._folder.is_dir():  # no site has a state, as in most jobs
+        # Asked at each turn, and in most jobs no site has a state: access() says so without an exception.
+        if not os.access(self._folder_name, os.F_OK):
             self._found[site] = b""
             return {}
         try:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import signal
 import socket
 import struct
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import monotonic
 
 import msgspec
 
+from fedtrack.engines.local.fork_server_process import ForkServerProcess
 from fedtrack.engines.local.messages import (
     MAX_MESSAGE,
     Build,
+    Built,
     Exited,
     FromSite,
     Kill,
@@ -39,9 +36,6 @@ from fedtrack.engines.local.messages import (
 )
 from fedtrack.errors import ConfigError, JobError
 from fedtrack.job.initial_model import ModelRecipe
-
-#: Variables that belong to the process which hosts the receivers, by prefix: no site ever sees them.
-CREDENTIAL_PREFIXES = ("MLFLOW_", "WANDB_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_")
 
 _MODEL_BUILDER = "initial model"
 
@@ -63,21 +57,15 @@ class FromPool:
 
 
 class SitePool:
-    """Starts sites, carries messages, and ends them; used by one thread only."""
+    """Starts sites, carries messages, and ends them; used by one thread only.
 
-    def __init__(self) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the pool
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedtrack.engines.local.fork_server", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=site_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=self._errors,
-                stderr=self._errors,
-                start_new_session=True,  # Ctrl-C in the terminal is for the server, which ends its sites in order
-            )
+    Args:
+        process: The fork server, which the pool ends; one is started, if None.
+    """
+
+    def __init__(self, process: ForkServerProcess | None = None) -> None:
+        self._process = process or ForkServerProcess()
+        self._control = self._process.control
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._control, selectors.EVENT_READ)
         self._channels: dict[str, Connection] = {}
@@ -89,16 +77,8 @@ class SitePool:
 
     def start(self, spec: SiteSpec | WorkerSpec) -> None:
         """Start a site, or a worker for many, in the background."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        # A site that stops in the middle of a message must not stop the others.
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
-        with theirs:
-            order = Spawn(spec) if isinstance(spec, SiteSpec) else SpawnWorker(spec)
-            self._order(order, theirs.fileno())
-        channel = Connection(ours.detach())
-        self._channels[spec.name] = channel
-        self._alive.add(spec.name)
-        self._selector.register(channel, selectors.EVENT_READ, spec.name)
+        order = Spawn(spec) if isinstance(spec, SiteSpec) else SpawnWorker(spec)
+        self._order_child(spec.name, order)
 
     def build_model(self, recipe: ModelRecipe, target: Path) -> None:
         """Build the initial model in a fork that has torch loaded; see ``job.initial_model``.
@@ -107,15 +87,22 @@ class SitePool:
             ConfigError: The callable failed; the message holds its traceback.
         """
         log = target.with_suffix(".log")
-        self._order(Build(str(recipe.script), recipe.callable_name, recipe.args, str(target), str(log)))
-        while True:
+        order = Build(str(recipe.script), recipe.callable_name, recipe.args, str(target), str(log))
+        self._order_child(_MODEL_BUILDER, order)
+        built = False
+        while not built:
             for event in self.wait(None):
-                if isinstance(event.message, Exited) and event.site == _MODEL_BUILDER:
+                if event.site != _MODEL_BUILDER:
+                    continue
+                if isinstance(event.message, Built):
+                    # Its word is enough: the fork server, which warms torch up now, tells later that it is gone.
+                    built = True
+                    self._alive.discard(_MODEL_BUILDER)
+                elif isinstance(event.message, Exited) and not built:
                     output = log.read_text(errors="replace").strip() if log.exists() else ""
                     log.unlink(missing_ok=True)
-                    if event.message.status:
-                        raise ConfigError(f"The initial model {recipe} cannot be built:\n{output}")
-                    return
+                    raise ConfigError(f"The initial model {recipe} cannot be built:\n{output}")
+        log.unlink(missing_ok=True)
 
     def send(self, site: str, message: ToSite | ToWorker) -> None:
         """Send a message to a site; one that is gone is reported by ``wait``."""
@@ -145,28 +132,33 @@ class SitePool:
         with contextlib.suppress(OSError):
             self._order(Kill(site, number))
 
+    def end_sites(self) -> None:
+        """End every site; the fork server then ends in the background, and ``close`` waits for that."""
+        if self._alive:
+            self.close()
+        else:
+            self._let_go()
+
     def close(self, grace_seconds: float = 3.0) -> None:
         """End every process; what is still running after the grace period is killed."""
-        self._control.close()
+        self._let_go()
+        self._process.close(grace_seconds)
+
+    def _let_go(self) -> None:
+        self._process.hang_up()
         for channel in self._channels.values():
             channel.close()
         self._selector.close()
-        deadline = monotonic() + grace_seconds
-        try:
-            self._process.wait(max(0.0, deadline - monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()  # sites have asked the kernel to die with it
-            self._process.wait()
-        self._errors.close()
 
     def _from_fork_server(self) -> list[FromPool]:
         data = self._control.recv(MAX_MESSAGE)
         if not data:
             self._selector.unregister(self._control)
-            self._errors.seek(0)
-            output = self._errors.read().decode(errors="replace")
-            raise JobError("The process that starts the sites died, and the sites with it.", output[-4000:])
+            output = self._process.output()[-4000:]
+            raise JobError("The process that starts the sites died, and the sites with it.", output)
         exited = decode_exited.decode(data)
+        if exited.name not in self._alive:
+            return []  # the builder of the initial model, which had said that it was done
         # A last message may still lie in the channel of a process that is gone.
         events = self._drain(exited.name) if exited.name in self._channels else []
         self._alive.discard(exited.name)
@@ -195,10 +187,16 @@ class SitePool:
             events += self._from_site(site)
         return events
 
+    def _order_child(self, name: str, order: Spawn | SpawnWorker | Build) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        # A site that stops in the middle of a message must not stop the others.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
+        with theirs:
+            self._order(order, theirs.fileno())
+        channel = Connection(ours.detach())
+        self._channels[name] = channel
+        self._alive.add(name)
+        self._selector.register(channel, selectors.EVENT_READ, name)
+
     def _order(self, message: ToForkServer, *descriptors: int) -> None:
         socket.send_fds(self._control, [encode(message)], descriptors)
-
-
-def site_environment() -> dict[str, str]:
-    """Return this process's environment without what only receivers may know."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(CREDENTIAL_PREFIXES)}

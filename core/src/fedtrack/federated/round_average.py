@@ -1,0 +1,100 @@
+"""RoundAverage: the average of a round's answers, in an order that does not depend on which is the fastest."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedtrack.errors import JobError, ModelError
+from fedtrack.federated.aggregator import WeightedAggregator, weight_of, weighted_metrics
+from fedtrack.federated.fl_model import FLModel, ParamsType
+from fedtrack.federated.workflow import Answer, GroupAnswer, Server
+
+
+class RoundAverage:
+    """Averages answers in the order of ``sites``, whatever the order in which they arrive.
+
+    Floating-point sums depend on their order: the same job must give the same numbers twice. Answers that are early
+    wait on disk, so memory stays that of one model.
+
+    Args:
+        server: Is told which answers were used and which were not.
+        params: The model that entered the round; None if every site begins with its own.
+        sites: Those that were asked, in the order in which they count.
+
+    Attributes:
+        total_weight: The sum of the weights of the answers that went in so far.
+        size: Bytes of parameters that crossed from the sites so far.
+    """
+
+    def __init__(self, server: Server, params: Mapping[str, Any] | None, sites: Sequence[str]) -> None:
+        self._server = server
+        self._aggregator = WeightedAggregator(params) if params is not None else None
+        self._waiting = deque(sites)
+        self._answers: dict[str, Answer | GroupAnswer] = {}
+        self._scored: list[tuple[float, Mapping[str, float]]] = []
+        self._used: list[str] = []
+        self.total_weight = 0.0
+        self.size = 0
+
+    def add(self, answer: Answer | GroupAnswer) -> None:
+        """Take an answer; it is averaged as soon as all sites before it are."""
+        self._answers |= dict.fromkeys(answer.sites, answer)
+        self.size += answer.size
+        while self._waiting and self._waiting[0] in self._answers:
+            self._accept_next()
+
+    def close(self) -> tuple[Mapping[str, Any], dict[str, float], tuple[str, ...]]:
+        """Return the average, the weighted metrics and the sites that went in.
+
+        Raises:
+            JobError: No site sent a usable result.
+        """
+        while self._waiting:
+            self._accept_next()
+        if self._aggregator is None or not self._used:
+            raise JobError("No site sent a usable result in this round; see the messages above.")
+        return self._aggregator.result(), weighted_metrics(self._scored), tuple(self._used)
+
+    def _accept_next(self) -> None:
+        """Average the answer of the next site, if it has one."""
+        site = self._waiting[0]
+        answer = self._answers.get(site)
+        for answered in answer.sites if answer is not None else (site,):  # a group follows each other in the order
+            self._waiting.popleft()
+            self._answers.pop(answered, None)
+        if isinstance(answer, GroupAnswer):
+            self._accept_group(answer)
+        elif answer is not None:
+            self._accept(answer)
+
+    def _accept(self, answer: Answer) -> None:
+        model = answer.model
+        try:
+            weight = weight_of(model.meta)
+            if model.params is None:
+                raise ModelError("the result of a train task has no params; send FLModel(params=...)")
+            if self._aggregator is None:
+                self._aggregator = WeightedAggregator(model.params)
+            self._aggregator.accept(answer.site, model.params, model.params_type or ParamsType.FULL, weight)
+        except ModelError as error:
+            self._server.reject(answer.site, error)
+            return
+        light = FLModel(metrics=model.metrics, meta=model.meta, current_round=model.current_round)
+        self._count(answer.site, light, weight)
+
+    def _accept_group(self, answer: GroupAnswer) -> None:
+        if answer.partial is None:
+            return  # every site of the group has failed
+        if self._aggregator is None:
+            raise JobError("Sites that are averaged in groups need an initial model; give one to the job.")
+        self._aggregator.merge(answer.partial, f"the group of {answer.sites[0]}")
+        for site, model in answer.models.items():
+            self._count(site, model, weight_of(model.meta))
+
+    def _count(self, site: str, model: FLModel, weight: float) -> None:
+        self._used.append(site)
+        self.total_weight += weight
+        self._scored.append((weight, model.metrics or {}))
+        self._server.notify("fedtrack_result_received", site=site, model=model)
