@@ -39,7 +39,8 @@ def test_same_numbers_twice(demo: Demo, tmp_path: Path) -> None:
     again = run_example("hello-pt-mlflow", tmp_path / "ws", "--num-rounds", "2").result
     first = [r.metrics for r in demo.result.rounds]
     assert [r.metrics for r in again.rounds] == first[:2]
-    assert again.final_metrics == first[2]
+    # Weighed alike, by steps in a round and by nothing at the end: the sums may round differently.
+    assert again.final_metrics == pytest.approx(first[2], rel=1e-12)
 
 
 def test_logged_equals_journaled_equals_delivered(demo: Demo) -> None:
