@@ -7,13 +7,11 @@ give it back, which takes ``sys.getswitchinterval()``, 5 ms. For the training th
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from time import perf_counter, perf_counter_ns
 
-from benchmarks.log_call import (
+from benchmarks.log_writers import (
     FLOOR,
     NOTHING,
     OURS,
@@ -23,6 +21,7 @@ from benchmarks.log_call import (
     fedtrack_mlflow_writer,
     fedtrack_python_writer,
     nothing,
+    opened,
     torch_summary_writer,
     wandb_offline,
 )
@@ -92,16 +91,12 @@ def run(quick: bool = True) -> list[Table]:
     blocks, calls = (6, 200) if quick else (20, 300)
     times: dict[str, list[float]] = {name: [] for name in PEERS}
     rates: dict[str, list[float]] = {name: [] for name in PEERS}
-    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
-        opened: dict[str, Call] = {}
-        for name, peer in PEERS.items():
-            folder = Path(temporary) / str(len(opened))
-            folder.mkdir()
-            opened[name] = stack.enter_context(peer(folder))
-            opened[name](0)  # opens what is opened by a first call
+    with opened(PEERS) as calls_by_name:
+        for call in calls_by_name.values():
+            call(0)  # opens what is opened by a first call
         with busy_thread():
             for block in range(blocks):
-                for name, call in opened.items():
+                for name, call in calls_by_name.items():
                     found, rate = _block(call, 1 + block * calls, calls)
                     times[name] += found
                     rates[name].append(rate)

@@ -1,0 +1,162 @@
+"""The log calls that are compared: each is opened in a folder of its own, and called with a step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from time import time_ns
+from typing import Any
+
+#: Values in one call, where a call takes many.
+BATCH = 1000
+VALUES = {f"layer-{number}/grad_norm": 0.5 for number in range(BATCH)}
+
+NOTHING = "nothing: the clock, read twice"
+FLOOR = "one bare write of 54 bytes"
+OURS = "fedtrack MLflowWriter.log_metric"
+WITHOUT = "the first without fedtrack-speedups"
+#: Takes milliseconds, so that a tenth of the calls must do.
+SLOW = "MLflow log_metric, SQLite"
+
+Call = Callable[[int], object]
+Opened = Callable[[Path], contextlib.AbstractContextManager[Call]]
+
+
+@contextlib.contextmanager
+def opened(peers: Mapping[str, Opened]) -> Iterator[dict[str, Call]]:
+    """Open them all and return the call of each."""
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
+        found: dict[str, Call] = {}
+        for name, peer in peers.items():
+            folder = Path(temporary) / str(len(found))
+            folder.mkdir()
+            found[name] = stack.enter_context(peer(folder))
+        yield found
+
+
+@contextlib.contextmanager
+def nothing(folder: Path) -> Iterator[Call]:
+    """What reading the clock twice and a call that does nothing take."""
+    yield lambda step: None
+
+
+@contextlib.contextmanager
+def bare_write(folder: Path) -> Iterator[Call]:
+    """The physical floor: one system call of about the size of a frame."""
+    descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    data = b"x" * 54
+    yield lambda step: os.write(descriptor, data)
+    os.close(descriptor)
+
+
+@contextlib.contextmanager
+def fedtrack_mlflow_writer(folder: Path) -> Iterator[Call]:
+    from fedtrack.tracking.spool import Spool
+    from fedtrack_mlflow import MLflowWriter
+
+    spool = Spool(folder / "spool")
+    writer = MLflowWriter(spool)
+    yield lambda step: writer.log_metric("train_loss", 0.5, step)
+    spool.close()
+
+
+@contextlib.contextmanager
+def fedtrack_python_writer(folder: Path) -> Iterator[Call]:
+    """As the one above is where fedtrack-speedups is not installed."""
+    from benchmarks.python_spool import python_spool
+    from fedtrack_mlflow import MLflowWriter
+
+    spool = python_spool()(folder / "spool-python")
+    writer = MLflowWriter(spool)
+    yield lambda step: writer.log_metric("train_loss", 0.5, step)
+    spool.close()
+
+
+@contextlib.contextmanager
+def fedtrack_summary_writer(folder: Path) -> Iterator[Call]:
+    from fedtrack.tracking.spool import Spool
+    from fedtrack_tensorboard.writer import SummaryWriter
+
+    spool = Spool(folder / "spool-tb")
+    writer = SummaryWriter(spool)
+    yield lambda step: writer.add_scalar("train_loss", 0.5, step)
+    spool.close()
+
+
+@contextlib.contextmanager
+def fedtrack_wandb_writer(folder: Path) -> Iterator[Call]:
+    from fedtrack.tracking.spool import Spool
+    from fedtrack_wandb.writer import WandBWriter
+
+    spool = Spool(folder / "spool-wandb")
+    writer = WandBWriter(spool)
+    yield lambda step: writer.log({"train_loss": 0.5}, step)
+    spool.close()
+
+
+@contextlib.contextmanager
+def torch_summary_writer(folder: Path) -> Iterator[Call]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tb"))
+    yield lambda step: writer.add_scalar("train_loss", 0.5, step)
+    writer.close()
+
+
+@contextlib.contextmanager
+def wandb_offline(
+    folder: Path, values: Mapping[str, float] = types.MappingProxyType({"train_loss": 0.5})
+) -> Iterator[Call]:
+    import wandb
+
+    settings = wandb.Settings(silent=True, console="off")
+    run = wandb.init(mode="offline", dir=folder, reinit="create_new", settings=settings)
+    yield lambda step: run.log(dict(values), step=step)
+    run.finish()
+
+
+@contextlib.contextmanager
+def mlflow_sqlite(folder: Path, *, synchronous: bool = True) -> Iterator[Call]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / f'mlflow-{synchronous}.db'}")
+    run = client.create_run(client.create_experiment("bench", str(folder))).info.run_id
+    operations: list[Any] = []
+
+    def call(step: int) -> None:
+        operations.append(client.log_metric(run, "train_loss", 0.5, step=step, synchronous=synchronous))
+
+    yield call
+    for operation in operations:
+        if operation is not None:
+            operation.wait()
+
+
+@contextlib.contextmanager
+def fedtrack_batch(folder: Path) -> Iterator[Call]:
+    from fedtrack.tracking.spool import Spool
+    from fedtrack.tracking.writer import Writer
+
+    spool = Spool(folder / "spool-batch")
+    writer = Writer(spool)
+    yield lambda step: writer.record_metrics(VALUES, step)
+    spool.close()
+
+
+@contextlib.contextmanager
+def mlflow_batch(folder: Path) -> Iterator[Call]:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow-batch.db'}")
+    run = client.create_run(client.create_experiment("batch", str(folder))).info.run_id
+
+    def call(step: int) -> None:
+        now = time_ns() // 10**6
+        client.log_batch(run, [Metric(key, value, now, step) for key, value in VALUES.items()])
+
+    yield call
