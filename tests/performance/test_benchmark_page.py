@@ -35,6 +35,7 @@ def test_every_module_of_the_folder_is_registered(command: ModuleType) -> None:
         "__main__",
         "table",
         "python_spool",
+        "log_writers",
     }
     assert names <= {entry.name for entry in command.REGISTRY}
 
