@@ -5,7 +5,7 @@
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
 STAMP := .venv/.synced
-SPEEDUPS := speedups/pyproject.toml speedups/setup.py $(wildcard speedups/src/fedtrack_speedups/*.c)
+SPEEDUPS := speedups/pyproject.toml speedups/setup.py $(wildcard speedups/src/fedtrack_speedups/*.[ch])
 # NVFlare's tests run in an environment without torch, which FLARE would import at the end of every job.
 NVFLARE := plugins/nvflare
 NVFLARE_ENV := .venv-nvflare

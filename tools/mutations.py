@@ -172,7 +172,7 @@ MUTATIONS = (
     ),
     Mutation(
         "In C, a key is read to its end and no further",
-        COMPILED,
+        "speedups/src/fedtrack_speedups/_plain.h",
         "return *size > 0 && *size <= MAX_KEY;",
         "return *size > 0;",
         SPOOL,

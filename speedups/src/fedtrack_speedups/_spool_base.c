@@ -8,7 +8,9 @@
    only after the switch interval of 5 ms wherever another thread computes in Python. The write itself copies a few
    bytes into the page cache.
 
-   Whatever is not plain, and whatever goes wrong, is left to Python: the call returns False and has stored nothing. */
+   Whatever is not plain, and whatever goes wrong, is left to Python: the call returns False and has stored nothing.
+
+   Longer than other files here: the state, what is done with it, and the type that shows both to Python. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
@@ -20,6 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "_encode.h"
+#include "_plain.h"
+
 #ifdef Py_GIL_DISABLED
 #error "SpoolBase needs the interpreter's lock; without it fedtrack goes on in Python."
 #endif
@@ -28,7 +33,6 @@
 #define API 1
 
 #define FRAME_SIZE 18
-#define MAX_KEY 255
 /* A site name of up to 255 bytes, and three more. */
 #define MAX_PREFIX 259
 /* Array, kind, time, key, value, step: each at its longest. */
@@ -51,104 +55,17 @@ typedef struct {
     uint8_t prefix[MAX_PREFIX];
 } SpoolBase;
 
-/* A step, or none. */
-typedef struct {
-    int is_none;
-    long long value;
-} Step;
-
-static uint32_t crc_table[256];
-
-static void
-fill_crc_table(void)
-{
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t crc = byte;
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc & 1 ? 0xEDB88320u ^ (crc >> 1) : crc >> 1;
-        crc_table[byte] = crc;
-    }
-}
-
-/* zlib's crc32; its table of one byte, not of eight: after a training step none of it is in the cache. */
-static uint32_t
-crc32_of(uint32_t crc, const uint8_t *data, size_t size)
-{
-    crc = ~crc;
-    while (size--)
-        crc = crc_table[(crc ^ *data++) & 0xFF] ^ (crc >> 8);
-    return ~crc;
-}
-
-static uint8_t *
-put_little(uint8_t *out, uint64_t value, int bytes)
-{
-    for (int i = 0; i < bytes; i++)
-        *out++ = (uint8_t)(value >> (8 * i));
-    return out;
-}
-
-static uint8_t *
-put_big(uint8_t *out, uint64_t value, int bytes)
-{
-    while (bytes--)
-        *out++ = (uint8_t)(value >> (8 * bytes));
-    return out;
-}
-
-static uint8_t *
-put_tagged(uint8_t *out, uint8_t tag, long long value, int bytes)
-{
-    *out++ = tag;
-    return put_big(out, (uint64_t)value, bytes);
-}
-
-/* An integer as msgpack writes it: as short as possible. */
-static uint8_t *
-put_integer(uint8_t *out, long long value)
-{
-    if (value >= -32 && value <= INT8_MAX)
-        return put_big(out, (uint64_t)value, 1);
-    if (value >= 0) {
-        if (value <= UINT8_MAX)
-            return put_tagged(out, 0xCC, value, 1);
-        if (value <= UINT16_MAX)
-            return put_tagged(out, 0xCD, value, 2);
-        if (value <= UINT32_MAX)
-            return put_tagged(out, 0xCE, value, 4);
-        return put_tagged(out, 0xCF, value, 8);
-    }
-    if (value >= INT8_MIN)
-        return put_tagged(out, 0xD0, value, 1);
-    if (value >= INT16_MIN)
-        return put_tagged(out, 0xD1, value, 2);
-    if (value >= INT32_MIN)
-        return put_tagged(out, 0xD2, value, 4);
-    return put_tagged(out, 0xD3, value, 8);
-}
-
 /* The record [1, time, key, value, step], behind the prefix. */
 static uint8_t *
 put_payload(SpoolBase *self, uint8_t *out, long long time, const char *key, size_t size, double value, Step step)
 {
-    uint64_t bits;
-
     memcpy(out, self->prefix, (size_t)self->prefix_size);
     out += self->prefix_size;
     *out++ = 0x95;
     *out++ = 1;
     out = put_integer(out, time);
-    if (size < 32)
-        *out++ = (uint8_t)(0xA0 | size);
-    else {
-        *out++ = 0xD9;
-        *out++ = (uint8_t)size;
-    }
-    memcpy(out, key, size);
-    out += size;
-    memcpy(&bits, &value, sizeof bits);
-    *out++ = 0xCB;
-    out = put_big(out, bits, 8);
+    out = put_text(out, key, size);
+    out = put_double(out, value);
     if (step.is_none) {
         *out++ = 0xC0;
         return out;
@@ -171,56 +88,6 @@ put_frame(SpoolBase *self, uint8_t *out, long long seq, long long time, const ch
     crc = crc32_of(crc, out + 10, (size_t)(end - out - 10));
     put_little(out + 6, crc, 4);
     return end;
-}
-
-/* Whether nothing of the key needs normalising; it points to its UTF-8. */
-static int
-plain_key(PyObject *object, const char **key, Py_ssize_t *size)
-{
-    if (!PyUnicode_CheckExact(object))
-        return 0;
-    *key = PyUnicode_AsUTF8AndSize(object, size);
-    if (*key == NULL) { /* a lone surrogate, or no memory: Python says so */
-        PyErr_Clear();
-        return 0;
-    }
-    return *size > 0 && *size <= MAX_KEY;
-}
-
-static int
-plain_value(PyObject *object, double *value)
-{
-    if (PyFloat_CheckExact(object)) {
-        *value = PyFloat_AsDouble(object);
-        return 1;
-    }
-    if (!PyLong_CheckExact(object)) /* a bool is none, and no number */
-        return 0;
-    *value = PyLong_AsDouble(object);
-    if (*value == -1.0 && PyErr_Occurred()) {
-        PyErr_Clear();
-        return 0;
-    }
-    return 1;
-}
-
-static int
-plain_integer(PyObject *object, long long *value)
-{
-    int overflow;
-
-    if (!PyLong_CheckExact(object))
-        return 0;
-    *value = PyLong_AsLongLongAndOverflow(object, &overflow);
-    return !overflow;
-}
-
-static int
-plain_step(PyObject *object, Step *step)
-{
-    step->is_none = object == Py_None;
-    step->value = 0;
-    return step->is_none || plain_integer(object, &step->value);
 }
 
 static long long
