@@ -187,8 +187,8 @@ MUTATIONS = (
     Mutation(
         "The usual case is none where the disk is waited for",
         f"{TRACKING}/spool.py",
-        ' or self._unreported or self._durability != "process":\n',
-        " or self._unreported:\n",
+        '        waits = self._durability != "process" and self._syncer is None\n',
+        "        waits = False\n",
         SPOOL,
     ),
     Mutation(

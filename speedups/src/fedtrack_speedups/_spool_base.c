@@ -4,9 +4,9 @@
 
    Everything here happens with the interpreter's lock held, the write too. That makes a call atomic for every other
    thread and for signal handlers, which run between calls only: there is nothing to lock, and no number to be lost
-   between being claimed and being written. And a training thread whose log call gave the lock away would get it back
-   only after the switch interval of 5 ms wherever another thread computes in Python. The write itself copies a few
-   bytes into the page cache.
+   between being claimed and being written. And where another thread computes in Python, giving the lock away for so
+   short a time upsets how Python shares it out: one of the two threads then waits for many milliseconds, see
+   benchmarks/busy_thread.py. The write itself copies a few bytes into the page cache.
 
    Whatever is not plain, and whatever goes wrong, is left to Python: the call returns False and has stored nothing.
 

@@ -152,12 +152,28 @@ def test_more_metrics_than_one_write_takes_are_left_to_python(tmp_path: Path, re
     assert [record.key for _, record in records[1:]] == list(metrics)
 
 
-@pytest.mark.parametrize("durability", ["host", "disk"])
-def test_where_the_disk_is_waited_for_nothing_is_plain(tmp_path: Path, durability: Any) -> None:
-    spool = opened(tmp_path, durability=durability)
+def test_where_the_disk_is_waited_for_nothing_is_plain(tmp_path: Path) -> None:
+    spool = opened(tmp_path, durability="disk")
     assert not spool.append_metric("k", 1.0, 1)
     assert not spool.append_metrics({"k": 1.0}, 1, None)
+
+
+def test_where_a_thread_waits_for_the_disk_calls_need_not(tmp_path: Path, read_spool: Read) -> None:
+    spool = opened(tmp_path, durability="host")
+    assert spool.append_metric("k", 1.0, 1)
     spool.close()
+    assert not spool.append_metric("k", 2.0, 1)  # its thread has ended
+    (records,) = read_spool(tmp_path).values()
+    assert values(records) == [0, 1]
+
+
+def test_where_no_thread_can_wait_for_the_disk_calls_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    spool = opened(tmp_path, durability="host")
+    assert not spool.append_metric("k", 1.0, 1)
 
 
 def test_a_closed_spool_and_one_that_is_being_written_are_left_alone(tmp_path: Path, read_spool: Read) -> None:

@@ -300,6 +300,7 @@ class Spool(SpoolBase):
             try:
                 syncer.start()
                 self._syncer = syncer
+                self._set_plain()
             except RuntimeError:  # an exit handler logs, and the interpreter starts no thread any more
                 self._sync()
 
@@ -341,7 +342,9 @@ class Spool(SpoolBase):
             sync_folder(self.folder)
 
     def _set_plain(self) -> None:
-        if self._fd < 0 or self._unreported or self._durability != "process":
+        # With "disk" each call waits, and with "host" there must be a thread that waits instead.
+        waits = self._durability != "process" and self._syncer is None
+        if self._fd < 0 or self._unreported or waits:
             self._plain_until = 0
         else:
             room = self._limit_bytes - RESERVE_BYTES - self._older_bytes
