@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter_ns, sleep
 
 from benchmarks.log_writers import (
+    ASYNC,
     BATCH,
     FLOOR,
     NOTHING,
@@ -108,7 +109,7 @@ PEERS: dict[str, Opened] = {
     "torch SummaryWriter.add_scalar": torch_summary_writer,
     "wandb offline run.log": wandb_offline,
     SLOW: mlflow_sqlite,
-    "MLflow log_metric, SQLite, asynchronous": lambda folder: mlflow_sqlite(folder, synchronous=False),
+    ASYNC: lambda folder: mlflow_sqlite(folder, synchronous=False),
 }
 
 BATCHES: dict[str, Opened] = {
@@ -123,9 +124,14 @@ IN_TRAINING: dict[str, Opened] = {
     "fedtrack, server down": fedtrack_mlflow_writer,
     "fedtrack, server and backends up": lambda folder: fedtrack_served(folder, backend_up=True),
     "fedtrack, server up, MLflow down": lambda folder: fedtrack_served(folder, backend_up=False),
+    "fedtrack SummaryWriter.add_scalar": fedtrack_summary_writer,
+    "fedtrack WandBWriter.log": fedtrack_wandb_writer,
+    "fedtrack record_metrics, 1,000 values": fedtrack_batch,
     WITHOUT: fedtrack_python_writer,
     "torch SummaryWriter.add_scalar": torch_summary_writer,
     "wandb offline run.log": wandb_offline,
+    SLOW: mlflow_sqlite,
+    ASYNC: lambda folder: mlflow_sqlite(folder, synchronous=False),
 }
 
 

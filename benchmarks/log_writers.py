@@ -11,6 +11,10 @@ from pathlib import Path
 from time import time_ns
 from typing import Any
 
+from benchmarks.python_spool import python_spool
+from fedtrack.tracking.spool import Spool
+from fedtrack.tracking.writer import Writer
+
 #: Values in one call, where a call takes many.
 BATCH = 1000
 VALUES = {f"layer-{number}/grad_norm": 0.5 for number in range(BATCH)}
@@ -21,6 +25,7 @@ OURS = "fedtrack MLflowWriter.log_metric"
 WITHOUT = "the first without fedtrack-speedups"
 #: Takes milliseconds, so that a tenth of the calls must do.
 SLOW = "MLflow log_metric, SQLite"
+ASYNC = "MLflow log_metric, SQLite, asynchronous"
 
 Call = Callable[[int], object]
 Opened = Callable[[Path], contextlib.AbstractContextManager[Call]]
@@ -54,48 +59,35 @@ def bare_write(folder: Path) -> Iterator[Call]:
 
 
 @contextlib.contextmanager
-def fedtrack_mlflow_writer(folder: Path) -> Iterator[Call]:
-    from fedtrack.tracking.spool import Spool
+def fedtrack_mlflow_writer(folder: Path, kind: type[Spool] = Spool) -> Iterator[Call]:
     from fedtrack_mlflow import MLflowWriter
 
-    spool = Spool(folder / "spool")
-    writer = MLflowWriter(spool)
-    yield lambda step: writer.log_metric("train_loss", 0.5, step)
-    spool.close()
+    with contextlib.closing(kind(folder / "spool")) as spool:
+        writer = MLflowWriter(spool)
+        yield lambda step: writer.log_metric("train_loss", 0.5, step)
 
 
-@contextlib.contextmanager
-def fedtrack_python_writer(folder: Path) -> Iterator[Call]:
+def fedtrack_python_writer(folder: Path) -> contextlib.AbstractContextManager[Call]:
     """As the one above is where fedtrack-speedups is not installed."""
-    from benchmarks.python_spool import python_spool
-    from fedtrack_mlflow import MLflowWriter
-
-    spool = python_spool()(folder / "spool-python")
-    writer = MLflowWriter(spool)
-    yield lambda step: writer.log_metric("train_loss", 0.5, step)
-    spool.close()
+    return fedtrack_mlflow_writer(folder, python_spool())
 
 
 @contextlib.contextmanager
 def fedtrack_summary_writer(folder: Path) -> Iterator[Call]:
-    from fedtrack.tracking.spool import Spool
     from fedtrack_tensorboard.writer import SummaryWriter
 
-    spool = Spool(folder / "spool-tb")
-    writer = SummaryWriter(spool)
-    yield lambda step: writer.add_scalar("train_loss", 0.5, step)
-    spool.close()
+    with contextlib.closing(Spool(folder / "spool")) as spool:
+        writer = SummaryWriter(spool)
+        yield lambda step: writer.add_scalar("train_loss", 0.5, step)
 
 
 @contextlib.contextmanager
 def fedtrack_wandb_writer(folder: Path) -> Iterator[Call]:
-    from fedtrack.tracking.spool import Spool
     from fedtrack_wandb.writer import WandBWriter
 
-    spool = Spool(folder / "spool-wandb")
-    writer = WandBWriter(spool)
-    yield lambda step: writer.log({"train_loss": 0.5}, step)
-    spool.close()
+    with contextlib.closing(Spool(folder / "spool")) as spool:
+        writer = WandBWriter(spool)
+        yield lambda step: writer.log({"train_loss": 0.5}, step)
 
 
 @contextlib.contextmanager
@@ -138,13 +130,9 @@ def mlflow_sqlite(folder: Path, *, synchronous: bool = True) -> Iterator[Call]:
 
 @contextlib.contextmanager
 def fedtrack_batch(folder: Path) -> Iterator[Call]:
-    from fedtrack.tracking.spool import Spool
-    from fedtrack.tracking.writer import Writer
-
-    spool = Spool(folder / "spool-batch")
-    writer = Writer(spool)
-    yield lambda step: writer.record_metrics(VALUES, step)
-    spool.close()
+    with contextlib.closing(Spool(folder / "spool")) as spool:
+        writer = Writer(spool)
+        yield lambda step: writer.record_metrics(VALUES, step)
 
 
 @contextlib.contextmanager

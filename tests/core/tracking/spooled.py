@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fedtrack.tracking.records import Gap, Metric, Record
 from fedtrack.tracking.spool import Spool
+from fedtrack.tracking.spool_base import PythonSpoolBase, SpoolBase
 
 Read = Callable[[Path], dict[str, list[tuple[int, Any]]]]
 
@@ -37,3 +40,13 @@ def put_as_it_is(spool: Spool, record: Metric) -> None:
 
 
 PUTS = {"record": put_as_a_record, "plain": put_as_it_is}
+
+#: For tests of what only the compiled part does.
+compiled = pytest.mark.skipif(SpoolBase is PythonSpoolBase, reason="fedtrack-speedups is not built here, or turned off")
+
+
+def opened(folder: Path, **options: Any) -> Spool:
+    """Return a spool with an open segment."""
+    spool = Spool(folder, **options)
+    spool.append(metric(0, "first"))
+    return spool

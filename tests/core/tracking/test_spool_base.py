@@ -3,12 +3,8 @@
 ``FEDTRACK_SPEEDUPS=0`` runs these tests, like all others, without what is compiled.
 """
 
-import fcntl
 import math
-import os
-import resource
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -22,26 +18,16 @@ from hypothesis import strategies as st
 
 from fedtrack.tracking import frames, normalise
 from fedtrack.tracking.hosted_spool import HostedSpool
-from fedtrack.tracking.records import Gap, Metric, Rejected, decode, encode
+from fedtrack.tracking.records import Metric, Rejected, decode, encode
 from fedtrack.tracking.spool import Spool
-from fedtrack.tracking.spool_base import PythonSpoolBase, SpoolBase
 from fedtrack.tracking.writer import Writer
 
-from .spooled import Read, metric, values
-
-compiled = pytest.mark.skipif(SpoolBase is PythonSpoolBase, reason="fedtrack-speedups is not built here, or turned off")
+from .spooled import Read, compiled, metric, opened
 
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=63)
 STEPS = st.none() | st.integers(-(2**63), 2**63 - 1)
 #: Where msgpack begins to need another byte.
 EDGES = [sign * 2**bits + off for sign in (1, -1) for bits in (5, 7, 8, 15, 16, 31, 32, 62) for off in (-1, 0, 1)]
-
-
-def opened(folder: Path, **options: Any) -> Spool:
-    """Return a spool with an open segment."""
-    spool = Spool(folder, **options)
-    spool.append(metric(0, "first"))
-    return spool
 
 
 def last_frame(spool: Spool) -> bytes:
@@ -123,13 +109,6 @@ def test_what_are_no_plain_metrics_is_left_alone(tmp_path: Path, metrics: Any, m
 
 
 @compiled
-@pytest.mark.parametrize("call", ["append_metric", "append_metrics"])
-def test_a_wrong_number_of_arguments_is_a_type_error(tmp_path: Path, call: str) -> None:
-    with pytest.raises(TypeError, match=f"{call}.* takes .*, got 1"):
-        getattr(opened(tmp_path), call)("k")
-
-
-@compiled
 @pytest.mark.parametrize("count", [1, 8, 9, 1_000])
 def test_many_metrics_are_stored_in_order_with_their_time(tmp_path: Path, read_spool: Read, count: int) -> None:
     spool = opened(tmp_path)
@@ -152,44 +131,6 @@ def test_more_metrics_than_one_write_takes_are_left_to_python(tmp_path: Path, re
     assert [record.key for _, record in records[1:]] == list(metrics)
 
 
-def test_where_the_disk_is_waited_for_nothing_is_plain(tmp_path: Path) -> None:
-    spool = opened(tmp_path, durability="disk")
-    assert not spool.append_metric("k", 1.0, 1)
-    assert not spool.append_metrics({"k": 1.0}, 1, None)
-
-
-def test_where_a_thread_waits_for_the_disk_calls_need_not(tmp_path: Path, read_spool: Read) -> None:
-    spool = opened(tmp_path, durability="host")
-    assert spool.append_metric("k", 1.0, 1)
-    spool.close()
-    assert not spool.append_metric("k", 2.0, 1)  # its thread has ended
-    (records,) = read_spool(tmp_path).values()
-    assert values(records) == [0, 1]
-
-
-def test_where_no_thread_can_wait_for_the_disk_calls_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(self: threading.Thread) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    monkeypatch.setattr(threading.Thread, "start", refused)
-    spool = opened(tmp_path, durability="host")
-    assert not spool.append_metric("k", 1.0, 1)
-
-
-def test_a_closed_spool_and_one_that_is_being_written_are_left_alone(tmp_path: Path, read_spool: Read) -> None:
-    spool = Spool(tmp_path)
-    assert not spool.append_metric("k", 1.0, 1)  # no segment yet
-    spool.append(metric(1))
-    spool._writing = True  # as in a signal handler inside another call
-    assert not spool.append_metric("k", 2.0, 1)
-    assert not spool.append_metrics({"k": 2.0}, 1, None)
-    spool._writing = False
-    spool.close()
-    assert not spool.append_metric("k", 3.0, 1)
-    (records,) = read_spool(tmp_path).values()
-    assert values(records) == [1]
-
-
 @pytest.mark.parametrize("site", ["a", "é" * 16, "s" * 63, "z" * 255])
 def test_a_hosted_metric_carries_its_site(tmp_path: Path, site: str) -> None:
     spool = HostedSpool(tmp_path)
@@ -201,18 +142,6 @@ def test_a_hosted_metric_carries_its_site(tmp_path: Path, site: str) -> None:
     time_ns = decode(payload[len(spool._prefix) :]).time_ns
     expected = spool._encode(Metric(time_ns, "k" * 100, 0.5, 7))
     assert found == frames.frame(seq, expected, frames.salt_of(spool.stream))
-
-
-@compiled
-def test_a_prefix_that_is_none_is_refused(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
-    with pytest.raises(ValueError, match="260 bytes, more than 259"):
-        spool._prefix = b"x" * 260
-    with pytest.raises(TypeError):
-        spool._prefix = "text"  # type: ignore[assignment]
-    with pytest.raises(AttributeError):
-        del spool._prefix
-    assert spool._prefix == b""
 
 
 def test_threads_that_take_both_ways_share_a_stream(tmp_path: Path, read_spool: Read) -> None:
@@ -243,106 +172,6 @@ def test_threads_that_take_both_ways_share_a_stream(tmp_path: Path, read_spool: 
     for index in range(4):
         assert by_key[f"thread-{index}"] == list(range(2_000))
         assert by_key[f"thread-{index}-a"] == by_key[f"thread-{index}-b"] == list(range(0, 2_000, 5))
-
-
-def test_a_short_write_is_taken_back_before_anything_follows(tmp_path: Path, read_spool: Read) -> None:
-    """In a loop over every position at which the disk can be full in a frame."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    spool = opened(tmp_path)
-    (path,) = tmp_path.glob("*.spool")
-    for number in range(60):
-        size = path.stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size + number % 44, before[1]))
-        try:
-            stored = spool.append_metric("loss", float(number), 1)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert not stored
-        assert path.stat().st_size == size == spool._segment_size
-        assert spool.append_metric("loss", float(number), 1)
-    (records,) = read_spool(tmp_path).values()
-    assert values(records[1:]) == list(range(60))
-    assert spool.stored == 61
-
-
-@compiled
-def test_a_part_of_a_frame_that_cannot_be_taken_back_ends_the_segment(tmp_path: Path, read_spool: Read) -> None:
-    spool = opened(tmp_path)
-    kept = os.dup(spool._fd)
-    # A file that can grow, and not shrink.
-    sealed = os.memfd_create("sealed", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-    os.write(sealed, b"x" * spool._segment_size)
-    fcntl.fcntl(sealed, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    os.dup2(sealed, spool._fd, inheritable=False)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (spool._segment_size + 20, before[1]))
-    try:
-        assert not spool.append_metric("loss", 1.0, 1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert spool._torn
-    assert os.fstat(sealed).st_size == spool._segment_size + 20
-    assert not spool.append_metric("loss", 1.0, 1)  # the disk has room again, but this segment is at its end
-    spool.append(metric(1))
-    assert spool.append_metric("loss", 2.0, 1)
-    assert not spool._torn
-    os.close(kept)
-    os.close(sealed)
-    (records,) = read_spool(tmp_path).values()
-    assert values(records) == [0, 1, 2]
-
-
-def test_a_write_that_fails_is_left_to_the_long_way_which_counts_it(tmp_path: Path, read_spool: Read) -> None:
-    spool = opened(tmp_path)
-    kept = os.dup(spool._fd)
-    with Path(os.devnull).open("rb") as unwritable:
-        os.dup2(unwritable.fileno(), spool._fd, inheritable=False)
-        assert not spool.append_metric("loss", 1.0, 1)
-    os.dup2(kept, spool._fd, inheritable=False)
-    os.close(kept)
-    assert spool.append_metric("loss", 2.0, 1)
-    (records,) = read_spool(tmp_path).values()
-    assert (values(records), spool.stored) == ([0, 2], 2)
-
-
-def test_at_the_limit_the_long_way_drops_and_counts(tmp_path: Path, read_spool: Read) -> None:
-    spool = Spool(tmp_path, limit_bytes=128 * 1024)
-    writer = Writer(spool)
-    for number in range(5_000):
-        writer.record_metric("loss", float(number), number)
-    spool.close()
-    (records,) = read_spool(tmp_path).values()
-    assert len([record for _, record in records if isinstance(record, Metric)]) == 5_000 - spool.dropped
-    assert sum(record.count for _, record in records if isinstance(record, Gap)) == spool.dropped > 0
-
-
-def base_of(folder: Path, setting: str = "") -> tuple[str, str]:
-    """Return the module of the base that a new process chooses, and what it prints on stderr."""
-    script = "from fedtrack.tracking.spool_base import SpoolBase; print(SpoolBase.__module__)"
-    environment = os.environ | {"PYTHONPATH": str(folder), "FEDTRACK_SPEEDUPS": setting}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout.strip(), done.stderr
-
-
-@compiled
-def test_what_is_compiled_is_used_unless_it_is_turned_off(tmp_path: Path) -> None:
-    assert base_of(tmp_path) == ("fedtrack_speedups", "")
-    assert base_of(tmp_path, "0") == ("fedtrack.tracking.spool_base", "")
-
-
-def test_a_package_that_was_built_without_a_compiler_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "fedtrack_speedups.py").write_text("import fedtrack_speedups._spool_base")
-    assert base_of(tmp_path) == ("fedtrack.tracking.spool_base", "")
-
-
-def test_a_package_of_another_version_is_not_used_and_named(tmp_path: Path) -> None:
-    (tmp_path / "fedtrack_speedups.py").write_text("API = 99\nSpoolBase = object\n")
-    module, said = base_of(tmp_path)
-    assert module == "fedtrack.tracking.spool_base"
-    assert "has the interface 99" in said
-    assert "pip install --upgrade fedtrack fedtrack-speedups" in said
 
 
 SCALARS = [np.float64(0.1), np.float32(0.1), np.int64(3), np.array([0.5]), 3, 0.25, np.float16(np.nan), 2**63]

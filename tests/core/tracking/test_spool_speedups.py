@@ -1,0 +1,60 @@
+"""What is compiled of the spool: when it is used, and what it refuses."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedtrack.tracking.spool import Spool
+
+from .spooled import compiled, opened
+
+
+@compiled
+@pytest.mark.parametrize("call", ["append_metric", "append_metrics"])
+def test_a_wrong_number_of_arguments_is_a_type_error(tmp_path: Path, call: str) -> None:
+    with pytest.raises(TypeError, match=f"{call}.* takes .*, got 1"):
+        getattr(opened(tmp_path), call)("k")
+
+
+@compiled
+def test_a_prefix_that_is_none_is_refused(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    with pytest.raises(ValueError, match="260 bytes, more than 259"):
+        spool._prefix = b"x" * 260
+    with pytest.raises(TypeError):
+        spool._prefix = "text"  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        del spool._prefix
+    assert spool._prefix == b""
+
+
+def base_of(folder: Path, setting: str = "") -> tuple[str, str]:
+    """Return the module of the base that a new process chooses, and what it prints on stderr."""
+    script = "from fedtrack.tracking.spool_base import SpoolBase; print(SpoolBase.__module__)"
+    environment = os.environ | {"PYTHONPATH": str(folder), "FEDTRACK_SPEEDUPS": setting}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip(), done.stderr
+
+
+@compiled
+def test_what_is_compiled_is_used_unless_it_is_turned_off(tmp_path: Path) -> None:
+    assert base_of(tmp_path) == ("fedtrack_speedups", "")
+    assert base_of(tmp_path, "0") == ("fedtrack.tracking.spool_base", "")
+
+
+def test_a_package_that_was_built_without_a_compiler_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "fedtrack_speedups.py").write_text("import fedtrack_speedups._spool_base")
+    assert base_of(tmp_path) == ("fedtrack.tracking.spool_base", "")
+
+
+def test_a_package_of_another_version_is_not_used_and_named(tmp_path: Path) -> None:
+    (tmp_path / "fedtrack_speedups.py").write_text("API = 99\nSpoolBase = object\n")
+    module, said = base_of(tmp_path)
+    assert module == "fedtrack.tracking.spool_base"
+    assert "has the interface 99" in said
+    assert "pip install --upgrade fedtrack fedtrack-speedups" in said
