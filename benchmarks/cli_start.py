@@ -1,4 +1,4 @@
-"""What a listing costs beside a bare typer ``--help``: budget 1.5 times, with every plugin installed.
+"""What help and listings cost beside a bare typer ``--help``: budget 1.5 times, with every plugin installed.
 
 The two commands alternate, so that both see the same load of the machine; the ratio of each neighbouring pair is
 taken.
@@ -28,7 +28,7 @@ def greet(name: str = "you") -> None:
 app()
 """
 
-LISTINGS = ("receivers", "plugins", "writers", "engines")
+COMMANDS = ("--help", "receivers list", "plugins list", "writers list", "engines list", "examples list")
 
 
 def seconds(command: list[str]) -> tuple[float, float]:
@@ -59,9 +59,9 @@ def run(quick: bool = True) -> list[Table]:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "bare.py"
         script.write_text(BARE)
-        for name in LISTINGS:
-            command = [sys.executable, "-m", "fedtrack", name, "list"]
+        for name in COMMANDS:
+            command = [sys.executable, "-m", "fedtrack", *name.split()]
             found = compare(command, [sys.executable, str(script), "--help"], 7 if quick else PAIRS)
-            rows.append((f"`fedtrack {name} list`", *(spread(column) for column in zip(*found, strict=True))))
+            rows.append((f"`fedtrack {name}`", *(spread(column) for column in zip(*found, strict=True))))
     note = "Times a bare typer program's `--help`, with every plugin installed; the interpreter's start is in both."
     return [Table(title, ("command", "wall, times bare", "CPU, times bare"), rows, note)]
