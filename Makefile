@@ -10,7 +10,7 @@ SPEEDUPS := speedups/pyproject.toml speedups/setup.py $(wildcard speedups/src/fe
 NVFLARE := plugins/nvflare
 NVFLARE_ENV := .venv-nvflare
 NVFLARE_STAMP := $(NVFLARE_ENV)/.synced
-TWINS := tests/core/tracking/test_spool*.py tests/core/tracking/test_hosted_spool.py tests/core/tracking/test_writer.py \
+TWINS := tests/core/spool tests/core/tracking/test_writer.py \
 	tests/plugins/*/test_*_writer.py tests/performance/test_costs.py
 WORKSPACE ?= /tmp/fedtrack/demo
 
@@ -30,7 +30,7 @@ $(NVFLARE_STAMP): core/pyproject.toml $(SPEEDUPS) examples/third-party-receiver/
 	# Compiled for the same reason: a FLARE system starts a process for everything.
 	$(abspath $(UV)) pip install --quiet --compile-bytecode --directory $(NVFLARE) \
 		--python ../../$(NVFLARE_ENV)/bin/python --constraint constraints.txt \
-		-e ../../core -e ../../speedups -e . -e '../tensorboard[receiver]' -e '../../examples/third-party-receiver[receiver]' \
+		-e ../../core -e ../../speedups -e ../local -e . -e '../tensorboard[receiver]' -e '../../examples/third-party-receiver[receiver]' \
 		pytest pytest-timeout pytest-xdist
 	@touch $@
 
@@ -58,7 +58,7 @@ check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/lint-imports
+	PYTHONPATH=plugins/nvflare/src .venv/bin/lint-imports  # of NVFlare the source is enough
 
 bench: $(STAMP)  ## Measure beside the calls that people use instead, and write docs/performance.md; ten minutes.
 	$(PYTHON) -m benchmarks --write

@@ -11,19 +11,19 @@ from time import perf_counter_ns, time_ns
 
 from benchmarks.python_spool import python_spool
 from benchmarks.table import Table
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.reader import SpoolReader
+from fedtrack.spool.segments import list_streams
+from fedtrack.spool.spool import Spool
 from fedtrack.testing import run_info
-from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import Delivery
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.records import Metric, encode
-from fedtrack.tracking.segments import list_streams
-from fedtrack.tracking.spool import Spool
-from fedtrack.tracking.spool_reader import SpoolReader
 from fedtrack.tracking.writer import Writer
+from fedtrack.transport.forwarder import SpoolSource
 
 title = "Where the time goes"
 
@@ -88,8 +88,8 @@ def event(folder: Path, repeats: int) -> dict[str, float]:
     spool.close()
     stream, segments = next(iter(list_streams(spool.folder).items()))
 
-    def read() -> list[frames.Run]:
-        return [part for part in SpoolReader(stream).read(segments, ended=True) if isinstance(part, frames.Run)]
+    def read() -> list[frames.FrameRange]:
+        return [part for part in SpoolReader(stream).read(segments, ended=True) if isinstance(part, frames.FrameRange)]
 
     runs, stored = read(), 0
     journal = Journal(folder / "journal.db")

@@ -14,11 +14,11 @@ from pathlib import Path
 from time import perf_counter_ns, sleep
 
 from benchmarks.table import Table, quantile
+from fedtrack.journal.journal import Journal
+from fedtrack.spool.spool import Durability, Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
-from fedtrack.tracking.spool import Durability, Spool
 from fedtrack.tracking.writer import Writer
+from fedtrack.transport.forwarder import SpoolSource
 
 title = "The log call, by durability"
 

@@ -29,22 +29,22 @@ title = "Where the hello job's seconds go"
 
 #: Calls of the server's process: module, object, method and what it is.
 CALLS = (
-    ("fedtrack.engines.local.sites", "SitePool", "build_model", "wait for torch, then build the initial model"),
-    ("fedtrack.engines.local.launch", "", "export_job", "export the job (with the row above)"),
-    ("fedtrack.engines.local.server", "LocalServer", "initial_params", "map the initial model"),
-    ("fedtrack.federated.fedavg", "FedAvg", "_play_round", "rounds"),
-    ("fedtrack.federated.aggregator", "WeightedAggregator", "accept", "average"),
-    ("fedtrack.federated.persistor", "ModelPersistor", "save", "keep the global model, on the disk"),
-    ("fedtrack.federated.persistor", "ModelPersistor", "save_best", "keep the best model, on the disk"),
-    ("fedtrack.federated.fedavg", "FedAvg", "_evaluate", "score the last model"),
-    ("fedtrack.engines.local.server", "LocalServer", "dismiss", "wait until the scripts have ended"),
-    ("fedtrack.engines.local.sites", "SitePool", "close", "end the fork server"),
-    ("fedtrack.engines.local.host", "ReceiverHost", "finish", "deliver the rest and close the receivers"),
+    ("fedtrack_local.processes.sites", "SitePool", "build_model", "wait for torch, then build the initial model"),
+    ("fedtrack_local.launch", "", "export_job", "export the job (with the row above)"),
+    ("fedtrack_local.server", "LocalServer", "initial_params", "map the initial model"),
+    ("fedtrack_local.workflows.fedavg", "FedAvg", "_play_round", "rounds"),
+    ("fedtrack_local.averaging.aggregator", "WeightedAggregator", "accept", "average"),
+    ("fedtrack_local.models.persistor", "ModelPersistor", "save", "keep the global model, on the disk"),
+    ("fedtrack_local.models.persistor", "ModelPersistor", "save_best", "keep the best model, on the disk"),
+    ("fedtrack_local.workflows.fedavg", "FedAvg", "_evaluate", "score the last model"),
+    ("fedtrack_local.server", "LocalServer", "dismiss", "wait until the scripts have ended"),
+    ("fedtrack_local.processes.sites", "SitePool", "close", "end the fork server"),
+    ("fedtrack.delivery.host", "ReceiverHost", "finish", "deliver the rest and close the receivers"),
     ("fedtrack_mlflow.receiver", "MLflowReceiver", "open", "MLflow: import, store, runs (own thread)"),
     ("fedtrack_mlflow.receiver", "MLflowReceiver", "receive", "MLflow: write (own thread)"),
     ("fedtrack_mlflow.receiver", "MLflowReceiver", "close", "MLflow: end the runs (own thread)"),
     ("fedtrack_tensorboard.receiver", "TBAnalyticsReceiver", "receive", "TensorBoard: write (own thread)"),
-    ("fedtrack.engines.local.launch", "", "summarize", "summarise"),
+    ("fedtrack_local.launch", "", "summarize", "summarise"),
 )
 
 
@@ -113,8 +113,8 @@ def run(quick: bool = True) -> list[Table]:
 
 def _sites(folder: Path) -> dict[str, Span]:
     """Return when the sites logged, by round."""
-    from fedtrack.tracking import frames
-    from fedtrack.tracking.journal import Journal
+    from fedtrack.journal.journal import Journal
+    from fedtrack.spool import frames
     from fedtrack.tracking.records import Metric, decode
 
     journal = Journal(folder / "journal.db")

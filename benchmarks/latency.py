@@ -13,13 +13,13 @@ from time import monotonic, sleep, time_ns
 from typing import Any
 
 from benchmarks.table import Table, quantile, seconds_text
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.journal.journal import Journal
+from fedtrack.spool.spool import Spool
 from fedtrack.testing import run_info
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 title = "From the log call to the backend"
 

@@ -60,9 +60,9 @@ def fedtrack_served(folder: Path, *, backend_up: bool) -> Iterator[Call]:
 
 
 def _serve(folder: Path, backend_up: bool, parent: Connection) -> None:
-    from fedtrack.engines.local.host import ReceiverHost
+    from fedtrack.delivery.host import ReceiverHost
     from fedtrack.testing import run_info
-    from fedtrack.tracking.forwarder import SpoolSource
+    from fedtrack.transport.forwarder import SpoolSource
     from fedtrack_mlflow import MLflowReceiver
     from fedtrack_tensorboard import TBAnalyticsReceiver
 

@@ -12,7 +12,7 @@ from time import time_ns
 from typing import Any
 
 from benchmarks.python_spool import python_spool
-from fedtrack.tracking.spool import Spool
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import Writer
 
 #: Values in one call, where a call takes many.

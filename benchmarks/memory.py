@@ -17,15 +17,15 @@ from pathlib import Path
 from time import sleep
 
 from benchmarks.table import Table
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.journal.journal import Journal
+from fedtrack.spool.spool import Spool
 from fedtrack.testing import run_info
-from fedtrack.tracking.delivery import Delivery
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 title = "Memory"
 

@@ -22,10 +22,10 @@ from time import perf_counter, sleep
 import numpy as np
 
 from benchmarks.table import Table
-from fedtrack.federated.aggregator import WeightedAggregator
-from fedtrack.federated.fl_model import ParamsType
+from fedtrack.client.fl_model import ParamsType
 from fedtrack.job import FedAvgJob, ScriptRunner
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.result import RunResult
+from fedtrack_local.averaging.aggregator import WeightedAggregator
 
 title = "Model exchange"
 

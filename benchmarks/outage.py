@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.table import Table, quantile
-from fedtrack.engines.local import launch
 from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack_local import launch
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
 

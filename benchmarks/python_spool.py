@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import cast
 
-from fedtrack.tracking import spool, spool_base
+from fedtrack.spool import base as spool_base
+from fedtrack.spool import spool
 
 
 def python_spool() -> type[spool.Spool]:

@@ -11,15 +11,15 @@ from time import perf_counter, process_time, sleep, time_ns
 from typing import Any
 
 from benchmarks.table import Table, spread
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.spool import Spool
 from fedtrack.testing import run_info
-from fedtrack.tracking import frames
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.records import Metric, encode
-from fedtrack.tracking.spool import Spool
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 title = "Events per second"
 
@@ -101,7 +101,7 @@ class Delivered:
         records = (Metric(time_ns(), "train_loss", 0.5, first + seq) for seq in range(count))
         body = b"".join(frames.frame(seq, encode(record), salt) for seq, record in zip(seqs, records, strict=True))
         self._last += count
-        self.journal.apply("site-1", STREAM, [frames.Run(seqs[0], seqs[-1], count, body)])
+        self.journal.apply("site-1", STREAM, [frames.FrameRange(seqs[0], seqs[-1], count, body)])
         started = perf_counter()
         while self.journal.cursor("receiver").delivered < self._last:
             sleep(0.005)

@@ -13,15 +13,15 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+from fedtrack.delivery.delivery import Delivery
 from fedtrack.errors import WorkspaceError
+from fedtrack.journal.journal import Journal
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import Delivery
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric, Record, Text
-from fedtrack.tracking.spool import Spool
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 SITES = ("site-1", "site-2")
 SLOTS_PER_SITE = 2

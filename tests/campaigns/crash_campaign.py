@@ -30,11 +30,11 @@ from time import monotonic, sleep
 from actors import RECEIVER, SITES, SLOTS_PER_SITE, Ledger, blob_content, serve, write
 from scoreboard import Row
 
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.segments import is_open
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Gap, Metric, Text, decode
-from fedtrack.tracking.segments import is_open
 
 INSIDE = "kills inside a log call"
 FINAL_CALLS = 50

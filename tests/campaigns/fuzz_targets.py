@@ -14,12 +14,12 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from fedtrack.engines.local import messages
 from fedtrack.errors import DamagedError, ModelError
-from fedtrack.federated.params import layout_of, load_metadata, load_params, save_params
-from fedtrack.tracking import frames
-from fedtrack.tracking.hosted_spool import HostedSpool, unwrap
+from fedtrack.spool import frames
+from fedtrack.spool.shared import SharedSpool, unwrap
 from fedtrack.tracking.records import Artifact, BlobRef, Gap, Metric, Text, decode, encode
+from fedtrack_local.models.params import layout_of, load_metadata, load_params, save_params
+from fedtrack_local.processes import messages
 
 STREAM = "0123456789abcdef0123456789abcdef"
 SALT = frames.salt_of(STREAM)
@@ -95,7 +95,7 @@ def check_damaged_stream(data: bytes) -> None:
                 damaged[position:position] = data[index:]
     found = frames.scan(bytes(damaged), SALT, previous=0, after_seq=0, final=True)
     for part in found.parts:
-        if isinstance(part, frames.Run):
+        if isinstance(part, frames.FrameRange):
             for seq, payload in frames.split(part.body):
                 assert GENUINE.get(seq) == payload, f"record {seq} was altered or invented"
 
@@ -120,7 +120,7 @@ def check_record(data: bytes) -> None:
 
 
 def record_seeds() -> list[bytes]:
-    spool = HostedSpool(folder() / "spool")
+    spool = SharedSpool(folder() / "spool")
     spool.enter("site-1")
     wrapped = spool._encode(Metric(1, "loss", 0.5))
     text = Text(1, "notes", BlobRef("ab" * 32, 40_000), 3)

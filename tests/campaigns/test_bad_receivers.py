@@ -17,14 +17,14 @@ from time import monotonic, sleep, time_ns
 
 import pytest
 
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.report import DeliveryReport
+from fedtrack.journal.journal import Journal
 from fedtrack.testing import run_info
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 from .soak import SOAK
 
@@ -37,7 +37,7 @@ import sys
 from math import sin
 from pathlib import Path
 from time import perf_counter, sleep
-from fedtrack.tracking.spool import Spool
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import Writer
 
 spool = Spool(Path(sys.argv[1]), segment_bytes=100_000)

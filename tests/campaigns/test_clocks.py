@@ -20,13 +20,14 @@ from time import time_ns
 
 import pytest
 
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.journal import journal
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
 from fedtrack.testing import ReceiverContract, Stored, run_info
-from fedtrack.tracking import frames, journal
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Metric, decode
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
 
@@ -68,7 +69,7 @@ if not library:
     time.time_ns = lambda: int(clock[1:]) * 10**9 if clock[0] == "@" else real() + int(clock) * 10**9
 
 set_clock(clocks[0])
-from fedtrack.tracking.spool import Spool
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import Writer
 
 spool = Spool(folder, segment_bytes=500)
@@ -199,7 +200,7 @@ def test_what_is_sent_again_is_known_whatever_its_time_says(campaign: Campaign) 
     before = campaign.journal.last_batch()
     for batch in campaign.journal.read(0):
         numbers = [seq for seq, _ in frames.split(batch.body)]
-        run = frames.Run(numbers[0], numbers[-1], batch.count, batch.body)
+        run = frames.FrameRange(numbers[0], numbers[-1], batch.count, batch.body)
         assert campaign.journal.apply(batch.site, batch.stream, [run]) == CALLS
     assert campaign.journal.last_batch() == before
     assert campaign.journal.counts() == dict.fromkeys(sorted(CLOCKS), CALLS)

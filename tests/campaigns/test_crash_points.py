@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.spool import Durability, Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.tracking.spool import Durability, Spool
+from fedtrack.transport.forwarder import SpoolSource
 
 
 class Change(NamedTuple):

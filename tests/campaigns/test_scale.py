@@ -16,16 +16,16 @@ from time import monotonic, perf_counter, sleep
 
 import pytest
 
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.report import DeliveryReport
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
 from fedtrack.testing import run_info
-from fedtrack.tracking import frames
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.hosted_source import HostedSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric, encode
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.shared_source import SharedSource
 
 from .soak import SOAK
 
@@ -97,7 +97,7 @@ def test_nothing_is_lost_of_ten_thousand_sites(tmp_path: Path) -> None:
         stream = f"{number:032x}"
         salt = frames.salt_of(stream)
         body = b"".join(frames.frame(seq, encode(Metric(seq, "loss", 1.0, seq)), salt) for seq in range(1, EVENTS + 1))
-        batches.append((f"site-{number}", stream, frames.Run(1, EVENTS, EVENTS, body)))
+        batches.append((f"site-{number}", stream, frames.FrameRange(1, EVENTS, EVENTS, body)))
     begun = perf_counter()
     for start in range(0, SITES, GROUP):
         marks = server.journal.apply_all(batches[start : start + GROUP])
@@ -113,7 +113,7 @@ def test_nothing_is_lost_of_ten_thousand_sites(tmp_path: Path) -> None:
 FOLDER_EACH = """
 import sys
 from pathlib import Path
-from fedtrack.tracking.spool import Spool
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import Writer
 
 root, first, last, at_once, events = Path(sys.argv[1]), *map(int, sys.argv[2:])
@@ -129,11 +129,11 @@ for start in range(first, last, at_once):
 ONE_FOR_ALL = """
 import sys
 from pathlib import Path
-from fedtrack.tracking.hosted_spool import HostedSpool
+from fedtrack.spool.shared import SharedSpool
 from fedtrack.tracking.writer import Writer
 
 root, first, last, at_once, events = Path(sys.argv[1]), *map(int, sys.argv[2:])
-spool = HostedSpool(root / f"host-{first}")
+spool = SharedSpool(root / f"host-{first}")
 writer = Writer(spool)
 for number in range(first, last):
     spool.enter(f"site-{number}")
@@ -150,7 +150,7 @@ def folder_each(server: Server, root: Path, first: int, last: int) -> Iterable[S
 
 def one_for_all(server: Server, root: Path, first: int, last: int) -> Iterable[SpoolSource]:
     sites = [f"site-{number}" for number in range(first, last)]
-    yield HostedSource(f"host-{first}", root / f"host-{first}", server.journal, server.run.blobs, sites)
+    yield SharedSource(f"host-{first}", root / f"host-{first}", server.journal, server.run.blobs, sites)
 
 
 @pytest.mark.parametrize(

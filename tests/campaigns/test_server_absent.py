@@ -14,12 +14,12 @@ from time import monotonic, sleep
 
 import pytest
 
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
 from fedtrack.testing import MemoryReceiver, run_info
-from fedtrack.tracking import frames
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric, decode
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 from .scoreboard import Row
 from .soak import AWAY_SECONDS, SOAK
@@ -31,7 +31,7 @@ WRITER = """
 import json, sys
 from pathlib import Path
 from time import monotonic, perf_counter_ns, sleep
-from fedtrack.tracking.spool import Spool
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import Writer
 
 folder, seconds, rate = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])

@@ -18,18 +18,20 @@ from time import monotonic, sleep
 import msgspec
 import pytest
 
-from fedtrack.engines.local.dead_letters import _retry
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import DamagedError, Permanent
+from fedtrack.journal import journal
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.dead_letters import _retry
+from fedtrack.spool import frames
+from fedtrack.spool.spool import Spool
 from fedtrack.testing import MemoryReceiver, run_info
-from fedtrack.tracking import frames, journal, records
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.delivery_report import DeliveryReport
+from fedtrack.tracking import records
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import AnyRecord, Metric, Record, encode
-from fedtrack.tracking.spool import Spool
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 SITES = ("site-1", "site-2")
 
@@ -37,8 +39,8 @@ SITE = """
 import sys
 from pathlib import Path
 from time import sleep
-from fedtrack.tracking import frames
-from fedtrack.tracking.spool import Spool
+from fedtrack.spool import frames
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import Writer
 
 folder, version, calls, pause = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
@@ -270,8 +272,8 @@ import sys
 from pathlib import Path
 from time import sleep
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.journal.journal import Journal
 
 root = Path(sys.argv[1])
 forwarder = Forwarder(poll_seconds=0.01)

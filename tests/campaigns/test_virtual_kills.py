@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.engines.local.inventory import take_inventory
-from fedtrack.engines.local.stored_run import StoredRun
-from fedtrack.engines.local.verify import verify
 from fedtrack.job import ClientAppRunner, FedAvgJob
-from fedtrack.job.run_result import RunResult
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.inventory import take_inventory
+from fedtrack.runs.result import RunResult
+from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.verify import verify
+from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, decode
 
 from .scoreboard import Row

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.federated.params import load_params
 from fedtrack.job import (
     ANALYTIC_EVENT_TYPE,
     ConvertToFedEvent,
@@ -20,10 +19,11 @@ from fedtrack.job import (
     PTModel,
     ScriptRunner,
 )
-from fedtrack.job.run_result import RunResult
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.result import RunResult
+from fedtrack.spool import frames
 from fedtrack.tracking.records import decode, kind_of
+from fedtrack_local.models.params import load_params
 from fedtrack_tensorboard import TBAnalyticsReceiver
 
 SCRIPT = str(Path(__file__).with_name("flare_script.py"))

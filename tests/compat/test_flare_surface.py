@@ -16,8 +16,8 @@ import fedtrack.job
 import fedtrack_mlflow
 import fedtrack_tensorboard
 import fedtrack_wandb
+from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
-from fedtrack.federated.fl_model import FLModel
 from fedtrack.job import ANALYTIC_EVENT_TYPE, FedAvg, FedAvgJob, FedJob, FrameworkType, PTModel, ScriptRunner
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, Param, Record, Rejected, Tag, Text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import ConfigError
-from fedtrack.migrate import migrate
+from fedtrack.flare.migrate import migrate
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_names_of_one_import_go_separate_ways() -> None:
 def test_names_that_it_writes_exist() -> None:
     from importlib import import_module
 
-    from fedtrack.migrate import _homes
+    from fedtrack.flare.migrate import _homes
 
     assert [name for name, home in _homes().items() if not hasattr(import_module(home), name)] == []
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.whole_file import write_whole
+from fedtrack.files import write_whole
 
 
 @contextmanager

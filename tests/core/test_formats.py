@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fedtrack.tracking import frames
-from fedtrack.tracking.frames import Run
-from fedtrack.tracking.journal import Cursor, DeadLetter, Journal
+from fedtrack.journal.journal import Cursor, DeadLetter, Journal
+from fedtrack.spool import frames
+from fedtrack.spool.frames import FrameRange
 from fedtrack.tracking.records import (
     AnyRecord,
     Artifact,
@@ -30,7 +30,7 @@ from fedtrack.tracking.records import (
     encode,
 )
 
-DATA = Path(__file__).parents[2] / "data" / "format-1"
+DATA = Path(__file__).parents[1] / "data" / "format-1"
 STREAM = "0123456789abcdef0123456789abcdef"
 SPOOL = DATA / f"{STREAM}-{1:016x}.spool"
 JOURNAL = DATA / "journal.db"
@@ -104,8 +104,8 @@ def test_a_new_journal_has_the_golden_tables(tmp_path: Path, table: str) -> None
     assert definitions[0] == definitions[1] is not None
 
 
-def _run(body: bytes) -> Run:
-    return Run(1, len(RECORDS) + 1, len(RECORDS), body)
+def _run(body: bytes) -> FrameRange:
+    return FrameRange(1, len(RECORDS) + 1, len(RECORDS), body)
 
 
 def _write() -> None:

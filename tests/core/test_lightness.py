@@ -48,7 +48,7 @@ def test_plugins_are_listed_without_the_command_line() -> None:
 def test_a_job_is_described_without_numpy() -> None:
     """So that the fork server can be started before it: both then import it at the same time."""
     described = "from fedtrack.job import FedAvgJob; FedAvgJob(initial_model='model.py:Net')"
-    assert not loaded_by(f"{described}; import fedtrack.engines.local.fork_server_process") & {"numpy", "rich"}
+    assert not loaded_by(f"{described}; import fedtrack_local.processes.fork_server_process") & {"numpy", "rich"}
 
 
 def test_the_check_can_fail() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedtrack import hookspecs
 from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack.plugins import hookspecs
 from support.throwaway import Install, install, site
 from support.venv import ROOT
 

@@ -35,6 +35,6 @@ def test_the_api_number_is_the_current_one() -> None:
 
 
 def test_every_variable_of_the_loader_is_explained() -> None:
-    source = (ROOT / "core" / "src" / "fedtrack" / "plugins.py").read_text()
+    source = (ROOT / "core" / "src" / "fedtrack" / "plugins" / "loader.py").read_text()
     read = set(re.findall(r'environ\.get\("(FEDTRACK_\w+)"', source))
     assert set(re.findall(r"^\| `(FEDTRACK_\w+)` \|", PAGE, re.MULTILINE)) == read

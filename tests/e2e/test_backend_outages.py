@@ -19,10 +19,10 @@ from statistics import median
 import numpy as np
 import pytest
 
-from fedtrack.engines.local.replay import replay
-from fedtrack.engines.local.stored_run import find_run
 from fedtrack.job import FedAvgJob, ScriptRunner
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.replay import replay
+from fedtrack.runs.result import RunResult
+from fedtrack.runs.stored_run import find_run
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
 from fedtrack_wandb import WandBReceiver
@@ -124,7 +124,7 @@ def never_up(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> En
     job.placed["server"]["tensorboard"] = TBAnalyticsReceiver(str(blocked / "below"))
     blocked.write_text("a file where a folder has to be")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedtrack.engines.local.launch.STALL_SECONDS", 3.0)
+        patch.setattr("fedtrack_local.launch.STALL_SECONDS", 3.0)
         return run(job, workspace)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, Param, decode
 from support.demo import Demo, run_example
 from support.tensorboard_server import TensorBoard

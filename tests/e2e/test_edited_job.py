@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.result import RunResult
 
 from .conftest import make_job
 from .stores import read_tensorboard

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.local.replay import replay
-from fedtrack.engines.local.stored_run import find_run
-from fedtrack.engines.local.verify import verify
 from fedtrack.errors import FedtrackError
-from fedtrack.job.run_result import SUMMARY_FILE
+from fedtrack.runs.replay import replay
+from fedtrack.runs.result import SUMMARY_FILE
+from fedtrack.runs.stored_run import find_run
+from fedtrack.runs.verify import verify
 
 from .conftest import make_job
 from .stores import read_tensorboard
@@ -37,7 +37,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_what_was_logged_before_the_disk_was_full_arrives_later(
     small_disk: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedtrack.engines.local.launch.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("fedtrack_local.launch.STALL_SECONDS", 1.0)
     workspace = small_disk / "ws"
     with pytest.raises(FedtrackError):
         make_job("log_much.py").simulator_run(workspace)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.job.run_result import RunResult
 from fedtrack.plugins import registry
+from fedtrack.runs.result import RunResult
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_wandb import WandBReceiver
 

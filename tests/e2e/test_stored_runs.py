@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from fedtrack import plugins
-from fedtrack.engines.local import dead_letters
-from fedtrack.engines.local.inventory import take_inventory
-from fedtrack.engines.local.prune import prune
-from fedtrack.engines.local.replay import replay
-from fedtrack.engines.local.stored_run import find_run, find_runs
-from fedtrack.engines.local.verify import verify
-from fedtrack.engines.local.workspace import Workspace
 from fedtrack.errors import ConfigError, WorkspaceError
-from fedtrack.job.run_result import RunResult
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.runs import dead_letters
+from fedtrack.runs.inventory import take_inventory
+from fedtrack.runs.prune import prune
+from fedtrack.runs.replay import replay
+from fedtrack.runs.result import RunResult
+from fedtrack.runs.stored_run import find_run, find_runs
+from fedtrack.runs.verify import verify
+from fedtrack.runs.workspace import Workspace
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.spool import Spool
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
 from fedtrack_wandb import WandBReceiver
@@ -51,7 +51,7 @@ def picky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedtrack.engines.local.launch.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("fedtrack_local.launch.STALL_SECONDS", 1.0)
 
 
 def fedtrack(*arguments: str) -> subprocess.CompletedProcess[str]:

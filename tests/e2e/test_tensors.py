@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fedtrack.federated.params import load_params
 from fedtrack.job import FedAvgJob, ScriptRunner
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.result import RunResult
+from fedtrack_local.models.params import load_params
 from fedtrack_tensorboard import TBAnalyticsReceiver
 
 MODEL = """

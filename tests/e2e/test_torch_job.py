@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.federated.params import load_params
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.result import RunResult
+from fedtrack_local.models.params import load_params
 
 JOB = """
 import sys

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import fedtrack_examples
-from fedtrack.federated.params import load_params
 from fedtrack.job import ClientAppRunner, FedAvgJob, ScriptRunner
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.result import RunResult
+from fedtrack_local.models.params import load_params
 
 EXAMPLE = Path(fedtrack_examples.__file__).parent / "hello-virtual-sites"
 

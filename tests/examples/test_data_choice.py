@@ -13,6 +13,8 @@ import pytest
 from fedtrack.errors import ConfigError
 from fedtrack_examples.data_choice import DataChoice, parser
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.mark.parametrize(
     "choice",

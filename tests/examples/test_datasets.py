@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader
 from fedtrack.errors import ConfigError
 from fedtrack_examples import cifar10, datasets, digits
 
+pytestmark = pytest.mark.torch
+
 Make = Callable[[Path, int], None]
 
 

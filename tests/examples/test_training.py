@@ -14,6 +14,8 @@ from fedtrack_examples.image_set import ImageSet
 from fedtrack_examples.simple_network import SimpleNetwork
 from fedtrack_examples.training import accuracy_of, make_repeatable
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:

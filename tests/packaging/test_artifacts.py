@@ -108,8 +108,8 @@ def test_without_a_compiler_the_log_call_stays_in_python(dist: Path, tmp_path: P
     venv.see_development()
     command = (uv(), "pip", "install", "--offline", "--no-config", "--python", venv.python)
     run(*command, dist / f"{stem(SPEEDUPS)}.tar.gz", cwd=tmp_path, CC="/bin/false")
-    script = "from fedtrack.tracking.spool_base import SpoolBase; print(SpoolBase.__module__)"
-    assert run(venv.python, "-c", script, cwd=tmp_path).stdout.strip() == "fedtrack.tracking.spool_base"
+    script = "from fedtrack.spool.base import SpoolBase; print(SpoolBase.__module__)"
+    assert run(venv.python, "-c", script, cwd=tmp_path).stdout.strip() == "fedtrack.spool.base"
     run(*command, "--reinstall", "--no-cache", wheel_of(dist, SPEEDUPS), cwd=tmp_path)
     assert run(venv.python, "-c", script, cwd=tmp_path).stdout.strip() == "fedtrack_speedups"
 

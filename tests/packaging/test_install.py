@@ -31,6 +31,7 @@ def test_an_extra_brings_its_receiver_and_nothing_else(make_site: MakeSite, extr
     assert {name for name in packages if name.startswith("fedtrack")} == {
         "fedtrack",
         "fedtrack-speedups",
+        "fedtrack-local",
         f"fedtrack-{extra}",
     }
     for name, sdk in SDKS.items():
@@ -43,7 +44,7 @@ def test_all_brings_every_receiver_and_uninstalling_takes_one_off_the_list(make_
     assert site.states() == dict.fromkeys(FIRST_PARTY, "loaded")
     site.pip("uninstall", "fedtrack-mlflow")
     assert site.states() == {"tensorboard": "loaded", "wandb": "loaded"}
-    assert set(site.listed("plugins")) == {"core", "tensorboard", "wandb"}
+    assert set(site.listed("plugins")) == {"local", "tensorboard", "wandb"}
     assert "No receiver is called 'mlflow'" in site.fedtrack("receivers", "info", "mlflow", check=False)
 
 

@@ -17,18 +17,18 @@ from time import time_ns
 import numpy as np
 import pytest
 
+from fedtrack.delivery.delivery import Delivery
 from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack.journal.journal import Journal
+from fedtrack.spool.base import PythonSpoolBase, SpoolBase
+from fedtrack.spool.spool import Spool
 from fedtrack.testing import run_info
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import Delivery
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.spool import Spool
-from fedtrack.tracking.spool_base import PythonSpoolBase, SpoolBase
 from fedtrack.tracking.writer import Writer
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 from fedtrack_mlflow import MLflowWriter
 from fedtrack_tensorboard.writer import SummaryWriter
 from fedtrack_wandb.writer import WandBWriter
@@ -94,7 +94,7 @@ def test_the_count_of_system_calls_can_fail(tmp_path: Path) -> None:
 def system_calls(folder: Path, statement: str) -> dict[str, int]:
     """Return the system calls that a new process makes in a statement, by name."""
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom fedtrack.tracking.spool import Spool\n"
+        "import os, sys\nfrom pathlib import Path\nfrom fedtrack.spool.spool import Spool\n"
         "from fedtrack.tracking.writer import Writer\n"
         f"writer = Writer(Spool(Path({str(folder / 'spool')!r})))\nwriter.record_metric('train_loss', 0.5, 0)\n"
         f"os.path.exists('/begin')\n{statement}\nos.path.exists('/end')\n"

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import Permanent
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.frames import Run
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.frames import Run
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
 from fedtrack.tracking.records import Metric, Record, encode
 

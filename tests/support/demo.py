@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.result import RunResult
 
 #: Runs job.py as a user does, then says what the server's process has imported.
 PROBE = """

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.tracking.spool import Spool
+from fedtrack.transport.forwarder import SpoolSource
 
 
 class Site:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from fedtrack.spool.base import PythonSpoolBase, SpoolBase
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.records import Gap, Metric, Record
-from fedtrack.tracking.spool import Spool
-from fedtrack.tracking.spool_base import PythonSpoolBase, SpoolBase
 
 Read = Callable[[Path], dict[str, list[tuple[int, Any]]]]
 

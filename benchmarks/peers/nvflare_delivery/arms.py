@@ -9,9 +9,9 @@ from typing import Any
 from nvflare.apis.fl_constant import FLContextKey
 from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 
+from fedtrack.transport.wire import Frames, decode_from_site
 from fedtrack_nvflare.collector import Collector
 from fedtrack_nvflare.shipper import Shipper
-from fedtrack_nvflare.wire import Frames, decode_from_site
 
 PER_EVENT_SECONDS = 0.01
 PER_MESSAGE_SECONDS = 0.4

@@ -6,51 +6,68 @@ imported at all.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedtrack.errors import FedtrackError, Permanent, Transient
-    from fedtrack.examples import Example
-    from fedtrack.markers import hookimpl
+    from fedtrack.job.components import ClientAppRunner, ScriptRunner
+    from fedtrack.job.cross_site_eval import CrossSiteEval
+    from fedtrack.job.fed_job import BaseFedJob, FedAvgJob, FedJob
+    from fedtrack.job.fedavg import FedAvg
+    from fedtrack.plugins.example import Example
+    from fedtrack.plugins.markers import hookimpl
+    from fedtrack.plugins.workflow import Workflow
+    from fedtrack.runs.result import RunResult
     from fedtrack.tracking.events import Batch
     from fedtrack.tracking.receiver import Receiver, ReceiverOptions, Results, RunInfo
     from fedtrack.tracking.writer import Writer
 
 _HOMES = {
+    "BaseFedJob": "fedtrack.job.fed_job",
     "Batch": "fedtrack.tracking.events",
-    "Example": "fedtrack.examples",
+    "ClientAppRunner": "fedtrack.job.components",
+    "CrossSiteEval": "fedtrack.job.cross_site_eval",
+    "Example": "fedtrack.plugins.example",
+    "FedAvg": "fedtrack.job.fedavg",
+    "FedAvgJob": "fedtrack.job.fed_job",
+    "FedJob": "fedtrack.job.fed_job",
     "FedtrackError": "fedtrack.errors",
     "Permanent": "fedtrack.errors",
     "Receiver": "fedtrack.tracking.receiver",
     "ReceiverOptions": "fedtrack.tracking.receiver",
     "Results": "fedtrack.tracking.receiver",
     "RunInfo": "fedtrack.tracking.receiver",
+    "RunResult": "fedtrack.runs.result",
+    "ScriptRunner": "fedtrack.job.components",
     "Transient": "fedtrack.errors",
+    "Workflow": "fedtrack.plugins.workflow",
     "Writer": "fedtrack.tracking.writer",
-    "hookimpl": "fedtrack.markers",
+    "hookimpl": "fedtrack.plugins.markers",
 }
 
 __all__ = [
+    "BaseFedJob",
     "Batch",
+    "ClientAppRunner",
+    "CrossSiteEval",
     "Example",
+    "FedAvg",
+    "FedAvgJob",
+    "FedJob",
     "FedtrackError",
     "Permanent",
     "Receiver",
     "ReceiverOptions",
     "Results",
     "RunInfo",
+    "RunResult",
+    "ScriptRunner",
     "Transient",
+    "Workflow",
     "Writer",
     "hookimpl",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'fedtrack' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -18,10 +18,13 @@ import msgspec
 from fedtrack.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fedtrack.job.run_result import RunResult
+    from fedtrack.runs.result import RunResult
 
 #: Name of the file in which the command line keeps the handle of a run that it submitted.
 HANDLE_FILE = "handle.json"
+
+#: Name of the engine that runs jobs on this machine.
+LOCAL_ENGINE = "local"
 
 
 _RUN_ID = re.compile(r"[a-z0-9-]{1,64}\Z")
@@ -162,6 +165,18 @@ class Engine(Protocol):
 
     def caps(self) -> EngineCaps:
         """Return what the engine can do."""
+
+    def write_model(self, model: Any, target: Path) -> None:
+        """Write the initial model of a job that is being exported, as a safetensors file.
+
+        Args:
+            model: A ``torch.nn.Module``, a mapping of tensors, or a ``fedtrack.job.initial_model.ModelRecipe``.
+            target: The file to write.
+
+        Raises:
+            ConfigError: ``model`` is none of these, or what it names cannot be built.
+            ModelError: A parameter is no tensor.
+        """
 
     def check(self, job: Path, target: str) -> list[Problem]:
         """Return what ``target`` would refuse about the exported job in ``job``; changes nothing.

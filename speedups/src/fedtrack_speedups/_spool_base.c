@@ -1,6 +1,6 @@
 /* SpoolBase: stores plain metrics in the open segment of a spool, the system call included, in one call from Python.
 
-   The bytes are those of fedtrack.tracking.records.encode and fedtrack.tracking.frames.frame; tests compare them.
+   The bytes are those of fedtrack.tracking.records.encode and fedtrack.spool.frames.frame; tests compare them.
 
    Everything here happens with the interpreter's lock held, the write too. That makes a call atomic for every other
    thread and for signal handlers, which run between calls only: there is nothing to lock, and no number to be lost
@@ -37,7 +37,7 @@
 #define MAX_PREFIX 259
 /* Array, kind, time, key, value, step: each at its longest. */
 #define MAX_FRAME (FRAME_SIZE + MAX_PREFIX + 1 + 1 + 9 + 2 + MAX_KEY + 9 + 9)
-/* As fedtrack.tracking.spool writes several records: more are written in pieces, by Python. */
+/* As fedtrack.spool.spool writes several records: more are written in pieces, by Python. */
 #define MAX_WRITE (256 * 1024)
 /* Metrics of one call that are put together on the stack. */
 #define FEW 8

@@ -1,7 +1,7 @@
 API: int
 
 class SpoolBase:
-    """See ``fedtrack.tracking.spool_base.PythonSpoolBase``."""
+    """See ``fedtrack.spool.base.PythonSpoolBase``."""
 
     _fd: int
     _salt: int

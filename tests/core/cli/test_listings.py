@@ -94,13 +94,13 @@ def test_writers_are_listed_with_their_import(install: Install) -> None:
 def test_plugins_are_listed_with_what_they_provide_and_which_hooks_they_implement(install: Install) -> None:
     install("fedtrack-csv", WRITER)
     assert rows("plugins")["csv"]["supports"] == ["writer csv", "hook fedtrack_job_ended"]
-    assert rows("plugins")["core"]["supports"] == ["engine local"]
+    assert rows("plugins")["local"]["supports"] == ["engine local", "workflow CrossSiteEval", "workflow FedAvg"]
 
 
 def test_engines_are_listed(install: Install) -> None:
     install("fedtrack-cloud", ENGINE)
     listed = rows("engines")
-    assert listed["local"]["package"] == "fedtrack"
+    assert listed["local"]["package"] == "fedtrack-local"
     assert (listed["cloud"]["state"], listed["cloud"]["summary"]) == ("loaded", "Elsewhere.")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedtrack.client.fl_model import FLModel, MetaKey, ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.federated.fl_model import FLModel, MetaKey, ParamsType
 
 
 def test_takes_the_arguments_in_flare_s_order() -> None:

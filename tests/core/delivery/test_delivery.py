@@ -5,12 +5,11 @@ import time
 
 import pytest
 
+from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import Transient
-from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.receiver import Results
 from fedtrack.tracking.records import Text
-
-from .delivering import Bench, Scripted, always, until
+from support.delivering import Bench, Scripted, always, until
 
 
 def test_everything_arrives_in_order_and_the_receiver_is_closed(bench: Bench) -> None:

@@ -10,8 +10,7 @@ import pytest
 from fedtrack.errors import ConfigError, Permanent, Transient, WorkspaceError
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo
-
-from .delivering import Bench, Scripted, until
+from support.delivering import Bench, Scripted, until
 
 
 @pytest.mark.parametrize(

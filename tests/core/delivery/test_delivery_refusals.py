@@ -2,11 +2,10 @@
 
 import pytest
 
+from fedtrack.delivery.delivery import UNKNOWN_ERROR_ATTEMPTS
 from fedtrack.errors import DamagedError, Permanent
-from fedtrack.tracking.delivery import UNKNOWN_ERROR_ATTEMPTS
 from fedtrack.tracking.events import Batch
-
-from .delivering import Bench, Scripted, poison
+from support.delivering import Bench, Scripted, poison
 
 
 @pytest.mark.parametrize("refused", [(0,), (63,), (17,), (3, 4, 40), tuple(range(64))])

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.local.host import ReceiverHost
+from fedtrack.delivery.host import ReceiverHost
 from fedtrack.errors import WorkspaceError
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
-from fedtrack.tracking.forwarder import SpoolSource
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.spool import Spool
+from fedtrack.transport.forwarder import SpoolSource
 
 
 class Listed(Receiver):

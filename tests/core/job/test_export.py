@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import ConfigError
-from fedtrack.federated.params import load_params
 from fedtrack.job import BaseFedJob, CrossSiteEval, FedAvg, FedAvgJob, FedJob, ScriptRunner, ValidationJsonGenerator
 from fedtrack.job.export import export_job
 from fedtrack.job.load import load_job
+from fedtrack_local.models.params import load_params
 from fedtrack_mlflow import MLflowReceiver
 
 SERVER = "app_server/config/config_fed_server.json"
@@ -167,7 +167,7 @@ def test_an_export_that_is_interrupted_leaves_the_earlier_one_and_nothing_else(
     job.to_clients(ScriptRunner("client.py"))
     for before in ([], ["hello"]):
         with pytest.raises(type(error)):
-            export_job(job, project / "jobs", build=interrupted)
+            export_job(job, project / "jobs", write_model=interrupted)
         assert [path.name for path in (project / "jobs").iterdir()] == before
         make_job().export_job(project / "jobs")
     load_job(project / "jobs" / "hello")

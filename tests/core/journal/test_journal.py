@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import DamagedError, WorkspaceError
-from fedtrack.tracking import frames
-from fedtrack.tracking import journal as journal_module
-from fedtrack.tracking.frames import Run
-from fedtrack.tracking.journal import Cursor, DeadLetter, Journal
+from fedtrack.journal import journal as journal_module
+from fedtrack.journal.journal import Cursor, DeadLetter, Journal
+from fedtrack.spool import frames
+from fedtrack.spool.frames import FrameRange
 
 STREAM = "ab" * 16
 
 
-def make_run(seqs: list[int], stream: str = STREAM, size: int = 4) -> Run:
+def make_run(seqs: list[int], stream: str = STREAM, size: int = 4) -> FrameRange:
     salt = frames.salt_of(stream)
-    return Run(seqs[0], seqs[-1], len(seqs), b"".join(frames.frame(s, s.to_bytes(size, "big"), salt) for s in seqs))
+    return FrameRange(
+        seqs[0], seqs[-1], len(seqs), b"".join(frames.frame(s, s.to_bytes(size, "big"), salt) for s in seqs)
+    )
 
 
 def stored(journal: Journal) -> dict[tuple[str, str], list[int]]:

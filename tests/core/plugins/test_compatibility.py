@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from fedtrack.compatibility import plainly_met
+from fedtrack.plugins.compatibility import plainly_met
 
 releases = st.lists(st.integers(0, 12), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 bounds = st.lists(st.tuples(st.sampled_from([">=", "<"]), releases), min_size=1, max_size=3)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.package import Package, package_of
+from fedtrack.plugins.metadata import Package, package_of
 
 HEAD = """Metadata-Version: 2.4
 Name: fedtrack-csv

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedtrack.tracking import frames, normalise
-from fedtrack.tracking.hosted_spool import HostedSpool
+from fedtrack.spool import frames
+from fedtrack.spool.shared import SharedSpool
+from fedtrack.spool.spool import Spool
+from fedtrack.tracking import normalise
 from fedtrack.tracking.records import Metric, Rejected, decode, encode
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
-
-from .spooled import Read, compiled, metric, opened
+from support.spooled import Read, compiled, metric, opened
 
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=63)
 STEPS = st.none() | st.integers(-(2**63), 2**63 - 1)
@@ -35,7 +35,7 @@ def last_frame(spool: Spool) -> bytes:
     data = path.read_bytes()[frames.HEADER_SIZE :]
     scan = frames.scan(data, frames.salt_of(spool.stream), previous=0, after_seq=spool._next_seq - 2, final=True)
     (run,) = scan.parts
-    assert isinstance(run, frames.Run)
+    assert isinstance(run, frames.FrameRange)
     return run.body
 
 
@@ -133,7 +133,7 @@ def test_more_metrics_than_one_write_takes_are_left_to_python(tmp_path: Path, re
 
 @pytest.mark.parametrize("site", ["a", "é" * 16, "s" * 63, "z" * 255])
 def test_a_hosted_metric_carries_its_site(tmp_path: Path, site: str) -> None:
-    spool = HostedSpool(tmp_path)
+    spool = SharedSpool(tmp_path)
     spool.enter(site)
     spool.append(metric(0))
     assert spool.append_metric("k" * 100, 0.5, 7)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.records import Gap, Metric
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
-
-from .spooled import Read, compiled, metric, opened, values
+from support.spooled import Read, compiled, metric, opened, values
 
 
 def test_where_the_disk_is_waited_for_nothing_is_plain(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from fedtrack.errors import DamagedError
-from fedtrack.tracking import frames
-from fedtrack.tracking.frames import Damage, Run
+from fedtrack.spool import frames
+from fedtrack.spool.frames import Damage, FrameRange
 
 STREAM = bytes(range(16)).hex()
 SALT = frames.salt_of(STREAM)
@@ -38,7 +38,7 @@ def scan(data: bytes, *, final: bool = True, after_seq: int = 0, salt: int = SAL
 
 
 def found(result: frames.Scan) -> dict[int, bytes]:
-    runs = [part for part in result.parts if isinstance(part, Run)]
+    runs = [part for part in result.parts if isinstance(part, FrameRange)]
     records = [(seq, bytes(payload)) for run in runs for seq, payload in frames.split(run.body)]
     assert [seq for seq, _ in records] == sorted({seq for seq, _ in records})
     assert sum(run.count for run in runs) == len(records)
@@ -151,7 +151,7 @@ def test_only_the_beginning_of_a_frame_is_cut_short() -> None:
 
 def test_tail_keeps_what_is_newer(image: Image) -> None:
     (run,) = scan(image.data).parts
-    assert isinstance(run, Run)
+    assert isinstance(run, FrameRange)
     first, count, body = frames.tail(run.body, 60)
     assert (first, count) == (61, 2)
     assert found(scan(body)) == {seq: image.payloads[seq] for seq in (61, 62)}

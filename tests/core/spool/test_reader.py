@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from fedtrack.tracking import frames, segments
-from fedtrack.tracking.frames import Run
+from fedtrack.spool import frames, segments
+from fedtrack.spool.frames import FrameRange
+from fedtrack.spool.reader import DamagedBytes, SpoolReader
+from fedtrack.spool.segments import list_streams
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.records import Metric, Text, decode, encode
-from fedtrack.tracking.segments import list_streams
-from fedtrack.tracking.spool import Spool
-from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
 
 
 def payload(seq: int) -> bytes:
@@ -33,7 +33,7 @@ class Follower:
         found = list_streams(self.folder).get(self.reader.stream, [])
         before = len(self.records)
         for part in self.reader.read(found, ended=ended):
-            if isinstance(part, Run):
+            if isinstance(part, FrameRange):
                 self.records += [(seq, decode(data)) for seq, data in frames.split(part.body)]
             else:
                 self.damage.append(part)

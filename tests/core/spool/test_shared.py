@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.shared import SharedSpool, unwrap
+from fedtrack.spool.spool import MIN_LIMIT_BYTES
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.hosted_source import HostedSource
-from fedtrack.tracking.hosted_spool import HostedSpool, unwrap
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Artifact, BlobRef, Metric, Rejected, decode
-from fedtrack.tracking.spool import MIN_LIMIT_BYTES
 from fedtrack.tracking.writer import Writer
+from fedtrack.transport.shared_source import SharedSource
 
 SITES = ["a", "site-2", "x" * 40, "y" * 64]
 
@@ -33,11 +33,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     opened.close()
 
 
-def source(root: Path, journal: Journal, sites: list[str] = SITES, **options: Any) -> HostedSource:
-    return HostedSource("@worker-1", root / "spool", journal, BlobStore(root / "blobs"), sites, **options)
+def source(root: Path, journal: Journal, sites: list[str] = SITES, **options: Any) -> SharedSource:
+    return SharedSource("@worker-1", root / "spool", journal, BlobStore(root / "blobs"), sites, **options)
 
 
-def drain(reader: HostedSource) -> None:
+def drain(reader: SharedSource) -> None:
     reader.ended = True
     while reader.forward():
         pass
@@ -56,7 +56,7 @@ def values(journal: Journal) -> dict[str, list[float]]:
 
 
 def test_each_site_gets_what_it_logged_in_order(tmp_path: Path, journal: Journal) -> None:
-    spool = HostedSpool(tmp_path / "spool", segment_bytes=500)
+    spool = SharedSpool(tmp_path / "spool", segment_bytes=500)
     expected: dict[str, list[float]] = {}
     generator = random.Random(1)
     for number in range(500):
@@ -71,7 +71,7 @@ def test_each_site_gets_what_it_logged_in_order(tmp_path: Path, journal: Journal
 
 
 def test_reading_again_after_a_restart_stores_nothing_twice(tmp_path: Path, journal: Journal) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     for number in range(10):
         spool.enter("a" if number % 2 else "site-2")
         spool.append(Metric(1, "loss", float(number)))
@@ -83,7 +83,7 @@ def test_reading_again_after_a_restart_stores_nothing_twice(tmp_path: Path, jour
 def test_failed_commit_moves_neither_records_nor_the_mark(
     tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     for site in SITES:
         spool.enter(site)
         spool.append(Metric(1, "loss", 1.0))
@@ -106,7 +106,7 @@ def test_failed_commit_moves_neither_records_nor_the_mark(
 
 
 def test_every_bit_flip_costs_one_record_at_most_and_moves_none(tmp_path: Path) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     for number in range(6):
         spool.enter(f"site-{number}")
         spool.append(Metric(1, "loss", float(number)))
@@ -135,9 +135,9 @@ def test_every_bit_flip_costs_one_record_at_most_and_moves_none(tmp_path: Path) 
 KILLED = """
 import sys
 from pathlib import Path
-from fedtrack.tracking.hosted_spool import HostedSpool
+from fedtrack.spool.shared import SharedSpool
 from fedtrack.tracking.records import Metric
-spool = HostedSpool(Path(sys.argv[1]), segment_bytes=4000)
+spool = SharedSpool(Path(sys.argv[1]), segment_bytes=4000)
 number = 0
 while True:
     for site in ("a", "site-2"):
@@ -165,7 +165,7 @@ def test_what_returned_before_a_kill_arrives(tmp_path: Path, journal: Journal, l
 
 
 def test_other_sites_names_are_a_reported_loss(tmp_path: Path, journal: Journal) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     for site in ("a", "hospital-9", "a"):
         spool.enter(site)
         spool.append(Metric(1, "loss", 1.0))
@@ -177,7 +177,7 @@ def test_other_sites_names_are_a_reported_loss(tmp_path: Path, journal: Journal)
 
 
 def test_what_no_site_logged_is_reported(tmp_path: Path, journal: Journal) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     spool.append(Metric(1, "loss", 1.0))
     spool.enter("a")
     spool.append(Metric(1, "loss", 2.0))
@@ -187,7 +187,7 @@ def test_what_no_site_logged_is_reported(tmp_path: Path, journal: Journal) -> No
 
 
 def test_full_spool_says_how_many_calls_found_no_room(tmp_path: Path, journal: Journal) -> None:
-    spool = HostedSpool(tmp_path / "spool", limit_bytes=MIN_LIMIT_BYTES)
+    spool = SharedSpool(tmp_path / "spool", limit_bytes=MIN_LIMIT_BYTES)
     spool.enter("a")
     for _ in range(3000):
         spool.append(Metric(1, "loss", 1.0))
@@ -201,7 +201,7 @@ def test_full_spool_says_how_many_calls_found_no_room(tmp_path: Path, journal: J
 
 
 def test_large_values_and_refusals_belong_to_their_site(tmp_path: Path, journal: Journal) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     writer = Writer(spool)
     spool.enter("a")
     writer.record_artifact("model.bin", b"m" * 100_000)
@@ -217,7 +217,7 @@ def test_large_values_and_refusals_belong_to_their_site(tmp_path: Path, journal:
 
 
 def test_forked_child_logs_for_the_same_site(tmp_path: Path, journal: Journal) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     spool.enter("site-2")
     spool.append(Metric(1, "loss", 1.0))
     pid = os.fork()
@@ -231,7 +231,7 @@ def test_forked_child_logs_for_the_same_site(tmp_path: Path, journal: Journal) -
 
 def test_call_inside_a_call_logs_for_the_same_site(tmp_path: Path, journal: Journal) -> None:
     """A signal handler may log while its own thread is inside append()."""
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     spool.enter("a")
     spool._writing = True  # as inside an outer call
     spool.append(Metric(1, "loss", 1.0))
@@ -247,7 +247,7 @@ def test_call_inside_a_call_logs_for_the_same_site(tmp_path: Path, journal: Jour
 
 @pytest.mark.parametrize("name", ["a", "x" * 31, "x" * 32, "é" * 16, "z" * 255])
 def test_wrapping_is_undone(tmp_path: Path, name: str) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     spool.enter(name)
     payload = spool._encode(Metric(1, "loss", 1.0))
     hosted = unwrap(memoryview(payload))
@@ -267,7 +267,7 @@ def test_what_is_not_wrapped_stays_as_it_is(payload: bytes) -> None:
 
 @pytest.mark.parametrize("payload", NOT_WRAPPED + NO_NAME)
 def test_what_is_not_wrapped_is_a_gap_and_stops_nothing(tmp_path: Path, journal: Journal, payload: bytes) -> None:
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     spool.enter("a")
     spool.append(Metric(1, "loss", 1.0))
     spool._encode = lambda _: payload
@@ -282,7 +282,7 @@ def test_what_is_not_wrapped_is_a_gap_and_stops_nothing(tmp_path: Path, journal:
 
 def test_many_sites_need_one_file(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    spool = HostedSpool(tmp_path / "spool")
+    spool = SharedSpool(tmp_path / "spool")
     for number in range(10_000):
         spool.enter(f"site-{number}")
         spool.append(Metric(1, "loss", 1.0))

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from fedtrack.errors import ConfigError
-from fedtrack.tracking import frames
+from fedtrack.spool import frames
+from fedtrack.spool.segments import is_open, list_streams
+from fedtrack.spool.spool import RESERVE_BYTES, Spool
 from fedtrack.tracking.records import Histogram, Metric, Param, Rejected
-from fedtrack.tracking.segments import is_open, list_streams
-from fedtrack.tracking.spool import RESERVE_BYTES, Spool
-
-from .spooled import Put, Read, metric, values
+from support.spooled import Put, Read, metric, values
 
 
 def test_a_stream_is_private_files_in_the_order_of_the_calls(put: Put, tmp_path: Path, read_spool: Read) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.tracking import spool as spool_module
-from fedtrack.tracking.spool import Spool
-
-from .spooled import Put, Read, metric, values
+from fedtrack.spool import spool as spool_module
+from fedtrack.spool.spool import Spool
+from support.spooled import Put, Read, metric, values
 
 
 @pytest.fixture

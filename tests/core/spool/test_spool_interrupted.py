@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.tracking.spool import Spool
-from fedtrack.tracking.spool_base import PythonSpoolBase, SpoolBase
-
-from .spooled import PUTS, Put, Read, metric, values
+from fedtrack.spool.base import PythonSpoolBase, SpoolBase
+from fedtrack.spool.spool import Spool
+from support.spooled import PUTS, Put, Read, metric, values
 
 
 class InterruptError(Exception):
@@ -106,7 +105,7 @@ def run_script(tmp_path: Path, way: str, body: str) -> subprocess.CompletedProce
         import atexit, os, sys, threading
         from pathlib import Path
         from fedtrack.tracking.records import Metric
-        from fedtrack.tracking.spool import Spool
+        from fedtrack.spool.spool import Spool
         spool = Spool(Path(sys.argv[1]))
         plain = sys.argv[2] == "plain"
         def put(value, key="loss"):
@@ -167,8 +166,8 @@ def test_a_fork_inside_a_log_call_keeps_the_child_in_order(way: str, tmp_path: P
         """
         for value in range(5):
             put(value)
-        import fedtrack.tracking.spool, fedtrack.tracking.spool_base
-        module = fedtrack.tracking.spool_base if plain else fedtrack.tracking.spool
+        import fedtrack.spool.spool, fedtrack.spool.base
+        module = fedtrack.spool.base if plain else fedtrack.spool.spool
         real = module.frame
         def forking(*arguments):
             data, module.frame = real(*arguments), real

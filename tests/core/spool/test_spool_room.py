@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from fedtrack.tracking import frames
+from fedtrack.spool import frames
+from fedtrack.spool.reader import SpoolReader
+from fedtrack.spool.segments import list_streams
+from fedtrack.spool.spool import RESERVE_BYTES, Spool, SpoolFull
 from fedtrack.tracking.records import Gap, decode
-from fedtrack.tracking.segments import list_streams
-from fedtrack.tracking.spool import RESERVE_BYTES, Spool, SpoolFull
-from fedtrack.tracking.spool_reader import SpoolReader
-
-from .spooled import Put, Read, gaps, metric, values
+from support.spooled import Put, Read, gaps, metric, values
 
 
 @pytest.fixture
@@ -98,9 +97,11 @@ def test_a_torn_frame_that_cannot_be_taken_back_spoils_nothing_else(
     for segment in segments:
         data = segment.path.read_bytes()[frames.HEADER_SIZE :]
         scanned = frames.scan(data, frames.salt_of(spool.stream), previous=0, after_seq=0, final=True)
-        assert all(isinstance(part, frames.Run) for part in scanned.parts[:-1]), "a frame follows the part of another"
+        assert all(isinstance(part, frames.FrameRange) for part in scanned.parts[:-1]), (
+            "a frame follows the part of another"
+        )
     parts = list(SpoolReader(spool.stream).read(segments, ended=True))
-    bodies = [frames.split(part.body) for part in parts if isinstance(part, frames.Run)]
+    bodies = [frames.split(part.body) for part in parts if isinstance(part, frames.FrameRange)]
     records = [(seq, decode(payload)) for body in bodies for seq, payload in body]
     # Its record is tried again in a file of its own, for which there is room, or counted.
     assert (values(records), gaps(records)) in (([1, 2, 3], []), ([1, 3], [1]))

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.tracking.spool import Spool
-
-from .spooled import compiled, opened
+from fedtrack.spool.spool import Spool
+from support.spooled import compiled, opened
 
 
 @compiled
@@ -33,7 +32,7 @@ def test_a_prefix_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def base_of(folder: Path, setting: str = "") -> tuple[str, str]:
     """Return the module of the base that a new process chooses, and what it prints on stderr."""
-    script = "from fedtrack.tracking.spool_base import SpoolBase; print(SpoolBase.__module__)"
+    script = "from fedtrack.spool.base import SpoolBase; print(SpoolBase.__module__)"
     environment = os.environ | {"PYTHONPATH": str(folder), "FEDTRACK_SPEEDUPS": setting}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
@@ -44,17 +43,17 @@ def base_of(folder: Path, setting: str = "") -> tuple[str, str]:
 @compiled
 def test_what_is_compiled_is_used_unless_it_is_turned_off(tmp_path: Path) -> None:
     assert base_of(tmp_path) == ("fedtrack_speedups", "")
-    assert base_of(tmp_path, "0") == ("fedtrack.tracking.spool_base", "")
+    assert base_of(tmp_path, "0") == ("fedtrack.spool.base", "")
 
 
 def test_a_package_that_was_built_without_a_compiler_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "fedtrack_speedups.py").write_text("import fedtrack_speedups._spool_base")
-    assert base_of(tmp_path) == ("fedtrack.tracking.spool_base", "")
+    assert base_of(tmp_path) == ("fedtrack.spool.base", "")
 
 
 def test_a_package_of_another_version_is_not_used_and_named(tmp_path: Path) -> None:
     (tmp_path / "fedtrack_speedups.py").write_text("API = 99\nSpoolBase = object\n")
     module, said = base_of(tmp_path)
-    assert module == "fedtrack.tracking.spool_base"
+    assert module == "fedtrack.spool.base"
     assert "has the interface 99" in said
     assert "pip install --upgrade fedtrack fedtrack-speedups" in said

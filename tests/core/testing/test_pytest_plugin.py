@@ -67,7 +67,12 @@ def test_the_plugin_is_light() -> None:
         "print(*sorted({name for name in set(sys.modules) - before if not name.startswith('_')}))\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert set(ended.stdout.split()) == {"fedtrack", "fedtrack.testing", "fedtrack.testing.pytest_plugin"}
+    assert set(ended.stdout.split()) == {
+        "fedtrack",
+        "fedtrack.lazy",
+        "fedtrack.testing",
+        "fedtrack.testing.pytest_plugin",
+    }
 
 
 def test_a_broken_law_shows_its_values(pytester: pytest.Pytester) -> None:

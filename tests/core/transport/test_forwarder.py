@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 
 from fedtrack.errors import DamagedError, WorkspaceError
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Artifact, BlobRef, Metric, Text
-from fedtrack.tracking.spool import Spool
-
-from .forwarding import Site, raiser, stored
+from fedtrack.transport.forwarder import SpoolSource
+from support.forwarding import Site, raiser, stored
 
 
 def test_what_has_arrived_is_deleted_and_the_live_segment_is_kept(site: Site, journal: Journal) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.tracking import forward_pass, frames
-from fedtrack.tracking.forwarder import Forwarder
-from fedtrack.tracking.journal import Journal
-
-from .forwarding import Site, raiser, stored
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.transport import forward_pass
+from fedtrack.transport.forwarder import Forwarder
+from support.forwarding import Site, raiser, stored
 
 
 def sites_of(tmp_path: Path, journal: Journal, names: str = "abcdefgh") -> list[Site]:
@@ -89,7 +89,7 @@ def test_sources_of_different_journals_share_a_pass(tmp_path: Path, journal: Jou
 def test_a_stream_of_other_sites_events_has_a_mark_of_its_own(journal: Journal) -> None:
     """What a process logs for the sites that it hosts is stored under their names, and read once all the same."""
     stream = "ab" * 16
-    run = frames.Run(3, 3, 1, frames.frame(3, b"x", frames.salt_of(stream)))
+    run = frames.FrameRange(3, 3, 1, frames.frame(3, b"x", frames.salt_of(stream)))
     journal.apply_all([("site-1", stream, run)], [("host", stream, 7)])
     assert (journal.high_water("host", stream), journal.high_water("site-1", stream)) == (7, 3)
     journal.apply_all([], [("host", stream, 5)])

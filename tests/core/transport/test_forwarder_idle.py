@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.spool.segments import Listing
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.segments import Listing
-from fedtrack.tracking.spool import Spool
-
-from .forwarding import Site, stored
+from support.forwarding import Site, stored
 
 
 def test_an_idle_poll_opens_no_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import WorkspaceError
+from fedtrack.journal.journal import Journal
+from fedtrack.spool.segments import list_streams
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.segments import list_streams
-from fedtrack.tracking.spool import Spool
-
-from .forwarding import Site, raiser, stored, until
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from support.forwarding import Site, raiser, stored, until
 
 
 def test_sites_are_forwarded_while_they_log(tmp_path: Path, journal: Journal) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.tracking.spool import Spool
+from fedtrack.transport.forwarder import SpoolSource
 
 
 def source(root: Path, journal: Journal, other: Journal | None = None) -> SpoolSource:

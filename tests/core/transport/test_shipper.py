@@ -11,16 +11,16 @@ import msgspec
 import pytest
 
 from fedtrack.errors import TransportError
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import BlobRef, Metric, Text, decode
 from fedtrack.tracking.records import encode as encode_record
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
-from fedtrack_nvflare.intake import Intake
-from fedtrack_nvflare.shipping import SpoolShipper
-from fedtrack_nvflare.wire import Ack, Bye, FilePart, Frames, FromSite, Hello, decode_ack, encode
+from fedtrack.transport.intake import Intake
+from fedtrack.transport.shipper import SpoolShipper
+from fedtrack.transport.wire import Ack, Bye, FilePart, Frames, FromSite, Hello, decode_ack, encode
 
 RUN = "run-1"
 STREAM = "ab" * 16

@@ -23,7 +23,7 @@ def kill_agent(folder: Path) -> None:
             command = process.read_text()
         except OSError:
             continue
-        if "fedtrack.engines.local.site_agent" in command and str(folder.parent) in command:
+        if "fedtrack_local.scripts.site_agent" in command and str(folder.parent) in command:
             os.kill(int(process.parent.name), signal.SIGKILL)
 
 

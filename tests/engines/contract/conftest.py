@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.engines.engine import Engine, RunHandle, RunStatus
+from fedtrack.engine import Engine, RunHandle, RunStatus
 from fedtrack.job import FedAvgJob, ScriptRunner
-from fedtrack.job.run_result import RunResult
+from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
+from fedtrack.runs.result import RunResult
+from fedtrack.spool import frames
 from fedtrack.tracking.records import AnyRecord, decode
 
 #: FLARE lives in an environment of its own, where the other engine need not be tested again.

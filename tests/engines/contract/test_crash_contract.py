@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedtrack.engines.engine import RunState
+from fedtrack.engine import RunState
 from fedtrack.tracking.records import Metric
 
 from .conftest import Ended, Started, wait

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.engines.engine import RunHandle, RunState
+from fedtrack.engine import RunHandle, RunState
 from fedtrack.errors import RunNotFound
-from fedtrack.federated.params import load_params
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import BlobRef, Metric, Text
+from fedtrack_local.models.params import load_params
 
 from .conftest import Ended, Site, Started, wait
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedtrack.federated.params import load_params
 from fedtrack.tracking.records import Metric
+from fedtrack_local.models.params import load_params
 
 from .conftest import Ended, Started, wait
 

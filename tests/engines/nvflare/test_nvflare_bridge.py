@@ -12,9 +12,9 @@ import pytest
 from nvflare.apis.analytix import AnalyticsData, AnalyticsDataType
 
 from fedtrack.errors import ConfigError
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
 from fedtrack.testing import MemoryLog
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Metric, Param, Rejected, Tag, Text, decode
 from fedtrack.tracking.writer import Writer
 from fedtrack_nvflare import ReceiverBridge

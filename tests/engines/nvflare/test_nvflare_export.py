@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedtrack.engines.engine import RunHandle
+from fedtrack.engine import RunHandle
 from fedtrack.errors import ConfigError, JobRejected, NotSupported, RunNotFound
-from fedtrack.federated.fedavg import FedAvg
 from fedtrack.job import ClientAppRunner, FedAvgJob, ScriptRunner
 from fedtrack.plugins import registry
+from fedtrack_local.workflows.fedavg import FedAvg
 from fedtrack_nvflare import NVFlareEngine
 from fedtrack_nvflare.export import COLLECTOR, SHIPPER, export
 

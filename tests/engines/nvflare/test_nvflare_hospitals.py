@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.engines.engine import RunHandle, RunState
+from fedtrack.engine import RunHandle, RunState
 from fedtrack.errors import JobRejected, RunNotFound
 from fedtrack.job import FedAvgJob, ScriptRunner
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, decode
 from fedtrack_nvflare import NVFlareEngine
 from fedtrack_nvflare.export import export

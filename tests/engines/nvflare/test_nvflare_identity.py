@@ -12,8 +12,8 @@ from nvflare.apis.fl_constant import ReservedKey, ReturnCode
 from nvflare.apis.shareable import Shareable
 from nvflare.fuel.f3.cellnet.core_cell import Message, MessageHeaderKey
 
+from fedtrack.transport.wire import PAYLOAD, TOPIC, decode_ack
 from fedtrack_nvflare.identity import listen, site_of_origin
-from fedtrack_nvflare.wire import PAYLOAD, TOPIC, decode_ack
 
 CLIENTS = [Client("site-1", "token-1"), Client("site-10", "token-10")]
 

@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 from fedtrack.job import ClientAppRunner, FedAvgJob, ScriptRunner
+from support.file_systems import other_file_system
+from support.throwaway import install, site
 
 from .virtual_jobs import APP
+
+__all__ = ["install", "other_file_system", "site"]
 
 CLIENT = """
 import fedtrack.client as flare

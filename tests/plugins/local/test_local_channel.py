@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.local.messages import SendResult, decode_from_site, encode
+from fedtrack_local.processes.messages import SendResult, decode_from_site, encode
 
 from .conftest import MakeJob
 
@@ -45,7 +45,7 @@ if flare.get_site_name() == "site-1":
 def test_garbage_on_the_channel_ends_that_site_and_no_other(
     make_job: MakeJob, tmp_path: Path, sending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedtrack.engines.local.sites._MESSAGE_SECONDS", 1)
+    monkeypatch.setattr("fedtrack_local.processes.sites._MESSAGE_SECONDS", 1)
     begun = time.monotonic()
     result = make_job(SEND.replace("SENDING", sending), min_clients=1, idle_timeout=60.0).simulator_run(tmp_path / "ws")
     assert time.monotonic() - begun < 30

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.federated.params import load_params
 from fedtrack.job import ScriptRunner
+from fedtrack_local.models.params import load_params
 
 from .conftest import MakeJob
 

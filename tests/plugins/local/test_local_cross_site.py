@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import JobError
-from fedtrack.federated.params import load_params
 from fedtrack.job import CrossSiteEval, FedAvgJob, ScriptRunner, ValidationJsonGenerator
-from fedtrack.job.run_result import RunResult
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.result import RunResult
+from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, decode
+from fedtrack_local.models.params import load_params
 
 #: Site n adds n in every round, so that two rounds of two sites make a global model of 3 and a local one of 1.5 + n.
 CLIENT = """

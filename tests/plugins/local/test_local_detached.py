@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.engine import RunHandle, RunState
-from fedtrack.engines.local import LocalEngine
+from fedtrack.engine import RunHandle, RunState
 from fedtrack.errors import ConfigError, EngineTimeout, RunNotFound, WorkspaceError
+from fedtrack_local.engine import LocalEngine
 
 from .conftest import MakeJob
 

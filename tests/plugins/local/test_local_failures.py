@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import ConfigError, JobError, WorkspaceError
-from fedtrack.federated.fedavg import FedAvg
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.result import RunResult
+from fedtrack_local.workflows.fedavg import FedAvg
 
 from .conftest import MakeJob
 

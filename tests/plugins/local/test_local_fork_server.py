@@ -12,13 +12,13 @@ from time import monotonic, sleep
 
 import pytest
 
-from fedtrack.engines.local.fork_server import forget_torch_finalizers
-from fedtrack.engines.local.fork_server_process import ForkServerProcess
-from fedtrack.engines.local.sites import FromPool, SitePool
 from fedtrack.errors import ConfigError, JobError
-from fedtrack.federated.params import load_params
 from fedtrack.job import FedAvgJob
 from fedtrack.job.initial_model import ModelRecipe
+from fedtrack_local.models.params import load_params
+from fedtrack_local.processes.fork_server import forget_torch_finalizers
+from fedtrack_local.processes.fork_server_process import ForkServerProcess
+from fedtrack_local.processes.sites import FromPool, SitePool
 
 MODULE = """
 import atexit, pathlib
@@ -131,7 +131,7 @@ def test_a_job_that_is_not_valid_leaves_no_process(tmp_path: Path, monkeypatch: 
             super().__init__()
             started.append(self._process.pid)
 
-    monkeypatch.setattr("fedtrack.engines.local.fork_server_process.ForkServerProcess", Noted)
+    monkeypatch.setattr("fedtrack_local.processes.fork_server_process.ForkServerProcess", Noted)
     with pytest.raises(ConfigError):
         FedAvgJob(initial_model={}).simulator_run(tmp_path / "ws")
     (pid,) = started
@@ -141,19 +141,19 @@ def test_a_job_that_is_not_valid_leaves_no_process(tmp_path: Path, monkeypatch: 
 
 INTERRUPTED = """
 import sys
-from fedtrack.engines.local.fork_server_process import ForkServerProcess
+from fedtrack_local.processes.fork_server_process import ForkServerProcess
 
 class Shown(ForkServerProcess):
     def __init__(self):
         super().__init__()
         print(self._process.pid, flush=True)
 
-import fedtrack.engines.local.fork_server_process as module
+import fedtrack_local.processes.fork_server_process as module
 module.ForkServerProcess = Shown
 
 class Slow:
     def find_spec(self, name, path=None, target=None):
-        if name == "fedtrack.engines.local.launch":
+        if name == "fedtrack_local.launch":
             import time
             time.sleep(60)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.local.gpus import gpu_groups
 from fedtrack.errors import ConfigError
+from fedtrack_local.processes.gpus import gpu_groups
 
 from .conftest import MakeJob
 
@@ -66,7 +66,7 @@ def test_without_a_choice_every_site_sees_every_gpu(
 #: Prints what the fork server has of CUDA once it has torch, and what an optimizer is told meanwhile.
 PRELOADED = """
 import sys
-from fedtrack.engines.local.fork_server import preload, warm_up_torch
+from fedtrack_local.processes.fork_server import preload, warm_up_torch
 told = []
 import torch
 if "watch" in sys.argv:

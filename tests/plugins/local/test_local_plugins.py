@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.local import LocalEngine
 from fedtrack.errors import ConfigError
 from fedtrack.plugins import registry
+from fedtrack_local.engine import LocalEngine
 from support.throwaway import Install, receivers
 
 from .conftest import MakeJob
@@ -111,7 +111,7 @@ def test_a_job_that_needs_a_name_in_conflict_names_both_distributions(
     ("variable", "value", "remedy"),
     [
         ("FEDTRACK_DISABLE_PLUGINS", "csv,tsv", "export FEDTRACK_DISABLE_PLUGINS=tsv"),
-        ("FEDTRACK_PLUGINS", "core", "export FEDTRACK_PLUGINS=core,csv"),
+        ("FEDTRACK_PLUGINS", "local", "export FEDTRACK_PLUGINS=local,csv"),
     ],
 )
 def test_a_job_that_needs_a_disabled_plugin_says_how_to_enable_it(

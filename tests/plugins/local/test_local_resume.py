@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.federated.params import load_params
-from fedtrack.job.run_result import RunResult
 from fedtrack.plugins import registry
+from fedtrack.runs.result import RunResult
+from fedtrack_local.models.params import load_params
 
 from .conftest import MakeJob
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.federated.params import load_params
-from fedtrack.job.run_result import RunResult
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.result import RunResult
+from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, decode
+from fedtrack_local.models.params import load_params
 from fedtrack_tensorboard.receiver import TBAnalyticsReceiver
 
 from .conftest import MakeJob

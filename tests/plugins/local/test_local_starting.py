@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.local.sites import SitePool
-from fedtrack.engines.local.starting import preload
 from fedtrack.errors import ConfigError
 from fedtrack.job.components import ClientAppRunner, Runner, ScriptRunner
+from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.starting import preload
 
 
 class Asked(SitePool):

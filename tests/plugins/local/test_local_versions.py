@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.local.inventory import take_inventory
-from fedtrack.engines.local.replay import replay
-from fedtrack.engines.local.stored_run import LOST_JOURNAL, find_run
-from fedtrack.engines.local.verify import verify
-from fedtrack.job.run_result import RunResult
 from fedtrack.plugins import registry
-from fedtrack.tracking import frames
+from fedtrack.runs.inventory import take_inventory
+from fedtrack.runs.replay import replay
+from fedtrack.runs.result import RunResult
+from fedtrack.runs.stored_run import LOST_JOURNAL, find_run
+from fedtrack.runs.verify import verify
+from fedtrack.spool import frames
 
 from .conftest import CLIENT, MakeJob
 
@@ -26,7 +26,7 @@ NEWER_SITE = CLIENT.replace(
     "flare.init()",
     """flare.init()
 if flare.get_site_name() == "site-1":
-    from fedtrack.tracking import frames
+    from fedtrack.spool import frames
     frames.VERSION = 2
 """,
 )

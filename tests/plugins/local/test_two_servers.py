@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.engines.local.workspace import Workspace
+from fedtrack.runs.workspace import Workspace
 
 from .conftest import MakeJob
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from fedtrack.engines.local.workspace import Workspace
+from fedtrack.runs.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.engines.local.inventory import take_inventory
-from fedtrack.engines.local.replay import replay
-from fedtrack.engines.local.stored_run import StoredRun
-from fedtrack.engines.local.verify import verify
 from fedtrack.errors import JobError
-from fedtrack.tracking.hosted_spool import HostedSpool
+from fedtrack.runs.inventory import take_inventory
+from fedtrack.runs.replay import replay
+from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.verify import verify
+from fedtrack.spool.shared import SharedSpool
 from fedtrack.tracking.records import Metric
 
 from .virtual_jobs import MakeJob, model_of, summary_of
@@ -142,7 +142,7 @@ def test_what_killed_workers_left_is_delivered_by_a_replay(make_virtual_job: Mak
     job = make_virtual_job("time.sleep(0.001)", n_clients=40, num_rounds=2)
     job.simulator_run(tmp_path / "ws")
     stored = StoredRun(tmp_path / "ws")
-    spool = HostedSpool(stored.workers / "worker-9" / "spool")
+    spool = SharedSpool(stored.workers / "worker-9" / "spool")
     for number in range(5):
         spool.enter("site-7")
         spool.append(Metric(1, "late", float(number)))

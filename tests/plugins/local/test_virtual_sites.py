@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtrack.engines.local.inventory import take_inventory
-from fedtrack.engines.local.stored_run import StoredRun
-from fedtrack.engines.local.verify import verify
 from fedtrack.errors import ConfigError
 from fedtrack.job import ClientAppRunner, CrossSiteEval, FedAvgJob, IntimeModelSelector, ScriptRunner
+from fedtrack.runs.inventory import take_inventory
+from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.verify import verify
 from fedtrack_tensorboard.receiver import TBAnalyticsReceiver
 
 from .virtual_jobs import MakeJob, journal_of, model_of

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedtrack.federated.params import load_params
 from fedtrack.job import FedAvgJob
-from fedtrack.job.run_result import RunResult
+from fedtrack.runs.result import RunResult
+from fedtrack_local.models.params import load_params
 
 APP = """
 import os, signal, sys, time

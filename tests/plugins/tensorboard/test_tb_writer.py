@@ -14,6 +14,8 @@ from PIL import Image as PillowImage
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Rejected, Text
 from fedtrack_tensorboard import SummaryWriter
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture
 def writer(record_log: Any) -> SummaryWriter:

@@ -6,10 +6,10 @@ from typing import Any
 
 from nvflare.apis.fl_constant import ReservedKey
 
-from fedtrack.tracking import frames
+from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, encode
+from fedtrack.transport.wire import Ack, Bye, Frames, FromSite
 from fedtrack_nvflare.shipper import Shipper
-from fedtrack_nvflare.wire import Ack, Bye, Frames, FromSite
 
 LIAR, VICTIM, STREAM = "site-1", "site-2", "ab" * 16
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from nvflare.apis.event_type import EventType
 
+from fedtrack.transport.wire import Ack, Frames, decode_from_site, encode
 from fedtrack_nvflare.collector import Collector
-from fedtrack_nvflare.wire import Ack, Frames, decode_from_site, encode
 
 
 class FaultyCollector(Collector):

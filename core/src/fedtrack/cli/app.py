@@ -43,7 +43,7 @@ def _show_version(wanted: bool) -> None:
 def _log_calls() -> str:
     from importlib.metadata import version
 
-    from fedtrack.tracking.spool_base import VARIABLE, PythonSpoolBase, SpoolBase
+    from fedtrack.spool.base import VARIABLE, PythonSpoolBase, SpoolBase
 
     if SpoolBase is not PythonSpoolBase:
         return f"compiled (fedtrack-speedups {version('fedtrack-speedups')})"

@@ -20,8 +20,8 @@ def list_dead(run: Run, as_json: AsJson = False) -> None:
     """List the refused events and why."""
     import msgspec
 
-    from fedtrack.engines.local import dead_letters
-    from fedtrack.engines.local.stored_run import find_run
+    from fedtrack.runs import dead_letters
+    from fedtrack.runs.stored_run import find_run
 
     rows = [msgspec.to_builtins(letter) for letter in dead_letters.list_dead(find_run(run))]
     show_rows(rows, ("receiver", "site", "seq", "kind", "key", "reason"), as_json=as_json)
@@ -30,8 +30,8 @@ def list_dead(run: Run, as_json: AsJson = False) -> None:
 @app.command()
 def retry(run: Run, receiver: Receiver, patience: Patience = 30.0) -> None:
     """Hand a receiver what it refused once more; exit code 1 if anything is refused again."""
-    from fedtrack.engines.local import dead_letters
-    from fedtrack.engines.local.stored_run import find_run
+    from fedtrack.runs import dead_letters
+    from fedtrack.runs.stored_run import find_run
 
     done = dead_letters.retry(find_run(run), receiver, patience)
     typer.echo(f"{receiver}: {done.delivered:,} delivered, {done.refused:,} refused again")
@@ -43,7 +43,7 @@ def retry(run: Run, receiver: Receiver, patience: Patience = 30.0) -> None:
 @app.command()
 def drop(run: Run, receiver: Receiver) -> None:
     """Forget a receiver's refused events; they stay in the journal and in its counts."""
-    from fedtrack.engines.local import dead_letters
-    from fedtrack.engines.local.stored_run import find_run
+    from fedtrack.runs import dead_letters
+    from fedtrack.runs.stored_run import find_run
 
     typer.echo(f"{receiver}: {dead_letters.drop(find_run(run), receiver):,} events dropped")

@@ -16,7 +16,7 @@ def migrate(
     from difflib import unified_diff
 
     from fedtrack.errors import ConfigError
-    from fedtrack.migrate import migrate as rewrite
+    from fedtrack.flare.migrate import migrate as rewrite
 
     for script in scripts:
         try:

@@ -56,7 +56,7 @@ def run(
 def _submit(
     runner: Any, folder: Path, target: str, run_id: str | None, workspace: Path | None, *, detach: bool
 ) -> None:
-    from fedtrack.engines.engine import HANDLE_FILE
+    from fedtrack.engine import HANDLE_FILE
 
     handle = runner.submit(folder, target, run_id)
     if workspace is not None:

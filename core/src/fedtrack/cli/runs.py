@@ -14,7 +14,7 @@ from fedtrack.cli import dlq, stored_runs
 from fedtrack.cli.table import AsJson
 
 if TYPE_CHECKING:
-    from fedtrack.engines.engine import RunHandle, RunStatus
+    from fedtrack.engine import RunHandle, RunStatus
 
 app = typer.Typer(name="runs", help="Runs, wherever they are.", no_args_is_help=True)
 app.add_typer(stored_runs.app)
@@ -77,7 +77,7 @@ def drain(
 
 def read_handle(text: str) -> RunHandle:
     """Return the handle that ``text`` is, or that the file or workspace of that name holds."""
-    from fedtrack.engines.engine import HANDLE_FILE, RunHandle
+    from fedtrack.engine import HANDLE_FILE, RunHandle
     from fedtrack.errors import ConfigError
 
     if text.lstrip().startswith("{"):

@@ -12,7 +12,7 @@ from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
 
 if TYPE_CHECKING:
-    from fedtrack.engines.local.inventory import Inventory, SiteCounts
+    from fedtrack.runs.inventory import Inventory, SiteCounts
 
 #: Of more sites, or counts, than this not each one gets a line.
 _MOST_ROWS = 100
@@ -31,7 +31,7 @@ def list_runs(workspace: Annotated[Path, typer.Argument(help="A workspace.")], a
     """List the runs of a workspace: the last one, then earlier ones."""
     from datetime import datetime
 
-    from fedtrack.engines.local.stored_run import find_runs
+    from fedtrack.runs.stored_run import find_runs
 
     rows = []
     for run in find_runs(workspace.absolute()):
@@ -48,8 +48,8 @@ def show(run: Run, as_json: AsJson = False) -> None:
     """Print what came of a run: its events at each stage and receiver, what is lost, and what was refused."""
     import msgspec
 
-    from fedtrack.engines.local.inventory import take_inventory
-    from fedtrack.engines.local.stored_run import find_run
+    from fedtrack.runs.inventory import take_inventory
+    from fedtrack.runs.stored_run import find_run
 
     stored = find_run(run)
     inventory, result = take_inventory(stored), stored.result
@@ -74,8 +74,8 @@ def replay(
     patience: Patience = 30.0,
 ) -> None:
     """Deliver what receivers have not got: from the sites' spools, then from the journal. Twice is as good as once."""
-    from fedtrack.engines.local.replay import replay as deliver
-    from fedtrack.engines.local.stored_run import find_run
+    from fedtrack.runs.replay import replay as deliver
+    from fedtrack.runs.stored_run import find_run
 
     other = None if receiver is None else (receiver, _arguments(args))
     done = deliver(find_run(run), other, again=again, patience=patience)
@@ -95,8 +95,8 @@ def replay(
 @app.command()
 def verify(run: Run, as_json: AsJson = False) -> None:
     """Count a run's events again, in spools, journal and backends; exit code 1 if anything differs."""
-    from fedtrack.engines.local.stored_run import find_run
-    from fedtrack.engines.local.verify import verify as recount
+    from fedtrack.runs.stored_run import find_run
+    from fedtrack.runs.verify import verify as recount
 
     checks = recount(find_run(run))
     rows = [check._asdict() for check in checks]
@@ -121,8 +121,8 @@ def prune(
     older_than: Annotated[float, typer.Option(help="Days since an event arrived.")] = 30.0,
 ) -> None:
     """Delete from a run's journals what every receiver has had for a while; a replay can no longer deliver it."""
-    from fedtrack.engines.local.prune import prune as delete
-    from fedtrack.engines.local.stored_run import find_run
+    from fedtrack.runs.prune import prune as delete
+    from fedtrack.runs.stored_run import find_run
 
     for node, count in delete(find_run(run), older_than).items():
         typer.echo(f"{node}: {count:,} events deleted from the journal")
@@ -142,7 +142,7 @@ def _arguments(text: str) -> dict[str, Any]:
 
 def _shown_sites(sites: dict[str, SiteCounts]) -> dict[str, SiteCounts]:
     """Return the sites as a screen can hold them: of many, those of which everything is in the journal in one line."""
-    from fedtrack.engines.local.inventory import SiteCounts
+    from fedtrack.runs.inventory import SiteCounts
     from fedtrack.tracking.events import SERVER
 
     if len(sites) <= _MOST_ROWS:
@@ -158,7 +158,7 @@ def _shown_sites(sites: dict[str, SiteCounts]) -> dict[str, SiteCounts]:
 
 
 def _show_inventory(inventory: Inventory) -> None:
-    from fedtrack.engines.local.inventory import kinds_refused
+    from fedtrack.runs.inventory import kinds_refused
 
     sites = [
         {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fedtrack.registry import Plugin
+    from fedtrack.plugins.plugin_registry import Plugin
 
 #: The option that every listing has.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

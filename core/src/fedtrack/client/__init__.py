@@ -22,7 +22,7 @@ from fedtrack.client.api import (
 )
 from fedtrack.client.client_app import ClientApp, SiteContext
 from fedtrack.client.data_type import AnalyticsDataType
-from fedtrack.federated.fl_model import FLModel, MetaKey, ModelName, ParamsType
+from fedtrack.client.fl_model import FLModel, MetaKey, ModelName, ParamsType
 
 __all__ = [
     "AnalyticsDataType",

@@ -10,7 +10,7 @@ from typing import Any
 
 from fedtrack.client.backend import current
 from fedtrack.client.data_type import data_type_of, record
-from fedtrack.federated.fl_model import FLModel
+from fedtrack.client.fl_model import FLModel
 from fedtrack.tracking.writer import Writer
 
 _TRAIN, _EVALUATE, _SUBMIT_MODEL = "train", "validate", "submit_model"

@@ -6,8 +6,8 @@ import os
 from importlib import import_module
 from typing import Any, Protocol
 
+from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
-from fedtrack.federated.fl_model import FLModel
 
 #: Names the backend of a process that an engine started: ``module:function``, the function returns it.
 BACKEND_VARIABLE = "FEDTRACK_CLIENT_BACKEND"

@@ -27,8 +27,8 @@ from typing import Any, TypeAlias
 from zlib import crc32
 
 from fedtrack.client import api
+from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
-from fedtrack.federated.fl_model import FLModel
 
 
 @dataclass(slots=True)

@@ -17,14 +17,8 @@ from time import monotonic
 
 import msgspec
 
-from fedtrack.errors import Permanent
-from fedtrack.tracking import frames
-from fedtrack.tracking.delivery_report import DeliveryReport
-from fedtrack.tracking.events import Batch
-from fedtrack.tracking.journal import Cursor, DeadLetter, Journal, StoredBatch
-from fedtrack.tracking.receiver import Receiver, Results, RunInfo
-from fedtrack.tracking.records import Record, decode, kind_of
-from fedtrack.tracking.retry import (
+from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.retry import (
     FIRST_BACKOFF_SECONDS,
     UNKNOWN_ERROR_ATTEMPTS,
     Abandoned,
@@ -32,6 +26,12 @@ from fedtrack.tracking.retry import (
     TriedOften,
     describe,
 )
+from fedtrack.errors import Permanent
+from fedtrack.journal.journal import Cursor, DeadLetter, Journal, StoredBatch
+from fedtrack.spool import frames
+from fedtrack.tracking.events import Batch
+from fedtrack.tracking.receiver import Receiver, Results, RunInfo
+from fedtrack.tracking.records import Record, decode, kind_of
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.report import DeliveryReport
+from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
-from fedtrack.tracking.delivery import Delivery
-from fedtrack.tracking.delivery_report import DeliveryReport
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo, listened_events
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 #: A receiver that has not taken anything for this long after the last round is left behind; the journal keeps its
 #: records, and a replay delivers them.

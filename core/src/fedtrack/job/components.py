@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import msgspec
 
 from fedtrack.errors import ConfigError
-from fedtrack.federated.cross_site_eval import CrossSiteEval
-from fedtrack.federated.cross_site_results import check_inside
-from fedtrack.federated.fedavg import FedAvg
-from fedtrack.federated.workflow import Workflow
+from fedtrack.job.paths import check_inside
 from fedtrack.tracking.events import LOCAL_EVENT
+
+#: FLARE's name of the event.
+ANALYTIC_EVENT_TYPE = LOCAL_EVENT
 
 
 class Component(msgspec.Struct, forbid_unknown_fields=True):
@@ -136,8 +136,6 @@ class FrameworkType:
     RAW: ClassVar[Literal["numpy"]] = "numpy"
 
 
-WORKFLOWS: dict[str, type[Workflow]] = {"CrossSiteEval": CrossSiteEval, "FedAvg": FedAvg}
-
 COMPONENTS: dict[str, type[Component]] = {
     "ClientAppRunner": ClientAppRunner,
     "ConvertToFedEvent": ConvertToFedEvent,
@@ -156,9 +154,3 @@ ALIASES = {
     "nvflare.app_common.widgets.intime_model_selector.IntimeModelSelector": "IntimeModelSelector",
     "nvflare.app_common.widgets.validation_json_generator.ValidationJsonGenerator": "ValidationJsonGenerator",
 }
-
-
-def name_of(component: Any) -> str | None:
-    """Return the name under which a job file holds ``component``; None if core does not know its class."""
-    cls = type(component)
-    return cls.__name__ if WORKFLOWS.get(cls.__name__) is cls or COMPONENTS.get(cls.__name__) is cls else None

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from fedtrack.errors import ConfigError
-from fedtrack.tracking.spool import DEFAULT_LIMIT_BYTES, MIN_LIMIT_BYTES, Durability
+from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, MIN_LIMIT_BYTES, Durability
 
 META_FILE = "meta.json"
 SERVER_FILE = "config/config_fed_server.json"
@@ -75,7 +75,7 @@ class Meta(msgspec.Struct, forbid_unknown_fields=True):
         min_clients: With fewer sites the job fails; all sites are needed, if None.
         mandatory_clients: Sites without which the job fails.
         idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
-        durability: What a returned log call survives; see ``fedtrack.tracking.spool``.
+        durability: What a returned log call survives; see ``fedtrack.spool.spool``.
         spool_limit: The most that what a process has logged and no journal has yet may take on its disk, bytes.
         format_version: Of this file and its neighbours.
     """

@@ -14,14 +14,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import msgspec
 
+from fedtrack.engine import LOCAL_ENGINE
 from fedtrack.errors import ConfigError
-from fedtrack.federated.workflow import Workflow
-from fedtrack.job.components import ClientAppRunner, ModelPersistor, Runner, name_of
+from fedtrack.job.components import ClientAppRunner, ModelPersistor, Runner
 from fedtrack.job.config import (
     CLIENT_FILE,
     FORMAT_VERSION,
@@ -36,21 +36,27 @@ from fedtrack.job.config import (
     refuse_secrets,
     write_json,
 )
-from fedtrack.job.fed_job import FedJob, Placeable, unused_id
 from fedtrack.job.find_file import find_file
-from fedtrack.job.initial_model import (
-    INITIAL_MODEL_FILE,
-    ModelBuilder,
-    build_model_in_subprocess,
-    write_initial_model,
-)
+from fedtrack.job.initial_model import INITIAL_MODEL_FILE, ModelWriter, named_model
 from fedtrack.job.local_modules import local_modules
+from fedtrack.job.placeable import Placeable, unused_id
+from fedtrack.job.workflows import name_of
+from fedtrack.plugins import registry
+from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
 
+if TYPE_CHECKING:
+    from fedtrack.job.fed_job import FedJob
 
-def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in_subprocess) -> Path:
+
+def export_job(job: FedJob, job_root: Path, write_model: ModelWriter | None = None) -> Path:
     """Write ``job`` to ``<job_root>/<name>``, replacing what is there, and return that folder.
+
+    Args:
+        job: The job.
+        job_root: The folder for its folder.
+        write_model: Writes the initial model; what the engine of this machine brings, if None.
 
     Raises:
         ConfigError: The job is incomplete, holds a secret, or a file it needs is missing.
@@ -61,7 +67,7 @@ def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in
         raise ConfigError(f"{folder} exists and is no exported job; move it away or choose another job root.")
     unfinished = job_root / f".{job.name}.{uuid4().hex}"
     try:
-        _write(job, unfinished, build)
+        _write(job, unfinished, write_model)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     except BaseException:  # Ctrl-C while the model is built, too: half a job would be in the way of the next export
@@ -70,8 +76,8 @@ def export_job(job: FedJob, job_root: Path, build: ModelBuilder = build_model_in
     return folder
 
 
-def _write(job: FedJob, folder: Path, build: ModelBuilder) -> None:
-    _write_server(job, folder / "app_server", build)
+def _write(job: FedJob, folder: Path, write_model: ModelWriter | None) -> None:
+    _write_server(job, folder / "app_server", write_model)
     apps = _apps(job)
     for app, sites in apps.items():
         _write_site(job, sites[0], folder / app)
@@ -131,14 +137,15 @@ def _site_items(job: FedJob, site: str) -> dict[str, Placeable]:
     return items
 
 
-def _write_server(job: FedJob, folder: Path, build: ModelBuilder) -> None:
+def _write_server(job: FedJob, folder: Path, write_model: ModelWriter | None) -> None:
     custom = folder / "custom"
     custom.mkdir(parents=True)
     workflows: list[ComponentConfig] = []
     components: list[ComponentConfig] = []
     for id_, item in job.placed[SERVER].items():
         if isinstance(item, ModelPersistor) and job.initial_model is not None and item.initial_model is None:
-            write_initial_model(job.initial_model, custom / INITIAL_MODEL_FILE, build)
+            write = write_model or registry().engine(LOCAL_ENGINE)().write_model
+            write(named_model(job.initial_model), custom / INITIAL_MODEL_FILE)
             item = ModelPersistor(initial_model=INITIAL_MODEL_FILE)
         (workflows if isinstance(item, Workflow) else components).append(_component(id_, item))
     for path in job.files.get(SERVER, []):

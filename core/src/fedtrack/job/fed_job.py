@@ -6,15 +6,13 @@ A job is only a description. Exporting it writes the folder that every run start
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from fedtrack.engine import LOCAL_ENGINE
 from fedtrack.errors import ConfigError
-from fedtrack.federated.fedavg import FedAvg
-from fedtrack.federated.workflow import Workflow
 from fedtrack.job.components import (
-    Component,
     ConvertToFedEvent,
     IntimeModelSelector,
     ModelPersistor,
@@ -22,19 +20,19 @@ from fedtrack.job.components import (
     ValidationJsonGenerator,
 )
 from fedtrack.job.default_receiver import default_receiver
+from fedtrack.job.fedavg import FedAvg
+from fedtrack.job.placeable import Placeable, unused_id
 from fedtrack.job.pt_model import PTModel
 from fedtrack.plugins import registry
+from fedtrack.plugins.workflow import Workflow
+from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
-from fedtrack.tracking.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 
 if TYPE_CHECKING:
-    from fedtrack.job.run_result import RunResult
+    from fedtrack.runs.result import RunResult
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-
-#: What ``to`` takes besides files: anything that the job file can name.
-Placeable = Workflow | Component | Receiver
 
 
 class FedJob:
@@ -158,7 +156,7 @@ class FedJob:
         for number in range(1, (n_clients or 0) + 1):
             if f"site-{number}" not in self.site_names:
                 self.site_names.append(f"site-{number}")
-        result: RunResult = registry().engine("local")().simulate(self, Path(workspace), gpus=gpu)
+        result: RunResult = registry().engine(LOCAL_ENGINE)().simulate(self, Path(workspace), gpus=gpu)
         return result
 
     def _place_model(self, model: Any, id: str) -> str:
@@ -290,12 +288,3 @@ class FedAvgJob(BaseFedJob):
                 task_timeout=task_timeout,
             )
         )
-
-
-def unused_id(wanted: str, taken: Container[str]) -> str:
-    """Return ``wanted``, with the first number behind it that makes it unique among ``taken`` (FLARE's rule)."""
-    chosen, number = wanted, 0
-    while chosen in taken:
-        number += 1
-        chosen = f"{wanted}_{number}"
-    return chosen

@@ -11,13 +11,10 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import ConfigError, PluginError
-from fedtrack.federated.cross_site_eval import CrossSiteEval
-from fedtrack.federated.workflow import Workflow
 from fedtrack.job.components import (
     ALIASES,
     COMPONENTS,
     RUNNERS,
-    WORKFLOWS,
     ClientAppRunner,
     Component,
     ConvertToFedEvent,
@@ -39,7 +36,10 @@ from fedtrack.job.config import (
     refuse_secrets,
     resolve_references,
 )
+from fedtrack.job.cross_site_eval import CrossSiteEval
+from fedtrack.job.workflows import workflow_classes
 from fedtrack.plugins import registry
+from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
 from fedtrack.tracking.receiver import Receiver
 
@@ -232,7 +232,7 @@ def _workflows(path: Path, items: list[ComponentConfig]) -> dict[str, Workflow]:
         where = f"$.workflows[{index}]"
         if item.id in found:
             raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids of workflows are unique.")
-        found[item.id] = _structure(path, where, item.path, item.args, WORKFLOWS)
+        found[item.id] = _structure(path, where, item.path, item.args, workflow_classes())
     if not found:
         raise ConfigError(f"{path}: $.workflows is empty; name one, such as FedAvg.")
     return found

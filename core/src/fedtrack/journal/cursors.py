@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fedtrack.tracking.store import Store
+from fedtrack.journal.database import Store
 
 
 class Cursor(NamedTuple):

@@ -18,8 +18,8 @@ from time import time_ns
 from zlib import crc32
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.tracking import frames
-from fedtrack.tracking.cursors import Cursor, Cursors, DeadLetter
+from fedtrack.journal.cursors import Cursor, Cursors, DeadLetter
+from fedtrack.spool import frames
 
 __all__ = ["FORMAT", "Cursor", "DeadLetter", "Journal", "StoredBatch"]
 
@@ -87,13 +87,13 @@ class Journal(Cursors):
         self.appended = threading.Condition()
         self.commits = 0
 
-    def apply(self, site: str, stream: str, runs: Iterable[frames.Run]) -> int:
+    def apply(self, site: str, stream: str, runs: Iterable[frames.FrameRange]) -> int:
         """Store what is new in ``runs`` and return the stream's new high-water mark; see ``apply_all``."""
         marks = self.apply_all([(site, stream, run) for run in runs])
         return marks[site, stream] if marks else self.high_water(site, stream)
 
     def apply_all(
-        self, batches: Iterable[tuple[str, str, frames.Run]], marks_only: Iterable[tuple[str, str, int]] = ()
+        self, batches: Iterable[tuple[str, str, frames.FrameRange]], marks_only: Iterable[tuple[str, str, int]] = ()
     ) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
 
@@ -126,7 +126,7 @@ class Journal(Cursors):
             self.appended.notify_all()
         return marks
 
-    def _store(self, site: str, stream: str, run: frames.Run, mark: int) -> int:
+    def _store(self, site: str, stream: str, run: frames.FrameRange, mark: int) -> int:
         if run.last <= mark:
             return mark
         first, count, body = run.first, run.count, run.body
@@ -279,6 +279,6 @@ def _salvage(batch: StoredBatch, first: int) -> StoredBatch:
     """Return what is intact of a batch; each of its frames has a checksum of its own."""
     salt = frames.salt_of(batch.stream)
     found = frames.scan(batch.body, salt, previous=first - 1, after_seq=0, final=True)
-    runs = [part for part in found.parts if isinstance(part, frames.Run)]
+    runs = [part for part in found.parts if isinstance(part, frames.FrameRange)]
     body = b"".join(run.body for run in runs)
     return StoredBatch(batch.id, batch.site, batch.stream, sum(run.count for run in runs), body)

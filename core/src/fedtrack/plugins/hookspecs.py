@@ -15,14 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from fedtrack.markers import hookspec
+from fedtrack.plugins.markers import hookspec
 
 if TYPE_CHECKING:
     import typer
 
-    from fedtrack.engines.engine import Engine
-    from fedtrack.examples import Example
-    from fedtrack.federated.fl_model import FLModel
+    from fedtrack.client.fl_model import FLModel
+    from fedtrack.engine import Engine
+    from fedtrack.plugins.example import Example
+    from fedtrack.plugins.workflow import Workflow
     from fedtrack.tracking.receiver import Receiver, RunInfo
     from fedtrack.tracking.writer import Writer
 
@@ -42,6 +43,12 @@ def fedtrack_writers() -> Iterable[type[Writer]]:
 @hookspec
 def fedtrack_engines() -> Iterable[type[Engine]]:
     """Called once, when plugins are loaded: return the engine classes that this plugin provides."""
+    return ()
+
+
+@hookspec
+def fedtrack_workflows() -> Iterable[type[Workflow]]:
+    """Called once, when plugins are loaded: return the workflow classes that this plugin can execute."""
     return ()
 
 

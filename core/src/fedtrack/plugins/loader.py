@@ -17,16 +17,15 @@ from typing import Any
 
 import pluggy
 
-from fedtrack import hookspecs
-from fedtrack.compatibility import why_incompatible
 from fedtrack.errors import PluginError
-from fedtrack.markers import PROJECT
-from fedtrack.package import package_of
-from fedtrack.registry import KINDS_PROVIDED, Plugin, Registry, State
+from fedtrack.plugins import hookspecs
+from fedtrack.plugins.compatibility import why_incompatible
+from fedtrack.plugins.markers import PROJECT
+from fedtrack.plugins.metadata import package_of
+from fedtrack.plugins.plugin_registry import KINDS_PROVIDED, Plugin, Registry, State
+from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
-
-__all__ = ["SUPPORTED_APIS", "Plugin", "Registry", "State", "load", "registry", "unload"]
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ def _load_one(found: Registry, plugin: Plugin, entry_point: EntryPoint) -> None:
 
 
 def _register_all(found: Registry, plugin: Plugin, module: Any) -> None:
-    bases = {"receiver": Receiver, "writer": Writer}
+    bases = {"receiver": Receiver, "writer": Writer, "workflow": Workflow}
     provided = [(kind, item) for kind in KINDS_PROVIDED for item in _provided(found, module, f"fedtrack_{kind}s")]
     for kind, item in provided:
         _validate(kind, item, bases.get(kind))
@@ -119,6 +118,8 @@ def _provided(found: Registry, module: Any, hook: str) -> list[Any]:
 def _validate(kind: str, item: Any, base: type | None) -> None:
     if base is not None and not (isinstance(item, type) and issubclass(item, base)):
         raise TypeError(f"fedtrack_{kind}s returned {item!r}, which is no subclass of {base.__name__}")
+    if base is Workflow:
+        return  # the class is its name, and its fields are checked where a job gives them
     shown = getattr(item, "__name__", repr(item))
     for attribute in ("name", "summary"):
         if not isinstance(getattr(item, attribute, None), str):
@@ -131,14 +132,15 @@ def _validate(kind: str, item: Any, base: type | None) -> None:
 
 
 def _register(found: Registry, plugin: Plugin, kind: str, item: Any) -> None:
-    other = found.owners.get((kind, item.name))
+    name = item.__name__ if kind == "workflow" else item.name
+    other = found.owners.get((kind, name))
     if other is None:
-        found.table(kind)[item.name] = item
-        found.owners[kind, item.name] = plugin
+        found.table(kind)[name] = item
+        found.owners[kind, name] = plugin
         return
     if other is plugin:
-        raise TypeError(f"it provides two {kind}s called {item.name!r}")
-    _conflict(found, [other, plugin], f"provide a {kind} called {item.name!r}")
+        raise TypeError(f"it provides two {kind}s called {name!r}")
+    _conflict(found, [other, plugin], f"provide a {kind} called {name!r}")
 
 
 def _conflict(found: Registry, plugins: list[Plugin], what: str) -> None:

@@ -16,14 +16,15 @@ from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
 
 if TYPE_CHECKING:
-    from fedtrack.examples import Example
+    from fedtrack.plugins.example import Example
+    from fedtrack.plugins.workflow import Workflow
 
 T = TypeVar("T", Receiver, Writer)
 
 log = logging.getLogger(__name__)
 
 #: What plugins provide; the hook ``fedtrack_<kind>s`` returns it.
-KINDS_PROVIDED = ("receiver", "writer", "engine", "example")
+KINDS_PROVIDED = ("receiver", "writer", "engine", "workflow", "example")
 
 
 class State(StrEnum):
@@ -81,6 +82,7 @@ class Registry:
         receivers: Receiver classes by name.
         writers: Writer classes by name.
         engines: Engine classes by name.
+        workflows: Workflow classes by the name of the class.
         examples: Examples by name.
         owners: Which plugin provides a class or an example, by kind and name.
     """
@@ -90,6 +92,7 @@ class Registry:
     receivers: dict[str, type[Receiver]] = field(default_factory=dict)
     writers: dict[str, type[Writer]] = field(default_factory=dict)
     engines: dict[str, Any] = field(default_factory=dict)
+    workflows: dict[str, type[Workflow]] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
@@ -140,6 +143,16 @@ class Registry:
             return self.engines[name]
         raise self._unknown("engine", name, self.engines)
 
+    def workflow(self, name: str) -> type[Workflow]:
+        """Return the workflow class with that name.
+
+        Raises:
+            PluginError: No installed plugin provides it.
+        """
+        if name in self.workflows:
+            return self.workflows[name]
+        raise self._unknown("workflow", name, self.workflows)
+
     def example(self, name: str) -> Example:
         """Return the example with that name.
 
@@ -180,6 +193,7 @@ class Registry:
             "receiver": self.receivers,
             "writer": self.writers,
             "engine": self.engines,
+            "workflow": self.workflows,
             "example": self.examples,
         }
         return tables[kind]

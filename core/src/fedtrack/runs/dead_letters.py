@@ -9,14 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from fedtrack.engines.local.inventory import Refusal, refusal
-from fedtrack.engines.local.replay import receivers_of
-from fedtrack.engines.local.stored_run import StoredRun
+from fedtrack.delivery.delivery import Delivery
 from fedtrack.errors import ConfigError
-from fedtrack.tracking import frames
-from fedtrack.tracking.delivery import Delivery
+from fedtrack.journal.journal import DeadLetter, Journal
+from fedtrack.runs.inventory import Refusal, refusal
+from fedtrack.runs.replay import receivers_of
+from fedtrack.runs.stored_run import StoredRun
+from fedtrack.spool import frames
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.journal import DeadLetter, Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 
 
@@ -97,11 +97,11 @@ def _retry(id_: str, receiver: Receiver, journal: Journal, info: RunInfo, status
     return Retried(len(taken), len(letters) - len(taken), reason)
 
 
-def _run(stream: str, letters: list[DeadLetter]) -> frames.Run:
+def _run(stream: str, letters: list[DeadLetter]) -> frames.FrameRange:
     letters = sorted(letters, key=lambda letter: letter.seq)
     salt = frames.salt_of(stream)
     body = b"".join(frames.frame(letter.seq, letter.payload, salt) for letter in letters)
-    return frames.Run(letters[0].seq, letters[-1].seq, len(letters), body)
+    return frames.FrameRange(letters[0].seq, letters[-1].seq, len(letters), body)
 
 
 @contextmanager

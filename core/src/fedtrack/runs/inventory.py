@@ -10,16 +10,16 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.engines.local.stored_run import LOST_JOURNAL, StoredRun
-from fedtrack.engines.local.worker_folders import host_name, spool_of, worker_folders
 from fedtrack.errors import DamagedError
-from fedtrack.job.run_result import SiteSummary
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import DeadLetter, Journal
+from fedtrack.runs.result import SiteSummary
+from fedtrack.runs.stored_run import LOST_JOURNAL, StoredRun
+from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
+from fedtrack.spool import frames
+from fedtrack.spool.reader import SpoolReader
+from fedtrack.spool.segments import list_streams
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.journal import DeadLetter, Journal
 from fedtrack.tracking.records import decode, kind_of
-from fedtrack.tracking.segments import list_streams
-from fedtrack.tracking.spool_reader import SpoolReader
 
 
 class SiteCounts(msgspec.Struct):
@@ -148,9 +148,9 @@ def _site_counts(
 def _add_workers(found: Inventory, run: StoredRun, journal: Journal) -> None:
     """Count what is still in the spools of processes that worked for many sites, and is in no journal."""
     for folder in worker_folders(run.workers):
-        waiting, unreadable = count_beyond(spool_of(folder), journal.high_waters(host_name(folder)))
+        waiting, unreadable = count_beyond(spool_of(folder), journal.high_waters(worker_name(folder)))
         if waiting or unreadable:
-            found.sites[host_name(folder)] = SiteCounts(0, waiting, 0, unreadable=unreadable)
+            found.sites[worker_name(folder)] = SiteCounts(0, waiting, 0, unreadable=unreadable)
 
 
 def refusal(letter: DeadLetter, node: str, site: str) -> Refusal:
@@ -171,7 +171,7 @@ def count_beyond(folder: Path, marks: dict[str, int]) -> tuple[int, str]:
         reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
         try:
             for part in reader.read(segments, ended=True):
-                total += part.count if isinstance(part, frames.Run) else 0
+                total += part.count if isinstance(part, frames.FrameRange) else 0
         except DamagedError as error:  # of a newer version: the other streams are counted all the same
             unreadable = str(error)
     return total, unreadable

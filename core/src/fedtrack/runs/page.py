@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fedtrack.engines.local.cross_site_table import cross_site_table
-from fedtrack.job.run_result import SUMMARY_FILE, ReceiverSummary, RunResult, SiteSummary
+from fedtrack.runs.cross_site_table import cross_site_table
+from fedtrack.runs.result import SUMMARY_FILE, ReceiverSummary, RunResult, SiteSummary
 from fedtrack.tracking.events import SERVER
 
 #: Of more sites than this not each one gets a line.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from time import time_ns
 
-from fedtrack.engines.local.replay import receivers_of
-from fedtrack.engines.local.stored_run import StoredRun
+from fedtrack.runs.replay import receivers_of
+from fedtrack.runs.stored_run import StoredRun
 
 _DAY_NS = 24 * 3600 * 10**9
 

@@ -17,17 +17,16 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.site_agent import receiver_summary
-from fedtrack.engines.local.stored_run import StoredRun
-from fedtrack.engines.local.worker_folders import worker_folders, worker_source
+from fedtrack.delivery.host import ReceiverHost
 from fedtrack.errors import FedtrackError
-from fedtrack.job.run_result import ReceiverSummary, RunResult
+from fedtrack.journal.journal import Cursor, Journal
 from fedtrack.plugins import registry
+from fedtrack.runs.result import ReceiverSummary, RunResult, receiver_summary
+from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.worker_folders import worker_folders, worker_source
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Cursor, Journal
 from fedtrack.tracking.receiver import Receiver
+from fedtrack.transport.forwarder import SpoolSource
 
 log = logging.getLogger(__name__)
 

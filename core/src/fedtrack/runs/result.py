@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.whole_file import write_whole
+from fedtrack.delivery.report import DeliveryReport
+from fedtrack.files import write_whole
 
 SUMMARY_FILE = "run_summary.json"
 
@@ -78,6 +79,24 @@ class ReceiverSummary(msgspec.Struct):
     command: str = ""
     outage_seconds: float = 0.0
     outage: str = ""
+
+
+def receiver_summary(report: DeliveryReport, node: str) -> ReceiverSummary:
+    """Return a receiver's share as the run's summary holds it."""
+    results = report.results
+    return ReceiverSummary(
+        receiver=report.receiver,
+        node=node,
+        delivered=report.delivered,
+        skipped=report.skipped,
+        dead=report.dead,
+        pending=report.pending,
+        error=report.error,
+        location=results.location if results else "",
+        command=results.command if results else "",
+        outage_seconds=report.outage_seconds,
+        outage=report.outage,
+    )
 
 
 class RunResult(msgspec.Struct):

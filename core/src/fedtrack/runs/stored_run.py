@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.engines.local.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS, RunRecord, Workspace, read_record
 from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.job.run_result import SUMMARY_FILE, RunResult
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.result import SUMMARY_FILE, RunResult
+from fedtrack.runs.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS, RunRecord, Workspace, read_record
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
 
 log = logging.getLogger(__name__)

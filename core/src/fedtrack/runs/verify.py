@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from fedtrack.engines.local.host import addressed
-from fedtrack.engines.local.inventory import take_inventory
-from fedtrack.engines.local.replay import receivers_of
-from fedtrack.engines.local.stored_run import StoredRun
+from fedtrack.delivery.host import addressed
 from fedtrack.errors import DamagedError, FedtrackError, ReceiverError
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.inventory import take_inventory
+from fedtrack.runs.replay import receivers_of
+from fedtrack.runs.stored_run import StoredRun
+from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Image, Metric, Text, decode
 

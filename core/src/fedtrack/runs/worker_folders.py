@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from fedtrack.journal.journal import Journal
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.hosted_source import HostedSource
-from fedtrack.tracking.journal import Journal
+from fedtrack.transport.shared_source import SharedSource
 
 
 def worker_folders(workers: Path) -> Iterator[Path]:
@@ -25,7 +25,7 @@ def next_worker_folder(workers: Path) -> Path:
     return folder
 
 
-def host_name(folder: Path) -> str:
+def worker_name(folder: Path) -> str:
     """Return the name of the worker with this folder; no site can have it."""
     return f"@{folder.name}"
 
@@ -35,6 +35,6 @@ def spool_of(folder: Path) -> Path:
     return folder / "spool"
 
 
-def worker_source(folder: Path, journal: Journal, blobs: BlobStore, sites: Collection[str]) -> HostedSource:
-    """Return the reader of a worker's spool; see HostedSource."""
-    return HostedSource(host_name(folder), spool_of(folder), journal, blobs, sites)
+def worker_source(folder: Path, journal: Journal, blobs: BlobStore, sites: Collection[str]) -> SharedSource:
+    """Return the reader of a worker's spool; see SharedSource."""
+    return SharedSource(worker_name(folder), spool_of(folder), journal, blobs, sites)

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.whole_file import write_whole
+from fedtrack.files import write_whole
 
 RUN_FOLDER = "simulate_job"
 #: In place of a site's name, of which no first letter is ``@``.

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
-from fedtrack.tracking.frames import frame
+from fedtrack.spool.frames import frame
 from fedtrack.tracking.records import Metric, Record
 
 log = logging.getLogger(__name__)

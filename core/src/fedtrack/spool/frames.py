@@ -93,7 +93,7 @@ def read_header(data: bytes) -> Header | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class FrameRange:
     """Consecutive valid frames.
 
     Attributes:
@@ -122,12 +122,12 @@ class Scan:
     """What was found in a piece of a segment.
 
     Attributes:
-        parts: Runs and damage, in file order.
+        parts: Ranges of frames and damage, in file order.
         consumed: How many bytes the parts cover; what follows is an incomplete or invalid suffix.
         last: Number of the last valid frame, known or new; ``previous`` if there is none.
     """
 
-    parts: list[Run | Damage]
+    parts: list[FrameRange | Damage]
     consumed: int
     last: int
 
@@ -144,7 +144,7 @@ def scan(data: bytes, salt: int, *, previous: int, after_seq: int, final: bool) 
         final: Whether nothing will ever be appended. Otherwise an invalid suffix may be a frame that is still
             being written, and is left unconsumed instead of being reported as damage.
     """
-    parts: list[Run | Damage] = []
+    parts: list[FrameRange | Damage] = []
     position, size = 0, len(data)
     starts: dict[int, int] = {}
     while position < size:
@@ -165,7 +165,7 @@ def scan(data: bytes, salt: int, *, previous: int, after_seq: int, final: bool) 
 
 def _valid_run(
     data: bytes, position: int, salt: int, previous: int, after_seq: int, starts: dict[int, int], most: int = -1
-) -> tuple[Run | None, int, int]:
+) -> tuple[FrameRange | None, int, int]:
     """Return the new frames that follow each other from ``position`` on, where they end, and the last number.
 
     Args:
@@ -200,7 +200,7 @@ def _valid_run(
             count += 1
         previous, position = seq, end
         most -= 1
-    return (Run(first, previous, count, data[start:position]) if count else None), position, previous
+    return (FrameRange(first, previous, count, data[start:position]) if count else None), position, previous
 
 
 def _next_frame(data: bytes, position: int, salt: int, previous: int, starts: dict[int, int]) -> int | None:

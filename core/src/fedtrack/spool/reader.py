@@ -8,8 +8,8 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from fedtrack.tracking import frames
-from fedtrack.tracking.segments import Segment, is_open
+from fedtrack.spool import frames
+from fedtrack.spool.segments import Segment, is_open
 
 
 class DamagedBytes(NamedTuple):
@@ -56,7 +56,7 @@ class SpoolReader:
         self._previous = 0
         self._finished: set[Path] = set()
 
-    def read(self, segments: list[Segment], *, ended: bool) -> Iterator[frames.Run | DamagedBytes]:
+    def read(self, segments: list[Segment], *, ended: bool) -> Iterator[frames.FrameRange | DamagedBytes]:
         """Yield what is new in the stream. It counts as known once it is yielded.
 
         Args:
@@ -101,7 +101,7 @@ class SpoolReader:
 
     def _read_segment(
         self, segment: Segment, budget: int, *, final: bool, newest: bool
-    ) -> Generator[frames.Run | DamagedBytes, None, int]:
+    ) -> Generator[frames.FrameRange | DamagedBytes, None, int]:
         """Yield what is new in one file; return what is left of the budget, nothing if the end was not reached."""
         path = segment.path
         if path != self._current:
@@ -126,7 +126,7 @@ class SpoolReader:
                 offset = self._offset
                 self._offset, self._previous = offset + found.consumed, found.last
                 for part in found.parts:
-                    if isinstance(part, frames.Run):
+                    if isinstance(part, frames.FrameRange):
                         self.after_seq = part.last
                         yield part
                     else:

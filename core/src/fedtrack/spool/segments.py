@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic, time_ns
 from typing import NamedTuple
 
-from fedtrack.tracking import frames
+from fedtrack.spool import frames
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -1,4 +1,4 @@
-"""HostedSpool: one spool for the records of many sites that take turns in one process.
+"""SharedSpool: one spool for the records of many sites that take turns in one process.
 
 A file per site and process would cost more than the metrics of a short task. Each payload is wrapped with the name of
 its site instead: ``[10, name, payload]`` in msgpack, so that a frame still stands for itself, and damage to one can
@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.records import Record, encode
-from fedtrack.tracking.spool import Spool
 
 #: In the place of a record's kind.
 HOSTED_KIND = 10
@@ -21,7 +21,7 @@ HOSTED_KIND = 10
 _THREE_ITEMS = 0x93
 
 
-class HostedSpool(Spool):
+class SharedSpool(Spool):
     """A spool whose records belong to the site that was last entered; see Spool for the arguments."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
@@ -31,7 +31,7 @@ class HostedSpool(Spool):
     def enter(self, site: str) -> None:
         """Let all records from now on be those of ``site``, whichever thread logs them."""
         self._prefix = bytes((_THREE_ITEMS, HOSTED_KIND)) + msgspec.msgpack.encode(site)
-        if isinstance(self._nested, HostedSpool):
+        if isinstance(self._nested, SharedSpool):
             self._nested.enter(site)
 
     def _wrapped(self, record: Record) -> bytes:
@@ -39,7 +39,7 @@ class HostedSpool(Spool):
 
     def _inner(self) -> Spool:
         inner = super()._inner()
-        if isinstance(inner, HostedSpool):
+        if isinstance(inner, SharedSpool):
             inner._prefix = self._prefix
         return inner
 

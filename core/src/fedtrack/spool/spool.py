@@ -22,12 +22,12 @@ from time import monotonic, sleep, time_ns
 from typing import Literal, TypedDict
 
 from fedtrack.errors import ConfigError, FedtrackError
-from fedtrack.tracking import frames
+from fedtrack.spool import frames
+from fedtrack.spool.base import SpoolBase
+from fedtrack.spool.frames import frame
+from fedtrack.spool.segments import create_segment, sync_folder
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.frames import frame
 from fedtrack.tracking.records import Gap, Record, Rejected, encode, kind_of
-from fedtrack.tracking.segments import create_segment, sync_folder
-from fedtrack.tracking.spool_base import SpoolBase
 
 log = logging.getLogger(__name__)
 

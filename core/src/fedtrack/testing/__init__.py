@@ -16,8 +16,9 @@ Only pytest itself loads this package's modules that need pytest; the core does 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedtrack.testing.contract import ReceiverContract
@@ -36,8 +37,5 @@ _HOMES = {
 __all__ = ["FaultyReceiver", "MemoryLog", "MemoryReceiver", "ReceiverContract", "Stored", "run_info"]
 
 
-def __getattr__(name: str) -> Any:
-    # Lazy: pytest imports this package at every start, wherever fedtrack is installed.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'fedtrack.testing' has no attribute {name!r}")
+# Lazy: pytest imports this package at every start, wherever fedtrack is installed.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""What is measured and how it travels: record -> spool -> journal -> receiver.
+"""What is measured: records, the writers that make them and the receivers that take them.
 
 Modules here import each other and ``fedtrack.errors``, nothing else of fedtrack.
 """

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
-from fedtrack.tracking.segments import Segment
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.segments import Segment
 
 if TYPE_CHECKING:
-    from fedtrack.tracking.forwarder import SpoolSource
+    from fedtrack.transport.forwarder import SpoolSource
 
 #: What was read is stored once it is as large as this: the memory of a pass does not depend on the number of sites.
 GROUP_BYTES = 8 * 1024 * 1024
@@ -30,7 +30,7 @@ class Portion:
         marks: Site, stream and high-water mark of a stream that holds no events of the site that wrote it.
     """
 
-    batches: list[tuple[str, str, frames.Run]] = field(default_factory=list)
+    batches: list[tuple[str, str, frames.FrameRange]] = field(default_factory=list)
     marks: list[tuple[str, str, int]] = field(default_factory=list)
 
     def __bool__(self) -> bool:

@@ -14,13 +14,13 @@ from time import monotonic, sleep
 import msgspec
 
 from fedtrack.errors import DamagedError
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.reader import DamagedBytes, SpoolReader
+from fedtrack.spool.segments import Listing, Segment, continues
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forward_pass import ForwardPass, Portion, StreamPass
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
-from fedtrack.tracking.segments import Listing, Segment, continues
-from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
+from fedtrack.transport.forward_pass import ForwardPass, Portion, StreamPass
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class SpoolSource:
     def read(self, stream: StreamPass) -> None:
         """Read what is new into the stream's portion, which is stored next."""
         reader = self._reader(stream.stream, stream.segments[0])
-        runs: list[frames.Run] = []
+        runs: list[frames.FrameRange] = []
         for part in reader.read(stream.segments, ended=stream.ended):
             stream.found = True
             if isinstance(part, DamagedBytes):
@@ -121,7 +121,7 @@ class SpoolSource:
         """Go back to the journal's mark at the next pass."""
         self._readers.pop(stream.stream, None)
 
-    def _portion(self, stream: str, runs: list[frames.Run]) -> Portion:
+    def _portion(self, stream: str, runs: list[frames.FrameRange]) -> Portion:
         """Return what was read as the journal shall store it, with its blobs where the journal's receivers look."""
         for run in runs:
             self._adopt_blobs(run)
@@ -146,7 +146,7 @@ class SpoolSource:
         log.error("%s: %s", self.site, reason)
         self.journal.record_gap(self.site, stream, 0, reason, mark + 1, oldest.first_seq - 1)
 
-    def _adopt_blobs(self, run: frames.Run) -> None:
+    def _adopt_blobs(self, run: frames.FrameRange) -> None:
         if not _MAY_HOLD_BLOB.search(run.body):
             return
         source = BlobStore(self.folder / "blobs")

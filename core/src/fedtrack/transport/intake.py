@@ -15,11 +15,11 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.errors import DamagedError, WorkspaceError
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import BlobRef, decode
-from fedtrack_nvflare.wire import (
+from fedtrack.transport.wire import (
     MAX_BATCH,
     Ack,
     Bye,
@@ -188,7 +188,7 @@ def _stream(name: str) -> str:
     return name
 
 
-def _checked(message: Frames) -> frames.Run:
+def _checked(message: Frames) -> frames.FrameRange:
     """Return the frames as a run; receivers decode what the journal holds, so every record is decoded once here."""
     if len(message.body) > 2 * frames.MAX_PAYLOAD:
         raise ValueError(f"{len(message.body)} bytes of frames are too many")
@@ -196,7 +196,7 @@ def _checked(message: Frames) -> frames.Run:
     salt = frames.salt_of(message.stream)
     found = frames.scan(message.body, salt, previous=before, after_seq=before, final=True).parts
     run = found[0] if len(found) == 1 else None
-    if not isinstance(run, frames.Run) or len(run.body) != len(message.body):
+    if not isinstance(run, frames.FrameRange) or len(run.body) != len(message.body):
         raise ValueError(f"frames {message.first} to {message.last} of {message.stream} are damaged")
     if (run.first, run.last, run.count) != (message.first, message.last, message.count):
         raise ValueError(f"frames {run.first} to {run.last} came as {message.first} to {message.last}")

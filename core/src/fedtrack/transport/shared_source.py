@@ -1,4 +1,4 @@
-"""HostedSource: reads the spool of a process that works for many sites, and gives each site what it logged."""
+"""SharedSource: reads the spool of a process that works for many sites, and gives each site what it logged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.tracking import frames
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.shared import unwrap
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.forward_pass import Portion
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.hosted_spool import unwrap
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Gap, decode
+from fedtrack.transport.forward_pass import Portion
+from fedtrack.transport.forwarder import SpoolSource
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class _SiteRun:
     frames: list[bytes] = field(default_factory=list)
 
 
-class HostedSource(SpoolSource):
+class SharedSource(SpoolSource):
     """The spool folder of a process that hosts sites; see SpoolSource for the other arguments.
 
     Args:
@@ -45,7 +45,7 @@ class HostedSource(SpoolSource):
         super().__init__(host, folder, journal, blobs, **options)
         self._sites = frozenset(sites)
 
-    def _portion(self, stream: str, runs: list[frames.Run]) -> Portion:
+    def _portion(self, stream: str, runs: list[frames.FrameRange]) -> Portion:
         salt = frames.salt_of(stream)
         # The mark says how far the stream has been read, also where its last records are none of a site.
         portion = Portion(marks=[(self.site, stream, runs[-1].last)])
@@ -56,12 +56,12 @@ class HostedSource(SpoolSource):
                 part.last = seq
                 part.frames.append(frames.frame(seq, bytes(payload), salt))
             for site, part in found.items():
-                unwrapped = frames.Run(part.first, part.last, len(part.frames), b"".join(part.frames))
+                unwrapped = frames.FrameRange(part.first, part.last, len(part.frames), b"".join(part.frames))
                 self._adopt_blobs(unwrapped)
                 portion.batches.append((site, stream, unwrapped))
         return portion
 
-    def _split(self, stream: str, run: frames.Run) -> Iterator[tuple[int, str, memoryview]]:
+    def _split(self, stream: str, run: frames.FrameRange) -> Iterator[tuple[int, str, memoryview]]:
         for seq, payload in frames.split(run.body):
             hosted = unwrap(payload)
             if hosted is None:

@@ -16,12 +16,12 @@ from time import monotonic, sleep
 import msgspec
 
 from fedtrack.errors import TransportError
-from fedtrack.tracking import frames
+from fedtrack.spool import frames
+from fedtrack.spool.reader import DamagedBytes, SpoolReader
+from fedtrack.spool.segments import Segment, list_streams
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
-from fedtrack.tracking.segments import Segment, list_streams
-from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
-from fedtrack_nvflare.wire import MAX_BATCH, Ack, Bye, Damage, FilePart, Frames, FromSite, Hello
+from fedtrack.transport.wire import MAX_BATCH, Ack, Bye, Damage, FilePart, Frames, FromSite, Hello
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class SpoolShipper:
         for path in self._readers[stream].deletable(segments, ended=ended, up_to=known):
             path.unlink(missing_ok=True)
 
-    def _send_files(self, run: frames.Run) -> None:
+    def _send_files(self, run: frames.FrameRange) -> None:
         store = BlobStore(self.folder / "blobs")
         for ref in _references(run):
             if ref.sha256 in self._sent_files:
@@ -264,7 +264,7 @@ class SpoolShipper:
                 self._stop.wait(jittered)
 
 
-def _references(run: frames.Run) -> Iterator[BlobRef]:
+def _references(run: frames.FrameRange) -> Iterator[BlobRef]:
     for _, payload in frames.split(run.body):
         if payload[1] not in _KINDS_WITH_FILES:
             continue

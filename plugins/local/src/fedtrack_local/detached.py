@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
-from fedtrack.engines.child_run import ChildRun, holder
-from fedtrack.engines.engine import RunHandle, RunState, RunStatus, checked_run_id
-from fedtrack.engines.local.workspace import RUN_FOLDER, Workspace, read_record
+from fedtrack.engine import RunHandle, RunState, RunStatus, checked_run_id
 from fedtrack.errors import EngineTimeout, RunNotFound, WorkspaceError
 from fedtrack.job.load import load_job
-from fedtrack.job.run_result import SUMMARY_FILE, RunResult
+from fedtrack.runs.child_run import ChildRun, holder
+from fedtrack.runs.result import SUMMARY_FILE, RunResult
+from fedtrack.runs.workspace import RUN_FOLDER, Workspace, read_record
 
 _POLL_SECONDS = 0.1
 

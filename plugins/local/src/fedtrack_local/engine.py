@@ -1,6 +1,6 @@
-"""The embedded engine: the server in this process, every site a process of its own on this machine.
+"""LocalEngine: the server in this process, every site a process of its own on this machine.
 
-Registered through the same hook as any other engine; importing this module loads nothing of the engine itself.
+Importing this module loads nothing of what the engine consists of.
 """
 
 from __future__ import annotations
@@ -8,18 +8,16 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
-
-from fedtrack.markers import hookimpl
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from fedtrack.engines.engine import EngineCaps, Problem, RunHandle, RunStatus
+    from fedtrack.engine import EngineCaps, Problem, RunHandle, RunStatus
     from fedtrack.job.fed_job import FedJob
-    from fedtrack.job.run_result import RunResult
+    from fedtrack.runs.result import RunResult
 
 
 class LocalEngine:
-    """Runs a job on this machine; see ``fedtrack.engines.engine.Engine``. A target is a workspace folder.
+    """Runs a job on this machine; see ``fedtrack.engine.Engine``. A target is a workspace folder.
 
     ``run``, ``resume`` and ``simulate`` stay until the run's end; the protocol's ``submit`` does not.
     """
@@ -29,37 +27,43 @@ class LocalEngine:
 
     def run(self, folder: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
         """Run the exported job in ``folder``."""
-        from fedtrack.engines.local.fork_server_process import ForkServerProcess
+        from fedtrack_local.processes.fork_server_process import ForkServerProcess
 
         _check(gpus)
         with ForkServerProcess() as process:
-            from fedtrack.engines.local.launch import run_folder  # meanwhile
+            from fedtrack_local.launch import run_folder  # meanwhile
 
             return run_folder(folder, workspace, process, gpus=gpus, run_id=run_id)
 
     def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Go on with the run in ``workspace`` after its last finished round."""
-        from fedtrack.engines.local.launch import resume
+        from fedtrack_local.launch import resume
 
         _check(gpus)
         return resume(workspace, gpus=gpus)
 
     def simulate(self, job: FedJob, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Export ``job`` into the workspace and run it from there."""
-        from fedtrack.engines.local.fork_server_process import ForkServerProcess
+        from fedtrack_local.processes.fork_server_process import ForkServerProcess
 
         _check(gpus)
         # The server must not carry torch: its memory would count twice, and its threads do not survive forks.
         with nullcontext() if "torch" in sys.modules else ForkServerProcess() as process:
-            from fedtrack.engines.local.launch import run_job  # meanwhile
+            from fedtrack_local.launch import run_job  # meanwhile
 
             return run_job(job, workspace, process, gpus=gpus)
+
+    def write_model(self, model: Any, target: Path) -> None:
+        """Write an initial model to ``target``; what has to be built is built in a process of its own."""
+        from fedtrack_local.models.initial_model import write_model
+
+        write_model(model, target)
 
     def caps(self) -> EngineCaps:
         """Return what this engine can do."""
         from importlib.metadata import version
 
-        from fedtrack.engines.engine import EngineCaps
+        from fedtrack.engine import EngineCaps
 
         return EngineCaps(
             name=self.name,
@@ -76,9 +80,9 @@ class LocalEngine:
 
     def check(self, job: Path, target: str) -> list[Problem]:
         """Return what the workspace ``target`` would refuse."""
-        from fedtrack.engines.child_run import holder
-        from fedtrack.engines.engine import Problem
+        from fedtrack.engine import Problem
         from fedtrack.job.load import load_job
+        from fedtrack.runs.child_run import holder
 
         load_job(job)
         if holder(Path(target) / "lock") is not None:
@@ -87,31 +91,31 @@ class LocalEngine:
 
     def submit(self, job: Path, target: str, run_id: str | None = None) -> RunHandle:
         """Start a run in the workspace ``target``, in a process of its own."""
-        from fedtrack.engines.local.detached import submit
+        from fedtrack_local.detached import submit
 
         return submit(job, Path(target), run_id)
 
     def status(self, run: RunHandle) -> RunStatus:
         """Return where a run is."""
-        from fedtrack.engines.local.detached import status
+        from fedtrack_local.detached import status
 
         return status(run)
 
     def wait(self, run: RunHandle, timeout: float | None = None) -> RunStatus:
         """Wait until a run is over."""
-        from fedtrack.engines.local.detached import wait
+        from fedtrack_local.detached import wait
 
         return wait(run, timeout)
 
     def abort(self, run: RunHandle) -> None:
         """End a run; what it logged until then is delivered."""
-        from fedtrack.engines.local.detached import abort
+        from fedtrack_local.detached import abort
 
         abort(run)
 
     def fetch(self, run: RunHandle, dest: Path) -> RunResult:
         """Copy a finished run's results to ``dest``."""
-        from fedtrack.engines.local.detached import fetch
+        from fedtrack_local.detached import fetch
 
         return fetch(run, dest)
 
@@ -121,13 +125,7 @@ class LocalEngine:
 
 def _check(gpus: str | None) -> None:
     """Refuse GPUs that cannot be dealt out before anything is touched."""
-    from fedtrack.engines.local.gpus import gpu_groups
+    from fedtrack_local.processes.gpus import gpu_groups
 
     if gpus is not None:
         gpu_groups(gpus)
-
-
-@hookimpl
-def fedtrack_engines() -> list[type[LocalEngine]]:
-    """Provide the local engine."""
-    return [LocalEngine]

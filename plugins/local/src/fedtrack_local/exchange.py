@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from fedtrack.federated.workflow import Answer, GroupAnswer, Task
+from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Task
 
 
 class Exchange(Protocol):

@@ -14,31 +14,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, time_ns
 
-from fedtrack.engines.engine import checked_run_id
-from fedtrack.engines.local.exchange import Exchange
-from fedtrack.engines.local.fork_server_process import ForkServerProcess
-from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
-from fedtrack.engines.local.roster import Roster
-from fedtrack.engines.local.script_exchange import ScriptExchange
-from fedtrack.engines.local.server import LocalServer
-from fedtrack.engines.local.site_agent import SiteAgent
-from fedtrack.engines.local.sites import SitePool
-from fedtrack.engines.local.starting import preload, prepare, start_sites, start_workers
-from fedtrack.engines.local.stored_run import StoredRun
-from fedtrack.engines.local.summary import Outcome, summarize
-from fedtrack.engines.local.summary_page import print_summary
-from fedtrack.engines.local.workspace import RUN_FOLDER, RunRecord, Workspace
+from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
+from fedtrack.engine import checked_run_id
 from fedtrack.errors import FedtrackError, JobError, WorkspaceError
 from fedtrack.job.components import Runner
 from fedtrack.job.export import export_job
 from fedtrack.job.fed_job import FedJob
 from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.job.run_result import SUMMARY_FILE, RunResult
+from fedtrack.job.workflows import executable
+from fedtrack.runs.page import print_summary
+from fedtrack.runs.result import SUMMARY_FILE, RunResult
+from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, Workspace
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.forwarder import SpoolSource
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.spool import Spool
+from fedtrack.transport.forwarder import SpoolSource
+from fedtrack_local.exchange import Exchange
+from fedtrack_local.processes.fork_server_process import ForkServerProcess
+from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.roster import Roster
+from fedtrack_local.scripts.script_exchange import ScriptExchange
+from fedtrack_local.scripts.site_agent import SiteAgent
+from fedtrack_local.server import LocalServer
+from fedtrack_local.starting import preload, prepare, start_sites, start_workers
+from fedtrack_local.summary import Outcome, summarize
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def run_job(
     prepare([item for item in job.placed[SERVER].values() if isinstance(item, Receiver)])
     try:
         preload(pool, [(item.script, item) for item in _runners(job)])
-        folder = export_job(job, workspace.root / "job", build=pool.build_model)
+        folder = export_job(job, workspace.root / "job", pool.write_model)
         return _run(folder, workspace, pool, gpus, started)
     finally:
         pool.close()
@@ -186,7 +187,7 @@ def _run(
     run_id: str | None = None,
 ) -> RunResult:
     # Here, and not before the fork server was started: it takes 50 ms, which that can use.
-    from fedtrack.engines.local.progress import Progress
+    from fedtrack_local.progress import Progress
 
     if record is None:
         _move_earlier_run(workspace)
@@ -240,7 +241,7 @@ def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outc
     server.notify("fedtrack_job_started")
     try:
         for workflow in job.workflows.values():
-            workflow.execute(server)
+            executable(workflow).execute(server)
         server.dismiss()
         outcome.status = "completed"
     except KeyboardInterrupt:

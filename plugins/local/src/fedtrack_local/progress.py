@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.server import LocalServer
-from fedtrack.federated.fedavg import FedAvg
-from fedtrack.federated.workflow import RoundResult
+from fedtrack.delivery.host import ReceiverHost
+from fedtrack.job.fedavg import FedAvg
 from fedtrack.job.load import LoadedJob
+from fedtrack_local.server import LocalServer
+from fedtrack_local.workflows.workflow import RoundResult
 
 _POLL_SECONDS = 0.2
 

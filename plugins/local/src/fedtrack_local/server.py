@@ -8,28 +8,28 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.engines.local.exchange import Exchange
-from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.messages import SiteLeft
-from fedtrack.engines.local.roster import Roster
-from fedtrack.engines.local.script_exchange import total_logged
-from fedtrack.engines.local.workspace import Workspace
+from fedtrack.delivery.host import ReceiverHost
 from fedtrack.errors import SiteError
-from fedtrack.federated.cross_site_results import CrossSiteResults
-from fedtrack.federated.model_selector import ModelSelector
-from fedtrack.federated.params import load_params
-from fedtrack.federated.persistor import ModelPersistor
-from fedtrack.federated.workflow import Answer, GroupAnswer, RoundResult, Task
+from fedtrack.files import write_whole
 from fedtrack.job.load import LoadedJob
+from fedtrack.runs.workspace import Workspace
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
-from fedtrack.whole_file import write_whole
+from fedtrack_local.exchange import Exchange
+from fedtrack_local.models.params import load_params
+from fedtrack_local.models.persistor import ModelPersistor
+from fedtrack_local.processes.messages import SiteLeft
+from fedtrack_local.roster import Roster
+from fedtrack_local.scripts.script_exchange import total_logged
+from fedtrack_local.workflows.cross_site_results import CrossSiteResults
+from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack_local.workflows.workflow import Answer, GroupAnswer, RoundResult, Task
 
 
 class LocalServer:
-    """See ``fedtrack.federated.workflow.Server``; used by one thread only.
+    """See ``fedtrack_local.workflows.workflow.Server``; used by one thread only.
 
     Args:
         job: What runs.

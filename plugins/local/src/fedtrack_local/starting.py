@@ -7,22 +7,22 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.roster import Roster
-from fedtrack.engines.local.site_agent import SiteAgent, agent_spec
-from fedtrack.engines.local.site_spec import site_spec
-from fedtrack.engines.local.sites import SitePool
-from fedtrack.engines.local.worker_exchange import WorkerExchange, worker_count
-from fedtrack.engines.local.worker_folders import host_name, worker_folders, worker_source
-from fedtrack.engines.local.worker_spec import worker_spec
-from fedtrack.engines.local.workspace import Workspace
+from fedtrack.delivery.host import ReceiverHost
 from fedtrack.job.components import Runner, ScriptRunner
 from fedtrack.job.find_file import find_file
 from fedtrack.job.load import LoadedJob
 from fedtrack.job.local_modules import third_party_modules
-from fedtrack.tracking.forwarder import SpoolSource
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.worker_folders import worker_folders, worker_name, worker_source
+from fedtrack.runs.workspace import Workspace
 from fedtrack.tracking.receiver import Receiver, RunInfo
+from fedtrack.transport.forwarder import SpoolSource
+from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.roster import Roster
+from fedtrack_local.scripts.site_agent import SiteAgent, agent_spec
+from fedtrack_local.scripts.site_spec import site_spec
+from fedtrack_local.workers.worker_exchange import WorkerExchange, worker_count
+from fedtrack_local.workers.worker_spec import worker_spec
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def start_workers(
 
     for folder in worker_folders(workspace.workers):
         add_source(folder)
-        host.forwarder.end(host_name(folder))
+        host.forwarder.end(worker_name(folder))
     return WorkerExchange(
         roster,
         job.meta.idle_timeout,

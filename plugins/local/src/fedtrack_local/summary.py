@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
-from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.server import LocalServer
-from fedtrack.engines.local.site_agent import AgentReport, receiver_summary
-from fedtrack.engines.local.workspace import Workspace
+from fedtrack.delivery.host import ReceiverHost
+from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import FedtrackError
-from fedtrack.federated.cross_site_results import CrossSiteResults
 from fedtrack.job.load import LoadedJob
-from fedtrack.job.run_result import ReceiverSummary, RoundSummary, RunResult, SiteSummary
-from fedtrack.tracking import frames
-from fedtrack.tracking.delivery_report import DeliveryReport
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.result import ReceiverSummary, RoundSummary, RunResult, SiteSummary, receiver_summary
+from fedtrack.runs.workspace import Workspace
+from fedtrack.spool import frames
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Gap, Rejected, decode
+from fedtrack_local.scripts.site_agent import AgentReport
+from fedtrack_local.server import LocalServer
+from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 
 
 @dataclass

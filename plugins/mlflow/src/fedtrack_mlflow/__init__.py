@@ -5,7 +5,7 @@ This module is what the entry point names, so nothing here may import mlflow: th
 
 from __future__ import annotations
 
-from fedtrack.markers import hookimpl
+from fedtrack.plugins.markers import hookimpl
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
 from fedtrack_mlflow.receiver import MLflowReceiver

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from fedtrack.client.fl_model import FLModel, ParamsType
 from fedtrack.errors import ConfigError
-from fedtrack.federated.fl_model import FLModel, ParamsType
-from fedtrack.tracking.spool import DEFAULT_LIMIT_BYTES, Durability, Spool
+from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, Spool
 from fedtrack.tracking.writer import bind
 
 #: Where the script's process finds its SiteRun; FLARE's executor starts the script after it is set.
@@ -31,7 +31,7 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
         args: Its arguments.
         config: What ``get_config`` returns.
         in_process: Whether the script runs inside FLARE's own process.
-        durability: See ``fedtrack.tracking.spool``.
+        durability: See ``fedtrack.spool.spool``.
         spool_limit: Likewise, bytes.
     """
 

@@ -19,15 +19,15 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 
-from fedtrack.engines.local.host import STALL_SECONDS, ReceiverHost
+from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
 from fedtrack.job.config import refuse_secrets, resolve_references
 from fedtrack.plugins import registry
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import FED_EVENT, SERVER
-from fedtrack.tracking.forwarder import SpoolSource
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
+from fedtrack.transport.forwarder import SpoolSource
 from fedtrack_nvflare.node import run_folder
 
 

@@ -8,17 +8,16 @@ from time import perf_counter
 
 import msgspec
 
-from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.site_agent import receiver_summary
-from fedtrack.engines.local.workspace import RunRecord
+from fedtrack.delivery.host import ReceiverHost
+from fedtrack.delivery.report import DeliveryReport
 from fedtrack.job.load import LoadedJob
-from fedtrack.job.run_result import RunResult, SiteSummary
-from fedtrack.tracking import frames
-from fedtrack.tracking.delivery_report import DeliveryReport
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.result import RunResult, SiteSummary, receiver_summary
+from fedtrack.runs.workspace import RunRecord
+from fedtrack.spool import frames
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.records import Gap, Rejected, decode
-from fedtrack_nvflare.intake import Intake
+from fedtrack.transport.intake import Intake
 from fedtrack_nvflare.node import STATE_FILE, RunEnd
 from fedtrack_nvflare.rounds import Rounds
 from fedtrack_nvflare.shipper import site_of

@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from fedtrack.engines.engine import EngineCaps, Problem, RunHandle, RunState, RunStatus
+from fedtrack.engine import EngineCaps, Problem, RunHandle, RunState, RunStatus
 from fedtrack.errors import EngineUnavailable, EngineVersionError, NotSupported
 
 if TYPE_CHECKING:
-    from fedtrack.job.run_result import RunResult
+    from fedtrack.runs.result import RunResult
     from fedtrack_nvflare.federation import Federation
     from fedtrack_nvflare.simulator import Simulator
 
@@ -23,7 +23,7 @@ _OLDEST = (2, 7)
 
 
 class NVFlareEngine:
-    """Runs jobs on FLARE; see ``fedtrack.engines.engine.Engine``."""
+    """Runs jobs on FLARE; see ``fedtrack.engine.Engine``."""
 
     name: ClassVar[str] = "nvflare"
     summary: ClassVar[str] = "NVIDIA FLARE: its simulator, or a federation through an admin's startup kit"

@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import EngineUnavailable, JobRejected
-from fedtrack.federated.fedavg import FedAvg
 from fedtrack.job.components import ALIASES, COMPONENTS
 from fedtrack.job.config import CLIENT_FILE, ClientConfig, read_json
+from fedtrack.job.fedavg import FedAvg
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack_nvflare.native_job import NativeJob
 from fedtrack_nvflare.node import JOB

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.engines.engine import checked_run_id
+from fedtrack.engine import checked_run_id
 
 #: Sets a node's folder; for launchers (containers, clusters) that do not keep the FLARE workspace.
 FOLDER_VARIABLE = "FEDTRACK_NODE_FOLDER"

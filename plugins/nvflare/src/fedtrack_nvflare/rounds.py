@@ -11,18 +11,18 @@ import msgspec
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack.federated.aggregator import weight_of, weighted_metrics
-from fedtrack.federated.model_selector import ModelSelector
-from fedtrack.federated.params import load_params
-from fedtrack.federated.persistor import ModelPersistor
+from fedtrack.files import write_whole
 from fedtrack.job.components import IntimeModelSelector
 from fedtrack.job.config import Meta
-from fedtrack.job.run_result import RoundSummary
 from fedtrack.plugins import registry
+from fedtrack.runs.result import RoundSummary
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
-from fedtrack.whole_file import write_whole
+from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
+from fedtrack_local.models.params import load_params
+from fedtrack_local.models.persistor import ModelPersistor
+from fedtrack_local.workflows.model_selector import ModelSelector
 
 _ROUNDS_FILE = "rounds.json"
 

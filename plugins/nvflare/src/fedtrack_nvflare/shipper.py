@@ -26,10 +26,10 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from fedtrack.client import backend as client_backend
 from fedtrack.errors import TransportError
 from fedtrack.job.load import LoadedJob, LoadedSite, load_job
+from fedtrack.transport.shipper import SpoolShipper
+from fedtrack.transport.wire import PAYLOAD, TOPIC, Ack, Bye, FromSite, decode_ack, encode
 from fedtrack_nvflare.backend import SITE_RUN_VARIABLE, SiteRun, leave_process, read_left
 from fedtrack_nvflare.node import app_job_folder, site_folder
-from fedtrack_nvflare.shipping import SpoolShipper
-from fedtrack_nvflare.wire import PAYLOAD, TOPIC, Ack, Bye, FromSite, decode_ack, encode
 
 log = logging.getLogger(__name__)
 

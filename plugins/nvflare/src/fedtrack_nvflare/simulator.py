@@ -8,12 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
-from fedtrack.engines.child_run import ChildRun
-from fedtrack.engines.engine import Problem, RunHandle, RunState, RunStatus, checked_run_id
-from fedtrack.engines.local.workspace import RUN_FOLDER
+from fedtrack.engine import Problem, RunHandle, RunState, RunStatus, checked_run_id
 from fedtrack.errors import ConfigError, RunNotFound, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.job.run_result import SUMMARY_FILE, RunResult
+from fedtrack.runs.child_run import ChildRun
+from fedtrack.runs.result import SUMMARY_FILE, RunResult
+from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack_nvflare.ending import read_state
 from fedtrack_nvflare.export import export
 from fedtrack_nvflare.node import FOLDER_VARIABLE, RESULTS

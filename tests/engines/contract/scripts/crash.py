@@ -6,8 +6,8 @@ import signal
 import tempfile
 
 import fedtrack.client as flare
+from fedtrack.spool.spool import Spool
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.spool import Spool
 from fedtrack.tracking.writer import Writer
 
 flare.init()

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from fedtrack.client.fl_model import ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.federated.accumulators import PIECE
-from fedtrack.federated.aggregator import MAX_WEIGHT, WeightedAggregator
-from fedtrack.federated.fl_model import ParamsType
-from fedtrack.federated.params import DTYPES, Array, load_params, save_params
+from fedtrack_local.averaging.accumulators import PIECE
+from fedtrack_local.averaging.aggregator import MAX_WEIGHT, WeightedAggregator
+from fedtrack_local.models.params import DTYPES, Array, load_params, save_params
 
 FULL, DIFF = ParamsType.FULL, ParamsType.DIFF
 FLOATS = [np.dtype(code) for code in ("f2", "f4", "f8", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, "c8")]

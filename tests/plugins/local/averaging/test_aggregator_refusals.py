@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedtrack.client.fl_model import ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.federated.accumulators import PIECE
-from fedtrack.federated.aggregator import MAX_WEIGHT, WeightedAggregator
-from fedtrack.federated.fl_model import ParamsType
-from fedtrack.federated.params import Array
+from fedtrack_local.averaging.accumulators import PIECE
+from fedtrack_local.averaging.aggregator import MAX_WEIGHT, WeightedAggregator
+from fedtrack_local.models.params import Array
 
 FULL, DIFF = ParamsType.FULL, ParamsType.DIFF
 

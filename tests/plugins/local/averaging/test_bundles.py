@@ -8,14 +8,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from fedtrack.client.fl_model import ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.federated import aggregator as aggregators
-from fedtrack.federated import bundles
-from fedtrack.federated.accumulators import PIECE
-from fedtrack.federated.aggregator import WeightedAggregator
-from fedtrack.federated.bundles import bundles_of
-from fedtrack.federated.fl_model import ParamsType
-from fedtrack.federated.partial_average import PartialAverage
+from fedtrack_local.averaging import aggregator as aggregators
+from fedtrack_local.averaging import bundles
+from fedtrack_local.averaging.accumulators import PIECE
+from fedtrack_local.averaging.aggregator import WeightedAggregator
+from fedtrack_local.averaging.bundles import bundles_of
+from fedtrack_local.averaging.partial_average import PartialAverage
 
 DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int64, np.uint8, np.bool_, np.complex64)
 SHAPES = ((), (1,), (0, 3), (7,), (2, 3, 4), (bundles.SMALL,), (bundles.SMALL + 1,))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedtrack.federated.memory_blocks import BLOCK, MemoryBlocks
-from fedtrack.federated.params import Array
+from fedtrack_local.averaging.memory_blocks import BLOCK, MemoryBlocks
+from fedtrack_local.models.params import Array
 
 
 def test_arrays_do_not_overlap_and_are_aligned() -> None:

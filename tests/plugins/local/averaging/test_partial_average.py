@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtrack.client.fl_model import ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.federated.aggregator import WeightedAggregator
-from fedtrack.federated.fl_model import ParamsType
-from fedtrack.federated.params import save_params
-from fedtrack.federated.partial_average import PartialAverage
+from fedtrack_local.averaging.aggregator import WeightedAggregator
+from fedtrack_local.averaging.partial_average import PartialAverage
+from fedtrack_local.models.params import save_params
 
 Results = list[tuple[dict[str, Any], float]]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import ModelError
-from fedtrack.federated.aggregator import weight_of, weighted_metrics
+from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
 
 
 def test_a_result_weighs_its_steps_or_1() -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.federated.model_link import hand_over, link_or_copy
-from fedtrack.federated.params import load_params, save_params
+from fedtrack_local.models.model_link import hand_over, link_or_copy
+from fedtrack_local.models.params import load_params, save_params
 
 Params = dict[str, Any]
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fedtrack.federated.model_map import map_under, release
-from fedtrack.federated.params import load_params, save_params
+from fedtrack_local.models.model_map import map_under, release
+from fedtrack_local.models.params import load_params, save_params
 
 #: Averages five results of 64 MB in tensors of 1 MB and prints how many bytes of memory that took at most.
 AVERAGE = """
 import sys
 from pathlib import Path
 import numpy as np
-from fedtrack.federated.aggregator import WeightedAggregator
-from fedtrack.federated.fl_model import ParamsType
-from fedtrack.federated.params import load_params
+from fedtrack_local.averaging.aggregator import WeightedAggregator
+from fedtrack.client.fl_model import ParamsType
+from fedtrack_local.models.params import load_params
 
 def memory(name):
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]

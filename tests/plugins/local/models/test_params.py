@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import ModelError, WorkspaceError
-from fedtrack.federated.params import DTYPES, describe, load_metadata, load_params, save_params
+from fedtrack_local.models.params import DTYPES, describe, load_metadata, load_params, save_params
 
 
 def model_file(path: Path, header: dict[str, Any] | bytes, data: bytes) -> Path:
@@ -204,7 +204,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 def test_no_framework_is_imported() -> None:
     code = (
-        "import sys, fedtrack.federated.aggregator, fedtrack.federated.persistor\n"
+        "import sys, fedtrack_local.averaging.aggregator, fedtrack_local.models.persistor\n"
         "print([name for name in ('torch', 'tensorflow', 'jax') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

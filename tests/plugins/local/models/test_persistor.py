@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import ModelError, WorkspaceError
-from fedtrack.federated.params import save_params
-from fedtrack.federated.persistor import ModelPersistor
+from fedtrack_local.models.params import save_params
+from fedtrack_local.models.persistor import ModelPersistor
 
 
 def test_a_model_comes_back_with_its_round_and_metrics(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_killed_at_any_moment_a_whole_model_remains(tmp_path: Path) -> None:
     code = (
         "import sys, itertools, numpy as np\n"
         "from pathlib import Path\n"
-        "from fedtrack.federated.persistor import ModelPersistor\n"
+        "from fedtrack_local.models.persistor import ModelPersistor\n"
         "persistor = ModelPersistor(Path(sys.argv[1]))\n"
         "for number in itertools.count(int(sys.argv[2])):\n"
         "    persistor.save({'w': np.full(2**20, number, np.int64)}, number)\n"

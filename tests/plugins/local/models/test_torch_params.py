@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from fedtrack.client.fl_model import ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.federated.aggregator import WeightedAggregator
-from fedtrack.federated.fl_model import ParamsType
-from fedtrack.federated.params import load_params, save_params
+from fedtrack_local.averaging.aggregator import WeightedAggregator
+from fedtrack_local.models.params import load_params, save_params
+
+pytestmark = pytest.mark.torch
 
 State = dict[str, torch.Tensor]
 

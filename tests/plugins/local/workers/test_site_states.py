@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fedtrack.engines.local.site_states import SiteStates
 from fedtrack.errors import ModelError
+from fedtrack_local.workers.site_states import SiteStates
 
 
 def keep(states: SiteStates, site: str, task: str, state: dict[str, Any]) -> None:

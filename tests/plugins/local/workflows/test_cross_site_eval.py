@@ -11,15 +11,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError, JobError
-from fedtrack.federated.cross_site_eval import CrossSiteEval
-from fedtrack.federated.cross_site_results import CrossSiteResults
-from fedtrack.federated.fl_model import FLModel
-from fedtrack.federated.model_selector import ModelSelector
-from fedtrack.federated.persistor import ModelPersistor
-from fedtrack.federated.workflow import Answer, RoundResult, Task
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
+from fedtrack_local.models.persistor import ModelPersistor
+from fedtrack_local.workflows.cross_site_eval import CrossSiteEval
+from fedtrack_local.workflows.cross_site_results import CrossSiteResults
+from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack_local.workflows.workflow import Answer, RoundResult, Task
 
 Script = Callable[[str, Task], FLModel | None]
 

@@ -9,7 +9,7 @@ import math
 import pytest
 
 from fedtrack.errors import ConfigError
-from fedtrack.federated.model_selector import ModelSelector
+from fedtrack_local.workflows.model_selector import ModelSelector
 
 
 def test_the_best_is_strictly_better_than_every_one_before() -> None:

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import ml_dtypes
 import numpy as np
 
-from fedtrack.federated.memory_blocks import MemoryBlocks
-from fedtrack.federated.params import Array, describe
+from fedtrack_local.averaging.memory_blocks import MemoryBlocks
+from fedtrack_local.models.params import Array, describe
 
 #: Elements per piece: 256 KiB of float32, about the fastest of 16 Ki to 1 Mi elements measured.
 PIECE = 64 * 1024

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from fedtrack.client.fl_model import MetaKey, ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.federated.accumulators import PIECE, Accumulator, Piece, accumulators_for
-from fedtrack.federated.bundles import Bundle, bundles_of
-from fedtrack.federated.fl_model import MetaKey, ParamsType
-from fedtrack.federated.model_map import release
-from fedtrack.federated.params import Array, describe, supported
-from fedtrack.federated.partial_average import PartialAverage
 from fedtrack.tracking.normalise import shorten
+from fedtrack_local.averaging.accumulators import PIECE, Accumulator, Piece, accumulators_for
+from fedtrack_local.averaging.bundles import Bundle, bundles_of
+from fedtrack_local.averaging.partial_average import PartialAverage
+from fedtrack_local.models.model_map import release
+from fedtrack_local.models.params import Array, describe, supported
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fedtrack.federated.accumulators import PIECE
-from fedtrack.federated.params import Array
+from fedtrack_local.averaging.accumulators import PIECE
+from fedtrack_local.models.params import Array
 
 #: Elements of a tensor that is put together with others: from here on copying costs more than it saves.
 SMALL = 8192

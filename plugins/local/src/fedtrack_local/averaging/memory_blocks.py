@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fedtrack.federated.params import Array
+from fedtrack_local.models.params import Array
 
 #: Bytes of a block, if as many are wanted: more were not faster, and a quarter was not yet as fast.
 BLOCK = 64 * 1024 * 1024

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedtrack.client.fl_model import FLModel, ParamsType
 from fedtrack.errors import JobError, ModelError
-from fedtrack.federated.aggregator import WeightedAggregator, weight_of, weighted_metrics
-from fedtrack.federated.fl_model import FLModel, ParamsType
-from fedtrack.federated.workflow import Answer, GroupAnswer, Server
+from fedtrack_local.averaging.aggregator import WeightedAggregator, weight_of, weighted_metrics
+from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Server
 
 
 class RoundAverage:

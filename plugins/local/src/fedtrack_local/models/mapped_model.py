@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack.federated.params import Array, layout_of
+from fedtrack_local.models.params import Array, layout_of
 
 #: Up to this many bytes in all, copying the tensors takes less time than mapping the file and having pages copied.
 COPIED = 4 * 1024 * 1024

@@ -11,8 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.federated.model_map import map_under
-from fedtrack.federated.params import save_params
+from fedtrack_local.models.model_map import map_under
+from fedtrack_local.models.params import save_params
 
 
 def hand_over(params: Mapping[str, Any], target: Path) -> None:

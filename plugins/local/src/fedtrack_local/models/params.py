@@ -24,7 +24,7 @@ import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
 from fedtrack.errors import ModelError, WorkspaceError
-from fedtrack.federated.model_map import ModelMap
+from fedtrack_local.models.model_map import ModelMap
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
 
-from fedtrack.engines.local.messages import (
+from fedtrack_local.processes.messages import (
     MAX_MESSAGE,
     Build,
     Built,
@@ -33,8 +33,8 @@ from fedtrack.engines.local.messages import (
     decode_to_fork_server,
     encode,
 )
-from fedtrack.engines.local.site_process import become_site, detach
-from fedtrack.engines.local.worker_process import become_worker
+from fedtrack_local.processes.site_process import become_site, detach
+from fedtrack_local.workers.worker_process import become_worker
 
 _GRACE_SECONDS = 2.0
 
@@ -208,7 +208,8 @@ def warm_up_torch() -> None:
 
 def _build(message: Build, channel: int) -> None:
     detach(Path(message.log))
-    from fedtrack.job.initial_model import ModelRecipe, build_model
+    from fedtrack.job.initial_model import ModelRecipe
+    from fedtrack_local.models.initial_model import build_model
 
     try:
         recipe = ModelRecipe(Path(message.script), message.callable_name, message.args)

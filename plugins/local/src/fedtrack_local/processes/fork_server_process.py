@@ -30,7 +30,7 @@ class ForkServerProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedtrack.engines.local.fork_server", str(theirs.fileno())],
+                [sys.executable, "-m", "fedtrack_local.processes.fork_server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=site_environment(),
                 stdin=subprocess.DEVNULL,

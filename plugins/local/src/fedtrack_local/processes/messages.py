@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from fedtrack.tracking.spool import DEFAULT_LIMIT_BYTES, Durability
+from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
 
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
@@ -137,7 +137,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         environment: Variables to set.
         threads: How many threads a tensor operation may use.
         config: What ``get_config`` returns.
-        durability: See ``fedtrack.tracking.spool``.
+        durability: See ``fedtrack.spool.spool``.
         spool_limit: Likewise, bytes.
     """
 
@@ -176,7 +176,7 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
         environment: Variables to set.
         threads: How many threads a tensor operation may use.
         total_sites: How many sites the job has.
-        durability: See ``fedtrack.tracking.spool``.
+        durability: See ``fedtrack.spool.spool``.
         spool_limit: Likewise, bytes.
     """
 

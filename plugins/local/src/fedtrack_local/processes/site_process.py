@@ -21,10 +21,10 @@ from typing import NoReturn
 import msgspec
 
 from fedtrack.client import backend as client_backend
-from fedtrack.engines.local.messages import SiteFailed, SiteSpec, encode
-from fedtrack.engines.local.site_backend import CHANNEL_VARIABLE, SPEC_VARIABLE, SiteBackend
+from fedtrack_local.processes.messages import SiteFailed, SiteSpec, encode
+from fedtrack_local.scripts.site_backend import CHANNEL_VARIABLE, SPEC_VARIABLE, SiteBackend
 
-_BACKEND = "fedtrack.engines.local.site_backend:from_environment"
+_BACKEND = "fedtrack_local.scripts.site_backend:from_environment"
 
 
 def become_site(spec: SiteSpec, channel: int) -> NoReturn:

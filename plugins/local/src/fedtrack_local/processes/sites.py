@@ -11,11 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from fedtrack.engines.local.fork_server_process import ForkServerProcess
-from fedtrack.engines.local.messages import (
+from fedtrack.errors import ConfigError, JobError
+from fedtrack.job.initial_model import ModelRecipe
+from fedtrack_local.processes.fork_server_process import ForkServerProcess
+from fedtrack_local.processes.messages import (
     MAX_MESSAGE,
     Build,
     Built,
@@ -34,8 +37,6 @@ from fedtrack.engines.local.messages import (
     decode_from_site,
     encode,
 )
-from fedtrack.errors import ConfigError, JobError
-from fedtrack.job.initial_model import ModelRecipe
 
 _MODEL_BUILDER = "initial model"
 
@@ -80,8 +81,17 @@ class SitePool:
         order = Spawn(spec) if isinstance(spec, SiteSpec) else SpawnWorker(spec)
         self._order_child(spec.name, order)
 
+    def write_model(self, model: Any, target: Path) -> None:
+        """Write an initial model; what has to be built is built in a fork that has torch. See Engine.write_model."""
+        if isinstance(model, ModelRecipe):
+            self.build_model(model, target)
+        else:
+            from fedtrack_local.models.initial_model import write_model  # needs numpy, while torch is being loaded
+
+            write_model(model, target)
+
     def build_model(self, recipe: ModelRecipe, target: Path) -> None:
-        """Build the initial model in a fork that has torch loaded; see ``job.initial_model``.
+        """Build the initial model in a fork that has torch loaded.
 
         Raises:
             ConfigError: The callable failed; the message holds its traceback.

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, time
 
-from fedtrack.engines.local.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
-from fedtrack.engines.local.roster import Roster
-from fedtrack.engines.local.site_backend import RESULT_FILE, TASK_FILE
-from fedtrack.engines.local.sites import SitePool
-from fedtrack.engines.local.workspace import Workspace
+from fedtrack.client.fl_model import FLModel, ParamsType
 from fedtrack.errors import ModelError, SiteError
-from fedtrack.federated.fl_model import FLModel, ParamsType
-from fedtrack.federated.model_link import hand_over, link_or_copy
-from fedtrack.federated.params import load_params
-from fedtrack.federated.workflow import Answer, Task
+from fedtrack.runs.workspace import Workspace
+from fedtrack_local.models.model_link import hand_over, link_or_copy
+from fedtrack_local.models.params import load_params
+from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
+from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.roster import Roster
+from fedtrack_local.scripts.site_backend import RESULT_FILE, TASK_FILE
+from fedtrack_local.workflows.workflow import Answer, Task
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _LEAVE_SECONDS = 60.0
 
 
 class ScriptExchange:
-    """See ``fedtrack.engines.local.exchange.Exchange``; used by one thread only.
+    """See ``fedtrack_local.exchange.Exchange``; used by one thread only.
 
     Args:
         roster: The sites.

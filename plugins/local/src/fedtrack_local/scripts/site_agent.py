@@ -16,16 +16,15 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.engines.local.host import ReceiverHost
-from fedtrack.engines.local.workspace import RUN_FOLDER
+from fedtrack.delivery.delivery import OPENING_PATIENCE
+from fedtrack.delivery.host import ReceiverHost
 from fedtrack.job.load import load_job
-from fedtrack.job.run_result import ReceiverSummary
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.result import ReceiverSummary, receiver_summary
+from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.delivery import OPENING_PATIENCE
-from fedtrack.tracking.delivery_report import DeliveryReport
-from fedtrack.tracking.forwarder import Forwarder, SpoolSource
-from fedtrack.tracking.journal import Journal
 from fedtrack.tracking.receiver import RunInfo
+from fedtrack.transport.forwarder import Forwarder, SpoolSource
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ class SiteAgent:
         self._patience = _LEAVE_SECONDS
         self._log = (spec.folder / "agent_log.txt").open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fedtrack.engines.local.site_agent", _encode(spec)],
+            [sys.executable, "-m", "fedtrack_local.scripts.site_agent", _encode(spec)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -156,24 +155,6 @@ def serve(spec: AgentSpec) -> AgentReport:
     journaled = host.journal.counts().get(spec.site, 0)
     host.close()
     return AgentReport(journaled, {report.name: receiver_summary(report, spec.site) for report in reports})
-
-
-def receiver_summary(report: DeliveryReport, node: str) -> ReceiverSummary:
-    """Return a receiver's share as the run's summary holds it."""
-    results = report.results
-    return ReceiverSummary(
-        receiver=report.receiver,
-        node=node,
-        delivered=report.delivered,
-        skipped=report.skipped,
-        dead=report.dead,
-        pending=report.pending,
-        error=report.error,
-        location=results.location if results else "",
-        command=results.command if results else "",
-        outage_seconds=report.outage_seconds,
-        outage=report.outage,
-    )
 
 
 def agent_spec(site: str, job: Path, root: Path, run: RunInfo, *, deletes: bool) -> AgentSpec:

@@ -12,7 +12,12 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.engines.local.messages import (
+from fedtrack.client.fl_model import FLModel
+from fedtrack.errors import ConfigError
+from fedtrack.spool.spool import Spool
+from fedtrack.tracking.writer import bind
+from fedtrack_local.models.params import load_params, save_params
+from fedtrack_local.processes.messages import (
     EndRun,
     SendResult,
     SendTask,
@@ -22,11 +27,6 @@ from fedtrack.engines.local.messages import (
     decode_to_site,
     encode,
 )
-from fedtrack.errors import ConfigError
-from fedtrack.federated.fl_model import FLModel
-from fedtrack.federated.params import load_params, save_params
-from fedtrack.tracking.spool import Spool
-from fedtrack.tracking.writer import bind
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ import os
 import shlex
 import sys
 
-from fedtrack.engines.local.gpus import gpu_environment
-from fedtrack.engines.local.messages import SiteSpec
-from fedtrack.engines.local.workspace import Workspace
 from fedtrack.job.load import LoadedJob, LoadedSite
+from fedtrack.runs.workspace import Workspace
 from fedtrack.tracking.receiver import RunInfo
+from fedtrack_local.processes.gpus import gpu_environment
+from fedtrack_local.processes.messages import SiteSpec
 
 
 def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None) -> SiteSpec:

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack.federated.params import DTYPES_BY_NAME, as_arrays
+from fedtrack.files import write_whole
 from fedtrack.tracking.normalise import shorten
-from fedtrack.whole_file import write_whole
+from fedtrack_local.models.params import DTYPES_BY_NAME, as_arrays
 
 _ARRAY, _TENSOR = 1, 2
 

@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 
 from fedtrack.client.client_app import ClientApp, SiteContext
-from fedtrack.engines.local.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
-from fedtrack.engines.local.site_backend import plain_metrics
-from fedtrack.engines.local.site_states import SiteStates
+from fedtrack.client.fl_model import FLModel, ParamsType
 from fedtrack.errors import ConfigError, ModelError
-from fedtrack.federated.aggregator import WeightedAggregator, weight_of
-from fedtrack.federated.fl_model import FLModel, ParamsType
-from fedtrack.federated.mapped_model import MappedModel
-from fedtrack.federated.params import as_arrays
-from fedtrack.federated.workflow import TRAIN
-from fedtrack.tracking.hosted_spool import HostedSpool
+from fedtrack.spool.shared import SharedSpool
+from fedtrack_local.averaging.aggregator import WeightedAggregator, weight_of
+from fedtrack_local.models.mapped_model import MappedModel
+from fedtrack_local.models.params import as_arrays
+from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
+from fedtrack_local.scripts.site_backend import plain_metrics
+from fedtrack_local.workers.site_states import SiteStates
+from fedtrack_local.workflows.workflow import TRAIN
 
 #: The most that a site may send besides parameters, so that a group's answer is no larger than a message may be.
 _MAX_RESULT = MAX_MESSAGE // 128
@@ -52,7 +52,7 @@ def read_position(path: Path) -> int:
         return 0
 
 
-class Host:
+class Worker:
     """Does tasks for the sites of a worker; also the client API's backend while a function runs.
 
     Args:
@@ -61,7 +61,7 @@ class Host:
         spool: Where the sites' records go.
     """
 
-    def __init__(self, spec: WorkerSpec, app: ClientApp, spool: HostedSpool) -> None:
+    def __init__(self, spec: WorkerSpec, app: ClientApp, spool: SharedSpool) -> None:
         self.job_id = spec.run_id
         self.site_name = ""
         self.task_name = ""

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from fedtrack.engines.local.hosting import read_position
-from fedtrack.engines.local.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
-from fedtrack.engines.local.roster import Roster
-from fedtrack.engines.local.sites import FromPool, SitePool
-from fedtrack.engines.local.workspace import Workspace
+from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import JobError, ModelError, SiteError
-from fedtrack.federated.fl_model import FLModel
-from fedtrack.federated.model_link import hand_over
-from fedtrack.federated.partial_average import PartialAverage
-from fedtrack.federated.workflow import GroupAnswer, Task
+from fedtrack.runs.workspace import Workspace
+from fedtrack_local.averaging.partial_average import PartialAverage
+from fedtrack_local.models.model_link import hand_over
+from fedtrack_local.processes.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
+from fedtrack_local.processes.sites import FromPool, SitePool
+from fedtrack_local.roster import Roster
+from fedtrack_local.workers.worker import read_position
+from fedtrack_local.workflows.workflow import GroupAnswer, Task
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class _Worker:
 
 
 class WorkerExchange:
-    """See ``fedtrack.engines.local.exchange.Exchange``; used by one thread only.
+    """See ``fedtrack_local.exchange.Exchange``; used by one thread only.
 
     Which sites make a group depends on the task's sites alone, so that the average has the same bits however many
     workers there are. A worker that dies is replaced and its group done again, except for the site that it was at

@@ -10,12 +10,12 @@ from typing import NoReturn
 
 from fedtrack.client import backend as client_backend
 from fedtrack.client.client_app import ClientApp
-from fedtrack.engines.local.hosting import Host
-from fedtrack.engines.local.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
-from fedtrack.engines.local.site_process import lead_own_life, prepare, report_failure, run_exit_handlers
 from fedtrack.errors import ConfigError
-from fedtrack.tracking.hosted_spool import HostedSpool
+from fedtrack.spool.shared import SharedSpool
 from fedtrack.tracking.writer import bind
+from fedtrack_local.processes.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
+from fedtrack_local.processes.site_process import lead_own_life, prepare, report_failure, run_exit_handlers
+from fedtrack_local.workers.worker import Worker
 
 
 def become_worker(spec: WorkerSpec, channel: int) -> NoReturn:
@@ -25,12 +25,12 @@ def become_worker(spec: WorkerSpec, channel: int) -> NoReturn:
 
 def _run(spec: WorkerSpec, channel: Connection) -> int:
     prepare(spec.threads)
-    spool = HostedSpool(Path(spec.spool), durability=spec.durability, limit_bytes=spec.spool_limit)
+    spool = SharedSpool(Path(spec.spool), durability=spec.durability, limit_bytes=spec.spool_limit)
     bind(spool)
     try:
-        host = Host(spec, _load(spec), spool)
-        client_backend.use(host)
-        _serve(host, channel)
+        worker = Worker(spec, _load(spec), spool)
+        client_backend.use(worker)
+        _serve(worker, channel)
     except BaseException as error:
         report_failure(channel, error)
         return 1
@@ -50,9 +50,9 @@ def _load(spec: WorkerSpec) -> ClientApp:
     return app
 
 
-def _serve(host: Host, channel: Connection) -> None:
+def _serve(worker: Worker, channel: Connection) -> None:
     while True:
         message = decode_to_worker.decode(channel.recv_bytes())
         if isinstance(message, EndRun):
             return
-        channel.send_bytes(encode(host.work(message)))
+        channel.send_bytes(encode(worker.work(message)))

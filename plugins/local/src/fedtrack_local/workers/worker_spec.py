@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from fedtrack.engines.local.gpus import gpu_environment
-from fedtrack.engines.local.messages import WorkerSpec
-from fedtrack.engines.local.worker_folders import host_name, next_worker_folder, spool_of
-from fedtrack.engines.local.workspace import Workspace
 from fedtrack.job.components import ClientAppRunner
 from fedtrack.job.load import LoadedJob
+from fedtrack.runs.worker_folders import next_worker_folder, spool_of, worker_name
+from fedtrack.runs.workspace import Workspace
 from fedtrack.tracking.receiver import RunInfo
+from fedtrack_local.processes.gpus import gpu_environment
+from fedtrack_local.processes.messages import WorkerSpec
 
 
 def worker_spec(
@@ -29,7 +29,7 @@ def worker_spec(
     folder = next_worker_folder(workspace.workers)
     site = job.sites[0]
     return WorkerSpec(
-        name=host_name(folder),
+        name=worker_name(folder),
         run_id=run.run_id,
         script=str(site.script),
         app=runner.app,

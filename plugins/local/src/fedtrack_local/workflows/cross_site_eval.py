@@ -1,20 +1,18 @@
-"""CrossSiteEval: every site scores the server's models and every other site's model on its own data.
-
-Names and meaning as FLARE's ``CrossSiteEval`` and ``CrossSiteModelEval``. It is usually placed after FedAvg.
-"""
+"""CrossSiteEval: asks the sites for their models, and has every model scored by every site."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from fedtrack.errors import ConfigError, JobError, ModelError
-from fedtrack.federated.cross_site_results import check_inside, record_keys, write_results
-from fedtrack.federated.fl_model import MetaKey, ModelName, ParamsType
-from fedtrack.federated.workflow import SUBMIT_MODEL, VALIDATE, Answer, GroupAnswer, Server, Task, Workflow
+from fedtrack.client.fl_model import MetaKey, ModelName, ParamsType
+from fedtrack.errors import JobError, ModelError
+from fedtrack.job import cross_site_eval as described
+from fedtrack_local.workflows.cross_site_results import record_keys, write_results
+from fedtrack_local.workflows.workflow import SUBMIT_MODEL, VALIDATE, Answer, GroupAnswer, Server, Task
 
 log = logging.getLogger(__name__)
 
@@ -28,67 +26,8 @@ Source: TypeAlias = Mapping[str, Any] | Path
 MODELS_DIR = "models"
 
 
-class CrossSiteEval(Workflow):
-    """Cross-site evaluation.
-
-    First every site is asked for its best local model (task ``submit_model``), then every site scores (task
-    ``validate``) the server's last model, its best one if one was selected, and each submitted model. A job that has
-    not trained has its initial model scored. ``FLModel.meta`` says which model is asked for
-    (``submit_model_name``, always ``best_model``) and whose model is scored (``_model_owner_``).
-
-    The results are written where the job's ValidationJsonGenerator says, shown in the run's summary, and logged by the
-    server as ``cross_val/<data site>/<model owner>/<metric>``, at a step that counts the rounds trained. The server's
-    models are owned by ``SRV_FL_global_model`` and ``SRV_best_FL_global_model``.
-
-    Both tasks are optional: a site that submits no usable model, or does not score, leaves a gap and a warning. A
-    site that dies has failed as in any other workflow, and ``min_clients`` decides whether the job goes on.
-
-    Attributes:
-        submit_model_timeout: Seconds within which the sites must submit their models; 0 for no limit but
-            ``idle_timeout`` of the job.
-        validation_timeout: Seconds within which the sites must score one model; 0 likewise. A site that is too late
-            is not asked to score the models that follow.
-        participating_clients: The sites that submit and score; all, if None.
-        cross_val_dir: Folder in the run's results that keeps the submitted models, in ``models``.
-        cleanup_models: Whether to delete the submitted models at the end.
-        submit_model_task_name: ``""`` asks no site for a model, for scripts that cannot submit one: only the
-            server's models are scored.
-        persistor_id: Accepted for jobs written for FLARE; a job has one persistor.
-        model_locator_id: Accepted likewise; the server's models are those of the persistor.
-        formatter_id: Accepted likewise; the run's summary shows the results.
-        task_check_period: Accepted likewise; answers are taken as they come.
-        validation_task_name: Accepted likewise; only ``validate`` exists.
-        wait_for_clients_timeout: Accepted likewise; every site is there when a workflow starts.
-    """
-
-    submit_model_timeout: float = 600
-    validation_timeout: float = 6000
-    participating_clients: list[str] | None = None
-    cross_val_dir: str = "cross_site_val"
-    cleanup_models: bool = False
-    submit_model_task_name: Literal["submit_model", ""] = "submit_model"
-    persistor_id: str = ""
-    model_locator_id: str = ""
-    formatter_id: str = ""
-    task_check_period: float = 0.5
-    validation_task_name: Literal["validate"] = "validate"
-    wait_for_clients_timeout: float = 300
-
-    def __post_init__(self) -> None:
-        for name in ("submit_model_timeout", "validation_timeout"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"CrossSiteEval: {name} is {getattr(self, name)}; it must be 0 or more seconds.")
-        if self.participating_clients is not None and not self.participating_clients:
-            raise ConfigError("CrossSiteEval: participating_clients is empty; name sites, or leave it out for all.")
-        check_inside("CrossSiteEval: cross_val_dir", self.cross_val_dir)
-
-    def check(self, sites: Sequence[str]) -> None:
-        """Check that the participating sites exist."""
-        if unknown := sorted(set(self.participating_clients or ()) - set(sites)):
-            raise ConfigError(
-                f"CrossSiteEval: participating_clients names {unknown[0]!r}, which is no site of the job: "
-                f"{', '.join(sites)}."
-            )
+class CrossSiteEval(described.CrossSiteEval):
+    """The workflow that ``fedtrack.job.CrossSiteEval`` describes."""
 
     def execute(self, server: Server) -> None:
         """Collect the models and have each of them scored.
@@ -139,7 +78,7 @@ class CrossSiteEval(Workflow):
 
     def _score(self, server: Server, owner: str, source: Source, scorers: list[str], step: int | None) -> list[str]:
         """Have one model scored and return the sites that can score the next one."""
-        from fedtrack.federated.params import load_params  # needs numpy, which describing a job does not
+        from fedtrack_local.models.params import load_params  # needs numpy, which describing a job does not
 
         params = load_params(source) if isinstance(source, Path) else source
         meta = {MetaKey.MODEL_OWNER: owner}
@@ -184,8 +123,8 @@ def _keep(answer: Answer, last: Mapping[str, Any] | None, folder: Path) -> Path:
     Raises:
         ModelError: The answer holds no model that other sites could load.
     """
-    from fedtrack.federated.aggregator import check_fits  # both need numpy
-    from fedtrack.federated.params import save_params
+    from fedtrack_local.averaging.aggregator import check_fits  # both need numpy
+    from fedtrack_local.models.params import save_params
 
     params = answer.model.params
     if params is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
-from fedtrack.errors import ConfigError, WorkspaceError
-from fedtrack.whole_file import write_whole
+from fedtrack.errors import WorkspaceError
+from fedtrack.files import write_whole
 
 #: Metrics by data site and model owner: ``results["site-1"]["SRV_FL_global_model"]["accuracy"]``.
 CrossSiteResults: TypeAlias = dict[str, dict[str, dict[str, float]]]
@@ -34,14 +34,3 @@ def write_results(results: CrossSiteResults, path: Path) -> None:
     except OSError as error:
         raise WorkspaceError(f"Cannot write {path}: {error.strerror}; free space or check rights.") from None
     write_whole(path, msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
-
-
-def check_inside(where: str, value: str) -> None:
-    """Check that ``value`` names a place inside the run's folder; job files come from elsewhere.
-
-    Raises:
-        ConfigError: It is empty, absolute or climbs out with ``..``.
-    """
-    path = PurePosixPath(value)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in value:
-        raise ConfigError(f"{where} is {value!r}; give a relative path without '..', it lies in the run's folder.")

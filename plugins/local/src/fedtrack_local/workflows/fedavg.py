@@ -1,8 +1,4 @@
-"""FedAvg: rounds of local training, averaged with the number of local steps as weight.
-
-McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017, algorithm 1;
-names and weights as FLARE's ``nvflare.app_common.workflows.fedavg.FedAvg``.
-"""
+"""FedAvg: plays the rounds of federated averaging."""
 
 from __future__ import annotations
 
@@ -11,54 +7,13 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-from fedtrack.errors import ConfigError
-from fedtrack.federated.fl_model import FLModel
-from fedtrack.federated.workflow import TRAIN, VALIDATE, RoundResult, Server, Task, Workflow
+from fedtrack.client.fl_model import FLModel
+from fedtrack.job import fedavg as described
+from fedtrack_local.workflows.workflow import TRAIN, VALIDATE, RoundResult, Server, Task
 
 
-class FedAvg(Workflow):
-    """Federated averaging.
-
-    Attributes:
-        num_clients: How many sites take part in a round; all of them, if None.
-        fraction: The same as a share of the sites that are alive, 0 < fraction <= 1; at least one takes part.
-        num_rounds: How many rounds.
-        start_round: Number of the first round.
-        persistor_id: Accepted for jobs written for FLARE; a job has one persistor.
-        task_timeout: Seconds within which a site must answer a task; 0 for no limit but ``idle_timeout``
-            of the job.
-        evaluate_final_model: Whether to ask the sites for the metrics of the model that the last round made.
-        seed: Decides which sites take part, where not all do.
-    """
-
-    num_clients: int | None = None
-    fraction: float | None = None
-    num_rounds: int = 5
-    start_round: int = 0
-    persistor_id: str = "persistor"
-    task_timeout: float = 0.0
-    evaluate_final_model: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.num_clients is not None and self.num_clients < 1:
-            raise ConfigError(f"FedAvg: num_clients is {self.num_clients}; it must be 1 or more.")
-        if self.fraction is not None and not 0 < self.fraction <= 1:
-            raise ConfigError(f"FedAvg: fraction is {self.fraction}; it must be greater than 0 and at most 1.")
-        if self.fraction is not None and self.num_clients is not None:
-            raise ConfigError(
-                f"FedAvg: num_clients is {self.num_clients} and fraction {self.fraction}; give one of them."
-            )
-        if self.num_rounds < 1:
-            raise ConfigError(f"FedAvg: num_rounds is {self.num_rounds}; it must be 1 or more.")
-        if self.task_timeout < 0:
-            raise ConfigError(f"FedAvg: task_timeout is {self.task_timeout}; it must be 0 or more seconds.")
-
-    def clients_per_round(self, sites: int) -> int:
-        """Return how many of as many living sites take part in a round."""
-        if self.fraction is not None:
-            return max(1, round(self.fraction * sites))
-        return sites if self.num_clients is None else min(self.num_clients, sites)
+class FedAvg(described.FedAvg):
+    """The workflow that ``fedtrack.job.FedAvg`` describes."""
 
     def execute(self, server: Server) -> None:
         """Run the rounds.
@@ -74,7 +29,7 @@ class FedAvg(Workflow):
             self._evaluate(server, params)
 
     def _play_round(self, server: Server, current_round: int, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        from fedtrack.federated.round_average import RoundAverage  # needs numpy, which describing a job does not
+        from fedtrack_local.averaging.round_average import RoundAverage  # needs numpy, which describing a job does not
 
         started = perf_counter()
         server.notify("fedtrack_round_started", current_round=current_round)
@@ -105,7 +60,7 @@ class FedAvg(Workflow):
         return new_params
 
     def _evaluate(self, server: Server, params: Mapping[str, Any] | None) -> None:
-        from fedtrack.federated.aggregator import weight_of, weighted_metrics  # needs numpy
+        from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics  # needs numpy
 
         total = self.start_round + self.num_rounds
         answers: dict[str, FLModel] = {}

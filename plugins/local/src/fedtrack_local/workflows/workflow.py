@@ -1,8 +1,7 @@
-"""Workflow: the server-side logic of a job, written against what an engine offers it."""
+"""What a workflow can use while it runs: the server, the tasks that it sends, and the answers that come."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from fedtrack.federated.cross_site_results import CrossSiteResults
-from fedtrack.federated.fl_model import FLModel
-from fedtrack.federated.model_selector import ModelSelector
+from fedtrack.client.fl_model import FLModel
 from fedtrack.tracking.receiver import RunInfo
+from fedtrack_local.workflows.cross_site_results import CrossSiteResults
+from fedtrack_local.workflows.model_selector import ModelSelector
 
 if TYPE_CHECKING:  # they need numpy, which describing a job does not
-    from fedtrack.federated.partial_average import PartialAverage
-    from fedtrack.federated.persistor import ModelPersistor
+    from fedtrack_local.averaging.partial_average import PartialAverage
+    from fedtrack_local.models.persistor import ModelPersistor
 
 #: FLARE's task names.
 TRAIN, VALIDATE, SUBMIT_MODEL = "train", "validate", "submit_model"
@@ -164,18 +163,3 @@ class Server(Protocol):
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call a life-cycle hook of every plugin."""
-
-
-class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Base of the workflows; its fields are the arguments that a job file may give."""
-
-    def check(self, sites: Sequence[str]) -> None:
-        """Check the arguments against the job's ``sites``, before anything is started.
-
-        Raises:
-            ConfigError: They do not go together.
-        """
-
-    @abstractmethod
-    def execute(self, server: Server) -> None:
-        """Run the workflow to its end."""

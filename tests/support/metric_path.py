@@ -1,19 +1,18 @@
-"""Fixtures of the tracking tests: reading back what a spool folder holds, and a journal to bring it into."""
+"""Fixtures for tests of a metric's path: reading back what a spool folder holds, and a journal to bring it into."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from fedtrack.tracking import frames
-from fedtrack.tracking.journal import Journal
+from fedtrack.journal.journal import Journal
+from fedtrack.spool import frames
+from fedtrack.spool.reader import DamagedBytes, SpoolReader
+from fedtrack.spool.segments import list_streams
 from fedtrack.tracking.records import AnyRecord, decode
-from fedtrack.tracking.segments import list_streams
-from fedtrack.tracking.spool_reader import DamagedBytes, SpoolReader
-
-from .delivering import Bench
-from .forwarding import Site
-from .spooled import PUTS, Put
+from support.delivering import Bench
+from support.forwarding import Site
+from support.spooled import PUTS, Put
 
 Stored = dict[str, list[tuple[int, AnyRecord]]]
 

@@ -1,0 +1,1 @@
+"""What exists only for users of NVIDIA FLARE: the move of their scripts and jobs."""

@@ -1,0 +1,75 @@
+"""CrossSiteEval: what a job says about cross-site evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from fedtrack.errors import ConfigError
+from fedtrack.job.paths import check_inside
+from fedtrack.plugins.workflow import Workflow
+
+
+class CrossSiteEval(Workflow):
+    """Cross-site evaluation: every site scores the server's models and every other site's model on its own data.
+
+    Names and meaning as FLARE's ``CrossSiteEval`` and ``CrossSiteModelEval``. It is usually placed after FedAvg.
+
+    First every site is asked for its best local model (task ``submit_model``), then every site scores (task
+    ``validate``) the server's last model, its best one if one was selected, and each submitted model. A job that has
+    not trained has its initial model scored. ``FLModel.meta`` says which model is asked for
+    (``submit_model_name``, always ``best_model``) and whose model is scored (``_model_owner_``).
+
+    The results are written where the job's ValidationJsonGenerator says, shown in the run's summary, and logged by the
+    server as ``cross_val/<data site>/<model owner>/<metric>``, at a step that counts the rounds trained. The server's
+    models are owned by ``SRV_FL_global_model`` and ``SRV_best_FL_global_model``.
+
+    Both tasks are optional: a site that submits no usable model, or does not score, leaves a gap and a warning. A
+    site that dies has failed as in any other workflow, and ``min_clients`` decides whether the job goes on.
+
+    Attributes:
+        submit_model_timeout: Seconds within which the sites must submit their models; 0 for no limit but
+            ``idle_timeout`` of the job.
+        validation_timeout: Seconds within which the sites must score one model; 0 likewise. A site that is too late
+            is not asked to score the models that follow.
+        participating_clients: The sites that submit and score; all, if None.
+        cross_val_dir: Folder in the run's results that keeps the submitted models, in ``models``.
+        cleanup_models: Whether to delete the submitted models at the end.
+        submit_model_task_name: ``""`` asks no site for a model, for scripts that cannot submit one: only the
+            server's models are scored.
+        persistor_id: Accepted for jobs written for FLARE; a job has one persistor.
+        model_locator_id: Accepted likewise; the server's models are those of the persistor.
+        formatter_id: Accepted likewise; the run's summary shows the results.
+        task_check_period: Accepted likewise; answers are taken as they come.
+        validation_task_name: Accepted likewise; only ``validate`` exists.
+        wait_for_clients_timeout: Accepted likewise; every site is there when a workflow starts.
+    """
+
+    submit_model_timeout: float = 600
+    validation_timeout: float = 6000
+    participating_clients: list[str] | None = None
+    cross_val_dir: str = "cross_site_val"
+    cleanup_models: bool = False
+    submit_model_task_name: Literal["submit_model", ""] = "submit_model"
+    persistor_id: str = ""
+    model_locator_id: str = ""
+    formatter_id: str = ""
+    task_check_period: float = 0.5
+    validation_task_name: Literal["validate"] = "validate"
+    wait_for_clients_timeout: float = 300
+
+    def __post_init__(self) -> None:
+        for name in ("submit_model_timeout", "validation_timeout"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"CrossSiteEval: {name} is {getattr(self, name)}; it must be 0 or more seconds.")
+        if self.participating_clients is not None and not self.participating_clients:
+            raise ConfigError("CrossSiteEval: participating_clients is empty; name sites, or leave it out for all.")
+        check_inside("CrossSiteEval: cross_val_dir", self.cross_val_dir)
+
+    def check(self, sites: Sequence[str]) -> None:
+        """Check that the participating sites exist."""
+        if unknown := sorted(set(self.participating_clients or ()) - set(sites)):
+            raise ConfigError(
+                f"CrossSiteEval: participating_clients names {unknown[0]!r}, which is no site of the job: "
+                f"{', '.join(sites)}."
+            )

@@ -1,0 +1,54 @@
+"""FedAvg: what a job says about federated averaging."""
+
+from __future__ import annotations
+
+from fedtrack.errors import ConfigError
+from fedtrack.plugins.workflow import Workflow
+
+
+class FedAvg(Workflow):
+    """Federated averaging: rounds of local training, averaged with the number of local steps as weight.
+
+    McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017,
+    algorithm 1; names and weights as FLARE's ``nvflare.app_common.workflows.fedavg.FedAvg``.
+
+    Attributes:
+        num_clients: How many sites take part in a round; all of them, if None.
+        fraction: The same as a share of the sites that are alive, 0 < fraction <= 1; at least one takes part.
+        num_rounds: How many rounds.
+        start_round: Number of the first round.
+        persistor_id: Accepted for jobs written for FLARE; a job has one persistor.
+        task_timeout: Seconds within which a site must answer a task; 0 for no limit but ``idle_timeout``
+            of the job.
+        evaluate_final_model: Whether to ask the sites for the metrics of the model that the last round made.
+        seed: Decides which sites take part, where not all do.
+    """
+
+    num_clients: int | None = None
+    fraction: float | None = None
+    num_rounds: int = 5
+    start_round: int = 0
+    persistor_id: str = "persistor"
+    task_timeout: float = 0.0
+    evaluate_final_model: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_clients is not None and self.num_clients < 1:
+            raise ConfigError(f"FedAvg: num_clients is {self.num_clients}; it must be 1 or more.")
+        if self.fraction is not None and not 0 < self.fraction <= 1:
+            raise ConfigError(f"FedAvg: fraction is {self.fraction}; it must be greater than 0 and at most 1.")
+        if self.fraction is not None and self.num_clients is not None:
+            raise ConfigError(
+                f"FedAvg: num_clients is {self.num_clients} and fraction {self.fraction}; give one of them."
+            )
+        if self.num_rounds < 1:
+            raise ConfigError(f"FedAvg: num_rounds is {self.num_rounds}; it must be 1 or more.")
+        if self.task_timeout < 0:
+            raise ConfigError(f"FedAvg: task_timeout is {self.task_timeout}; it must be 0 or more seconds.")
+
+    def clients_per_round(self, sites: int) -> int:
+        """Return how many of as many living sites take part in a round."""
+        if self.fraction is not None:
+            return max(1, round(self.fraction * sites))
+        return sites if self.num_clients is None else min(self.num_clients, sites)

@@ -1,0 +1,18 @@
+"""Checks of the paths that a job names."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from fedtrack.errors import ConfigError
+
+
+def check_inside(where: str, value: str) -> None:
+    """Check that ``value`` names a place inside the run's folder; job files come from elsewhere.
+
+    Raises:
+        ConfigError: It is empty, absolute or climbs out with ``..``.
+    """
+    path = PurePosixPath(value)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in value:
+        raise ConfigError(f"{where} is {value!r}; give a relative path without '..', it lies in the run's folder.")

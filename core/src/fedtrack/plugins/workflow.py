@@ -1,0 +1,38 @@
+"""Workflow: what a job says about the server-side logic that it wants; an engine executes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from fedtrack.errors import NotSupported
+
+
+class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of the workflows; its fields are the arguments that a job file may give.
+
+    A job file holds the name of the class and its arguments. The hook ``fedtrack_workflows`` brings the classes that
+    can be executed; one of a third party is a subclass with fields of its own and an ``execute`` method.
+    """
+
+    def check(self, sites: Sequence[str]) -> None:
+        """Check the arguments against the job's ``sites``, before anything is started.
+
+        Raises:
+            ConfigError: They do not go together.
+        """
+
+    def execute(self, server: Any) -> None:
+        """Run the workflow to its end.
+
+        Args:
+            server: What the engine offers; see ``fedtrack_local.workflows.Server``.
+
+        Raises:
+            NotSupported: The class only describes a workflow.
+            JobError: Too few sites are left.
+        """
+        name = type(self).__name__
+        raise NotSupported(f"The workflow {name} is described here, but no installed plugin executes it.")

@@ -1,0 +1,1 @@
+"""Models: numpy arrays on the server, safetensors files between processes, and never torch."""

@@ -1,0 +1,1 @@
+"""Sites as processes: each runs a training script of its own."""
