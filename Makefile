@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutations check bench bench-full wheels pin nvflare-env clean
+.PHONY: help demo test soak mutations check bench bench-full wheels native-wheels check-wheels changelog pin nvflare-env clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -13,6 +13,8 @@ NVFLARE_STAMP := $(NVFLARE_ENV)/.synced
 TWINS := tests/core/spool tests/core/tracking/test_writer.py \
 	tests/plugins/*/test_*_writer.py tests/performance/test_costs.py
 WORKSPACE ?= /tmp/fedtrack/demo
+# Builds a wheel per platform, each in the oldest system that the wheel is for; needed for a release only.
+CIBUILDWHEEL := 4.3.5
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -69,6 +71,15 @@ bench-full: $(STAMP)  ## The same with longer runs, and with peers in environmen
 wheels: $(STAMP)  ## Build a wheel and an sdist of every distribution into dist/.
 	$(UV) build --quiet --all-packages --out-dir dist
 	$(UV) build --quiet --out-dir dist $(NVFLARE)
+
+native-wheels: | $(filter .uv/bin/uv,$(UV))  ## Build core's wheels with the compiled log call, for this machine's systems; Linux needs Docker.
+	$(UV) tool run cibuildwheel==$(CIBUILDWHEEL) --config-file tools/cibuildwheel.toml --output-dir dist core
+
+check-wheels: | $(filter .uv/bin/uv,$(UV))  ## Say what an index would say of what is in dist/.
+	$(UV) tool run --constraints constraints.txt twine check --strict dist/*
+
+changelog: $(STAMP)  ## Write CHANGELOG.md from changelog.d; RELEASED=2026-12-31 makes a release of it.
+	$(PYTHON) tools/changelog.py $(if $(RELEASED),--released $(RELEASED))
 
 pin: | $(filter .uv/bin/uv,$(UV))  ## Resolve all versions afresh and pin them.
 	python3 tools/pin.py $(UV)
