@@ -10,7 +10,7 @@ from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import Permanent
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
-from fedtrack.spool.frames import Run
+from fedtrack.spool.frames import FrameRange
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
@@ -79,7 +79,7 @@ class Bench:
         salt, first = frames.salt_of(STREAM), self.next_seq
         self.next_seq += len(payloads)
         body = b"".join(frames.frame(first + index, payload, salt) for index, payload in enumerate(payloads))
-        self.journal.apply(site, STREAM, [Run(first, self.next_seq - 1, len(payloads), body)])
+        self.journal.apply(site, STREAM, [FrameRange(first, self.next_seq - 1, len(payloads), body)])
 
     def delivery(self, receiver: Receiver, name: str = "r", **options: Any) -> Delivery:
         return Delivery(name, receiver, self.journal, self.run, **{"backoff_seconds": 0.001} | options)

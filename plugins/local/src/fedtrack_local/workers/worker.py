@@ -1,4 +1,4 @@
-"""Hosting: how a worker does a task for one site after the other."""
+"""Worker: does a task for one site after the other, and averages what they return."""
 
 from __future__ import annotations
 
