@@ -94,19 +94,21 @@ def read_header(data: bytes) -> Header | None:
 
 @dataclass(frozen=True, slots=True)
 class FrameRange:
-    """Consecutive valid frames.
+    """Consecutive valid frames of one round.
 
     Attributes:
         first: Sequence number of the first frame.
         last: Sequence number of the last one; numbers ascend, holes are legal.
         count: How many frames.
         body: Their bytes, as they lie in the file.
+        round: The round in which they were logged, counted from 0; None if it is unknown.
     """
 
     first: int
     last: int
     count: int
     body: bytes
+    round: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
