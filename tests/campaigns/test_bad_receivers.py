@@ -18,7 +18,7 @@ from time import monotonic, sleep, time_ns
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.journal.journal import Journal
 from fedtrack.testing import run_info
 from fedtrack.tracking.events import Batch
@@ -125,7 +125,7 @@ class Run:
     """
 
     healthy: Healthy
-    reports: dict[str, DeliveryReport]
+    reports: dict[str, ReceiverTally]
     working: float
     grown_mib: float
 

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import DamagedError, Permanent
 from fedtrack.journal import journal
 from fedtrack.journal.journal import Journal
@@ -185,7 +185,7 @@ class Taking(Receiver):
         self.taken += batch.records
 
 
-def deliver(opened: Journal, receiver: Receiver, run: RunInfo) -> DeliveryReport:
+def deliver(opened: Journal, receiver: Receiver, run: RunInfo) -> ReceiverTally:
     delivery = Delivery("taking", receiver, opened, run)
     delivery.start()
     delivery.drain("completed")

@@ -14,11 +14,11 @@ from fedtrack import plugins
 from fedtrack.errors import ConfigError, WorkspaceError
 from fedtrack.journal.journal import Journal
 from fedtrack.runs import dead_letters
-from fedtrack.runs.inventory import take_inventory
 from fedtrack.runs.prune import prune
 from fedtrack.runs.replay import replay
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import find_run, find_runs
+from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.verify import verify
 from fedtrack.runs.workspace import Workspace
 from fedtrack.spool.spool import Spool
@@ -90,7 +90,7 @@ def test_what_a_backend_missed_is_delivered_later_and_once(picky: Path, tmp_path
     updated = RunResult.load(result.folder / "run_summary.json").receivers[shown]
     assert (updated.delivered, updated.pending, updated.error) == (everything, 0, "")
     assert [check for check in verify(run) if check.problem] == []
-    assert take_inventory(run).complete
+    assert tally_of(run).complete
 
 
 def test_a_receiver_that_the_job_does_not_name_gets_everything(tmp_path: Path) -> None:
@@ -161,10 +161,10 @@ def test_a_site_that_nobody_read_is_read_by_a_replay(tmp_path: Path) -> None:
     run = find_run(tmp_path)
     spool = Spool(run.node("site-2") / "spool")
     spool.extend([Metric(step, "late", 0.5, step) for step in range(500)])
-    assert take_inventory(run).sites["site-2"].in_spool == 500
+    assert tally_of(run).sites["site-2"].in_spool == 500
     spool.close()
     assert replay(run).new == {"receiver": 500}
-    assert take_inventory(run).sites["site-2"].in_spool == 0
+    assert tally_of(run).sites["site-2"].in_spool == 0
     assert not list((run.node("site-2") / "spool").glob("*.spool"))
     assert len(read_tensorboard(run.folder / "tb_events")["site-2"].metrics["late"]) == 500
 
@@ -197,7 +197,7 @@ def test_dropped_letters_stay_counted(picky: Path, tmp_path: Path) -> None:
     run = find_run(tmp_path / "ws")
     assert dead_letters.drop(run, "own") == dead
     assert dead_letters.list_dead(run) == []
-    assert take_inventory(run).receivers["own"].dead == dead
+    assert tally_of(run).receivers["own"].dead == dead
     checks = {check.what: check for check in verify(run)}
     assert checks["own: dead letters"].problem == ""
     with pytest.raises(ConfigError, match="has no dead letters; those that have some: none"):
@@ -244,7 +244,7 @@ def test_only_what_every_receiver_has_is_pruned(tmp_path: Path) -> None:
     assert prune(run, 0.0) == {"server": 0}  # it would have to be delivered once more
     replay(run)
     assert prune(run, 0.0) == {"server": everything}
-    inventory = take_inventory(run)
+    inventory = tally_of(run)
     assert (inventory.sites["site-1"].journaled, inventory.complete) == (40, True)
     assert [check for check in verify(run) if check.problem] == []
     assert replay(run).new == {"receiver": 0}
@@ -264,7 +264,7 @@ def test_a_workspace_in_use_is_left_alone(tmp_path: Path) -> None:
     for action in actions:
         with pytest.raises(WorkspaceError, match="is in use by the process"):
             action()
-    take_inventory(run)  # looking does no harm
+    tally_of(run)  # looking does no harm
     assert _content(tmp_path) == before
     server.close()
 

@@ -17,7 +17,7 @@ from time import monotonic
 
 import msgspec
 
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.delivery.retry import (
     FIRST_BACKOFF_SECONDS,
     UNKNOWN_ERROR_ATTEMPTS,
@@ -31,7 +31,7 @@ from fedtrack.journal.journal import Cursor, DeadLetter, Journal, StoredBatch
 from fedtrack.spool import frames
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
-from fedtrack.tracking.records import Record, decode, kind_of
+from fedtrack.tracking.records import Gap, Record, decode, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Delivery:
         self._retry.draining.set()
         self._wake()
 
-    def finish(self, stall_seconds: float) -> DeliveryReport:
+    def finish(self, stall_seconds: float) -> ReceiverTally:
         """Wait until everything is delivered, or until nothing moved for ``stall_seconds``; then report.
 
         The time counts from ``drain``, so that several stalled receivers are waited for at once. A first ``open`` that
@@ -119,20 +119,24 @@ class Delivery:
                 break
         return self.report()
 
-    def report(self) -> DeliveryReport:
+    def report(self) -> ReceiverTally:
         """Return the state of things as they are now."""
         cursor = self._journal.cursor(self.name)
-        return DeliveryReport(
-            name=self.name,
+        results = self._results
+        return ReceiverTally(
             receiver=self._receiver.name,
+            node=self._run.node,
             delivered=cursor.delivered,
             skipped=dict(self._skipped),
             dead=cursor.dead,
             pending=self._journal.events_after(cursor),
             error=self._retry.error,
-            results=self._results,
+            location=results.location if results else "",
+            command=results.command if results else "",
             outage_seconds=self._retry.outage_seconds,
             outage=self._retry.outage,
+            id=self.name,
+            skipped_total=cursor.skipped,
         )
 
     def _work(self) -> None:
@@ -228,6 +232,8 @@ class Delivery:
                 except msgspec.DecodeError as error:
                     self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
                     continue
+                if isinstance(record, Gap):
+                    continue  # it says how many calls were dropped, and is no event
                 if type(record) in self._receiver.supports:
                     group.append(_Event(batch.id, seq, record, bytes(payload)))
                 else:
@@ -236,7 +242,7 @@ class Delivery:
 
     def _skip(self, kind: str) -> None:
         self._batch_skipped += 1
-        if not self._skipped[kind] and kind not in ("rejected", "gap"):
+        if not self._skipped[kind] and kind != "rejected":
             log.warning("%s: %s cannot hold %s records; they are counted", self.name, self._receiver.name, kind)
         self._skipped[kind] += 1
 

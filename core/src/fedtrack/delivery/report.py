@@ -1,36 +1,62 @@
-"""DeliveryReport: what became of one receiver's share of the events."""
+"""ReceiverTally: what became of one receiver's share of the events."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
-from fedtrack.tracking.receiver import Results
+from fedtrack.delivery.label import receiver_label
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryReport:
-    """What became of one receiver's share of the events.
+class ReceiverTally(msgspec.Struct):
+    """One receiver's share of the events; keys are only ever added.
+
+    ``addressed = delivered + skipped_total + dead + pending``, whatever was restarted, refused or tried again.
 
     Attributes:
-        name: The receiver component's id in the job.
-        receiver: The receiver's registered name.
-        delivered: Events the receiver took and flushed.
-        skipped: Events of kinds that it does not support, by kind.
-        dead: Events it refused for good; they are kept in the journal.
-        pending: Events it has not taken yet; they are in the journal.
+        receiver: Its registered name.
+        node: ``server``, or the site that hosts it.
+        delivered: Events that it took and flushed.
+        skipped: Events of kinds that it does not support, by kind, as far as the processes that skipped them could say.
+        dead: Events that it refused for good; they are kept in the journal with the reason.
+        pending: Events that it has not taken yet; they are in the journal.
         error: The last error that is still unresolved, or "".
-        results: Where the records are, if the receiver got as far as opening its backend.
-        outage_seconds: For how long in all the backend took nothing, and then worked again.
+        location: Where the records are, once the receiver has opened its backend.
+        command: The command that shows them.
+        outage_seconds: For how long in all its backend took nothing, and then worked again.
         outage: What it said then, at the last time.
+        id: The component's id in the job.
+        skipped_total: Events of kinds that it does not support; None in a summary of an older version.
+        addressed: Events in the journal of the sites that it listens to; None if that is not known.
+        own_only: Whether it listens to the server's own events only.
     """
 
-    name: str
     receiver: str
+    node: str
     delivered: int
     skipped: dict[str, int]
     dead: int
     pending: int
-    error: str
-    results: Results | None
+    error: str = ""
+    location: str = ""
+    command: str = ""
     outage_seconds: float = 0.0
     outage: str = ""
+    id: str = ""
+    skipped_total: int | None = None
+    addressed: int | None = None
+    own_only: bool = False
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return receiver_label(self.node, self.id)
+
+    @property
+    def not_supported(self) -> int:
+        """How many events it skipped, in all."""
+        return sum(self.skipped.values()) if self.skipped_total is None else self.skipped_total
+
+    @property
+    def seen(self) -> int:
+        """How many events it has taken, skipped or refused, or will."""
+        return self.delivered + self.not_supported + self.dead + self.pending

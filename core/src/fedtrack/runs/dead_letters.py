@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.label import split_label
 from fedtrack.errors import ConfigError
 from fedtrack.journal.journal import DeadLetter, Journal
-from fedtrack.runs.inventory import Refusal, refusal
+from fedtrack.runs.refusals import Refusal, refusals
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.spool import frames
@@ -33,7 +34,7 @@ def list_dead(run: StoredRun) -> list[Refusal]:
     found = []
     for node in run.journaling_nodes():
         with run.journal(node) as journal:
-            found += [refusal(letter, node, journal.source_of(letter.batch)[0]) for letter in journal.dead_letters()]
+            found += refusals(journal, node)
     return found
 
 
@@ -107,11 +108,11 @@ def _run(stream: str, letters: list[DeadLetter]) -> frames.FrameRange:
 @contextmanager
 def _owner(run: StoredRun, receiver: str) -> Iterator[tuple[str, str, Journal]]:
     """Yield the node that hosts a receiver, the receiver's id there, and the journal with its dead letters."""
-    node, _, id_ = receiver.rpartition("/")
-    with run.journal(node or SERVER) as journal:
+    node, id_ = split_label(receiver)
+    with run.journal(node) as journal:
         if not journal.dead_letters(id_):
             owners = sorted({item.receiver for item in list_dead(run)})
             raise ConfigError(
                 f"The receiver {receiver!r} has no dead letters; those that have some: {', '.join(owners) or 'none'}."
             )
-        yield node or SERVER, id_, journal
+        yield node, id_, journal

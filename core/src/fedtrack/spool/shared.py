@@ -13,10 +13,7 @@ from typing import Any
 import msgspec
 
 from fedtrack.spool.spool import Spool
-from fedtrack.tracking.records import Record, encode
-
-#: In the place of a record's kind.
-HOSTED_KIND = 10
+from fedtrack.tracking.records import HOSTED_KIND, Record, encode
 
 _THREE_ITEMS = 0x93
 

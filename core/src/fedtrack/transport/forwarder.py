@@ -19,14 +19,12 @@ from fedtrack.spool import frames
 from fedtrack.spool.reader import DamagedBytes, SpoolReader
 from fedtrack.spool.segments import Listing, Segment, continues
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
+from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image, Text, decode
 from fedtrack.transport.forward_pass import ForwardPass, Portion, StreamPass
 
 log = logging.getLogger(__name__)
 
-#: Second byte of a payload (the record's kind) of the records that may refer to a blob.
-_KINDS_WITH_BLOBS = frozenset((4, 5, 7))
-_MAY_HOLD_BLOB = frames.kinds_pattern(_KINDS_WITH_BLOBS)
+_MAY_HOLD_BLOB = frames.kinds_pattern(KINDS_WITH_BLOBS)
 
 #: While sites log, how long to wait between two passes: a metric waits half as long on average.
 _ACTIVE_POLL_SECONDS = 0.02
@@ -151,7 +149,7 @@ class SpoolSource:
             return
         source = BlobStore(self.folder / "blobs")
         for _, payload in frames.split(run.body):
-            if len(payload) < 2 or payload[1] not in _KINDS_WITH_BLOBS:
+            if len(payload) < 2 or payload[1] not in KINDS_WITH_BLOBS:
                 continue
             try:
                 record = decode(payload)

@@ -20,7 +20,7 @@ from fedtrack.spool import frames
 from fedtrack.spool.reader import DamagedBytes, SpoolReader
 from fedtrack.spool.segments import Segment, list_streams
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
+from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image, Text, decode
 from fedtrack.transport.wire import MAX_BATCH, Ack, Bye, Damage, FilePart, Frames, FromSite, Hello
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,6 @@ _POLL_SECONDS = 0.1
 #: How long to wait for the answer to a goodbye.
 _BYE_SECONDS = 15.0
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
-#: Second byte of a payload (the record's kind) of the records that may refer to a file.
-_KINDS_WITH_FILES = frozenset((4, 5, 7))
 
 #: Sends one message and returns the answer; raises TransportError.
 Call = Callable[[FromSite], Ack]
@@ -266,7 +264,7 @@ class SpoolShipper:
 
 def _references(run: frames.FrameRange) -> Iterator[BlobRef]:
     for _, payload in frames.split(run.body):
-        if payload[1] not in _KINDS_WITH_FILES:
+        if payload[1] not in KINDS_WITH_BLOBS:
             continue
         record = decode(payload)
         data: object = None

@@ -12,8 +12,8 @@ from rich.progress import Progress as Bar
 from fedtrack.delivery.host import ReceiverHost
 from fedtrack.job.fedavg import FedAvg
 from fedtrack.job.load import LoadedJob
+from fedtrack.runs.result import RoundSummary
 from fedtrack_local.server import LocalServer
-from fedtrack_local.workflows.workflow import RoundResult
 
 _POLL_SECONDS = 0.2
 
@@ -96,7 +96,7 @@ class Progress:
         return note
 
 
-def _line(result: RoundResult, total: int) -> str:
+def _line(result: RoundSummary, total: int) -> str:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.metrics.items()))
     sites = f"{len(result.sites)} sites" if len(result.sites) != 1 else "1 site"
     text = f"round {result.current_round + 1}/{total}: {sites}, {result.seconds:.1f} s"

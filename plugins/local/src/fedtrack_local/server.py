@@ -12,6 +12,8 @@ from fedtrack.delivery.host import ReceiverHost
 from fedtrack.errors import SiteError
 from fedtrack.files import write_whole
 from fedtrack.job.load import LoadedJob
+from fedtrack.runs.result import RoundSummary
+from fedtrack.runs.tally import Goodbye
 from fedtrack.runs.workspace import Workspace
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.events import SERVER
@@ -20,12 +22,10 @@ from fedtrack.tracking.writer import Writer
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.models.params import load_params
 from fedtrack_local.models.persistor import ModelPersistor
-from fedtrack_local.processes.messages import SiteLeft
 from fedtrack_local.roster import Roster
-from fedtrack_local.scripts.script_exchange import total_logged
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
-from fedtrack_local.workflows.workflow import Answer, GroupAnswer, RoundResult, Task
+from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Task
 
 
 class LocalServer:
@@ -63,7 +63,7 @@ class LocalServer:
             value = best.metrics.get(self.selector.key_metric)
             self.selector.restore({"best_round": best.current_round, "best_value": value})
         self._rounds_file = workspace.server / "rounds.msgpack"
-        self.rounds: list[RoundResult] = _read_rounds(self._rounds_file)
+        self.rounds: list[RoundSummary] = _read_rounds(self._rounds_file)
         self.final_metrics: dict[str, float] = {}
         self.cross_site: CrossSiteResults = {}
         results = job.results_json
@@ -92,20 +92,15 @@ class LocalServer:
         """Return the sites that are alive, in the job's order."""
         return self._roster.alive()
 
-    def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
-        """Return how many log calls of a site, or of the server, returned; see ``Exchange.logged``."""
+    def goodbye(self, site: str) -> Goodbye | None:
+        """Return what the processes of a site, or of the server, have counted; see ``Exchange.goodbye``."""
         if site == SERVER:
-            own = SiteLeft(self._spool.stored, self._spool.dropped, self._spool.streams)
-            return total_logged(own, streams)
-        return self._exchange.logged(site, streams)
+            return Goodbye(self._spool.stored, self._spool.dropped, frozenset(self._spool.streams))
+        return self._exchange.goodbye(site)
 
-    def dropped(self, site: str) -> int | None:
-        """Return how many log calls of a site found no room; see ``Exchange.dropped``."""
-        return self._exchange.dropped(site)
-
-    def journal_of(self, site: str) -> Path:
-        """Return where a site that hosts receivers keeps its own journal."""
-        return self._workspace.site(site) / "journal.db"
+    def folder_of(self, site: str) -> Path:
+        """Return the folder of a site, or of the server."""
+        return self._workspace.site(site)
 
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model."""
@@ -113,7 +108,7 @@ class LocalServer:
             return self._stored.params
         return load_params(self._job.initial_model) if self._job.initial_model else None
 
-    def finish_round(self, result: RoundResult) -> None:
+    def finish_round(self, result: RoundSummary) -> None:
         """Remember what a round brought."""
         self.rounds.append(result)
         write_whole(self._rounds_file, msgspec.msgpack.encode(self.rounds))  # JSON has no NaN
@@ -139,5 +134,11 @@ class LocalServer:
         yield from self._exchange.ask(task, sites)
 
 
-def _read_rounds(path: Path) -> list[RoundResult]:
-    return msgspec.msgpack.decode(path.read_bytes(), type=list[RoundResult]) if path.exists() else []
+def _read_rounds(path: Path) -> list[RoundSummary]:
+    if not path.exists():
+        return []
+    rows = msgspec.msgpack.decode(path.read_bytes(), type=list[dict[str, Any]])
+    for row in rows:
+        if "size" in row:  # as an earlier version named it
+            row["bytes"] = row.pop("size")
+    return msgspec.convert(rows, list[RoundSummary])

@@ -13,13 +13,14 @@ import pytest
 
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError, JobError
+from fedtrack.runs.result import RoundSummary
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack_local.models.persistor import ModelPersistor
 from fedtrack_local.workflows.cross_site_eval import CrossSiteEval
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
-from fedtrack_local.workflows.workflow import Answer, RoundResult, Task
+from fedtrack_local.workflows.workflow import Answer, Task
 
 Script = Callable[[str, Task], FLModel | None]
 
@@ -52,7 +53,7 @@ class MemoryServer:
         )
         self.persistor = ModelPersistor(folder / "app_server")
         self.selector: ModelSelector | None = None
-        self.rounds: list[RoundResult] = []
+        self.rounds: list[RoundSummary] = []
         self.final_metrics: dict[str, float] = {}
         self.next_round = 0
         self.cross_site: CrossSiteResults = {}
@@ -78,7 +79,7 @@ class MemoryServer:
     def initial_params(self) -> Mapping[str, Any] | None:
         return self.initial
 
-    def finish_round(self, result: RoundResult) -> None:
+    def finish_round(self, result: RoundSummary) -> None:
         raise AssertionError("an evaluation has no rounds")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:

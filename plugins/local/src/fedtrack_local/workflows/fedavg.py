@@ -9,7 +9,9 @@ from typing import Any
 
 from fedtrack.client.fl_model import FLModel
 from fedtrack.job import fedavg as described
-from fedtrack_local.workflows.workflow import TRAIN, VALIDATE, RoundResult, Server, Task
+from fedtrack.runs.result import RoundSummary
+from fedtrack_local.workflows.round_metrics import round_metrics
+from fedtrack_local.workflows.workflow import TRAIN, VALIDATE, Server, Task
 
 
 class FedAvg(described.FedAvg):
@@ -42,20 +44,16 @@ class FedAvg(described.FedAvg):
         if params is not None and server.selector is not None and server.selector.observe(current_round, metrics):
             server.persistor.save_best(params, current_round, metrics)
         new_params = server.persistor.save(new_params, current_round)
-        result = RoundResult(
-            current_round, metrics, used, perf_counter() - started, average.size + len(sites) * _size(params)
+        result = RoundSummary(
+            current_round,
+            dict(metrics),
+            list(used),
+            seconds=perf_counter() - started,
+            bytes=average.size + len(sites) * _size(params),
+            steps=average.total_weight,
         )
         server.finish_round(result)
-        server.log_metrics(
-            metrics
-            | {
-                "round/seconds": result.seconds,
-                "round/bytes": float(result.size),
-                "round/sites": float(len(used)),
-                "round/steps": average.total_weight,
-            },
-            current_round,
-        )
+        server.log_metrics(metrics | round_metrics(result), current_round)
         server.notify("fedtrack_round_ended", current_round=current_round, metrics=metrics)
         return new_params
 

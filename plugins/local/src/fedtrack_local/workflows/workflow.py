@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-
 from fedtrack.client.fl_model import FLModel
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
 
-if TYPE_CHECKING:  # they need numpy, which describing a job does not
+if TYPE_CHECKING:  # they need numpy, or a journal, which neither a site nor describing a job does
+    from fedtrack.runs.result import RoundSummary
     from fedtrack_local.averaging.partial_average import PartialAverage
     from fedtrack_local.models.persistor import ModelPersistor
 
@@ -88,24 +87,6 @@ class GroupAnswer:
     size: int
 
 
-class RoundResult(msgspec.Struct, frozen=True):
-    """What a round brought.
-
-    Attributes:
-        current_round: Counted from 0.
-        metrics: Weighted mean of the sites' metrics of the model that entered the round.
-        sites: The sites whose results were averaged.
-        seconds: How long the round took.
-        size: Bytes of parameters that crossed between server and sites, both ways.
-    """
-
-    current_round: int
-    metrics: dict[str, float]
-    sites: tuple[str, ...]
-    seconds: float
-    size: int
-
-
 class Server(Protocol):
     """What a workflow can use; an engine provides it.
 
@@ -123,7 +104,7 @@ class Server(Protocol):
     run: RunInfo
     persistor: ModelPersistor
     selector: ModelSelector | None
-    rounds: list[RoundResult]
+    rounds: list[RoundSummary]
     final_metrics: dict[str, float]
     next_round: int
     cross_site: CrossSiteResults
@@ -155,7 +136,7 @@ class Server(Protocol):
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model, or what a resumed run had reached; None if sites begin with their own."""
 
-    def finish_round(self, result: RoundResult) -> None:
+    def finish_round(self, result: RoundSummary) -> None:
         """Remember what a round brought, also for the summary of a run that is resumed later."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:

@@ -1,0 +1,50 @@
+"""SpoolCount: what is in a spool folder and not in a journal yet, counted without changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedtrack.errors import DamagedError
+from fedtrack.journal.journal import StoredBatch
+from fedtrack.runs.journal_facts import StreamFacts, facts_of, together
+from fedtrack.spool import frames
+from fedtrack.spool.reader import SpoolReader
+from fedtrack.spool.segments import list_streams
+
+
+@dataclass
+class SpoolCount:
+    """What a spool holds beyond the marks of a journal.
+
+    Attributes:
+        streams: By stream.
+        unreadable: Why a part of it could not be counted, or "".
+    """
+
+    streams: dict[str, StreamFacts] = field(default_factory=dict)
+    unreadable: str = ""
+
+    @property
+    def events(self) -> int | None:
+        """How many events wait; None if not all of them can be read."""
+        return None if self.unreadable else sum(facts.events for facts in self.streams.values())
+
+
+def count_beyond(folder: Path, marks: Mapping[str, int]) -> SpoolCount | None:
+    """Count the intact events of a spool folder that are beyond the marks of their streams; None if there is none."""
+    if not folder.is_dir():
+        return None
+    found = SpoolCount()
+    for stream, segments in list_streams(folder).items():
+        facts = StreamFacts()
+        reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
+        try:
+            for part in reader.read(segments, ended=True):
+                if isinstance(part, frames.FrameRange):
+                    facts = together(facts, facts_of(StoredBatch(0, "", stream, part.count, part.body)))
+        except DamagedError as error:  # of a newer version: the other streams are counted all the same
+            found.unreadable = str(error)
+        found.streams[stream] = facts
+    return found
