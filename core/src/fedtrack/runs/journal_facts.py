@@ -24,11 +24,14 @@ class StreamFacts(NamedTuple):
         events: Log calls that became a record there.
         counts: Log calls that became none, or one that says so; None if that is not known.
         reports: Records that say how many calls were dropped. They are no events.
+        at_least: Whether the process may have dropped more: reports are written at 1, 2, 4, ... calls, and when there
+            is room again.
     """
 
     events: int = 0
     counts: Counts | None = Counts()
     reports: int = 0
+    at_least: bool = False
 
 
 class LostRange(NamedTuple):
@@ -119,7 +122,7 @@ def facts_of(batch: StoredBatch) -> StreamFacts:
             elif len(payload) > 1 and payload[1] == GAP_KIND:
                 reports += 1
                 dropped += _count_in(payload)
-    return StreamFacts(batch.count - reports, Counts(dropped, 0, rejected), reports)
+    return StreamFacts(batch.count - reports, Counts(dropped, 0, rejected), reports, at_least=bool(reports))
 
 
 def _count_in(payload: memoryview) -> int:
@@ -133,7 +136,9 @@ def _count_in(payload: memoryview) -> int:
 def together(first: StreamFacts, second: StreamFacts) -> StreamFacts:
     """Return what two parts of a stream hold together."""
     counts = add_counts((first.counts, second.counts))
-    return StreamFacts(first.events + second.events, counts, first.reports + second.reports)
+    return StreamFacts(
+        first.events + second.events, counts, first.reports + second.reports, first.at_least or second.at_least
+    )
 
 
 def add_counts(parts: Iterable[Counts | None]) -> Counts | None:

@@ -20,11 +20,18 @@ class SpoolCount:
 
     Attributes:
         streams: By stream.
-        unreadable: Why a part of it could not be counted, or "".
+        unreadable: Why a stream could not be counted to its end, by stream.
+        damaged: The streams in which bytes are no records. What is left of a process's last write is no damage.
     """
 
     streams: dict[str, StreamFacts] = field(default_factory=dict)
-    unreadable: str = ""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+
+    @property
+    def uncountable(self) -> set[str]:
+        """The streams of which nobody can tell from the spool how many records they had."""
+        return self.damaged | self.unreadable.keys()
 
     @property
     def events(self) -> int | None:
@@ -44,7 +51,9 @@ def count_beyond(folder: Path, marks: Mapping[str, int]) -> SpoolCount | None:
             for part in reader.read(segments, ended=True):
                 if isinstance(part, frames.FrameRange):
                     facts = together(facts, facts_of(StoredBatch(0, "", stream, part.count, part.body)))
+                elif not part.torn:
+                    found.damaged.add(stream)
         except DamagedError as error:  # of a newer version: the other streams are counted all the same
-            found.unreadable = str(error)
+            found.unreadable[stream] = str(error)
         found.streams[stream] = facts
     return found

@@ -180,7 +180,7 @@ def take_tally(
         beyond = count_beyond(spool, journals[SERVER].high_waters(name))
         if beyond and (beyond.events or beyond.unreadable):
             counts = add_counts(one.counts for one in beyond.streams.values()) or Counts()
-            found.sites[name] = SiteTally(None, 0, counts.dropped, in_spool=beyond.events, unreadable=beyond.unreadable)
+            found.sites[name] = SiteTally(None, 0, counts.dropped, in_spool=beyond.events, unreadable=_why(beyond))
     for node in homes & facts.keys():
         found.gaps += [(lost.site, lost.reason) for lost in facts[node].lost]
     _count_receivers(found, facts, {one.label: one for one in receivers})
@@ -208,8 +208,12 @@ def _site_tally(site: CountedSite, journal: Journal | None, facts: JournalFacts 
         in_spool=calls.in_spool,
         lost=calls.lost_events,
         node=site.node,
-        unreadable=beyond.unreadable if beyond else "",
+        unreadable=_why(beyond),
     )
+
+
+def _why(beyond: SpoolCount | None) -> str:
+    return next(iter(beyond.unreadable.values()), "") if beyond else ""
 
 
 @dataclass(frozen=True)
@@ -253,23 +257,26 @@ class _Calls:
 
     @property
     def dropped(self) -> int | None:
-        if self.goodbye is None:
-            counts = self.counts()
-            return counts.dropped if counts else None
-        if self.goodbye.streams is None:
-            counts = self.counts()
+        counts = self.counts()
+        if self.goodbye is not None and self.goodbye.streams is None:
             return max(self.goodbye.dropped, counts.dropped) if counts else self.goodbye.dropped
-        others = add_counts(facts.counts for facts in self._parts(None, but=self.goodbye.streams))
-        return self.goodbye.dropped + others.dropped if others else None
+        said, streams = (self.goodbye.dropped, self.goodbye.streams) if self.goodbye else (0, frozenset())
+        others = self._parts(None, but=streams or frozenset())
+        known = add_counts(facts.counts for facts in others)
+        if counts is None or known is None or any(facts.at_least for facts in others):
+            return None
+        return said + known.dropped
 
     def counts(self) -> Counts | None:
-        """Return what the streams say of calls that are no events; None if one of them does not say it."""
+        """Return what the streams say of calls that are no events; None if a part of them is not here."""
+        if self.beyond is None and (self.logged is None or self.logged != self.journaled):
+            return None
         return add_counts(facts.counts for facts in self._parts(None))
 
     def _held(self, but: frozenset[str]) -> int | None:
         """Return how many events the streams that are not in ``but`` held; None if that is not known."""
         lost = [one.events for one in self.lost if one.stream not in but and not one.journaled]
-        if (self.beyond is not None and self.beyond.unreadable) or None in lost:
+        if (self.beyond is not None and self.beyond.uncountable - but) or None in lost:
             return None
         return sum(facts.events for facts in self._parts(None, but=but)) + sum(events or 0 for events in lost)
 

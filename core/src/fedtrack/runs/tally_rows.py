@@ -68,7 +68,7 @@ def _rows(
     first: str, counts: Mapping[str, Mapping[str, int | None]], columns: Iterable[str], always: Iterable[str]
 ) -> list[Row]:
     wanted = set(always)
-    shown = [name for name in columns if name in wanted or any(one[name] for one in counts.values())]
+    shown = [name for name in columns if name in wanted or any(one[name] != 0 for one in counts.values())]
     return [
         {first: label} | {name: "?" if one[name] is None else f"{one[name]:,}" for name in shown}
         for label, one in counts.items()
