@@ -210,7 +210,7 @@ def kinds(body: bytes, after: int = 0) -> list[int]:
     """Return the kinds of the records beyond number ``after``; of damaged bytes, what follows them is found again."""
     found, position = [], 0
     while position + _FRAME.size <= len(body):
-        magic, length, crc, seq = _FRAME.unpack_from(body, position)
+        magic, length, _, seq = _FRAME.unpack_from(body, position)
         end = position + _FRAME.size + length
         payload = body[position + _FRAME.size : end]
         try:

@@ -63,7 +63,7 @@ class LocalServer:
             value = best.metrics.get(self.selector.key_metric)
             self.selector.restore({"best_round": best.current_round, "best_value": value})
         self._rounds_file = workspace.server / "rounds.msgpack"
-        self.rounds: list[RoundSummary] = _read_rounds(self._rounds_file)
+        self.rounds: list[RoundSummary] = read_rounds(self._rounds_file)
         self.final_metrics: dict[str, float] = {}
         self.cross_site: CrossSiteResults = {}
         results = job.results_json
@@ -134,7 +134,8 @@ class LocalServer:
         yield from self._exchange.ask(task, sites)
 
 
-def _read_rounds(path: Path) -> list[RoundSummary]:
+def read_rounds(path: Path) -> list[RoundSummary]:
+    """Return the finished rounds that a file holds, also of an earlier version; none if there is no file."""
     if not path.exists():
         return []
     rows = msgspec.msgpack.decode(path.read_bytes(), type=list[dict[str, Any]])
