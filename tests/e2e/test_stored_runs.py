@@ -146,6 +146,48 @@ def test_verify_counts_in_every_backend_and_sees_each_difference(tmp_path: Path)
     assert any("server: journal, site-2" in problem for problem in problems())
 
 
+def test_verify_believes_no_count_that_another_one_contradicts(tmp_path: Path) -> None:
+    make_job("log_steps.py").simulator_run(tmp_path)
+    run = find_run(tmp_path)
+    assert [check for check in verify(run) if check.problem] == []
+    for change, undo, seen in [
+        ("hw SET n = n + 1", "hw SET n = n - 1", "server: journal, site-1"),
+        ("cursor SET delivered = delivered - 1", "cursor SET delivered = delivered + 1", "delivered, skipped and dead"),
+        ("cursor SET dead = dead + 1", "cursor SET dead = dead - 1", "receiver: dead letters"),
+    ]:
+        _sql(run.folder / "journal.db", f"UPDATE {change}")
+        assert any(seen in check.what for check in verify(run) if check.problem), change
+        _sql(run.folder / "journal.db", f"UPDATE {undo}")
+    assert [check for check in verify(run) if check.problem] == []
+
+
+def test_what_nobody_can_say_is_not_complete(tmp_path: Path) -> None:
+    """As after the death of a server: its sites may be alive, and nobody has said how much they logged."""
+    make_job("log_steps.py").simulator_run(tmp_path)
+    run = find_run(tmp_path)
+    (run.folder / "run_summary.json").unlink()
+    tally = tally_of(run)
+    assert (tally.sites["site-1"].logged, tally.sites["site-1"].journaled, tally.complete) == (None, 40, False)
+    receiver = tally.receivers["receiver"]
+    assert (receiver.receiver, receiver.pending, receiver.addressed) == ("tensorboard", 0, receiver.delivered)
+    verified = fedtrack("verify", str(tmp_path))
+    assert (verified.returncode, "Everything is there." in verified.stdout) == (1, False)
+    assert "how many log calls were made is not known" in verified.stdout
+    assert "events: incomplete" in fedtrack("show", str(tmp_path)).stdout
+
+
+def test_arguments_of_a_replay_follow_the_rules_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_job("log_steps.py", analytics_receiver=False).simulator_run(tmp_path)
+    replayed = ["replay", str(tmp_path), "--receiver", "tensorboard", "--args"]
+    monkeypatch.setenv("WHERE_TO", "elsewhere")
+    assert fedtrack(*replayed, '{"tb_folder": "${ENV:WHERE_TO}"}').returncode == 0
+    run = find_run(tmp_path)
+    assert read_tensorboard(run.folder / "elsewhere")["site-1"].points == 40
+    refused = fedtrack(*replayed, '{"token": "hunter2"}')
+    assert (refused.returncode, "hunter2" in refused.stderr) == (2, False)
+    assert "--args.token holds a secret" in refused.stderr
+
+
 def _sql(path: Path, statement: str) -> None:
     import sqlite3
     from contextlib import closing
