@@ -47,7 +47,16 @@ OLD: dict[str, Any] = {
             "command": "",
             "outage_seconds": 0.0,
             "outage": "",
-        }
+        },
+        "site-1/own": {
+            "receiver": "tensorboard",
+            "node": "site-1",
+            "delivered": 40,
+            "skipped": {},
+            "dead": 0,
+            "pending": 0,
+            "error": "",
+        },
     },
     "gaps": [],
     "cross_site": {},
@@ -67,6 +76,10 @@ def test_a_summary_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert (result.sites["site-1"].logged, result.sites["site-1"].calls, result.events_complete) == (40, 40, True)
     receiver = result.receivers["mlflow"]
     assert (receiver.not_supported, receiver.seen, receiver.addressed) == (2, 40, None)
+    assert {label: one.label for label, one in result.receivers.items()} == {
+        "mlflow": "mlflow",
+        "site-1/own": "site-1/own",
+    }
     assert result.rounds[0].steps is None
 
 

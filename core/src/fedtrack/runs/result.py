@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from fedtrack.delivery.label import split_label
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.files import write_whole
 from fedtrack.runs.tally import SiteTally, events_complete
@@ -105,5 +106,8 @@ class RunResult(msgspec.Struct):
 
     @staticmethod
     def load(path: Path) -> RunResult:
-        """Read a ``run_summary.json``."""
-        return msgspec.json.decode(path.read_bytes(), type=RunResult, dec_hook=lambda type_, value: type_(value))
+        """Read a ``run_summary.json``, also of an earlier version."""
+        result = msgspec.json.decode(path.read_bytes(), type=RunResult, dec_hook=lambda type_, value: type_(value))
+        for label, receiver in result.receivers.items():
+            receiver.id = receiver.id or split_label(label)[1]
+        return result

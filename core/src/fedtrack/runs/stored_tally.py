@@ -47,7 +47,7 @@ def _sites(run: StoredRun, result: RunResult | None, journals: dict[str, Journal
     for name in dict.fromkeys([SERVER, *run.sites(), *(result.sites if result else ())]):
         before = result.sites.get(name) if result else None
         crosses = before.streams_to_server if before else True
-        home = name if name in journals else ""
+        home = name if name in journals else before.node if before and before.node != SERVER else ""
         yield CountedSite(
             name=name,
             spool=run.node(name) / "spool",

@@ -181,8 +181,8 @@ def take_tally(
         if beyond and (beyond.events or beyond.unreadable):
             counts = add_counts(one.counts for one in beyond.streams.values()) or Counts()
             found.sites[name] = SiteTally(None, 0, counts.dropped, in_spool=beyond.events, unreadable=_why(beyond))
-    for node in homes & facts.keys():
-        found.gaps += [(lost.site, lost.reason) for lost in facts[node].lost]
+    for node, one in facts.items():
+        found.gaps += [(lost.site, lost.reason) for lost in one.lost if node in homes]
     _count_receivers(found, facts, {one.label: one for one in receivers})
     return found
 
@@ -257,15 +257,14 @@ class _Calls:
 
     @property
     def dropped(self) -> int | None:
-        counts = self.counts()
-        if self.goodbye is not None and self.goodbye.streams is None:
-            return max(self.goodbye.dropped, counts.dropped) if counts else self.goodbye.dropped
-        said, streams = (self.goodbye.dropped, self.goodbye.streams) if self.goodbye else (0, frozenset())
-        others = self._parts(None, but=streams or frozenset())
+        counts, goodbye = self.counts(), self.goodbye or Goodbye()
+        if goodbye.streams is None:
+            return max(goodbye.dropped, counts.dropped) if counts else goodbye.dropped
+        others = self._parts(None, but=goodbye.streams)
         known = add_counts(facts.counts for facts in others)
         if counts is None or known is None or any(facts.at_least for facts in others):
             return None
-        return said + known.dropped
+        return goodbye.dropped + known.dropped
 
     def counts(self) -> Counts | None:
         """Return what the streams say of calls that are no events; None if a part of them is not here."""

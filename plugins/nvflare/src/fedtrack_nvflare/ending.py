@@ -18,6 +18,7 @@ from fedtrack.runs.tally import CountedSite, Goodbye, take_tally
 from fedtrack.runs.workspace import RunRecord
 from fedtrack.tracking.events import SERVER
 from fedtrack.transport.intake import Intake
+from fedtrack.transport.wire import Bye
 from fedtrack_nvflare.node import STATE_FILE, RunEnd
 from fedtrack_nvflare.rounds import Rounds
 from fedtrack_nvflare.shipper import site_of
@@ -38,7 +39,8 @@ def summarize(
 ) -> RunResult:
     """Collect what came of a run."""
     folder = host.run.folder
-    counted = [*(_counted(job, intake, site) for site in sites), _own(rounds)]
+    byes = intake.byes()
+    counted = [*(_counted(job, intake, byes.get(site), site) for site in sites), _own(rounds)]
     tally = take_tally({SERVER: host.journal}, counted, reports, waiting=host.forwarder.errors)
     return RunResult(
         run_id=host.run.run_id,
@@ -118,15 +120,14 @@ def record(folder: Path, run_id: str, started_ns: int) -> RunRecord:
     return found
 
 
-def _counted(job: LoadedJob, intake: Intake, site: str) -> CountedSite:
+def _counted(job: LoadedJob, intake: Intake, bye: Bye | None, site: str) -> CountedSite:
     """Return a site as the tally is told about it; its spool is on another machine."""
     if not site_of(job, site).streams_to_server:  # its goodbye is empty: nobody here knows what it logged
         return CountedSite(site, None, None, streams_to_server=False, node="")
-    return CountedSite(site, None, _goodbye(intake, site))
+    return CountedSite(site, None, _goodbye(intake, bye, site))
 
 
-def _goodbye(intake: Intake, site: str) -> Goodbye | None:
-    bye = intake.byes().get(site)
+def _goodbye(intake: Intake, bye: Bye | None, site: str) -> Goodbye | None:
     if bye is not None and bye.logged is not None:
         return Goodbye(bye.logged, bye.dropped, None)
     # A process that died before it could count: once its spool is here, that says it all.
