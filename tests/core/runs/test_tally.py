@@ -257,7 +257,7 @@ def check_receivers(world: World, tally: Tally, oracle: Oracle) -> None:
         found, scripted = tally.receivers[id_], world.receivers[id_]
         cursor = world.journal.cursor(id_)
         assert found.addressed == oracle.journaled(*sites)
-        assert found.addressed == found.delivered + found.not_supported + found.dead + found.pending
+        assert found.addressed == found.seen
         assert found.pending == oracle.journaled(*sites, beyond=cursor.batch)
         assert found.delivered == len(scripted.got)
     if tally.complete:

@@ -10,7 +10,7 @@ from fedtrack.delivery.label import receiver_label
 class ReceiverTally(msgspec.Struct):
     """One receiver's share of the events; keys are only ever added.
 
-    ``addressed = delivered + skipped_total + dead + pending``, whatever was restarted, refused or tried again.
+    ``addressed = delivered + skipped_total + dead + pending + lost``, whatever was restarted, refused or tried again.
 
     Attributes:
         receiver: Its registered name.
@@ -28,6 +28,7 @@ class ReceiverTally(msgspec.Struct):
         skipped_total: Events of kinds that it does not support; None in a summary of an older version.
         addressed: Events in the journal of the sites that it listens to; None if that is not known.
         own_only: Whether it listens to the server's own events only.
+        lost: Events that were damaged in the journal before it could take them, as far as that is known.
     """
 
     receiver: str
@@ -45,6 +46,7 @@ class ReceiverTally(msgspec.Struct):
     skipped_total: int | None = None
     addressed: int | None = None
     own_only: bool = False
+    lost: int = 0
 
     @property
     def label(self) -> str:
@@ -58,5 +60,5 @@ class ReceiverTally(msgspec.Struct):
 
     @property
     def seen(self) -> int:
-        """How many events it has taken, skipped or refused, or will."""
-        return self.delivered + self.not_supported + self.dead + self.pending
+        """How many events these are together."""
+        return self.delivered + self.not_supported + self.dead + self.pending + self.lost

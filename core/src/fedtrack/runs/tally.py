@@ -1,8 +1,8 @@
 """Tally: what became of every log call of a run; one for all engines, while it runs and afterwards.
 
-    calls  = logged + withheld + dropped                for each site; rejected calls are among the logged
-    logged = journaled + in the spool + lost            for each site
-    addressed = delivered + skipped + dead + pending    for each receiver, of the sites that it listens to
+    calls  = logged + withheld + dropped                       for each site; rejected calls are among the logged
+    logged = journaled + in the spool + lost                   for each site
+    addressed = delivered + skipped + dead + pending + lost    for each receiver, of the sites that it listens to
 
 A log call counts once it has returned. Records that say something about calls, such as how many were dropped, are no
 events. What is not known is None and never 0, and nothing that is unknown, dropped or lost counts as complete.

@@ -13,7 +13,7 @@ Row: TypeAlias = dict[str, str]
 
 #: A column is shown where somebody asks for it, or where there is something to say in it.
 _SITE_COLUMNS = ("logged", "in spool", "journaled", "rejected", "withheld", "dropped", "lost")
-_RECEIVER_COLUMNS = ("delivered", "skipped", "dead", "pending", "of")
+_RECEIVER_COLUMNS = ("delivered", "skipped", "dead", "pending", "lost", "of")
 
 
 def site_rows(sites: Mapping[str, SiteTally], always: Iterable[str] = ("logged", "journaled")) -> list[Row]:
@@ -32,6 +32,7 @@ def receiver_rows(
             "skipped": one.not_supported,
             "dead": one.dead,
             "pending": one.pending,
+            "lost": one.lost,
             "of": one.seen if one.addressed is None else one.addressed,
         }
         for label, one in receivers.items()

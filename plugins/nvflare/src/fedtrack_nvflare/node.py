@@ -57,7 +57,8 @@ class RunEnd(msgspec.Struct):
         """What is missing, as the end of a sentence; "" if nothing is."""
         parts = [f"no goodbye of {', '.join(self.missing)}"] if self.missing else []
         counted = {"gaps": self.gaps, "log calls dropped": self.dropped, "events lost": self.lost}
-        return "; ".join(parts + [f"{count:,} {what}" for what, count in counted.items() if count])
+        parts += [f"{count:,} {what}" for what, count in counted.items() if count]
+        return "; ".join(parts or ([] if self.complete else ["not every log call is known to have arrived"]))
 
 
 def node_folder(fl_ctx: Any) -> Path:
