@@ -11,111 +11,21 @@ events. What is not known is None and never 0, and nothing that is unknown, drop
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from fedtrack.delivery.label import receiver_label
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.journal.journal import Cursor, Journal
-from fedtrack.runs.journal_facts import JournalFacts, LostRange, ReceiverFacts, StreamFacts, add_counts, read_facts
+from fedtrack.runs.journal_facts import JournalFacts, ReceiverFacts, add_counts, read_facts
 from fedtrack.runs.refusals import Refusal
-from fedtrack.runs.spool_count import SpoolCount, count_beyond
+from fedtrack.runs.site_tally import CountedSite, Goodbye, SiteTally, count_site, why_unreadable
+from fedtrack.runs.spool_count import count_beyond
 from fedtrack.tracking.counts import Counts
 from fedtrack.tracking.events import SERVER
 
-
-class SiteTally(msgspec.Struct):
-    """One site's log calls; keys are only ever added.
-
-    Attributes:
-        logged: Calls that returned and are stored, as a record or as one that says why it was rejected; None if nobody
-            can say.
-        journaled: Those in the journal: the server's, or the site's own if its events stay at home.
-        dropped: Calls for which there was no room on the site's disk or in the spool's limit.
-        rejected: Calls whose value no record can hold.
-        streams_to_server: Whether the site lets its events cross.
-        error: Why the site failed, or "".
-        withheld: Calls that the site's policy keeps at the site.
-        in_spool: Events in its spool and in no journal that they belong in.
-        lost: Events that were logged and are nowhere.
-        node: Whose journal its events belong in; "" if they stay in its spool.
-        unreadable: Why a part of its spool could not be counted, or "".
-    """
-
-    logged: int | None
-    journaled: int
-    dropped: int | None = 0
-    rejected: int | None = 0
-    streams_to_server: bool = True
-    error: str = ""
-    withheld: int | None = 0
-    in_spool: int | None = None
-    lost: int | None = None
-    node: str = SERVER
-    unreadable: str = ""
-
-    @property
-    def calls(self) -> int | None:
-        """How many log calls returned; None if a part of them is not known."""
-        if self.logged is None or self.withheld is None or self.dropped is None:
-            return None
-        return self.logged + self.withheld + self.dropped
-
-    @property
-    def complete(self) -> bool:
-        """Whether every call is known to be where it belongs.
-
-        Where events stay in a site's own spool nobody waits for them: only what is known to be lost counts.
-        """
-        if self.dropped or self.lost or self.unreadable:
-            return False
-        if not self.node:
-            return True
-        return self.calls is not None and self.journaled >= (self.logged or 0) and not self.in_spool
-
-
-class Goodbye(NamedTuple):
-    """What the processes of a site said once they were gone.
-
-    A stream of which nobody said anything is counted from what it holds: every call that returned is in it.
-
-    Attributes:
-        stored: How many records they stored, reports of drops included.
-        dropped: How many calls found no room.
-        streams: The streams that this counts; None if they did not say which, and it is all of them or a part.
-        with_reports: Whether ``stored`` includes the reports of drops.
-    """
-
-    stored: int = 0
-    dropped: int = 0
-    streams: frozenset[str] | None = frozenset()
-    with_reports: bool = True
-
-
-@dataclass(frozen=True)
-class CountedSite:
-    """A site, as the tally is told about it.
-
-    Attributes:
-        name: Its name.
-        spool: Its spool folder; None if it is not on this machine, or not a spool of this site alone.
-        goodbye: What its processes said; None as long as they may be alive, or what they logged is not all here.
-        streams_to_server: Whether it lets its events cross.
-        node: Whose journal its events belong in; "" if they stay in its spool.
-        error: Why it failed, or "".
-        before: What was counted earlier, for a site of which there is nothing here any more.
-    """
-
-    name: str
-    spool: Path | None
-    goodbye: Goodbye | None
-    streams_to_server: bool = True
-    node: str = SERVER
-    error: str = ""
-    before: SiteTally | None = None
+__all__ = ["CountedSite", "Goodbye", "SiteTally", "Tally", "events_complete", "take_tally"]
 
 
 class Tally(msgspec.Struct):
@@ -174,115 +84,19 @@ def take_tally(
     found = Tally({}, {}, [], [], dict(waiting or {}))
     homes = {SERVER}
     for site in sites:
-        found.sites[site.name] = _site_tally(site, journals.get(site.node), facts.get(site.node))
+        found.sites[site.name] = count_site(site, journals.get(site.node), facts.get(site.node))
         homes.add(site.node)
     for name, spool in (workers or {}).items():
         beyond = count_beyond(spool, journals[SERVER].high_waters(name))
         if beyond and (beyond.events or beyond.unreadable):
             counts = add_counts(one.counts for one in beyond.streams.values()) or Counts()
-            found.sites[name] = SiteTally(None, 0, counts.dropped, in_spool=beyond.events, unreadable=_why(beyond))
+            found.sites[name] = SiteTally(
+                None, 0, counts.dropped, in_spool=beyond.events, unreadable=why_unreadable(beyond)
+            )
     for node, one in facts.items():
         found.gaps += [(lost.site, lost.reason) for lost in one.lost if node in homes]
     _count_receivers(found, facts, {one.label: one for one in receivers})
     return found
-
-
-def _site_tally(site: CountedSite, journal: Journal | None, facts: JournalFacts | None) -> SiteTally:
-    if facts is None and site.node:  # the journal that would say it is not here
-        before = site.before or SiteTally(None, 0, None, None, withheld=None)
-        return msgspec.structs.replace(before, streams_to_server=site.streams_to_server)
-    arrived = facts.streams.get(site.name, {}) if facts else {}
-    lost = [one for one in facts.lost if one.site == site.name] if facts else []
-    marks = journal.high_waters(site.name) if journal else {}
-    beyond = None if site.spool is None else count_beyond(site.spool, marks)
-    calls = _Calls(arrived, beyond, lost, site.goodbye)
-    counts = calls.counts()
-    return SiteTally(
-        logged=calls.logged,
-        journaled=calls.journaled,
-        dropped=calls.dropped,
-        rejected=counts.rejected if counts else None,
-        streams_to_server=site.streams_to_server,
-        error=site.error,
-        withheld=counts.withheld if counts else None,
-        in_spool=calls.in_spool,
-        lost=calls.lost_events,
-        node=site.node,
-        unreadable=_why(beyond),
-    )
-
-
-def _why(beyond: SpoolCount | None) -> str:
-    return next(iter(beyond.unreadable.values()), "") if beyond else ""
-
-
-@dataclass(frozen=True)
-class _Calls:
-    """A site's calls: in the journal, in its spool, lost, and as its processes counted them."""
-
-    arrived: Mapping[str, StreamFacts]
-    beyond: SpoolCount | None
-    lost: list[LostRange]
-    goodbye: Goodbye | None
-
-    @property
-    def journaled(self) -> int:
-        stored = sum(facts.events for facts in self.arrived.values())
-        return stored - sum(one.events or 0 for one in self.lost if one.journaled)
-
-    @property
-    def logged(self) -> int | None:
-        if self.goodbye is None:
-            return None
-        said = self.goodbye.stored
-        if self.goodbye.with_reports:
-            said -= sum(facts.reports for facts in self._parts(self.goodbye.streams))
-        if self.goodbye.streams is None:
-            held = self._held(frozenset())
-            return said if held is None else max(said, held)
-        held = self._held(self.goodbye.streams)
-        return None if held is None else said + held
-
-    @property
-    def in_spool(self) -> int | None:
-        if self.beyond is not None:
-            return self.beyond.events
-        return 0 if self.logged == self.journaled else None  # nothing is left for a spool that is not here
-
-    @property
-    def lost_events(self) -> int | None:
-        if self.logged is None or self.in_spool is None:
-            return None
-        return max(0, self.logged - self.journaled - self.in_spool)
-
-    @property
-    def dropped(self) -> int | None:
-        counts, goodbye = self.counts(), self.goodbye or Goodbye()
-        if goodbye.streams is None:
-            return max(goodbye.dropped, counts.dropped) if counts else goodbye.dropped
-        others = self._parts(None, but=goodbye.streams)
-        known = add_counts(facts.counts for facts in others)
-        if counts is None or known is None or any(facts.at_least for facts in others):
-            return None
-        return goodbye.dropped + known.dropped
-
-    def counts(self) -> Counts | None:
-        """Return what the streams say of calls that are no events; None if a part of them is not here."""
-        if self.beyond is None and (self.logged is None or self.logged != self.journaled):
-            return None
-        return add_counts(facts.counts for facts in self._parts(None))
-
-    def _held(self, but: frozenset[str]) -> int | None:
-        """Return how many events the streams that are not in ``but`` held; None if that is not known."""
-        lost = [one.events for one in self.lost if one.stream not in but and not one.journaled]
-        if (self.beyond is not None and self.beyond.uncountable - but) or None in lost:
-            return None
-        return sum(facts.events for facts in self._parts(None, but=but)) + sum(events or 0 for events in lost)
-
-    def _parts(self, streams: frozenset[str] | None, but: frozenset[str] = frozenset()) -> list[StreamFacts]:
-        """Return the parts of the ``streams``, or of all, that are not in ``but``."""
-        everywhere = [*self.arrived.items(), *(self.beyond.streams.items() if self.beyond else ())]
-        return [facts for stream, facts in everywhere if (streams is None or stream in streams) and stream not in but]
 
 
 def _count_receivers(found: Tally, facts: Mapping[str, JournalFacts], known: Mapping[str, ReceiverTally]) -> None:
