@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 CORE = "core/src/fedtrack"
 BASE = f"{CORE}/spool/base.py"
-COMPILED = "speedups/src/fedtrack_speedups/_spool_base.c"
+COMPILED = "core/src/fedtrack/spool/_spool_base.c"
 TESTS = "tests/core"
 SPOOL = tuple(
     f"{TESTS}/spool/test_{part}.py"
@@ -176,7 +176,7 @@ MUTATIONS = (
     ),
     Mutation(
         "In C, a key is read to its end and no further",
-        "speedups/src/fedtrack_speedups/_plain.h",
+        "core/src/fedtrack/spool/_plain.h",
         "return *size > 0 && *size <= MAX_KEY;",
         "return *size > 0;",
         SPOOL,

@@ -30,7 +30,6 @@ def test_an_extra_brings_its_receiver_and_nothing_else(make_site: MakeSite, extr
     packages = site.packages()
     assert {name for name in packages if name.startswith("fedtrack")} == {
         "fedtrack",
-        "fedtrack-speedups",
         "fedtrack-local",
         f"fedtrack-{extra}",
     }

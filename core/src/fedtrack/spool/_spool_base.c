@@ -303,7 +303,7 @@ static PyType_Slot slots[] = {
 };
 
 static PyType_Spec spec = {
-    .name = "fedtrack_speedups.SpoolBase",
+    .name = "fedtrack.spool._spool_base.SpoolBase",
     .basicsize = sizeof(SpoolBase),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = slots,
@@ -332,7 +332,7 @@ static PyModuleDef_Slot module_slots[] = {
 
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "fedtrack_speedups._spool_base",
+    .m_name = "fedtrack.spool._spool_base",
     .m_slots = module_slots,
 };
 
