@@ -202,9 +202,16 @@ class Registry:
         """Return the state of a registered receiver and the reason for it."""
         plugin = self.owners["receiver", cls.name]
         if missing := [module for module in cls.requires if find_spec(module) is None]:
-            remedy = f"; install it with: {cls.install}" if cls.install else ""
-            return State.MISSING_DEPENDENCY, f"{plugin.package} needs {', '.join(missing)}{remedy}"
+            command = self.remedy_of(cls)
+            how = f"; install it with: {command}" if command else ""
+            return State.MISSING_DEPENDENCY, f"{plugin.package} needs {', '.join(missing)}{how}"
         return plugin.state, plugin.reason
+
+    def remedy_of(self, cls: type[Receiver]) -> str:
+        """Return the command that installs what a receiver needs, as it works here; "" if the receiver names none."""
+        from fedtrack.plugins import remedy
+
+        return remedy.adapted(cls.install)
 
     def _check_requirements(self, cls: type[Receiver]) -> None:
         state, reason = self.state_of(cls)
