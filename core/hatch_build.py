@@ -92,6 +92,7 @@ def repository_url(clone: Path) -> str | None:
     parts = urlsplit(origin)
     if not parts.scheme or "{" in origin or (parts.scheme.startswith("http") and parts.username):  # may be a secret
         return None
+    origin = origin.replace("file:///", "file://localhost/")  # pip before 24.1 takes no URL without a host
     return f"git+{origin}@{commit}#subdirectory={{folder}}"
 
 

@@ -42,13 +42,22 @@ def core_and_plugin(environment: Environment, clone: Path) -> None:
 
 
 def from_git(environment: Environment, clone: Path) -> None:
-    environment.install(f"fedtrack[mlflow] @ git+file://{clone}#subdirectory=core", cwd=environment.folder)
+    environment.install(f"fedtrack[mlflow] @ git+{with_a_host(clone)}#subdirectory=core", cwd=environment.folder)
+
+
+def core_from_git(environment: Environment, clone: Path) -> None:
+    environment.install(f"git+{clone.as_uri()}#subdirectory=core", cwd=environment.folder)
+
+
+def with_a_host(clone: Path) -> str:
+    """Return the clone's URL; before 24.1 pip takes none without a host behind a name."""
+    return clone.as_uri().replace("file:///", "file://localhost/")
 
 
 def from_a_commit(environment: Environment, clone: Path) -> None:
     """Installers keep what they have built of a commit: the second environment gets what the first has left."""
     commit = run("git", "rev-parse", "HEAD", cwd=clone).stdout.strip()
-    requirement = f"fedtrack[mlflow] @ git+file://{clone}@{commit}#subdirectory=core"
+    requirement = f"fedtrack[mlflow] @ git+{with_a_host(clone)}@{commit}#subdirectory=core"
     environment.install(requirement, cwd=environment.folder)
     environment.call(environment.python, "-m", "fedtrack", "--version", cwd=environment.folder)
     again = Environment(environment.folder.with_name("again"), environment.installer, "here")
@@ -62,6 +71,7 @@ SPELLINGS: list[Callable[[Environment, Path], None]] = [
     editable,
     core_only,
     core_and_plugin,
+    core_from_git,
     from_git,
     from_a_commit,
 ]
@@ -125,7 +135,7 @@ def test_a_clone_installs_works_and_may_go(
     clone = make_clone(tmp_path / "a clone")
     environment = Environment(tmp_path / "venv", installer, version)
     spelling(environment, clone)
-    if spelling in (core_only, core_and_plugin):
+    if spelling in (core_only, core_and_plugin, core_from_git):
         follow_the_remedy(environment, tmp_path)
     row = receiver(environment, tmp_path)
     assert row

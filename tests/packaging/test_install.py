@@ -54,7 +54,7 @@ def test_a_site_that_only_logs_needs_no_sdk(make_site: MakeSite, name: str) -> N
     assert site.listed("writers")[name]["state"] == "loaded"
     row = site.listed("receivers")[name]
     assert row["state"] == "missing-dependency"
-    assert row["remedy"] == f"pip install 'fedtrack[{name}]'"
+    assert row["remedy"] == f"uv pip install --python {site.python} 'fedtrack[{name}]'"
     assert row["remedy"] in site.fedtrack("receivers", "check", name, check=False)
     site.install(f"fedtrack[{name}]")  # the remedy
     assert site.states() == {name: "loaded"}
@@ -107,7 +107,7 @@ def test_core_alone_runs_a_job_without_the_default_receiver(make_site: MakeSite)
     write_job(site)
     done = site.run("job.py")
     assert "The job goes without the default TensorBoard receiver" in done.stderr
-    assert "pip install 'fedtrack[tensorboard]'" in done.stderr
+    assert f"pip install --python {site.python} 'fedtrack[tensorboard]'" in done.stderr
     summary = site.folder / "ws" / "server" / "simulate_job" / "run_summary.json"
     result = json.loads(summary.read_text())
     assert (result["status"], result["sites"]["site-1"]["journaled"]) == ("completed", 1)
@@ -121,7 +121,7 @@ def test_a_job_whose_receiver_lacks_its_sdk_fails_before_training(make_site: Mak
     done = site.run("job.py", "mlflow", check=False)
     assert done.returncode == 2
     assert "missing-dependency" in done.stderr
-    assert "pip install 'fedtrack[mlflow]'" in done.stderr
+    assert f"pip install --python {site.python} 'fedtrack[mlflow]'" in done.stderr
 
 
 def test_uv_installs_an_extra_from_a_clone(make_site: MakeSite) -> None:

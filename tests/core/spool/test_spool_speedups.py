@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from fedtrack.spool.spool import Spool
-
 from support.spooled import compiled, opened
 
 

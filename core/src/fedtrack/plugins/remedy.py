@@ -129,6 +129,7 @@ def _origin(recorded: dict[str, object]) -> Origin:
     if isinstance(repository, dict):
         commit = repository.get("commit_id")
         inside = f"#subdirectory={recorded['subdirectory']}" if recorded.get("subdirectory") else ""
+        url = url.replace("file:///", "file://localhost/")  # pip before 24.1 takes no URL without a host
         return Origin(url=f"{repository.get('vcs', 'git')}+{url}@{commit}{inside}")
     return Origin()
 
