@@ -6,9 +6,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from fedtrack_mlflow import MLflowReceiver
 
 from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack_mlflow import MLflowReceiver
 
 
 def main(
