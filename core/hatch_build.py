@@ -19,7 +19,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
@@ -80,7 +80,7 @@ def repository_url(clone: Path) -> str | None:
 
     pip removes its folder and may keep the wheel, for the next one who installs the same commit.
     """
-    if not clone.name.startswith("pip-req-build-"):
+    if not (clone.name.startswith("pip-req-build-") or clone.parent.name.startswith("pip-install-")):
         return None
     try:
         origin, commit = (
@@ -92,7 +92,8 @@ def repository_url(clone: Path) -> str | None:
     parts = urlsplit(origin)
     if not parts.scheme or "{" in origin or (parts.scheme.startswith("http") and parts.username):  # may be a secret
         return None
-    origin = origin.replace("file:///", "file://localhost/")  # pip before 24.1 takes no URL without a host
+    # Git is told a path as it is; and pip before 24.1 takes no URL without a host.
+    origin = quote(origin, safe="/:@%~+").replace("file:///", "file://localhost/")
     return f"git+{origin}@{commit}#subdirectory={{folder}}"
 
 

@@ -51,6 +51,7 @@ def test_all_brings_every_receiver_and_uninstalling_takes_one_off_the_list(make_
 def test_a_site_that_only_logs_needs_no_sdk(make_site: MakeSite, name: str) -> None:
     site = make_site(f"fedtrack-{name}")
     assert not SDKS[name] & site.packages()
+    assert ("numpy" in site.packages()) == (name == "tensorboard")  # whose writer takes images and histograms
     assert site.listed("writers")[name]["state"] == "loaded"
     row = site.listed("receivers")[name]
     assert row["state"] == "missing-dependency"
@@ -99,8 +100,18 @@ def write_job(site: Site) -> None:
     (site.folder / "client.py").write_text(CLIENT)
 
 
-def test_core_alone_runs_a_job_without_the_default_receiver(make_site: MakeSite) -> None:
+def test_core_alone_says_what_it_needs_to_run_a_job(make_site: MakeSite) -> None:
     site = make_site("fedtrack")
+    assert site.states() == {}
+    assert not {"numpy", "safetensors", "ml-dtypes"} & site.packages()
+    script = "from fedtrack.job import FedJob; job = FedJob('j'); job.simulator_run('ws')"
+    done = site.run("-c", f"from fedtrack.errors import report_errors\nwith report_errors(): {script}", check=False)
+    assert done.returncode == 2
+    assert f"pip install --python {site.python} 'fedtrack[local]'" in done.stderr
+
+
+def test_the_engine_alone_runs_a_job_without_the_default_receiver(make_site: MakeSite) -> None:
+    site = make_site("fedtrack[local]")
     assert site.states() == {}
     assert not set().union(*SDKS.values()) & site.packages()
     assert "No receiver is installed" in site.fedtrack("receivers", "list")
@@ -115,7 +126,7 @@ def test_core_alone_runs_a_job_without_the_default_receiver(make_site: MakeSite)
 
 
 def test_a_job_whose_receiver_lacks_its_sdk_fails_before_training(make_site: MakeSite) -> None:
-    site = make_site("fedtrack-mlflow")
+    site = make_site("fedtrack-mlflow", "fedtrack[local]")
     write_job(site)
     assert site.run("job.py").returncode == 0  # MLflow's writer is all that it needs
     done = site.run("job.py", "mlflow", check=False)

@@ -26,6 +26,12 @@ log = logging.getLogger(__name__)
 #: What plugins provide; the hook ``fedtrack_<kind>s`` returns it.
 KINDS_PROVIDED = ("receiver", "writer", "engine", "workflow", "example")
 
+#: What core's extra of that name brings.
+_FIRST_PARTY = {
+    *(("engine", name) for name in ("local", "nvflare")),
+    *(("receiver", name) for name in ("mlflow", "tensorboard", "wandb")),
+}
+
 
 class State(StrEnum):
     """What became of a plugin."""
@@ -231,6 +237,10 @@ class Registry:
             return PluginError(f"The {kind} {name!r} cannot be used: its plugin {complaints}.")
         names = ", ".join(sorted(known)) or "none"
         message = f"No {kind} is called {name!r}; installed: {names}."
+        if (kind, name) in _FIRST_PARTY:
+            from fedtrack.plugins import remedy
+
+            message += f" To install it: {remedy.install(f'fedtrack[{name}]')}."
         if broken:
             message += f" Plugins that could not be used: {'; '.join(p.complaint() for p in broken)}."
         return PluginError(message)
