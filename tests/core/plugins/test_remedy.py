@@ -82,6 +82,13 @@ def test_what_came_from_a_repository_is_completed_from_the_same_commit(comes_fro
     assert remedy.install("fedtrack-mlflow") == f"pip install 'fedtrack-mlflow @ {url}=plugins/mlflow'"
 
 
+@pytest.mark.usefixtures("with_pip")
+def test_a_repository_on_this_machine_is_named_as_every_pip_takes_it(comes_from: Any) -> None:
+    comes_from("file:///a clone", vcs_info={"vcs": "git", "commit_id": "abc"}, subdirectory="core")
+    url = "git+file://localhost/a%20clone@abc#subdirectory=core"
+    assert remedy.install("fedtrack[mlflow]") == f"pip install 'fedtrack[mlflow] @ {url}'"
+
+
 def test_an_environment_without_pip_is_uvs(comes_from: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     comes_from()
     monkeypatch.setattr(remedy, "has_pip", lambda: False)

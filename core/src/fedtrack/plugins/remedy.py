@@ -18,7 +18,7 @@ from importlib.metadata import Distribution, PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 CORE = "fedtrack"
 
@@ -129,7 +129,8 @@ def _origin(recorded: dict[str, object]) -> Origin:
     if isinstance(repository, dict):
         commit = repository.get("commit_id")
         inside = f"#subdirectory={recorded['subdirectory']}" if recorded.get("subdirectory") else ""
-        url = url.replace("file:///", "file://localhost/")  # pip before 24.1 takes no URL without a host
+        # pip records a path as it is; and before 24.1 it takes no URL without a host.
+        url = quote(url, safe="/:@%~+").replace("file:///", "file://localhost/")
         return Origin(url=f"{repository.get('vcs', 'git')}+{url}@{commit}{inside}")
     return Origin()
 
