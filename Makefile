@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
 STAMP := .venv/.synced
 CORE := core/pyproject.toml core/hatch_build.py core/build_backend.py $(wildcard core/src/fedtrack/spool/*.[ch])
-DISTRIBUTIONS := core $(wildcard plugins/*) examples $(wildcard examples/third-party-*)
+DISTRIBUTIONS := $(patsubst %/pyproject.toml,%,$(wildcard core/pyproject.toml plugins/*/pyproject.toml examples/pyproject.toml examples/*/pyproject.toml))
 # NVFlare's tests run in an environment without torch, which FLARE would import at the end of every job.
 NVFLARE := plugins/nvflare
 NVFLARE_ENV := .venv-nvflare
