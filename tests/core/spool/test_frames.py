@@ -160,9 +160,9 @@ def test_tail_keeps_what_is_newer(image: Image) -> None:
 
 def test_header_round_trips_and_a_damaged_one_is_none() -> None:
     head = frames.header(bytes.fromhex(STREAM), 7, 123)
-    assert len(head) == frames.HEADER_SIZE == 52
+    assert len(head) == frames.HEADER_SIZE == 64
     assert frames.read_header(head + b"more") == frames.Header(STREAM, 7, 123)
-    for bit in range(52 * 8):
+    for bit in range(64 * 8):
         flipped = bytearray(head)
         flipped[bit // 8] ^= 1 << bit % 8
         assert frames.read_header(bytes(flipped)) is None
@@ -170,8 +170,8 @@ def test_header_round_trips_and_a_damaged_one_is_none() -> None:
 
 
 def test_a_newer_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "VERSION", 2)
+    monkeypatch.setattr(frames, "VERSION", 3)
     head = frames.header(bytes.fromhex(STREAM), 7, 123)
     monkeypatch.undo()
-    with pytest.raises(DamagedError, match="format 2"):
+    with pytest.raises(DamagedError, match="format 3"):
         frames.read_header(head)
