@@ -30,7 +30,7 @@ from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.sites import SitePool

@@ -27,7 +27,7 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import FED_EVENT, SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_nvflare.node import run_folder
 
 
