@@ -1,6 +1,5 @@
 """CounterPage: what a stream counts is on the disk at once, whatever becomes of the process or of the page."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ def test_what_is_no_file_is_not_followed(tmp_path: Path, kind: str) -> None:
     path = page_path(tmp_path, STREAM)
     if kind == "link":
         (tmp_path / "other").write_bytes(page_bytes(STREAM, Counts()))
-        os.symlink("other", path)
+        path.symlink_to("other")
     else:
         path.mkdir()
     with pytest.raises(OSError):  # noqa: PT011 - what the system says differs

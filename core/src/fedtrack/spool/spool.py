@@ -160,7 +160,7 @@ class Spool(SpoolBase):
                 return
             self._writing = True
             try:
-                if self._store([payload]) and type(record) is Rejected:
+                if (self._write_plain(payload) or self._store([payload])) and type(record) is Rejected:
                     self._counts.add(rejected=1)
             finally:
                 self._writing = False
@@ -183,8 +183,8 @@ class Spool(SpoolBase):
             self._writing = True
             try:
                 self._store_all(payloads)
-                if rejected := sum(type(record) is Rejected for record in records):
-                    self._counts.add(rejected=rejected)
+                if Rejected in map(type, records):
+                    self._counts.add(rejected=sum(type(record) is Rejected for record in records))
             finally:
                 self._writing = False
 
@@ -318,19 +318,45 @@ class Spool(SpoolBase):
             self._report_at = self._counts.now.dropped + 1
         return True
 
-    def _write(self, payloads: list[bytes], reserve: int = 0) -> bool:
+    def _write_plain(self, payload: bytes) -> bool:
+        """Append a payload to the open segment if nothing else is to be done; see ``append_metric``."""
+        salt, seq = self._salt, self._next_seq
+        size = self._segment_size + frames.FRAME_SIZE + len(payload)
+        if size > self._plain_until:
+            return False
+        self._next_seq = seq + 1
+        data = frame(seq, payload, salt)
+        if self._salt != salt:
+            return True  # a child that was forked inside this call, which the parent completes
+        try:
+            written = os.write(self._fd, data)
+        except OSError:
+            written = 0
+        if written == len(data):
+            self._segment_size = size
+            return True
+        self._holes += 1
+        if written:
+            self._take_back(written)
+        return False
+
+    def _write(self, logged: list[bytes], reserve: int = 0) -> bool:
         """Append payloads, behind a mark of their round where one is due; False if no room, and nothing is left."""
-        salt, holes = self._salt, self._holes
-        marked, mark = self._due_mark()
-        size = sum(map(len, mark + payloads)) + frames.FRAME_SIZE * (len(mark) + len(payloads))
+        salt, round_ = self._salt, self._round
+        payloads = logged if self._said == round_ else self._marked(logged, round_)
+        size = sum(map(len, payloads)) + frames.FRAME_SIZE * len(payloads)
         if not self._has_room(size, reserve):
             self._reason = f"the spool reached its limit of {self._limit_bytes} bytes"
             return False
         try:
             if self._fd < 0 or self._torn or self._segment_size + size > self._segment_bytes:
                 self._open_segment()
-                marked, mark = self._due_mark()
-            data = self._claim(mark + payloads)
+                payloads = logged if self._said == round_ else self._marked(logged, round_)
+            first, count = self._next_seq, len(payloads)
+            # Claimed before the write, and holes until then; see append_metric, which stores the usual metric.
+            self._next_seq = first + count
+            self._holes += count
+            data = b"".join([frame(seq, payload, salt) for seq, payload in enumerate(payloads, start=first)])
             if self._salt != salt:
                 return True  # a child that was forked inside this call, which the parent completes
             written = os.write(self._fd, data)
@@ -341,28 +367,16 @@ class Spool(SpoolBase):
             self._reason = f"{error.strerror} (errno {error.errno})"
             return False
         self._segment_size += written
-        self._holes = holes + len(mark)
-        if mark:
-            self._note_said(marked)
+        self._holes -= len(logged)
+        if payloads is not logged:
+            self._note_said(round_)
             self._set_plain()
         if self._durability != "process":
             self._make_durable()
         return True
 
-    def _claim(self, payloads: list[bytes]) -> bytes:
-        """Return payloads as frames with numbers of their own.
-
-        Claimed before the write, and holes until then; see append_metric, which stores the usual metric.
-        """
-        first, salt = self._next_seq, self._salt
-        self._next_seq = first + len(payloads)
-        self._holes += len(payloads)
-        return b"".join([frame(seq, payload, salt) for seq, payload in enumerate(payloads, start=first)])
-
-    def _due_mark(self) -> tuple[int | None, list[bytes]]:
-        """Return the round that readers must be told of, and the mark that tells them; no mark if they know."""
-        round_ = self._round
-        return round_, [] if self._said == round_ else [self._encode(RoundMark(time_ns(), round_))]
+    def _marked(self, payloads: list[bytes], round: int | None) -> list[bytes]:
+        return [self._encode(RoundMark(time_ns(), round)), *payloads]
 
     def _note_said(self, round: int | None) -> None:
         """Remember what readers of this segment have been told."""
