@@ -24,7 +24,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from fedtrack.errors import DamagedError
-from fedtrack.tracking.records import FIRST_CONTROL_KIND, LAST_CONTROL_KIND, is_control
+from fedtrack.tracking.records import FIRST_CONTROL_KIND, LAST_CONTROL_KIND, number_of
 
 MAGIC = b"\xf5\xd7"
 #: A longer payload is no frame of ours: larger values are kept in blobs.
@@ -271,7 +271,8 @@ def kinds_pattern(kinds: Iterable[int]) -> re.Pattern[bytes]:
 
 
 _GAP_KIND = 9
-_MAY_HOLD_NO_EVENT = kinds_pattern((_GAP_KIND, *range(FIRST_CONTROL_KIND, LAST_CONTROL_KIND + 1)))
+_NO_EVENT_KINDS = frozenset((_GAP_KIND, *range(FIRST_CONTROL_KIND, LAST_CONTROL_KIND + 1)))
+_MAY_HOLD_NO_EVENT = kinds_pattern(_NO_EVENT_KINDS)
 
 
 def events_in(body: bytes, count: int) -> int:
@@ -283,7 +284,7 @@ def events_in(body: bytes, count: int) -> int:
 
 def is_no_event(payload: memoryview) -> bool:
     """Return whether a payload says something about the stream, instead of being something that a script logged."""
-    return is_control(payload) or (len(payload) > 1 and payload[0] & 0xF0 == 0x90 and payload[1] == _GAP_KIND)
+    return number_of(payload) in _NO_EVENT_KINDS
 
 
 def split(body: bytes) -> Iterator[tuple[int, memoryview]]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from fedtrack.spool import frames
 from fedtrack.spool.frames import FrameRange, Header
 from fedtrack.spool.hosted import unwrap
-from fedtrack.tracking.records import RoundMark, decode, is_control
+from fedtrack.tracking.records import RoundMark, decode, number_of
 
 _MARK_KIND = 32
 _MAY_HOLD_MARK = frames.kinds_pattern((_MARK_KIND,))
@@ -111,7 +111,7 @@ class SiteRounds:
 
 def round_mark(payload: memoryview) -> RoundMark | None:
     """Return the mark that a payload is, if it is one."""
-    if not is_control(payload) or payload[1] != _MARK_KIND:
+    if number_of(payload) != _MARK_KIND:
         return None
     record = decode(payload)
     return record if isinstance(record, RoundMark) else RoundMark(0)  # one of its kind that says nothing: unknown

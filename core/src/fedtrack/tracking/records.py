@@ -182,7 +182,13 @@ encode = _encoder.encode
 
 def is_control(payload: bytes | memoryview) -> bool:
     """Return whether a payload is a control record, of a known kind or not: ``[kind, ...]`` of at most 15 items."""
-    return len(payload) > 1 and payload[0] & 0xF0 == 0x90 and FIRST_CONTROL_KIND <= payload[1] <= LAST_CONTROL_KIND
+    return FIRST_CONTROL_KIND <= number_of(payload) <= LAST_CONTROL_KIND
+
+
+def number_of(payload: bytes | memoryview) -> int:
+    """Return the number of a payload's kind without decoding it; -1 if it is no array that begins with one."""
+    # 91 to 9f: an array of 1 to 15 items; 00 to 7f: a number that is its own byte.
+    return payload[1] if len(payload) > 1 and 0x90 < payload[0] < 0xA0 and payload[1] < 0x80 else -1
 
 
 def decode(payload: bytes | memoryview) -> AnyRecord:
@@ -193,11 +199,11 @@ def decode(payload: bytes | memoryview) -> AnyRecord:
     """
     try:
         return _decoder.decode(payload)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # msgspec lets the last two through
         if is_control(payload):
             return Control(0)
-        raise
-    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these two through
+        if isinstance(error, msgspec.DecodeError):
+            raise
         raise msgspec.DecodeError(f"{type(error).__name__}: {error}") from None
 
 
