@@ -23,7 +23,7 @@ from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.records import Metric, encode
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "Where the time goes"
 
