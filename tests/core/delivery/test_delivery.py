@@ -30,7 +30,7 @@ def test_what_a_receiver_does_not_support_or_listen_to_is_counted_or_skipped(ben
     report = bench.deliver(receiver, addressed=lambda site: site == "a")
     assert receiver.got == [1, 2]
     assert (report.delivered, report.skipped, report.pending) == (2, {"text": 2}, 0)
-    assert bench.journal.cursor("r") == (2, 2, 2, 0)
+    assert bench.ledger.cursor("r") == (2, 2, 2, 0)
 
 
 def test_one_hangs_one_raises_one_is_slow_and_the_healthy_one_does_not_notice(bench: Bench) -> None:
@@ -75,7 +75,7 @@ def test_the_cursor_moves_only_after_a_flush(bench: Bench) -> None:
 
     class Watching(Scripted):
         def flush(self) -> None:
-            seen.append(bench.journal.cursor("r").batch)
+            seen.append(bench.ledger.cursor("r").batch)
             super().flush()
 
     receiver = Watching()
@@ -83,7 +83,7 @@ def test_the_cursor_moves_only_after_a_flush(bench: Bench) -> None:
     bench.log(*range(4))
     report = bench.deliver(receiver)
     assert seen == [0, 0, 0]
-    assert (receiver.calls, report.delivered, bench.journal.cursor("r").batch) == (1, 4, 1)
+    assert (receiver.calls, report.delivered, bench.ledger.cursor("r").batch) == (1, 4, 1)
 
 
 def test_a_restart_redelivers_from_the_cursor(bench: Bench) -> None:
@@ -91,7 +91,7 @@ def test_a_restart_redelivers_from_the_cursor(bench: Bench) -> None:
     delivery = bench.delivery(first)
     bench.log(1, 2)
     delivery.start()
-    until(lambda: bench.journal.cursor("r").batch == 1)
+    until(lambda: bench.ledger.cursor("r").batch == 1)
     first.flushing = [Transient("down")] * 10_000
     bench.log(3, 4)
     until(lambda: len(first.got) == 4)

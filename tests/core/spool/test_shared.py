@@ -171,9 +171,9 @@ def test_other_sites_names_are_a_reported_loss(tmp_path: Path, journal: Journal)
         spool.append(Metric(1, "loss", 1.0))
     drain(source(tmp_path, journal))
     assert values(journal) == {"a": [1.0, 1.0]}
-    ((host, stream, _, reason),) = journal.gaps()
-    assert (host, stream) == ("@worker-1", spool.stream)
-    assert reason == "record 2 is of 'hospital-9', which is not one of its sites"
+    (gap,) = journal.gaps()
+    assert (gap.site, gap.stream, gap.kind, gap.first, gap.last) == ("@worker-1", spool.stream, "refused", 2, 2)
+    assert gap.reason == "record 2 is of 'hospital-9', which is not one of its sites"
 
 
 def test_what_no_site_logged_is_reported(tmp_path: Path, journal: Journal) -> None:
@@ -183,7 +183,7 @@ def test_what_no_site_logged_is_reported(tmp_path: Path, journal: Journal) -> No
     spool.append(Metric(1, "loss", 2.0))
     drain(source(tmp_path, journal))
     assert values(journal) == {"a": [2.0]}
-    assert [reason for _, _, _, reason in journal.gaps()] == ["record 1 was logged outside of a site's function"]
+    assert [gap.reason for gap in journal.gaps()] == ["record 1 was logged outside of a site's function"]
 
 
 def test_full_spool_says_how_many_calls_found_no_room(tmp_path: Path, journal: Journal) -> None:
@@ -196,7 +196,7 @@ def test_full_spool_says_how_many_calls_found_no_room(tmp_path: Path, journal: J
     kept, dropped = journal.counts()["a"], spool.dropped
     assert dropped > 0
     assert kept + dropped == 3000
-    said = [reason for _, _, _, reason in journal.gaps()]
+    said = [gap.reason for gap in journal.gaps()]
     assert sum(int(reason.split(", ")[1].split()[0]) for reason in said) == dropped
 
 
@@ -276,7 +276,8 @@ def test_what_is_not_wrapped_is_a_gap_and_stops_nothing(tmp_path: Path, journal:
     spool.append(Metric(1, "loss", 3.0))
     drain(source(tmp_path, journal))
     assert values(journal)["a"] == [1.0, 3.0]
-    ((_, _, _, reason),) = journal.gaps()
+    (gap,) = journal.gaps()
+    reason = gap.reason
     assert "record 2" in reason
 
 

@@ -255,3 +255,20 @@ def tail(body: bytes, after_seq: int) -> tuple[int, int, bytes]:
             count += 1
         position += FRAME_SIZE + length
     return first, count, body[kept_from:]
+
+
+#: Second bytes of the payloads that are no event: a gap, and a control record, whose kind is 32 or more.
+_NO_EVENTS = frozenset((9, *range(32, 128), 0xCC, 0xCD, 0xCE, 0xCF))
+_MAY_HOLD_NO_EVENT = kinds_pattern(_NO_EVENTS)
+
+
+def is_event(payload: bytes | memoryview) -> bool:
+    """Return whether a payload is an event: neither a gap nor a control record."""
+    return len(payload) < 2 or payload[1] not in _NO_EVENTS
+
+
+def events_in(body: bytes, count: int) -> int:
+    """Return how many of a body's ``count`` frames are events."""
+    if not _MAY_HOLD_NO_EVENT.search(body):
+        return count
+    return sum(is_event(payload) for _, payload in split(body))

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 import msgspec
 
 from fedtrack.errors import DamagedError
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.spool import frames
 from fedtrack.spool.reader import DamagedBytes, SpoolReader
 from fedtrack.spool.segments import Listing, Segment, continues
@@ -144,7 +144,8 @@ class SpoolSource:
             "journal: an older one that had them was removed"
         )
         log.error("%s: %s", self.site, reason)
-        self.journal.record_gap(self.site, stream, 0, reason, mark + 1, oldest.first_seq - 1)
+        first, last = mark + 1, oldest.first_seq - 1
+        self.journal.record_gap(self.site, stream, GapKind.MISSING, reason, first=first, last=last)
 
     def _adopt_blobs(self, run: frames.FrameRange) -> None:
         if not _MAY_HOLD_BLOB.search(run.body):
@@ -175,7 +176,7 @@ class SpoolSource:
             return
         reason = f"{damage.size} damaged bytes at offset {damage.start} of {damage.path.name}"
         log.error("%s: %s; the records in them are lost", self.site, reason)
-        self.journal.record_gap(self.site, stream, damage.size, reason)
+        self.journal.record_gap(self.site, stream, GapKind.DAMAGED, reason, size=damage.size)
 
 
 class Forwarder:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.spool import frames
 from fedtrack.spool.shared import unwrap
 from fedtrack.tracking.blobs import BlobStore
@@ -85,4 +85,4 @@ class SharedSource(SpoolSource):
     def _report_lost(self, stream: str, seq: int, what: str) -> None:
         log.error("%s: %s", self.site, what)
         # Before the host's mark is stored, and recorded once: a server that is killed in between comes by again.
-        self.journal.record_gap(self.site, stream, 0, what, seq, seq)
+        self.journal.record_gap(self.site, stream, GapKind.REFUSED, what, first=seq, last=seq)
