@@ -107,7 +107,9 @@ def event(folder: Path, repeats: int) -> dict[str, float]:
     }
     receiver = _tensorboard()
     found["reading the journal, decoding the records"] = nanoseconds(
-        lambda: Load("receiver", journal.read(0, limit_bytes=1), receiver.supports, lambda site: True, 1_000), repeats, EVENTS
+        lambda: Load("receiver", journal.read(0, limit_bytes=1), receiver.supports, lambda site: True, 1_000),
+        repeats,
+        EVENTS,
     )
     for name, opened in {"TensorBoard": _tensorboard, "MLflow, SQLite": _mlflow}.items():
         found[f"the receiver: {name}"] = _received(opened(), folder / name, max(repeats // 5, 3))

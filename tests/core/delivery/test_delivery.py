@@ -20,7 +20,7 @@ def test_everything_arrives_in_order_and_the_receiver_is_closed(bench: Bench) ->
     assert receiver.got == list(range(2_600))
     assert receiver.calls == 3  # of at most 1,000 records
     assert receiver.log == ["open", "flush", ("close", "completed")]
-    assert report == DeliveryReport("r", "scripted", 2_600, {}, 0, 0, "", Results("here"))
+    assert report == DeliveryReport(name="r", receiver="scripted", delivered=2_600, results=Results("here"))
 
 
 def test_what_a_receiver_does_not_support_or_listen_to_is_counted_or_skipped(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedtrack.delivery.delivery import UNKNOWN_ERROR_ATTEMPTS
+from fedtrack.delivery.retry import UNKNOWN_ERROR_ATTEMPTS
 from fedtrack.errors import DamagedError, Permanent
 from fedtrack.tracking.events import Batch
 from support.delivering import Bench, Scripted, poison
@@ -81,7 +81,7 @@ def test_a_record_with_a_damaged_blob_is_a_dead_letter_and_no_more(bench: Bench)
     assert bench.ledger.dead_letters()[0].error == "Blob 00 is missing."
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x63\x01\x02", b"\x94\x01\x01\xa1\xff\x01"])
+@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x1f\x01\x02", b"\x94\x01\x01\xa1\xff\x01"])
 def test_a_payload_that_is_no_record_is_a_dead_letter_and_no_more(bench: Bench, payload: bytes) -> None:
     receiver = Scripted()
     bench.log(1, payload, 2)

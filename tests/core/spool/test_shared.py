@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from fedtrack.errors import WorkspaceError
+from fedtrack.journal import journal as journal_module
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
 from fedtrack.spool.shared import SharedSpool, unwrap
@@ -89,13 +91,13 @@ def test_failed_commit_moves_neither_records_nor_the_mark(
         spool.append(Metric(1, "loss", 1.0))
     reader = source(tmp_path, journal)
 
-    def fail(site: str, *args: Any) -> int:
+    def fail(writer: sqlite3.Connection, site: str, *args: Any) -> int:
         if site == SITES[2]:
             raise WorkspaceError("the disk is full")
-        return int(real(site, *args))
+        return int(real(writer, site, *args))
 
-    real = journal._store
-    monkeypatch.setattr(journal, "_store", fail)
+    real = journal_module._store
+    monkeypatch.setattr(journal_module, "_store", fail)
     with pytest.raises(WorkspaceError):
         reader.forward()
     assert journal.counts() == {}

@@ -181,7 +181,7 @@ def test_a_blob_that_is_missing_or_no_blob_stops_nothing(
     assert not (tmp_path / "server-blobs").exists()
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x04", b"\x93\x63\x01\x02", b"\x00\x04"])
+@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x04", b"\x93\x1f\x01\x02", b"\x00\x04"])
 def test_a_payload_that_is_no_record_stops_nothing(site: Site, journal: Journal, payload: bytes) -> None:
     stream = "cd" * 16
     head = frames.header(bytes.fromhex(stream), 1, 0)

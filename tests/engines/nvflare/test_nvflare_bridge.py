@@ -11,8 +11,8 @@ import pyarrow.parquet
 import pytest
 from nvflare.apis.analytix import AnalyticsData, AnalyticsDataType
 
-from fedtrack.errors import ConfigError
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
+from fedtrack.errors import ConfigError
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
 from fedtrack.testing import MemoryLog
