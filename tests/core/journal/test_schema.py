@@ -1,5 +1,6 @@
 """Format 1: read as it is, and migrated so that a kill at any moment loses nothing."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -49,7 +51,8 @@ LOSSES = {
     "record 2 is of 'x', which is not one of its sites": (0, 2, 2, "refused"),
 }
 PAYLOADS = [encode(Metric(1, "loss", 0.5)), encode(Gap(2, 7, "full")), encode(Metric(3, "loss", 0.25))]
-BYE = '{"run_id":"r","final":{"%s":3,"%s":9},"logged":12,"dropped":2,"error":"why","type":"bye"}' % (STREAM, OTHER)
+FINAL = {STREAM: 3, OTHER: 9}
+BYE = {"run_id": "r", "final": FINAL, "logged": 12, "dropped": 2, "error": "why", "type": "bye"}
 LETTER = DeadLetter("mlflow", "a", STREAM, 3, 1, "refused", PAYLOADS[2])
 
 
@@ -59,9 +62,16 @@ def make_format_1(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.executescript(FORMAT_1)
-        meta = {"format": "1", "run_id": "r", "bye/a": BYE, "said_bye": '["a"]', "pruned:b": "5", "dropped:mlflow": "2"}
+        meta = {
+            "format": "1",
+            "run_id": "r",
+            "bye/a": json.dumps(BYE),
+            "said_bye": '["a"]',
+            "pruned:b": "5",
+            "dropped:mlflow": "2",
+        }
         connection.executemany("INSERT INTO meta VALUES (?,?)", meta.items())
-        row = ("a", STREAM, 1, 3, 3, body, __import__("zlib").crc32(body), 10)
+        row = ("a", STREAM, 1, 3, 3, body, crc32(body), 10)
         connection.execute(
             "INSERT INTO batch (site, stream, first, last, n, body, crc, recv_ns) VALUES (?,?,?,?,?,?,?,?)", row
         )
@@ -87,7 +97,7 @@ def check(folder: Path, *, read_only: bool) -> None:
         assert (journal.counts(), journal.pruned("b"), journal.meta("run_id")) == ({"a": 3, "b": 5}, 5, "r")
         assert journal.high_waters("a") == {STREAM: 3}
         assert {gap.reason: (gap.size, gap.first, gap.last, gap.kind) for gap in journal.gaps()} == LOSSES
-        assert journal.goodbyes.all() == {"a": Goodbye({STREAM: 3, OTHER: 9}, 12, 2, 0, 0, "why")}
+        assert journal.goodbyes.all() == {"a": Goodbye(FINAL, 12, 2, 0, 0, "why")}
         assert not journal.goodbyes.has_everything_of("a")
         assert ledger.cursors() == {"mlflow": Cursor(1, 1, 1, 1)}
         assert ledger.dead_letters() == [LETTER]
