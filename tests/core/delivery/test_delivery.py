@@ -8,7 +8,7 @@ import pytest
 from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import Transient
 from fedtrack.tracking.receiver import Results
-from fedtrack.tracking.records import Text
+from fedtrack.tracking.records import Gap, Text
 from support.delivering import Bench, Scripted, always, until
 
 
@@ -164,3 +164,40 @@ def test_as_much_as_one_call_may_hold_waits_for_nothing(bench: Bench) -> None:
     until(lambda: len(receiver.got) == 12)
     delivery.drain("completed")
     delivery.finish(10)
+
+
+def test_marks_alone_move_the_cursor_and_wake_no_backend(bench: Bench) -> None:
+    receiver = Scripted()
+    bench.log(b"\x93\x20\x01\x02", Gap(1, 17, "full"))
+    bench.log(b"\x93\x20\x01\x02")
+    report = bench.deliver(receiver)
+    assert receiver.log == ["open", ("close", "completed")]
+    assert (report.total, report.skipped, bench.ledger.cursor("r").batch) == (0, {}, 2)
+
+
+def test_skipped_kinds_are_counted_over_the_lives_of_a_server(bench: Bench) -> None:
+    for _ in range(2):
+        bench.log(Text(1, "t", "text"))
+        assert bench.deliver(Scripted()).pending == 0
+    assert bench.deliver(Scripted()).skipped == {"text": 2}
+
+
+def test_a_clock_of_ones_own_drives_it_without_a_wait(bench: Bench) -> None:
+    """An hour's outage, in as many steps as there are attempts."""
+    now = 0.0
+    receiver = Scripted(lambda *_: (_ for _ in ()).throw(Transient("down")) if now < 3600 else None)
+    delivery = bench.delivery(receiver, backoff_seconds=0.5, clock=lambda: now)
+    bench.log(1, 2)
+    steps = 0
+    while receiver.got != [1, 2]:
+        now += delivery.step(now) or 0.0
+        steps += 1
+    assert 3600 <= now < 3660
+    assert 60 < steps < 1_000
+    while not delivery.report().delivered:
+        now += delivery.step(now) or 0.0
+    assert 3590 < delivery.report().outage_seconds <= 3660
+    assert delivery.step(now) == 1.0  # nothing to do: the journal is looked at again, or says so earlier
+    delivery.drain("completed")
+    assert delivery.step(now) is None
+    assert receiver.log == ["open", "flush", ("close", "completed")]

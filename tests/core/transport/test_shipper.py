@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
+from fedtrack.spool.reader import SpoolReader
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Text, decode
@@ -160,3 +163,47 @@ def test_another_reader_keeps_its_segments(spool: Spool, line: Line) -> None:
     before = len(list(spool.folder.glob("*.spool")))
     SpoolShipper(spool.folder, RUN, line.call, kept_by=lambda stream: 0).ship(ended=False)
     assert len(list(spool.folder.glob("*.spool"))) == before
+
+
+def test_a_clock_of_ones_own_drives_it_without_a_wait(spool: Spool, line: Line, journal: Journal) -> None:
+    log(spool, 20)
+    spool.close()
+    line.faults = ["busy", "lost", "", "lost", "lost", "deaf"]
+    shipper = SpoolShipper(spool.folder, RUN, line.call)
+    began, now, waits = time.monotonic(), 0.0, []
+    shipper.end(bye(20), deadline=3600.0)
+    while (wait := shipper.step(now)) is not None:
+        now += wait
+        waits += [wait] if wait else []
+    assert (shipper.complete, shipper.retries, len(waits)) == (True, 5, 5)
+    assert all(0.05 <= wait <= 0.4 for wait in waits)
+    assert time.monotonic() - began < 30
+    assert steps(journal) == list(range(20))
+
+
+def test_after_the_deadline_the_rest_is_kept_for_a_later_one(spool: Spool, line: Line) -> None:
+    log(spool, 20)
+    spool.close()
+    line.faults = ["", *["lost"] * 10_000]
+    shipper = SpoolShipper(spool.folder, RUN, line.call)
+    shipper.end(bye(20), deadline=3600.0)
+    now = 0.0
+    while (wait := shipper.step(now)) is not None:
+        now += wait
+    assert 3590 < now <= 3600
+    assert not shipper.complete
+    assert list(spool.folder.glob("*.spool"))
+
+
+def test_a_round_is_sent_with_its_frames(spool: Spool, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    log(spool, 3)
+    spool.close()
+    read = SpoolReader.read
+
+    def in_round_4(self: SpoolReader, *arguments: Any, **options: Any) -> Iterator[Any]:
+        for part in read(self, *arguments, **options):
+            yield replace(part, round=4) if isinstance(part, frames.FrameRange) else part
+
+    monkeypatch.setattr(SpoolReader, "read", in_round_4)
+    assert SpoolShipper(spool.folder, RUN, line.call).finish(bye(3), 5.0)
+    assert [message.round for message in line.sent if isinstance(message, Frames)] == [4]
