@@ -38,8 +38,7 @@ class Mutation(NamedTuple):
 _APPLY = "            for stream in self._applied(journal, streams):\n"
 _DELETE = "                self.found |= self._attempt(stream, stream.source.settle) and stream.found\n"
 
-_FLUSH = "        self._retry.persist(self._receiver.flush, patient=True)\n"
-_ADVANCE = "        self._advance(batches[-1].id, delivered)\n"
+_FLUSH = "            self._retry.call_receiver(self._receiver.flush, now, patient=True)\n"
 _CLAIM = """                # Claimed before the write: an exception between the two may leave a hole, which is legal,
                 # but never two records with one number, of which the journal would drop the second.
                 self._next_seq = seq + 1
@@ -62,8 +61,8 @@ MUTATIONS = (
     Mutation(
         "A commit that fails acknowledges nothing",
         f"{CORE}/journal/journal.py",
-        "        with self._lock, self._transaction():\n            for site, stream, run in batches:",
-        "        with contextlib.suppress(WorkspaceError), self._lock, self._transaction():\n"
+        "        with self.database.transaction() as writer:\n            for site, stream, run in batches:",
+        "        with contextlib.suppress(WorkspaceError), self.database.transaction() as writer:\n"
         "            for site, stream, run in batches:",
         (f"{TESTS}/journal/test_journal.py",),
     ),
@@ -77,14 +76,14 @@ MUTATIONS = (
     Mutation(
         "The high-water mark drops what is known",
         f"{CORE}/journal/journal.py",
-        "        if run.last <= mark:\n            return mark\n",
+        "    if run.last <= mark:\n        return mark\n",
         "",
         (f"{TESTS}/journal/test_journal.py",),
     ),
     Mutation(
         "The high-water mark trims what is partly known",
         f"{CORE}/journal/journal.py",
-        "        if first <= mark:\n            first, count, body = frames.tail(body, mark)\n",
+        "    if first <= mark:\n        first, count, body = frames.tail(body, mark)\n",
         "",
         (f"{TESTS}/journal/test_journal.py",),
     ),
@@ -373,13 +372,13 @@ MUTATIONS = (
     Mutation(
         "The cursor moves after the flush",
         f"{CORE}/delivery/delivery.py",
-        _FLUSH + _ADVANCE,
-        _ADVANCE + _FLUSH,
+        _FLUSH,
+        "            self._advance(load, now)\n            self._load = load\n" + _FLUSH,
         DELIVERY,
     ),
     Mutation(
         "A refused batch is bisected",
-        f"{CORE}/delivery/delivery.py",
+        f"{CORE}/delivery/load.py",
         "        if len(events) == 1:\n            refused = {0}\n",
         "        refused = refused or set(range(len(events)))\n",
         DELIVERY,
@@ -387,15 +386,15 @@ MUTATIONS = (
     Mutation(
         "An outage is never given up",
         f"{CORE}/delivery/retry.py",
-        "                unknown += not _is_outage(error)\n",
-        "                unknown += 1\n",
+        "            self._unknown += not _is_outage(error)\n",
+        "            self._unknown += 1\n",
         DELIVERY,
     ),
     Mutation(
         "A backend that refuses to be opened delays no end",
         f"{CORE}/delivery/delivery.py",
-        "            if self._opening:  # it has taken its time; that each further attempt fails is no progress\n    ",
-        "",
+        "            if self._opening:  # it has taken its time; that each further attempt fails is no progress\n",
+        "            if True:\n",
         DELIVERY,
     ),
     Mutation(
@@ -408,15 +407,15 @@ MUTATIONS = (
     Mutation(
         "A file of a newer format is left alone",
         f"{CORE}/journal/database.py",
-        "            self._check_format()  # before anything is written\n",
+        "            self._check(self.writer)  # before anything is written\n",
         "            pass\n",
         (f"{TESTS}/journal/test_journal.py",),
     ),
     Mutation(
         "Only what every receiver has is pruned",
-        f"{CORE}/journal/journal.py",
-        '        which = "id <= ? AND recv_ns < ?',
-        '        which = "? >= 0 AND recv_ns < ?',
+        f"{CORE}/journal/pruning.py",
+        '_WHICH = "id <= ?1',
+        '_WHICH = "?1 >= 0',
         ("tests/e2e/test_stored_runs.py::test_only_what_every_receiver_has_is_pruned",),
     ),
     Mutation(
@@ -442,9 +441,9 @@ MUTATIONS = (
     ),
     Mutation(
         "A dead letter is kept as it was logged",
-        f"{CORE}/delivery/delivery.py",
-        "self._bury(event.batch, event.seq, event.payload, str(error))",
-        "self._bury(event.batch, event.seq, __import__('msgspec').msgpack.encode(event.record), str(error))",
+        f"{CORE}/delivery/load.py",
+        "event.batch, str(error), event.payload)",
+        "event.batch, str(error), msgspec.msgpack.encode(event.record))",
         (f"{CAMPAIGNS}/test_versions.py",),
     ),
     Mutation(
@@ -460,5 +459,40 @@ MUTATIONS = (
         "if end <= len(payload) else None\n    except UnicodeDecodeError:",
         "if end <= len(payload) else None\n    except ZeroDivisionError:",
         (f"{TESTS}/spool/test_shared.py", f"{CAMPAIGNS}/test_fuzz.py"),
+    ),
+    Mutation(
+        "A journal of an older format is copied before it is migrated",
+        f"{CORE}/journal/database.py",
+        '        self._copy(self.path.with_name(f"{self.path.name}.format-{found}"))\n',
+        "",
+        (f"{TESTS}/journal/test_schema.py",),
+    ),
+    Mutation(
+        "One process at a time delivers",
+        f"{CORE}/delivery/ledger_lock.py",
+        "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        (f"{TESTS}/delivery/test_ledger.py",),
+    ),
+    Mutation(
+        "A ledger belongs to one journal",
+        f"{CORE}/delivery/ledger.py",
+        "            if _owner(path) not in (None, identity):\n                _put_aside(path)\n",
+        "",
+        (f"{TESTS}/delivery/test_ledger.py",),
+    ),
+    Mutation(
+        "Gaps and control records are no events",
+        f"{CORE}/journal/batches.py",
+        "            if frames.is_event(payload):\n",
+        "            if True:\n",
+        (f"{TESTS}/delivery/test_counts.py", f"{TESTS}/journal/test_streams.py"),
+    ),
+    Mutation(
+        "To a server of version 1 nothing is said that it refuses",
+        f"{CORE}/transport/shipper.py",
+        "self._call(in_version_1(message) if self.version < 2 else message)",
+        "self._call(message)",
+        (f"{TESTS}/transport/test_wire.py",),
     ),
 )

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack.journal.journal import Journal
 from fedtrack.spool.base import PythonSpoolBase, SpoolBase
@@ -227,10 +228,12 @@ def test_events_on_their_way_to_a_receiver_are_nothing_to_the_garbage_collector(
             assert len(batch.records) == CALLS
             tracked.append(len(gc.get_objects()))
 
-    delivery = Delivery("looking", Looking(), journal, run_info(tmp_path / "run"))
+    ledger = Ledger(tmp_path / LEDGER_FILE, journal)
+    delivery = Delivery("looking", Looking(), journal, ledger, run_info(tmp_path / "run"))
     delivery.start()
     delivery.drain("completed")
     assert delivery.finish(10).delivered == CALLS
+    ledger.close()
     assert tracked[1] - tracked[0] < CALLS // 4
 
 

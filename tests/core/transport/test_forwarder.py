@@ -144,9 +144,9 @@ def test_damage_is_recorded_and_what_follows_arrives(site: Site, journal: Journa
     path.write_bytes(data)
     forward(site.source)
     assert len(stored(journal)) == 9
-    ((where, stream, size, reason),) = journal.gaps()
-    assert (where, stream) == ("a", site.spool.stream)
-    assert f"{size} damaged bytes" in reason
+    (gap,) = journal.gaps()
+    assert (gap.site, gap.stream, gap.kind) == ("a", site.spool.stream, "damaged")
+    assert f"{gap.size} damaged bytes" in gap.reason
 
 
 def test_the_torn_end_of_a_killed_process_is_no_gap(site: Site, journal: Journal) -> None:

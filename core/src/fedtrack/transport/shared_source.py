@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.spool import frames
 from fedtrack.spool.hosted import unwrap
 from fedtrack.spool.rounds import SiteRounds
@@ -104,4 +104,4 @@ class SharedSource(SpoolSource):
     def _report_lost(self, stream: str, seq: int, what: str, count: int | None = 1) -> None:
         log.error("%s: %s", self.site, what)
         # Before the host's mark is stored, and recorded once: a server that is killed in between comes by again.
-        self.journal.record_gap(self.site, stream, "refused", what, count=count, first=seq, last=seq)
+        self.journal.record_gap(self.site, stream, GapKind.REFUSED, what, count=count, first=seq, last=seq)

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.errors import DamagedError
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.spool import frames
 from fedtrack.spool.counter_page import page_path, read_page
 from fedtrack.spool.reader import DamagedBytes, SpoolReader
@@ -205,7 +205,7 @@ class SpoolSource:
             "journal: an older one that had them was removed"
         )
         log.error("%s: %s", self.site, reason)
-        self.journal.record_gap(self.site, stream, "missing", reason, first=mark + 1, last=oldest.first_seq - 1)
+        self.journal.record_gap(self.site, stream, GapKind.MISSING, reason, first=mark + 1, last=oldest.first_seq - 1)
 
     def _adopt_blobs(self, run: frames.FrameRange) -> None:
         if not _MAY_HOLD_BLOB.search(run.body):
@@ -236,4 +236,4 @@ class SpoolSource:
             return
         reason = f"{damage.size} damaged bytes at offset {damage.start} of {damage.path.name}"
         log.error("%s: %s; the records in them are lost", self.site, reason)
-        self.journal.record_gap(self.site, stream, "damaged", reason, size=damage.size)
+        self.journal.record_gap(self.site, stream, GapKind.DAMAGED, reason, size=damage.size)
