@@ -156,8 +156,8 @@ class RoundMark(Control, frozen=True, array_like=True, gc=False, tag=32):
     round: int | None = None
 
 
-_Event: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
-AnyRecord: TypeAlias = _Event | Control
+Event: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
+AnyRecord: TypeAlias = Event | Control
 
 #: The kinds of control records, known or not.
 FIRST_CONTROL_KIND, LAST_CONTROL_KIND = 32, 127
@@ -174,7 +174,7 @@ KINDS: dict[str, type[Record]] = {
 }
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(_Event | RoundMark)
+_decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(Event | RoundMark)
 
 #: Encode a record into a frame's payload.
 encode = _encoder.encode
