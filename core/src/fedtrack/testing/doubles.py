@@ -191,7 +191,7 @@ class MemoryLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.records: list[AnyRecord] = []
+        self.records: list[AnyRecord | Control] = []
         self.blobs = BlobStore(folder)
 
     def append(self, record: Record) -> None:
