@@ -210,7 +210,8 @@ class Engine(Protocol):
         """Go on with a run whose server was killed or failed, after its last finished round, and stay until its end.
 
         Args:
-            workspace, gpus: See ``run``.
+            workspace: That of the run.
+            gpus: See ``run``.
 
         Raises:
             WorkspaceError: There is no run in the workspace, or another process is still at it.
@@ -223,7 +224,8 @@ class Engine(Protocol):
 
         Args:
             job: The job, as it was described.
-            workspace, gpus: See ``run``.
+            workspace: See ``run``.
+            gpus: See ``run``.
 
         Raises:
             NotSupported: The engine takes exported jobs only.

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _SiteRun:
+class _SitePart:
     first: int
     last: int = 0
     frames: list[bytes] = field(default_factory=list)
@@ -50,9 +50,9 @@ class SharedSource(SpoolSource):
         # The mark says how far the stream has been read, also where its last records are none of a site.
         portion = Portion(marks=[(self.site, stream, runs[-1].last)])
         for run in runs:
-            found: dict[str, _SiteRun] = {}
+            found: dict[str, _SitePart] = {}
             for seq, site, payload in self._split(stream, run):
-                part = found.setdefault(site, _SiteRun(seq))
+                part = found.setdefault(site, _SitePart(seq))
                 part.last = seq
                 part.frames.append(frames.frame(seq, bytes(payload), salt))
             for site, part in found.items():
