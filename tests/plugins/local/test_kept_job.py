@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def test_what_is_edited_after_the_start_is_not_what_ran(
 
 def test_a_job_in_the_workspace_stays_where_it_is(make_job: MakeJob, tmp_path: Path, workspace: Workspace) -> None:
     exported = make_job().export_job(tmp_path / "ws" / "mine")
-    os.symlink(tmp_path / "ws", tmp_path / "link")
+    (tmp_path / "link").symlink_to(tmp_path / "ws")
     kept = keep_job(load_job(tmp_path / "link" / "mine" / "test-job"), workspace)
     assert kept.folder == exported
     assert what_is_in(kept) == what_is_in(load_job(exported))
