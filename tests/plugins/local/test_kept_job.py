@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from fedtrack.engine import LOCAL_ENGINE
 from fedtrack.job.load import LoadedJob, load_job
+from fedtrack.partial_engine import open_engine
+from fedtrack.plugins import registry
 from fedtrack.runs.workspace import Workspace
 from fedtrack_local.kept_job import keep_job
+from support.throwaway import Install, receivers
 
 from .conftest import MakeJob
 
@@ -67,3 +71,18 @@ def test_a_job_in_the_workspace_stays_where_it_is(make_job: MakeJob, tmp_path: P
     kept = keep_job(load_job(tmp_path / "link" / "mine" / "test-job"), workspace)
     assert kept.folder == exported
     assert what_is_in(kept) == what_is_in(load_job(exported))
+
+
+def test_a_run_builds_each_receiver_once(make_job: MakeJob, tmp_path: Path, install: Install) -> None:
+    """And so reads its job once: building a receiver is part of that."""
+    built = """
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        with open("built", "a") as file:
+            file.write("x")
+    """
+    install("fedtrack-counted", receivers("counted", extra=built))
+    exported = make_job(analytics_receiver=registry().receiver("counted")()).export_job(tmp_path / "jobs")
+    (tmp_path / "built").write_text("")
+    open_engine(LOCAL_ENGINE).run(exported, tmp_path / "ws")
+    assert (tmp_path / "built").read_text() == "x"
