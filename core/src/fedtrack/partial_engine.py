@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from fedtrack.errors import NotSupported
-from fedtrack.plugins import registry
+from fedtrack.plugins import registry, remedy
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, EngineCaps, Problem, RunHandle, RunStatus
@@ -51,7 +51,8 @@ class PartialEngine:
 
     def write_model(self, model: Any, target: Path) -> None:
         """Say who writes models."""
-        self._refuse("writes no initial models; the one that does comes with: pip install 'fedtrack[local]'")
+        local = remedy.install("fedtrack[local]")
+        self._refuse(f"writes no initial models; the engine that does comes with: {local}")
 
     def run(self, job: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
         """Say that a target is needed."""

@@ -8,11 +8,12 @@ from time import perf_counter
 from fedtrack.delivery.host import ReceiverHost
 from fedtrack.job.load import LoadedJob
 from fedtrack.runs.workspace import RunRecord, Workspace
+from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_agent import SiteAgent
@@ -77,7 +78,12 @@ def begin_run(
         started_ns=record.started_ns,
         blobs=blobs,
     )
-    spool = Spool(workspace.server / "spool", durability=job.meta.durability, limit_bytes=job.meta.spool_limit)
+    spool = Spool(
+        workspace.server / "spool",
+        durability=job.meta.durability,
+        limit_bytes=job.meta.spool_limit,
+        identity=SpoolIdentity(record.run_id, SERVER),
+    )
     host = ReceiverHost(info, job.receivers)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, blobs))
     roster = Roster(

@@ -14,7 +14,7 @@ from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
 from fedtrack.runs.worker_folders import worker_folders, worker_name, worker_source
 from fedtrack.tracking.receiver import Receiver
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.scripts.site_agent import SiteAgent, agent_spec
