@@ -18,6 +18,7 @@ from fedtrack.tracking.records import (
     KINDS,
     AnyRecord,
     Artifact,
+    Control,
     Histogram,
     Image,
     Metric,
