@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from fedtrack.delivery.label import receiver_label
+from fedtrack.delivery.ledger import Ledger
+from fedtrack.journal.journal import Journal
 
 
 class ReceiverTally(msgspec.Struct):
@@ -16,8 +20,8 @@ class ReceiverTally(msgspec.Struct):
         receiver: Its registered name.
         node: ``server``, or the site that hosts it.
         delivered: Events that it took and flushed.
-        skipped: Events of kinds that it does not support, by kind, as far as the processes that skipped them could say.
-        dead: Events that it refused for good; they are kept in the journal with the reason.
+        skipped: Events of kinds that it does not support, by kind.
+        dead: Events that it refused for good; they are kept beside the journal with the reason.
         pending: Events that it has not taken yet; they are in the journal.
         error: The last error that is still unresolved, or "".
         location: Where the records are, once the receiver has opened its backend.
@@ -33,10 +37,10 @@ class ReceiverTally(msgspec.Struct):
 
     receiver: str
     node: str
-    delivered: int
-    skipped: dict[str, int]
-    dead: int
-    pending: int
+    delivered: int = 0
+    skipped: dict[str, int] = {}
+    dead: int = 0
+    pending: int = 0
     error: str = ""
     location: str = ""
     command: str = ""
@@ -62,3 +66,28 @@ class ReceiverTally(msgspec.Struct):
     def seen(self) -> int:
         """How many events these are together."""
         return self.delivered + self.not_supported + self.dead + self.pending + self.lost
+
+
+def count_receiver(
+    receiver: ReceiverTally, journal: Journal, ledger: Ledger, listens: Callable[[str], bool] = lambda site: True
+) -> ReceiverTally:
+    """Return a receiver with its share of the events counted as the files have it, also while they are written.
+
+    Args:
+        receiver: What else is known of it; its id names its cursor.
+        journal: What is delivered from.
+        ledger: The journal's.
+        listens: Whether the receiver listens to the events of a site.
+    """
+    cursor = ledger.cursor(receiver.id)  # first: what is stored meanwhile is pending then
+    rows = journal.counts()
+    return msgspec.structs.replace(
+        receiver,
+        delivered=cursor.delivered,
+        skipped=ledger.skipped(receiver.id),
+        skipped_total=cursor.skipped,
+        dead=cursor.dead,
+        pending=journal.events_after(cursor.batch, listens),
+        lost=sum(count for site, count in ledger.lost_up_to(cursor.batch).items() if listens(site)),
+        addressed=sum(count for site, count in rows.items() if listens(site)),
+    )

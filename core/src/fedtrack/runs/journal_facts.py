@@ -1,18 +1,19 @@
-"""JournalFacts: what one journal says of a run's events, read in one place and without changing it."""
+"""JournalFacts: what one journal says of a run's log calls, read in one place and without changing it."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
-from fedtrack.journal.journal import Cursor, Journal, StoredBatch
+from fedtrack.delivery.ledger import Ledger
+from fedtrack.journal.journal import GapKind, Journal, StoredBatch, StoredStream
 from fedtrack.spool import frames
 from fedtrack.tracking.counts import Counts
-from fedtrack.tracking.records import GAP_KIND, REJECTED_KIND, Gap, decode
+from fedtrack.tracking.records import GAP_KIND, REJECTED_KIND, Gap, decode, number_of
 
 _MAY_COUNT = frames.kinds_pattern((REJECTED_KIND, GAP_KIND))
 
@@ -22,16 +23,16 @@ class StreamFacts(NamedTuple):
 
     Attributes:
         events: Log calls that became a record there.
-        counts: Log calls that became none, or one that says so; None if that is not known.
-        reports: Records that say how many calls were dropped. They are no events.
-        at_least: Whether the process may have dropped more: reports are written at 1, 2, 4, ... calls, and when there
-            is room again.
+        counts: Log calls of the stream that became none, or one that says so; None if that is not known.
+        reports: Records that say how many calls were dropped, as far as they were looked at. They are no events.
+        inferred: Whether the counts were inferred from the records, because no page of the stream says them. A process
+            may have dropped more than it reported: it reports 1, 2, 4, ... calls, and when there is room again.
     """
 
     events: int = 0
     counts: Counts | None = Counts()
     reports: int = 0
-    at_least: bool = False
+    inferred: bool = False
 
 
 class LostRange(NamedTuple):
@@ -52,77 +53,103 @@ class LostRange(NamedTuple):
     journaled: bool = False
 
 
-class ReceiverFacts(NamedTuple):
-    """How far a receiver is, and how many events of each site wait for it."""
-
-    cursor: Cursor
-    pending: Mapping[str, int]
-
-
 @dataclass(frozen=True)
 class JournalFacts:
     """What a journal says.
 
     Attributes:
-        streams: By site and stream.
+        streams: By site and stream. Processes for many sites stand here with their counts and without events.
         lost: What is missing, oldest first.
-        receivers: By component id.
     """
 
     streams: dict[str, dict[str, StreamFacts]] = field(default_factory=dict)
     lost: list[LostRange] = field(default_factory=list)
-    receivers: dict[str, ReceiverFacts] = field(default_factory=dict)
 
     def events(self) -> dict[str, int]:
         """Return how many events of each site are in the journal."""
-        return {site: sum(one.events for one in streams.values()) for site, streams in self.streams.items()}
+        found = {site: sum(one.events for one in streams.values()) for site, streams in self.streams.items()}
+        return {site: count for site, count in found.items() if count}
 
 
-def read_facts(journal: Journal) -> JournalFacts:
-    """Return what a journal says; of one that is being written, each part as it was when it was read.
-
-    Every question of the tally to a journal is asked here. Cursors first: what is stored meanwhile is pending then.
-    """
-    cursors = journal.cursors()
-    seen: defaultdict[tuple[str, str], StreamFacts] = defaultdict(StreamFacts)
-    passed: list[tuple[int, str, int]] = []
-    for batch in journal.bodies():
-        facts = facts_of(batch)
-        seen[batch.site, batch.stream] = together(seen[batch.site, batch.stream], facts)
-        passed.append((batch.id, batch.site, facts.events))
+def read_facts(journal: Journal, ledger: Ledger) -> JournalFacts:
+    """Return what a journal says; of one that is being written, each part as it was when it was read."""
     found = JournalFacts()
-    for site in journal.counts():
-        found.streams[site] = {
-            # What was pruned is counted with its stream only.
-            stream: seen[site, stream]._replace(events=count - seen[site, stream].reports)
-            for stream, count in journal.counts_of(site).items()
-            if count
-        }
-    found.lost.extend(LostRange(site, stream, reason) for site, stream, _, reason in journal.gaps())
-    for id_, cursor in cursors.items():
-        pending: Counter[str] = Counter()
-        for batch_id, site, events in passed:
-            if batch_id > cursor.batch:
-                pending[site] += events
-        found.receivers[id_] = ReceiverFacts(cursor, pending)
+    rows = journal.streams()
+    hosts = {row.stream: row for row in rows if is_host(row.site)}
+    unsaid = {(row.site, row.stream) for row in rows if _is_unsaid(row, hosts)}
+    inferred = _from_records(journal, unsaid)
+    for row in rows:
+        facts = inferred.get((row.site, row.stream))
+        if facts is None:
+            facts = StreamFacts(row.count, _said(row, hosts))
+        else:
+            facts = facts._replace(events=row.count - facts.events)
+            if row.stream in hosts:
+                facts = facts._replace(inferred=False)  # what was dropped the process says for all of its sites
+        found.streams.setdefault(row.site, {})[row.stream] = facts
+    found.lost.extend(
+        LostRange(gap.site, gap.stream, gap.reason, gap.count, journaled=gap.kind == GapKind.CHANGED)
+        for gap in ledger.gaps(journal)
+    )
     return found
 
 
-def facts_of(batch: StoredBatch) -> StreamFacts:
-    """Return what a batch holds; most of them hold events only, and are not looked at frame by frame."""
-    if not _MAY_COUNT.search(batch.body):
-        return StreamFacts(batch.count)
+def is_host(site: str) -> bool:
+    """Return whether the name is that of a process that works for many sites; no site can have it."""
+    return site.startswith("@")
+
+
+def _is_unsaid(row: StoredStream, hosts: Mapping[str, StoredStream]) -> bool:
+    """Return whether only its records say how many calls of a stream became no event.
+
+    So it is in a journal of format 1, and with the rejected calls of a site that shared its process with others.
+    """
+    if row.counted is not None or is_host(row.site):
+        return False
+    host = hosts.get(row.stream)
+    return host is None or host.counted is None or bool(host.counted and host.counts.rejected)
+
+
+def _said(row: StoredStream, hosts: Mapping[str, StoredStream]) -> Counts | None:
+    if row.counted is None and row.stream in hosts and not is_host(row.site):
+        # Whose calls its process dropped or withheld it does not say; of rejected ones there are none.
+        return Counts() if hosts[row.stream].counted else None
+    if row.counted is None and is_host(row.site):
+        return Counts()  # of format 1, which had no pages; what it dropped stands among the gaps
+    return row.counts if row.counted else None
+
+
+def _from_records(journal: Journal, streams: Collection[tuple[str, str]]) -> dict[tuple[str, str], StreamFacts]:
+    """Return what the records of streams say of calls that became no event.
+
+    ``events`` stands for the reports of drops here, which a journal of format 1 counts as events.
+    """
+    if not streams:
+        return {}
+    seen: defaultdict[tuple[str, str], StreamFacts] = defaultdict(lambda: StreamFacts(inferred=True))
+    seen.update({key: StreamFacts(inferred=True) for key in streams})
+    after = 0
+    while batches := journal.read(after):
+        for batch in batches:
+            if (batch.site, batch.stream) in streams:
+                seen[batch.site, batch.stream] = _with_batch(seen[batch.site, batch.stream], batch)
+        after = batches[-1].id
+    return dict(seen)
+
+
+def _with_batch(facts: StreamFacts, batch: StoredBatch) -> StreamFacts:
+    if not _MAY_COUNT.search(batch.body):  # most batches hold events only, and are not looked at frame by frame
+        return facts
     rejected = dropped = reports = 0
-    # Not split(): the body may have been changed on the disk.
-    scan = frames.scan(batch.body, frames.salt_of(batch.stream), previous=0, after_seq=0, final=True)
-    for part in scan.parts:
-        for _, payload in frames.split(part.body) if isinstance(part, frames.FrameRange) else ():
-            if len(payload) > 1 and payload[1] == REJECTED_KIND:
-                rejected += 1
-            elif len(payload) > 1 and payload[1] == GAP_KIND:
-                reports += 1
-                dropped += _count_in(payload)
-    return StreamFacts(batch.count - reports, Counts(dropped, 0, rejected), reports, at_least=bool(reports))
+    for _, payload in frames.split(batch.body):
+        number = number_of(payload)
+        rejected += number == REJECTED_KIND
+        if number == GAP_KIND:
+            reports += 1
+            dropped += _count_in(payload)
+    counts = add_counts((facts.counts, Counts(dropped, 0, rejected)))
+    counted_as_events = batch.count - batch.recount()
+    return StreamFacts(facts.events + counted_as_events, counts, facts.reports + reports, inferred=True)
 
 
 def _count_in(payload: memoryview) -> int:
@@ -131,14 +158,6 @@ def _count_in(payload: memoryview) -> int:
     except msgspec.DecodeError:
         return 0
     return record.count if isinstance(record, Gap) else 0
-
-
-def together(first: StreamFacts, second: StreamFacts) -> StreamFacts:
-    """Return what two parts of a stream hold together."""
-    counts = add_counts((first.counts, second.counts))
-    return StreamFacts(
-        first.events + second.events, counts, first.reports + second.reports, first.at_least or second.at_least
-    )
 
 
 def add_counts(parts: Iterable[Counts | None]) -> Counts | None:

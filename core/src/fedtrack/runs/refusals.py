@@ -7,7 +7,7 @@ from collections import Counter
 import msgspec
 
 from fedtrack.delivery.label import receiver_label
-from fedtrack.journal.journal import DeadLetter, Journal
+from fedtrack.delivery.ledger import DeadLetter, Ledger
 from fedtrack.tracking.records import decode, kind_of
 
 
@@ -31,20 +31,20 @@ class Refusal(msgspec.Struct):
     reason: str
 
 
-def refusals(journal: Journal, node: str) -> list[Refusal]:
-    """Return the dead letters in the journal of a node."""
-    return [refusal(letter, node, journal.source_of(letter.batch)[0]) for letter in journal.dead_letters()]
+def refusals(ledger: Ledger, node: str) -> list[Refusal]:
+    """Return the dead letters in the ledger of a node."""
+    return [refusal(letter, node) for letter in ledger.dead_letters()]
 
 
-def refusal(letter: DeadLetter, node: str, site: str) -> Refusal:
+def refusal(letter: DeadLetter, node: str) -> Refusal:
     """Return a dead letter of a receiver on ``node`` as people read it."""
     receiver = receiver_label(node, letter.receiver)
     try:
         record = decode(letter.payload)
     except msgspec.DecodeError:
-        return Refusal(receiver, site, letter.seq, "unreadable", "", letter.error)
+        return Refusal(receiver, letter.site, letter.seq, "unreadable", "", letter.error)
     key = str(getattr(record, "key", getattr(record, "path", "")))
-    return Refusal(receiver, site, letter.seq, kind_of(record), key, letter.error)
+    return Refusal(receiver, letter.site, letter.seq, kind_of(record), key, letter.error)
 
 
 def kinds_refused(refused: list[Refusal]) -> Counter[tuple[str, str]]:

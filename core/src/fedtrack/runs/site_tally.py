@@ -69,19 +69,24 @@ class SiteTally(msgspec.Struct):
 class Goodbye(NamedTuple):
     """What the processes of a site said once they were gone.
 
-    A stream of which nobody said anything is counted from what it holds: every call that returned is in it.
+    A stream of which nobody said anything is counted from what it holds: every call that returned is in it, or in the
+    stream's page.
 
     Attributes:
-        stored: How many records they stored, reports of drops included.
+        stored: How many events they stored.
         dropped: How many calls found no room.
         streams: The streams that this counts; None if they did not say which, and it is all of them or a part.
-        with_reports: Whether ``stored`` includes the reports of drops.
+        with_reports: Whether ``stored`` includes the reports of drops, as earlier versions had it.
+        withheld: How many calls the site's policy kept at the site; None if they did not say.
+        rejected: How many of the calls had a value that no record can hold; None if they did not say.
     """
 
     stored: int = 0
     dropped: int = 0
     streams: frozenset[str] | None = frozenset()
-    with_reports: bool = True
+    with_reports: bool = False
+    withheld: int | None = None
+    rejected: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +112,17 @@ class CountedSite:
     before: SiteTally | None = None
 
 
-def count_site(site: CountedSite, journal: Journal | None, facts: JournalFacts | None) -> SiteTally:
+def count_site(
+    site: CountedSite, journal: Journal | None, facts: JournalFacts | None, shared: Counts | None
+) -> SiteTally:
     """Count a site's log calls.
 
     Args:
         site: The site.
         journal: The journal in which its events belong, open; None if there is none, or it is not here.
         facts: What that journal says.
+        shared: What the processes that work for many sites have counted, and cannot say of which; None if it is not
+            known.
     """
     if facts is None and site.node:  # the journal that would say it is not here
         before = site.before or SiteTally(None, 0, None, None, withheld=None)
@@ -123,15 +132,15 @@ def count_site(site: CountedSite, journal: Journal | None, facts: JournalFacts |
     marks = journal.high_waters(site.name) if journal else {}
     beyond = None if site.spool is None else count_beyond(site.spool, marks)
     calls = _Calls(arrived, beyond, lost, site.goodbye)
-    counts = calls.counts()
+    own = site.name == SERVER
     return SiteTally(
         logged=calls.logged,
         journaled=calls.journaled,
-        dropped=calls.dropped,
-        rejected=counts.rejected if counts else None,
+        dropped=calls.dropped if own or (shared is not None and not shared.dropped) else None,
+        rejected=calls.rejected,
         streams_to_server=site.streams_to_server,
         error=site.error,
-        withheld=counts.withheld if counts else None,
+        withheld=calls.withheld if own or (shared is not None and not shared.withheld) else None,
         in_spool=calls.in_spool,
         lost=calls.lost_events,
         node=site.node,
@@ -142,6 +151,20 @@ def count_site(site: CountedSite, journal: Journal | None, facts: JournalFacts |
 def why_unreadable(beyond: SpoolCount | None) -> str:
     """Return why a part of a spool could not be counted, or ""."""
     return next(iter(beyond.unreadable.values()), "") if beyond else ""
+
+
+def together(arrived: StreamFacts | None, waiting: StreamFacts | None) -> StreamFacts:
+    """Return what is in the journal of a stream, and what is in its spool, as one."""
+    if arrived is None or waiting is None:
+        return arrived or waiting or StreamFacts()
+    inferred = arrived.inferred and waiting.counts is None
+    counts = waiting.counts
+    if arrived.counts is not None and waiting.counts is not None:
+        # Both count the whole stream.
+        counts = Counts(*map(max, arrived.counts, waiting.counts))
+    elif not waiting.events:  # the page is deleted once the journal has it
+        counts = arrived.counts if waiting.counts is None else waiting.counts
+    return StreamFacts(arrived.events + waiting.events, counts, arrived.reports, inferred)
 
 
 @dataclass(frozen=True)
@@ -190,15 +213,32 @@ class _Calls:
             return max(goodbye.dropped, counts.dropped) if counts else goodbye.dropped
         others = self._parts(None, but=goodbye.streams)
         known = add_counts(facts.counts for facts in others)
-        if counts is None or known is None or any(facts.at_least for facts in others):
+        if known is None or not self._is_all_here or any(self._is_at_least(facts) for facts in others):
             return None
         return goodbye.dropped + known.dropped
 
+    @property
+    def rejected(self) -> int | None:
+        counts = self.counts()
+        return counts.rejected if counts else self.goodbye.rejected if self.goodbye else None
+
+    @property
+    def withheld(self) -> int | None:
+        counts = self.counts()
+        return counts.withheld if counts else self.goodbye.withheld if self.goodbye else None
+
     def counts(self) -> Counts | None:
         """Return what the streams say of calls that are no events; None if a part of them is not here."""
-        if self.beyond is None and (self.logged is None or self.logged != self.journaled):
-            return None
-        return add_counts(facts.counts for facts in self._parts(None))
+        return add_counts(facts.counts for facts in self._parts(None)) if self._is_all_here else None
+
+    @property
+    def _is_all_here(self) -> bool:
+        return self.beyond is not None or (self.logged is not None and self.logged == self.journaled)
+
+    def _is_at_least(self, facts: StreamFacts) -> bool:
+        """Return whether more calls may have been dropped than the stream says."""
+        # Of a stream whose spool is elsewhere, nothing but its site's goodbye or its page could say that none was.
+        return facts.inferred and (bool(facts.reports) or self.beyond is None)
 
     def _held(self, but: frozenset[str]) -> int | None:
         """Return how many events the streams that are not in ``but`` held; None if that is not known."""
@@ -208,6 +248,10 @@ class _Calls:
         return sum(facts.events for facts in self._parts(None, but=but)) + sum(events or 0 for events in lost)
 
     def _parts(self, streams: frozenset[str] | None, but: frozenset[str] = frozenset()) -> list[StreamFacts]:
-        """Return the parts of the ``streams``, or of all, that are not in ``but``."""
-        everywhere = [*self.arrived.items(), *(self.beyond.streams.items() if self.beyond else ())]
-        return [facts for stream, facts in everywhere if (streams is None or stream in streams) and stream not in but]
+        """Return the ``streams``, or all, that are not in ``but``."""
+        waiting = self.beyond.streams if self.beyond else {}
+        return [
+            together(self.arrived.get(stream), waiting.get(stream))
+            for stream in dict.fromkeys([*self.arrived, *waiting])
+            if (streams is None or stream in streams) and stream not in but
+        ]

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedtrack.errors import DamagedError
-from fedtrack.journal.journal import StoredBatch
-from fedtrack.runs.journal_facts import StreamFacts, facts_of, together
+from fedtrack.runs.journal_facts import StreamFacts
 from fedtrack.spool import frames
+from fedtrack.spool.counter_page import page_path, read_page
+from fedtrack.spool.hosted import unwrap
 from fedtrack.spool.reader import SpoolReader
-from fedtrack.spool.segments import list_streams
+from fedtrack.spool.segments import list_files
+from fedtrack.tracking.counts import Counts
+from fedtrack.tracking.records import HOSTED_KIND
+
+_MAY_BE_HOSTED = frames.kinds_pattern((HOSTED_KIND,))
 
 
 @dataclass
@@ -19,7 +24,7 @@ class SpoolCount:
     """What a spool holds beyond the marks of a journal.
 
     Attributes:
-        streams: By stream.
+        streams: By stream: the events beyond its mark, and what its page counts for all of it.
         unreadable: Why a stream could not be counted to its end, by stream.
         damaged: The streams in which bytes are no records. What is left of a process's last write is no damage.
     """
@@ -44,16 +49,35 @@ def count_beyond(folder: Path, marks: Mapping[str, int]) -> SpoolCount | None:
     if not folder.is_dir():
         return None
     found = SpoolCount()
-    for stream, segments in list_streams(folder).items():
-        facts = StreamFacts()
+    for stream, segments in list_files(folder).segments.items():
+        # Before the records: what is counted meanwhile is in neither, rather than in both.
+        counts = _counts(page_path(folder, stream))
+        events = 0
         reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
         try:
-            for part in reader.read(segments, ended=True):
+            for part in reader.read(segments, ended=True) if segments else ():
                 if isinstance(part, frames.FrameRange):
-                    facts = together(facts, facts_of(StoredBatch(0, "", stream, part.count, part.body)))
+                    events += _events_in(part)
                 elif not part.torn:
                     found.damaged.add(stream)
         except DamagedError as error:  # of a newer version: the other streams are counted all the same
             found.unreadable[stream] = str(error)
-        found.streams[stream] = facts
+        found.streams[stream] = StreamFacts(events, counts)
     return found
+
+
+def _counts(page: Path) -> Counts | None:
+    try:
+        return read_page(page)
+    except OSError:  # not known, then
+        return None
+
+
+def _events_in(run: frames.FrameRange) -> int:
+    if not _MAY_BE_HOSTED.search(run.body):
+        return frames.events_in(run.body, run.count)
+    total = 0
+    for _, payload in frames.split(run.body):
+        hosted = unwrap(payload)
+        total += frames.is_event(payload if hosted is None else hosted[1])
+    return total

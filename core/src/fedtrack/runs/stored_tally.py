@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import TypeAlias
 
 from fedtrack.delivery.host import hears_sites
+from fedtrack.delivery.ledger import Ledger
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
 from fedtrack.journal.journal import Journal
+from fedtrack.runs.journal_facts import is_host
 from fedtrack.runs.refusals import refusals
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import LOST_JOURNAL, StoredRun
 from fedtrack.runs.tally import CountedSite, Goodbye, SiteTally, Tally, take_tally
 from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
 from fedtrack.tracking.events import SERVER
+
+#: By node.
+Stores: TypeAlias = dict[str, tuple[Journal, Ledger]]
 
 
 def tally_of(run: StoredRun, result: RunResult | None = None) -> Tally:
@@ -26,28 +32,29 @@ def tally_of(run: StoredRun, result: RunResult | None = None) -> Tally:
     """
     result = run.result if result is None else result
     with ExitStack() as stack:
-        journals = {node: stack.enter_context(run.journal(node)) for node in run.journaling_nodes()}
+        stores = {node: stack.enter_context(run.stores(node)) for node in run.journaling_nodes()}
         workers = {worker_name(folder): spool_of(folder) for folder in worker_folders(run.workers)}
         found = take_tally(
-            journals,
-            _sites(run, result, journals),
-            _receivers(run, result, journals),
-            workers=workers if SERVER in journals else None,
+            stores,
+            _sites(run, result, stores),
+            _receivers(run, result, stores),
+            workers=workers if SERVER in stores else None,
         )
-        for node, journal in journals.items():
-            found.refused += refusals(journal, node)
-    if SERVER not in journals and result is not None:
+        for node, (_, ledger) in stores.items():
+            found.refused += refusals(ledger, node)
+    if SERVER not in stores and result is not None:
         found.gaps += result.gaps
     if run.journal_is_lost:
         found.gaps.append((SERVER, LOST_JOURNAL))
     return found
 
 
-def _sites(run: StoredRun, result: RunResult | None, journals: dict[str, Journal]) -> Iterator[CountedSite]:
-    for name in dict.fromkeys([SERVER, *run.sites(), *(result.sites if result else ())]):
+def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator[CountedSite]:
+    known = [name for name in result.sites if not is_host(name)] if result else []
+    for name in dict.fromkeys([SERVER, *run.sites(), *known]):
         before = result.sites.get(name) if result else None
         crosses = before.streams_to_server if before else True
-        home = name if name in journals else before.node if before and before.node != SERVER else ""
+        home = name if name in stores else before.node if before and before.node != SERVER else ""
         yield CountedSite(
             name=name,
             spool=run.node(name) / "spool",
@@ -64,13 +71,13 @@ def _goodbye(before: SiteTally | None) -> Goodbye | None:
     if before is None or before.logged is None:
         return None
     older = before.in_spool is None and before.lost is None  # which counted the reports of drops as events
-    return Goodbye(before.logged, before.dropped or 0, None, with_reports=older)
+    return Goodbye(before.logged, before.dropped or 0, None, older, before.withheld, before.rejected)
 
 
-def _receivers(run: StoredRun, result: RunResult | None, journals: dict[str, Journal]) -> list[ReceiverTally]:
+def _receivers(run: StoredRun, result: RunResult | None, stores: Stores) -> list[ReceiverTally]:
     """Return what the summary says of the receivers, and the job of those that it does not name."""
     known = dict(result.receivers) if result else {}
-    unnamed = {id_ for id_ in journals[SERVER].cursors() if id_ not in known} if SERVER in journals else set()
+    unnamed = {id_ for id_ in stores[SERVER][1].cursors() if id_ not in known} if SERVER in stores else set()
     if unnamed:
         try:
             named = {id_: item for id_, item in run.job().receivers.items() if id_ in unnamed}

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from fedtrack.delivery.label import receiver_label
-from fedtrack.delivery.report import ReceiverTally
-from fedtrack.journal.journal import Cursor, Journal
-from fedtrack.runs.journal_facts import JournalFacts, ReceiverFacts, add_counts, read_facts
+from fedtrack.delivery.ledger import Ledger
+from fedtrack.delivery.report import ReceiverTally, count_receiver
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.journal_facts import JournalFacts, add_counts, is_host, read_facts
 from fedtrack.runs.refusals import Refusal
-from fedtrack.runs.site_tally import CountedSite, Goodbye, SiteTally, count_site, why_unreadable
+from fedtrack.runs.site_tally import CountedSite, Goodbye, SiteTally, count_site, together, why_unreadable
 from fedtrack.runs.spool_count import count_beyond
 from fedtrack.tracking.counts import Counts
 from fedtrack.tracking.events import SERVER
@@ -64,7 +66,7 @@ def events_complete(
 
 
 def take_tally(
-    journals: Mapping[str, Journal],
+    stores: Mapping[str, tuple[Journal, Ledger]],
     sites: Iterable[CountedSite],
     receivers: Iterable[ReceiverTally] = (),
     *,
@@ -74,52 +76,71 @@ def take_tally(
     """Count a run's log calls from its journals, its spools and what its processes said.
 
     Args:
-        journals: By node; open.
+        stores: Each node's journal, and the ledger of what was delivered from it; open.
         sites: The sites, and the server.
         receivers: What is known of receivers besides what the journals say.
         waiting: Why records of a site are not in the journal, by site.
         workers: Spool folders of processes that work for many sites, by name; see ``runs.worker_folders``.
     """
-    facts = {node: read_facts(journal) for node, journal in journals.items()}
+    facts = {node: read_facts(*pair) for node, pair in stores.items()}
     found = Tally({}, {}, [], [], dict(waiting or {}))
     homes = {SERVER}
+    hosts = _count_hosts(facts.get(SERVER), stores[SERVER][0] if SERVER in stores else None, workers or {})
+    shared = add_counts(one.counts for one in hosts.values())
     for site in sites:
-        found.sites[site.name] = count_site(site, journals.get(site.node), facts.get(site.node))
+        journal = stores[site.node][0] if site.node in stores else None
+        found.sites[site.name] = count_site(site, journal, facts.get(site.node), shared)
         homes.add(site.node)
-    for name, spool in (workers or {}).items():
-        beyond = count_beyond(spool, journals[SERVER].high_waters(name))
-        if beyond and (beyond.events or beyond.unreadable):
-            counts = add_counts(one.counts for one in beyond.streams.values()) or Counts()
-            found.sites[name] = SiteTally(
-                None, 0, counts.dropped, in_spool=beyond.events, unreadable=why_unreadable(beyond)
-            )
-    for node, one in facts.items():
-        found.gaps += [(lost.site, lost.reason) for lost in one.lost if node in homes]
-    _count_receivers(found, facts, {one.label: one for one in receivers})
+    for name, one in hosts.items():
+        dropped = one.counts.dropped if one.counts else None
+        if one.waiting or one.unreadable or dropped != 0:
+            found.sites[name] = SiteTally(None, 0, dropped, in_spool=one.waiting, unreadable=one.unreadable)
+    for node, said in facts.items():
+        found.gaps += [(lost.site, lost.reason) for lost in said.lost if node in homes]
+    _count_receivers(found, stores, {one.label: one for one in receivers})
     return found
 
 
-def _count_receivers(found: Tally, facts: Mapping[str, JournalFacts], known: Mapping[str, ReceiverTally]) -> None:
-    """Let the cursors have the last word: they are right also where a process died before it could report."""
+class _Host(NamedTuple):
+    """A process that works for many sites: what it has counted, and what waits in its spool."""
+
+    counts: Counts | None
+    waiting: int | None
+    unreadable: str
+
+
+def _count_hosts(facts: JournalFacts | None, journal: Journal | None, workers: Mapping[str, Path]) -> dict[str, _Host]:
+    if facts is None or journal is None:
+        return {}
+    found: dict[str, _Host] = {}
+    for name in dict.fromkeys([*workers, *(site for site in facts.streams if is_host(site))]):
+        arrived = facts.streams.get(name, {})
+        beyond = count_beyond(workers[name], journal.high_waters(name)) if name in workers else None
+        waiting = beyond.streams if beyond else {}
+        streams = dict.fromkeys([*arrived, *waiting])
+        counts = add_counts(together(arrived.get(stream), waiting.get(stream)).counts for stream in streams)
+        found[name] = _Host(counts, beyond.events if beyond else 0, why_unreadable(beyond))
+    return found
+
+
+def _count_receivers(
+    found: Tally, stores: Mapping[str, tuple[Journal, Ledger]], known: Mapping[str, ReceiverTally]
+) -> None:
+    """Let the ledgers have the last word: they are right also where a process died before it could report."""
     found.receivers.update(known)
-    for node, one in facts.items():
-        events = one.events()
+    for node, (journal, ledger) in stores.items():
         ids = {receiver.id for receiver in known.values() if receiver.node == node and receiver.id}
-        for id_ in sorted(ids | one.receivers.keys()):
+        for id_ in sorted(ids | ledger.cursors().keys()):
             label = receiver_label(node, id_)
             # Named by a replay, the component's id begins with the receiver's name.
-            receiver = known.get(label) or ReceiverTally(id_.partition("+")[0], node, 0, {}, 0, 0, id=id_)
-            place = one.receivers.get(id_) or ReceiverFacts(Cursor(), events)
-            found.receivers[label] = _receiver_tally(receiver, place, events)
+            receiver = known.get(label) or ReceiverTally(id_.partition("+")[0], node, id=id_)
+            listens = _is_server if receiver.own_only else _is_any
+            found.receivers[label] = count_receiver(receiver, journal, ledger, listens)
 
 
-def _receiver_tally(receiver: ReceiverTally, place: ReceiverFacts, events: Mapping[str, int]) -> ReceiverTally:
-    listens = [SERVER] if receiver.own_only else list(events)
-    return msgspec.structs.replace(
-        receiver,
-        delivered=place.cursor.delivered,
-        skipped_total=place.cursor.skipped,
-        dead=place.cursor.dead,
-        pending=sum(place.pending.get(site, 0) for site in listens),
-        addressed=sum(events.get(site, 0) for site in listens),
-    )
+def _is_server(site: str) -> bool:
+    return site == SERVER
+
+
+def _is_any(site: str) -> bool:
+    return True

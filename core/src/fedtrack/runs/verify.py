@@ -10,9 +10,10 @@ import msgspec
 
 from fedtrack.delivery.host import addressed
 from fedtrack.delivery.label import receiver_label
+from fedtrack.delivery.ledger import Cursor, Ledger
 from fedtrack.errors import DamagedError, FedtrackError, ReceiverError
-from fedtrack.journal.journal import Cursor, Journal
-from fedtrack.runs.journal_facts import read_facts
+from fedtrack.journal.journal import Journal, StoredBatch
+from fedtrack.runs.journal_facts import is_host, read_facts
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
@@ -21,7 +22,7 @@ from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Gap, Image, Metric, Text, decode
+from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Control, Image, Metric, Text, decode
 
 
 class Check(NamedTuple):
@@ -62,10 +63,10 @@ def _checks(run: StoredRun) -> Iterator[Check]:
         yield Check(f"{site_name}: lost", 0, None, reason)
     for node, counted in rows.items():
         info = run.info(node, tuple(run.sites()) if node == SERVER else (node,))
-        with run.journal(node) as journal:
-            yield from _check_journal(node, journal, counted)
+        with run.stores(node) as (journal, ledger):
+            yield from _check_journal(node, journal, ledger, counted)
             for id_, receiver in receivers.get(node, {}).items():
-                yield from _check_receiver(id_, receiver, journal, info, counted, run)
+                yield from _check_receiver(id_, receiver, journal, ledger, info, counted, run)
 
 
 def _check_site(name: str, site: SiteTally, rows: int | None) -> Iterator[Check]:
@@ -79,7 +80,7 @@ def _check_site(name: str, site: SiteTally, rows: int | None) -> Iterator[Check]
     else:
         yield _check(f"{name}: dropped", 0, site.dropped, "log calls found no room in the spool, and are lost")
     if site.logged is None:
-        if not name.startswith("@"):  # of a process for many sites, each site has its own count
+        if not is_host(name):  # of a process for many sites, each site has its own count
             yield Check(f"{name}: logged", rows or 0, None, "how many log calls were made is not known")
     elif rows is not None:
         yield _check(f"{name}: logged and in the journal", site.logged, rows, "differ")
@@ -91,7 +92,7 @@ class _Rows(NamedTuple):
     Attributes:
         found: Events by site.
         pruned: Events by site that were deleted because every receiver has them.
-        reports: Records by site that say how many calls were dropped; they are no events.
+        reports: Records by site that are no events, and that a journal of format 1 counts among them.
         damaged: Records by site whose files do not hold what was logged.
         changed: Batches that were changed after they were written.
     """
@@ -112,37 +113,40 @@ def _count_rows(run: StoredRun, node: str) -> _Rows:
     found: Counter[str] = Counter()
     reports: Counter[str] = Counter()
     damaged: Counter[str] = Counter()
+    changed = 0
     blobs = BlobStore(run.node(node) / "blobs")
     with run.journal(node) as journal:
-        gaps = len(journal.gaps())
-        for site, _, _, _, record in _records(journal):
-            (reports if isinstance(record, Gap) else found)[site] += 1
-            damaged[site] += record is not None and not _is_whole(record, blobs)
+        for batch in _batches(journal):
+            events = sum(1 for _ in batch.events())
+            found[batch.site] += events
+            reports[batch.site] += batch.recount() - events
+            changed += bool(batch.lost_bytes)
+            damaged[batch.site] += sum(not _is_whole(record, blobs) for _, record in _records(batch))
         pruned = {site: journal.pruned(site) for site in journal.counts()}
-        return _Rows(found, pruned, reports, damaged, len(journal.gaps()) - gaps)
+        return _Rows(found, pruned, reports, damaged, changed)
 
 
-def _check_journal(node: str, journal: Journal, rows: _Rows) -> Iterator[Check]:
+def _check_journal(node: str, journal: Journal, ledger: Ledger, rows: _Rows) -> Iterator[Check]:
     """Compare the rows with the marks that were stored beside them."""
-    for site, count in read_facts(journal).events().items():
+    for site, count in read_facts(journal, ledger).events().items():
         yield _check(f"{node}: journal, {site}", count, rows.events(site), "differ from its mark")
         yield _check(f"{node}: damaged files, {site}", 0, rows.damaged[site], "do not hold what was logged")
     yield _check(f"{node}: damaged batches", 0, rows.changed, "were changed after they were written")
 
 
 def _check_receiver(
-    id_: str, receiver: Receiver, journal: Journal, info: RunInfo, rows: _Rows, run: StoredRun
+    id_: str, receiver: Receiver, journal: Journal, ledger: Ledger, info: RunInfo, rows: _Rows, run: StoredRun
 ) -> Iterator[Check]:
-    cursor = journal.cursor(id_)
+    cursor = ledger.cursor(id_)
     shown = receiver_label(info.node, id_)
     listens = addressed(info, receiver)
-    pending = _waiting(journal, cursor, listens)
+    pending = sum(batch.recount() for batch in _batches(journal, cursor.batch) if listens(batch.site))
     yield _check(f"{shown}: pending", 0, pending, "wait; try: fedtrack runs replay")
     yield _check_passed(shown, cursor, pending, rows, listens)
-    kept = len(journal.dead_letters(id_)) + journal.dropped(id_)
+    kept = len(ledger.dead_letters(id_)) + len(ledger.dropped(id_))
     yield _check(f"{shown}: refused", 0, cursor.dead, "were refused; see: fedtrack runs dlq list")
     yield _check(f"{shown}: dead letters", cursor.dead, kept, "differ from the cursor")
-    expected = _expected_points(id_, receiver, journal, info)
+    expected = _expected_points(id_, receiver, journal, ledger, info)
     try:
         held = _held(receiver, info, [*expected], run)
     except (ReceiverError, FedtrackError, OSError) as error:
@@ -159,20 +163,9 @@ def _check_receiver(
 def _check_passed(shown: str, cursor: Cursor, pending: int, rows: _Rows, listens: Callable[[str], bool]) -> Check:
     """Compare what a cursor has counted with the rows that it has passed."""
     sites = [site for site in rows.found.keys() | rows.pruned.keys() if listens(site)]
-    passed = sum(rows.events(site) for site in sites) - pending
+    passed = sum(rows.events(site) + rows.reports[site] for site in sites) - pending
     counted = cursor.delivered + cursor.skipped + cursor.dead
-    # Earlier versions counted reports of drops among what a receiver skips.
-    if 0 < counted - passed <= sum(rows.reports[site] for site in sites):
-        counted = passed
     return _check(f"{shown}: delivered, skipped and dead", passed, counted, "differ from the rows of the journal")
-
-
-def _waiting(journal: Journal, cursor: Cursor, listens: Callable[[str], bool]) -> int:
-    """Count the events beyond a cursor, row by row."""
-    return sum(
-        batch > cursor.batch and listens(site) and not isinstance(record, Gap)
-        for site, _, batch, _, record in _records(journal, cursor.batch)
-    )
 
 
 def _held(receiver: Receiver, info: RunInfo, sites: list[str], run: StoredRun) -> dict[str, int] | None:
@@ -185,38 +178,44 @@ def _held(receiver: Receiver, info: RunInfo, sites: list[str], run: StoredRun) -
         receiver.close(result.status if result else "aborted")
 
 
-def _expected_points(id_: str, receiver: Receiver, journal: Journal, info: RunInfo) -> dict[str, int]:
+def _expected_points(id_: str, receiver: Receiver, journal: Journal, ledger: Ledger, info: RunInfo) -> dict[str, int]:
     """Count the points that the receiver has taken: equal ones once if the backend holds them once."""
-    listens, cursor = addressed(info, receiver), journal.cursor(id_)
-    refused = {(letter.batch, letter.seq) for letter in journal.dead_letters(id_)}
+    listens, cursor = addressed(info, receiver), ledger.cursor(id_)
+    refused = {letter[1:4] for letter in ledger.dead_letters(id_)} | {*ledger.dropped(id_)}
     counts: Counter[str] = Counter()
     different: defaultdict[str, set[int]] = defaultdict(set)  # hashes: 10^7 points must fit
-    for site, _, batch, seq, record in _records(journal):
-        if batch > cursor.batch or not listens(site) or (batch, seq) in refused or not isinstance(record, Metric):
+    for batch in _batches(journal):
+        if batch.id > cursor.batch or not listens(batch.site):
             continue
-        point = receiver.point(record)
-        if point is None:
-            counts[site] += 1
-        else:
-            different[site].add(hash(point))
+        for seq, record in _records(batch):
+            if not isinstance(record, Metric) or (batch.site, batch.stream, seq) in refused:
+                continue
+            point = receiver.point(record)
+            if point is None:
+                counts[batch.site] += 1
+            else:
+                different[batch.site].add(hash(point))
     counts.update({site: len(points) for site, points in different.items()})
     return dict(sorted(counts.items())) if Metric in receiver.supports else {}
 
 
-def _records(journal: Journal, after: int = 0) -> Iterator[tuple[str, str, int, int, AnyRecord | None]]:
-    """Yield (site, stream, batch, seq, record) of everything beyond a batch; None for what is no record."""
+def _batches(journal: Journal, after: int = 0) -> Iterator[StoredBatch]:
+    """Yield what is beyond a batch."""
     while batches := journal.read(after):
-        for batch in batches:
-            after = batch.id
-            for seq, payload in frames.split(batch.body):
-                try:
-                    record: AnyRecord | None = decode(payload)
-                except msgspec.DecodeError:
-                    record = None
-                yield batch.site, batch.stream, batch.id, seq, record
+        yield from batches
+        after = batches[-1].id
 
 
-def _is_whole(record: AnyRecord, blobs: BlobStore) -> bool:
+def _records(batch: StoredBatch) -> Iterator[tuple[int, AnyRecord | Control]]:
+    """Yield (seq, record) of what this version knows of a batch."""
+    for seq, payload in frames.split(batch.body):
+        try:
+            yield seq, decode(payload)
+        except msgspec.DecodeError:
+            continue
+
+
+def _is_whole(record: AnyRecord | Control, blobs: BlobStore) -> bool:
     data = record.text if isinstance(record, Text) else record.data if isinstance(record, Image | Artifact) else None
     if not isinstance(data, BlobRef):
         return True

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fedtrack.delivery.host import ReceiverHost
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
-from fedtrack.job.load import LoadedJob, LoadedSite
+from fedtrack.job.load import LoadedSite
 from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.tally import CountedSite, Tally, take_tally
-from fedtrack.runs.workspace import Workspace
+from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
 from fedtrack.tracking.events import SERVER
+from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.scripts.site_agent import AgentReport
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
@@ -41,19 +42,17 @@ class Outcome:
     agents: dict[str, AgentReport] = field(default_factory=dict)
 
 
-def summarize(
-    job: LoadedJob, server: LocalServer, host: ReceiverHost, workspace: Workspace, outcome: Outcome, seconds: float
-) -> RunResult:
-    """Collect what came of a run."""
-    tally = _tally(job, server, host, outcome)
+def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResult:
+    """Collect what came of a run whose events are delivered as far as they could be."""
+    tally = _tally(run, server, outcome)
     return RunResult(
-        run_id=host.run.run_id,
-        job_name=job.meta.name,
+        run_id=run.info.run_id,
+        job_name=run.info.job_name,
         status=outcome.status,
         error=str(outcome.error) if outcome.error else "",
-        workspace=workspace.root,
-        folder=workspace.server,
-        seconds=seconds,
+        workspace=run.workspace.root,
+        folder=run.workspace.server,
+        seconds=run.seconds,
         rounds=[msgspec.structs.replace(item, metrics=finite(item.metrics)) for item in server.rounds],
         final_metrics=finite(server.final_metrics),
         best_round=server.selector.best_round if server.selector else None,
@@ -70,24 +69,33 @@ def _finite_results(results: CrossSiteResults) -> dict[str, dict[str, dict[str, 
     return {site: {owner: finite(found) for owner, found in models.items()} for site, models in results.items()}
 
 
-def _tally(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> Tally:
+def _tally(run: ActiveRun, server: LocalServer, outcome: Outcome) -> Tally:
     with ExitStack() as stack:
-        journals = {SERVER: host.journal}
-        for site in job.sites:
+        stores = {SERVER: (run.host.journal, run.host.ledger)}
+        for site in run.job.sites:
             path = server.folder_of(site.name) / "journal.db"
             if site.receivers and path.exists():
-                journals[site.name] = Journal(path)
-                stack.callback(journals[site.name].close)
-        sites = [_counted(job, server, site, site.name if site.name in journals else "") for site in job.sites]
+                journal = Journal(path, read_only=True)
+                stack.callback(journal.close)
+                ledger = Ledger(path.with_name(LEDGER_FILE), journal, read_only=True)
+                stack.callback(ledger.close)
+                stores[site.name] = journal, ledger
+        sites = [_counted(run, server, site, site.name if site.name in stores else "") for site in run.job.sites]
         own = CountedSite(SERVER, server.folder_of(SERVER) / "spool", server.goodbye(SERVER))
         agents = [receiver for agent in outcome.agents.values() for receiver in agent.receivers]
-        return take_tally(journals, [*sites, own], [*outcome.reports, *agents], waiting=host.forwarder.errors)
+        return take_tally(
+            stores,
+            [*sites, own],
+            [*outcome.reports, *agents],
+            waiting=run.host.forwarder.errors,
+            workers={worker_name(folder): spool_of(folder) for folder in worker_folders(run.workspace.workers)},
+        )
 
 
-def _counted(job: LoadedJob, server: LocalServer, site: LoadedSite, home: str) -> CountedSite:
+def _counted(run: ActiveRun, server: LocalServer, site: LoadedSite, home: str) -> CountedSite:
     return CountedSite(
         name=site.name,
-        spool=None if job.client_app else server.folder_of(site.name) / "spool",
+        spool=None if run.job.client_app else server.folder_of(site.name) / "spool",
         goodbye=server.goodbye(site.name),
         streams_to_server=site.streams_to_server,
         node=SERVER if site.streams_to_server else home,

@@ -12,13 +12,13 @@ from fedtrack.delivery.host import ReceiverHost
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.files import write_whole
 from fedtrack.job.load import LoadedJob
+from fedtrack.journal.journal import Goodbye as SaidGoodbye
 from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.tally import CountedSite, Goodbye, take_tally
 from fedtrack.runs.workspace import RunRecord
 from fedtrack.tracking.events import SERVER
 from fedtrack.transport.intake import Intake
-from fedtrack.transport.wire import Bye
 from fedtrack_nvflare.node import STATE_FILE, RunEnd
 from fedtrack_nvflare.rounds import Rounds
 from fedtrack_nvflare.shipper import site_of
@@ -41,7 +41,7 @@ def summarize(
     folder = host.run.folder
     byes = intake.byes()
     counted = [*(_counted(job, intake, byes.get(site), site) for site in sites), _own(rounds)]
-    tally = take_tally({SERVER: host.journal}, counted, reports, waiting=host.forwarder.errors)
+    tally = take_tally({SERVER: (host.journal, host.ledger)}, counted, reports, waiting=host.forwarder.errors)
     return RunResult(
         run_id=host.run.run_id,
         job_name=job.meta.name,
@@ -120,18 +120,19 @@ def record(folder: Path, run_id: str, started_ns: int) -> RunRecord:
     return found
 
 
-def _counted(job: LoadedJob, intake: Intake, bye: Bye | None, site: str) -> CountedSite:
+def _counted(job: LoadedJob, intake: Intake, bye: SaidGoodbye | None, site: str) -> CountedSite:
     """Return a site as the tally is told about it; its spool is on another machine."""
     if not site_of(job, site).streams_to_server:  # its goodbye is empty: nobody here knows what it logged
         return CountedSite(site, None, None, streams_to_server=False, node="")
     return CountedSite(site, None, _goodbye(intake, bye, site))
 
 
-def _goodbye(intake: Intake, bye: Bye | None, site: str) -> Goodbye | None:
+def _goodbye(intake: Intake, bye: SaidGoodbye | None, site: str) -> Goodbye | None:
     if bye is not None and bye.logged is not None:
-        return Goodbye(bye.logged, bye.dropped, None)
+        # One of an earlier version has no time, and counted its reports of drops as events.
+        return Goodbye(bye.logged, bye.dropped, None, bye.said_ns is None, bye.withheld, bye.rejected)
     # A process that died before it could count: once its spool is here, that says it all.
-    return Goodbye(0, bye.dropped if bye else 0) if intake.has_everything_of(site) else None
+    return Goodbye() if intake.has_everything_of(site) else None
 
 
 def _own(rounds: Rounds) -> CountedSite:

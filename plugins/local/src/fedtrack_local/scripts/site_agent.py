@@ -24,7 +24,8 @@ from fedtrack.journal.journal import Journal
 from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Finish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AgentReport(msgspec.Struct, forbid_unknown_fields=True):
-    """What an agent says of its receivers before it ends; what they have taken stands in the site's journal.
+    """What an agent says of its receivers before it ends; what they have taken stands in the site's ledger.
 
     Attributes:
         receivers: In the order of the job.
@@ -129,7 +130,7 @@ class SiteAgent:
             journal.close()
         reason = f"the site's agent died; see {self._log.name}"
         return AgentReport(
-            [ReceiverTally(name, self.site, 0, {}, 0, 0, reason, id=id_) for id_, name in self._receivers.items()]
+            [ReceiverTally(name, self.site, error=reason, id=id_) for id_, name in self._receivers.items()]
         )
 
 
