@@ -69,8 +69,14 @@ def test_every_event_is_counted_once_whatever_happens(
             file.writer.execute("PRAGMA synchronous=OFF")  # the power stays on
 
         def check() -> None:
-            counts = count_receiver(ReceiverTally("fussy", "server", id="r"), bench.journal, bench.ledger, listens.__contains__)
-            assert counts.seen == counts.addressed == sum(n for site, n in bench.journal.counts().items() if site in listens)
+            counts = count_receiver(
+                ReceiverTally("fussy", "server", id="r"), bench.journal, bench.ledger, listens.__contains__
+            )
+            assert (
+                counts.seen
+                == counts.addressed
+                == sum(n for site, n in bench.journal.counts().items() if site in listens)
+            )
 
         def put(found: list[tuple[str, list[str]]]) -> None:
             for site, kinds in found:

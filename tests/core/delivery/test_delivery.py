@@ -19,7 +19,9 @@ def test_everything_arrives_in_order_and_the_receiver_is_closed(bench: Bench) ->
     assert receiver.got == list(range(2_600))
     assert receiver.calls == 3  # of at most 1,000 records
     assert receiver.log == ["open", "flush", ("close", "completed")]
-    assert report == ReceiverTally("scripted", "server", 2_600, {}, 0, 0, location="here", id="r", skipped_total=0)
+    assert report == ReceiverTally(
+        "scripted", "server", 2_600, location="here", id="r", skipped_total=0, addressed=2_600
+    )
 
 
 def test_what_a_receiver_does_not_support_or_listen_to_is_counted_or_skipped(bench: Bench) -> None:
