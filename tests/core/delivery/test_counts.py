@@ -69,14 +69,10 @@ def test_every_event_is_counted_once_whatever_happens(
             file.writer.execute("PRAGMA synchronous=OFF")  # the power stays on
 
         def check() -> None:
-            counts = count_receiver(
-                ReceiverTally("fussy", "server", id="r"), bench.journal, bench.ledger, listens.__contains__
-            )
-            assert (
-                counts.seen
-                == counts.addressed
-                == sum(n for site, n in bench.journal.counts().items() if site in listens)
-            )
+            receiver = ReceiverTally("fussy", "server", id="r")
+            counts = count_receiver(receiver, bench.journal, bench.ledger, listens.__contains__)
+            addressed = sum(n for site, n in bench.journal.counts().items() if site in listens)
+            assert counts.seen == counts.addressed == addressed
 
         def put(found: list[tuple[str, list[str]]]) -> None:
             for site, kinds in found:

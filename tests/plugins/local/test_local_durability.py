@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from fedtrack.engine import RunHandle, RunState
-from fedtrack.errors import ConfigError
+from fedtrack.errors import ConfigError, JobError
 from fedtrack.job.load import load_job
 from fedtrack.plugins import registry
+from fedtrack.runs.result import RunResult
 
 from .conftest import MakeJob
 
@@ -62,6 +63,23 @@ def test_what_exceeds_the_limit_is_dropped_counted_and_said(
     assert (verified.returncode, "Everything is there." in verified.stdout) == (1, False)
     status = registry().engine("local")().status(RunHandle("local", str(tmp_path / "ws"), result.run_id, ""))
     assert (status.state, status.events_complete) == (RunState.COMPLETED, False)
+
+
+def test_what_a_killed_site_could_not_store_is_known_to_the_last_call(make_job: MakeJob, tmp_path: Path) -> None:
+    train = """
+import os, signal
+if flare.get_site_name() == "site-1":
+    writer.record_metrics({f"metric-{i:06}": 1.0 for i in range(10_000)}, step)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with pytest.raises(JobError, match="killed by SIGKILL"):
+        make_job(train, spool_limit=128 * 1024).simulator_run(tmp_path / "ws")
+    result = RunResult.load(next((tmp_path / "ws").rglob("run_summary.json")))
+    site = result.sites["site-1"]
+    assert site.dropped
+    assert site.calls == 50 + 10_000
+    assert site.logged == site.journaled == site.calls - site.dropped
+    assert not result.events_complete
 
 
 def fedtrack(*arguments: str) -> subprocess.CompletedProcess[str]:
