@@ -150,14 +150,14 @@ def test_verify_believes_no_count_that_another_one_contradicts(tmp_path: Path) -
     make_job("log_steps.py").simulator_run(tmp_path)
     run = find_run(tmp_path)
     assert [check for check in verify(run) if check.problem] == []
-    for change, undo, seen in [
-        ("hw SET n = n + 1", "hw SET n = n - 1", "server: journal, site-1"),
-        ("cursor SET delivered = delivered - 1", "cursor SET delivered = delivered + 1", "delivered, skipped and dead"),
-        ("cursor SET dead = dead + 1", "cursor SET dead = dead - 1", "receiver: dead letters"),
+    for file, table, column, seen in [
+        ("journal.db", "stream", "n", "server: journal, site-1"),
+        ("delivery.db", "cursor", "delivered", "delivered, skipped and dead"),
+        ("delivery.db", "cursor", "dead", "receiver: dead letters"),
     ]:
-        _sql(run.folder / "journal.db", f"UPDATE {change}")
-        assert any(seen in check.what for check in verify(run) if check.problem), change
-        _sql(run.folder / "journal.db", f"UPDATE {undo}")
+        _sql(run.folder / file, f"UPDATE {table} SET {column} = {column} + 1")
+        assert any(seen in check.what for check in verify(run) if check.problem), column
+        _sql(run.folder / file, f"UPDATE {table} SET {column} = {column} - 1")
     assert [check for check in verify(run) if check.problem] == []
 
 

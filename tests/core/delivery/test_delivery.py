@@ -173,7 +173,7 @@ def test_marks_alone_move_the_cursor_and_wake_no_backend(bench: Bench) -> None:
     bench.log(b"\x93\x20\x01\x02")
     report = bench.deliver(receiver)
     assert receiver.log == ["open", ("close", "completed")]
-    assert (report.total, report.skipped, bench.ledger.cursor("r").batch) == (0, {}, 2)
+    assert (report.seen, report.skipped, bench.ledger.cursor("r").batch) == (0, {}, 2)
 
 
 def test_skipped_kinds_are_counted_over_the_lives_of_a_server(bench: Bench) -> None:
