@@ -8,6 +8,7 @@ from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedtrack.client.fl_model import ModelName
+    from fedtrack.job.base_fed_job import BaseFedJob
     from fedtrack.job.components import (
         ANALYTIC_EVENT_TYPE,
         ClientAppRunner,
@@ -19,19 +20,20 @@ if TYPE_CHECKING:
         ValidationJsonGenerator,
     )
     from fedtrack.job.cross_site_eval import CrossSiteEval
-    from fedtrack.job.fed_job import BaseFedJob, FedAvgJob, FedJob
+    from fedtrack.job.fed_job import FedJob
     from fedtrack.job.fedavg import FedAvg
+    from fedtrack.job.fedavg_job import FedAvgJob
     from fedtrack.job.pt_model import PTModel
     from fedtrack.plugins.workflow import Workflow
 
 _HOMES = {
     "ANALYTIC_EVENT_TYPE": "fedtrack.job.components",
-    "BaseFedJob": "fedtrack.job.fed_job",
+    "BaseFedJob": "fedtrack.job.base_fed_job",
     "ClientAppRunner": "fedtrack.job.components",
     "ConvertToFedEvent": "fedtrack.job.components",
     "CrossSiteEval": "fedtrack.job.cross_site_eval",
     "FedAvg": "fedtrack.job.fedavg",
-    "FedAvgJob": "fedtrack.job.fed_job",
+    "FedAvgJob": "fedtrack.job.fedavg_job",
     "FedJob": "fedtrack.job.fed_job",
     "FrameworkType": "fedtrack.job.components",
     "IntimeModelSelector": "fedtrack.job.components",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from fedtrack.errors import ConfigError
 from fedtrack.plugins.workflow import Workflow
 
@@ -23,6 +25,8 @@ class FedAvg(Workflow):
         evaluate_final_model: Whether to ask the sites for the metrics of the model that the last round made.
         seed: Decides which sites take part, where not all do.
     """
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"persistor_id"})
 
     num_clients: int | None = None
     fraction: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -14,8 +14,14 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of the workflows; its fields are the arguments that a job file may give.
 
     A job file holds the name of the class and its arguments. The hook ``fedtrack_workflows`` brings the classes that
-    can be executed; one of a third party is a subclass with fields of its own and an ``execute`` method.
+    can be executed; one of a third party is a subclass with fields of its own and an ``execute`` method. The first
+    line of the docstring is its summary in listings.
+
+    Class attributes:
+        ignored: Arguments that are accepted for jobs written for FLARE and change nothing; an export leaves them out.
     """
+
+    ignored: ClassVar[frozenset[str]] = frozenset()
 
     def check(self, sites: Sequence[str]) -> None:
         """Check the arguments against the job's ``sites``, before anything is started.
