@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedtrack.cli import engines, examples, job, migrate, plugins, receivers, run, runs, writers
+from fedtrack.cli import engines, examples, job, migrate, plugins, receivers, run, runs, workflows, writers
 
 
 def build_app() -> typer.Typer:
@@ -23,7 +23,7 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     app.command("run")(run.run)
     app.command("migrate")(migrate.migrate)
-    for group in (receivers, writers, engines, plugins, examples, job, runs):
+    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
 

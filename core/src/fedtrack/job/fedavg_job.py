@@ -13,7 +13,7 @@ from fedtrack.job.components import (
     ModelPersistor,
     ValidationJsonGenerator,
 )
-from fedtrack.job.fedavg import FedAvg
+from fedtrack.job.fedavg import WEIGHTED, FedAvg
 from fedtrack.job.keywords import checked_keywords
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
 from fedtrack.tracking.receiver import Receiver
@@ -39,6 +39,7 @@ class FedAvgJob(BaseFedJob):
         evaluate_final_model: Whether the sites also score the model that the last round made.
         task_timeout: Seconds within which a site must answer; 0 for no limit but ``idle_timeout``.
         fraction: The share of the sites that takes part in each round, 0 < fraction <= 1; all, if None.
+        aggregator: Name of what makes the new model of the sites' results; see FedAvg.
         idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
         durability: What a log call survives once it has returned; see FedJob.
         spool_limit: The most that what a process has logged and no journal has yet may take on its disk, bytes.
@@ -67,6 +68,7 @@ class FedAvgJob(BaseFedJob):
         evaluate_final_model: bool = False,
         task_timeout: float = 0.0,
         fraction: float | None = None,
+        aggregator: str = WEIGHTED,
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
@@ -97,5 +99,6 @@ class FedAvgJob(BaseFedJob):
                 num_rounds=num_rounds,
                 evaluate_final_model=evaluate_final_model,
                 task_timeout=task_timeout,
+                aggregator=aggregator,
             )
         )

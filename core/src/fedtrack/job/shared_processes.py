@@ -9,8 +9,10 @@ from fedtrack.errors import ConfigError
 from fedtrack.job.components import Component, ModelPersistor
 from fedtrack.job.config import CLIENT_FILE, META_FILE, SERVER_FILE
 from fedtrack.job.cross_site_eval import CrossSiteEval
+from fedtrack.job.fedavg import WEIGHTED, FedAvg
 from fedtrack.job.loaded_job import LoadedSite
 from fedtrack.job.named_items import only
+from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.receiver import Receiver
 
@@ -47,6 +49,17 @@ def check_client_app(
                 f"{folder}: the workflow {id_!r} asks every site for a model of its own, which those of a "
                 "ClientAppRunner do not have; use CrossSiteEval(submit_model_task_name='')."
             )
+        if isinstance(item, FedAvg) and item.aggregator != WEIGHTED and not _can_merge(item.aggregator):
+            raise ConfigError(
+                f"{folder}: the aggregator {item.aggregator!r} of the workflow {id_!r} cannot merge what the processes "
+                "of a ClientAppRunner have averaged; use ScriptRunner, or an aggregator that can merge, such as "
+                f"{WEIGHTED!r}."
+            )
     persistor = only(folder / SERVER_FILE, components, ModelPersistor)
     if persistor is None or persistor.initial_model is None:
         raise ConfigError(f"{folder}: the job has no initial model; with ClientAppRunner all sites begin with one.")
+
+
+def _can_merge(name: str) -> bool:
+    cls = registry().aggregators.get(name)  # an unknown one is refused by the workflow's own check
+    return cls is None or bool(getattr(cls, "can_merge", False))

@@ -23,6 +23,10 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     ignored: ClassVar[frozenset[str]] = frozenset()
 
+    def planned_rounds(self) -> int:
+        """Return how many rounds the workflow means to play, for whoever watches it; 0 if it cannot say."""
+        return 0
+
     def check(self, sites: Sequence[str]) -> None:
         """Check the arguments against the job's ``sites``, before anything is started.
 
@@ -34,7 +38,7 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         """Run the workflow to its end.
 
         Args:
-            server: What the engine offers; see ``fedtrack_local.workflows.Server``.
+            server: What the engine offers; see ``fedtrack_local.Server``.
 
         Raises:
             NotSupported: The class only describes a workflow.
@@ -42,3 +46,20 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         """
         name = type(self).__name__
         raise NotSupported(f"The workflow {name} is described here, but no installed plugin executes it.")
+
+
+def summary_of(workflow: type[Workflow]) -> str:
+    """Return the first line of the class's own docstring, "" if it has none."""
+    return (workflow.__dict__.get("__doc__") or "").strip().partition("\n")[0]
+
+
+def check_executable(workflow: type[Workflow]) -> None:
+    """Check what a plugin gives as a workflow that it executes.
+
+    Raises:
+        TypeError: It has no ``execute`` of its own, or no docstring for listings.
+    """
+    if workflow.execute is Workflow.execute:
+        raise TypeError(f"{workflow.__name__} has no method execute(self, server); a workflow's plugin executes it")
+    if not summary_of(workflow):
+        raise TypeError(f"{workflow.__name__} has no docstring; its first line is the summary in listings")

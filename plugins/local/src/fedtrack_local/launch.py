@@ -240,7 +240,8 @@ def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outc
     host.start()
     server.notify("fedtrack_job_started")
     try:
-        for workflow in job.workflows.values():
+        for id_, workflow in job.workflows.items():
+            server.state.enter(id_)
             executable(workflow).execute(server)
         server.dismiss()
         outcome.status = "completed"

@@ -196,6 +196,7 @@ class WorkerExchange:
             task.current_round,
             task.total_rounds,
             task.meta,
+            task.aggregator,
         )
         self._pool.send(worker.spec.name, message)
 

@@ -27,7 +27,7 @@ MODELS_DIR = "models"
 
 
 class CrossSiteEval(described.CrossSiteEval):
-    """The workflow that ``fedtrack.job.CrossSiteEval`` describes."""
+    """Cross-site evaluation: every site scores the server's models and every other site's model on its own data."""
 
     def execute(self, server: Server) -> None:
         """Collect the models and have each of them scored.
