@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutations check bench bench-full wheels native-wheels check-wheels changelog pin nvflare-env clean
+.PHONY: help demo test test-fast coverage soak mutations check bench bench-full wheels native-wheels check-wheels changelog pin nvflare-env clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -45,6 +45,15 @@ test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
 	# Once more as where nothing is compiled: what has a twin in Python.
 	FEDTRACK_SPEEDUPS=0 $(PYTHON) -m pytest -n 3 --dist loadgroup $(TWINS)
 	$(NVFLARE_ENV)/bin/python -m pytest -n 2 --dist loadgroup tests/engines
+
+test-fast: $(STAMP)  ## Run the quick tests: each room of core, a job on this machine, the pages; 90 seconds.
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not network and not slow" tests/core tests/plugins/local tests/docs tests/project tests/compat
+
+coverage: $(STAMP)  ## Run the tests of core and of the local engine, and show the lines that none of them reaches.
+	rm -f build/coverage/*
+	$(PYTHON) -m coverage run -m pytest -n 3 --dist loadgroup tests/core tests/plugins/local tests/e2e tests/compat
+	$(PYTHON) -m coverage combine --quiet
+	$(PYTHON) -m coverage report
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
