@@ -25,7 +25,7 @@ class Relay(Workflow):
                 if [lap, site] in state["visits"]:
                     continue
                 (answer,) = server.ask(Task(TRAIN, params, lap, self.laps), [site])
-                params = server.persistor.save(answer.model.params, lap)
+                params = server.models.save(answer.model.params, lap)
                 state["visits"].append([lap, site])
                 server.state.save(state)
             state["lap"] = lap + 1

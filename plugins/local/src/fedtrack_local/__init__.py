@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fedtrack_local.averaging.aggregators import Aggregator, Weighted
     from fedtrack_local.averaging.partial_average import PartialAverage
     from fedtrack_local.averaging.round_average import RoundAverage
+    from fedtrack_local.models.model_store import ModelStore, StoredModel
     from fedtrack_local.models.params import load_params, save_params
-    from fedtrack_local.models.persistor import ModelPersistor, StoredModel
     from fedtrack_local.workflows.model_selector import ModelSelector
     from fedtrack_local.workflows.round import play_round
     from fedtrack_local.workflows.state import WorkflowState
@@ -38,14 +38,14 @@ _HOMES = {
     "Aggregator": "fedtrack_local.averaging.aggregators",
     "Answer": "fedtrack_local.workflows.workflow",
     "GroupAnswer": "fedtrack_local.workflows.workflow",
-    "ModelPersistor": "fedtrack_local.models.persistor",
+    "ModelStore": "fedtrack_local.models.model_store",
     "ModelSelector": "fedtrack_local.workflows.model_selector",
     "PartialAverage": "fedtrack_local.averaging.partial_average",
     "RoundAverage": "fedtrack_local.averaging.round_average",
     "RoundResult": "fedtrack_local.workflows.workflow",
     "SUBMIT_MODEL": "fedtrack_local.workflows.workflow",
     "Server": "fedtrack_local.workflows.workflow",
-    "StoredModel": "fedtrack_local.models.persistor",
+    "StoredModel": "fedtrack_local.models.model_store",
     "TRAIN": "fedtrack_local.workflows.workflow",
     "Task": "fedtrack_local.workflows.workflow",
     "VALIDATE": "fedtrack_local.workflows.workflow",
@@ -67,8 +67,8 @@ __all__ = [
     "Answer",
     "GroupAnswer",
     "LocalEngine",
-    "ModelPersistor",
     "ModelSelector",
+    "ModelStore",
     "PartialAverage",
     "RoundAverage",
     "RoundResult",

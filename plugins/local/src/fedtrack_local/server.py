@@ -18,8 +18,8 @@ from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.writer import Writer
 from fedtrack_local.exchange import Exchange
+from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
-from fedtrack_local.models.persistor import ModelPersistor
 from fedtrack_local.processes.messages import SiteLeft
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.script_exchange import total_logged
@@ -53,13 +53,13 @@ class LocalServer:
         spool: Spool,
     ) -> None:
         self.run = run
-        self.persistor = ModelPersistor(workspace.server / "app_server")
-        self._stored = self.persistor.load()
+        self.models = ModelStore(workspace.server / "app_server")
+        self._stored = self.models.load()
         stored_round = self._stored.current_round if self._stored else None
         self.next_round = 0 if stored_round is None else stored_round + 1
         selector = job.selector
         self.selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
-        best = self.persistor.load_best()
+        best = self.models.load_best()
         if self.selector and best and best.current_round is not None:
             value = best.metrics.get(self.selector.key_metric)
             self.selector.restore({"best_round": best.current_round, "best_value": value})

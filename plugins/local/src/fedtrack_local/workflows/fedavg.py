@@ -40,7 +40,7 @@ class FedAvg(described.FedAvg):
         server.final_metrics = weighted_metrics(scored)
         server.log_metrics(server.final_metrics, total)
         if params is not None and server.selector is not None and server.selector.observe(total, server.final_metrics):
-            server.persistor.save_best(params, total, server.final_metrics)
+            server.models.save_best(params, total, server.final_metrics)
 
     def _sample(self, sites: list[str], current_round: int) -> list[str]:
         wanted = self.clients_per_round(len(sites))

@@ -41,8 +41,8 @@ def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mappin
         average.add(answer)
     new_params, metrics, used = average.close()
     if params is not None and server.selector is not None and server.selector.observe(current_round, metrics):
-        server.persistor.save_best(params, current_round, metrics)
-    new_params = server.persistor.save(new_params, current_round)
+        server.models.save_best(params, current_round, metrics)
+    new_params = server.models.save(new_params, current_round)
     size = average.size + len(sites) * _size(params)
     result = RoundResult(current_round, metrics, used, perf_counter() - started, size)
     server.finish_round(result)

@@ -40,7 +40,7 @@ class WorkflowState:
         """Keep ``value``; once this has returned it survives the death of the process.
 
         Args:
-            value: None, numbers, texts, bytes, and lists and dicts of them. A model goes to the persistor.
+            value: None, numbers, texts, bytes, and lists and dicts of them. A model goes to ``server.models``.
 
         Raises:
             ConfigError: It holds something else.
