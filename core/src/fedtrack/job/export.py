@@ -36,7 +36,7 @@ from fedtrack.job.config import (
     refuse_secrets,
     write_json,
 )
-from fedtrack.job.find_file import find_file
+from fedtrack.job.files import find_file
 from fedtrack.job.initial_model import INITIAL_MODEL_FILE, ModelWriter, named_model
 from fedtrack.job.local_modules import local_modules
 from fedtrack.job.placeable import Placeable, unused_id

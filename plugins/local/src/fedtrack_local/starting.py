@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedtrack.delivery.host import ReceiverHost
 from fedtrack.job.components import Runner, ScriptRunner
-from fedtrack.job.find_file import find_file
+from fedtrack.job.files import find_file
 from fedtrack.job.load import LoadedJob
 from fedtrack.job.local_modules import third_party_modules
 from fedtrack.journal.journal import Journal
