@@ -31,7 +31,9 @@ from fedtrack.tracking import records
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import AnyRecord, Metric, Record, encode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
+from support.forwarding import forward
 
 SITES = ("site-1", "site-2")
 
@@ -205,7 +207,7 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
     opened, run = Journal(tmp_path / "journal.db"), run_info(tmp_path / "run")
     source = SpoolSource("site-1", tmp_path / "spool", opened, run.blobs)
     source.ended = True
-    source.forward()
+    forward(source)
     assert [bytes(p) for b in opened.read(0) for _, p in frames.split(b.body)] == [encode(record) for record in logged]
 
     older = Taking(picky=True)
@@ -272,7 +274,8 @@ import sys
 from pathlib import Path
 from time import sleep
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack.journal.journal import Journal
 
 root = Path(sys.argv[1])

@@ -1,6 +1,6 @@
-"""Golden files: spools and journals that released formats wrote are read exactly, for ever.
+"""Golden files of format 1: spools and journals that it wrote are read exactly, for ever.
 
-The files of a format are written once, by running this file, and never again.
+Nothing writes them any more; what is written now is in ``spool/test_golden.py``.
 """
 
 import shutil
@@ -89,10 +89,6 @@ def test_a_journal_of_format_1_is_read_and_written_exactly(tmp_path: Path) -> No
     journal.close()
 
 
-def test_the_format_that_is_written_now_is_the_golden_one() -> None:
-    assert frames.header(bytes.fromhex(STREAM), 1, 1_700_000_000_000_000_000) + _frames() == SPOOL.read_bytes()
-
-
 @pytest.mark.parametrize("table", ["meta", "batch", "hw", "gap", "cursor", "dead"])
 def test_a_new_journal_has_the_golden_tables(tmp_path: Path, table: str) -> None:
     Journal(tmp_path / "journal.db").close()
@@ -106,18 +102,3 @@ def test_a_new_journal_has_the_golden_tables(tmp_path: Path, table: str) -> None
 
 def _run(body: bytes) -> FrameRange:
     return FrameRange(1, len(RECORDS) + 1, len(RECORDS), body)
-
-
-def _write() -> None:
-    DATA.mkdir(parents=True)
-    SPOOL.write_bytes(frames.header(bytes.fromhex(STREAM), 1, 1_700_000_000_000_000_000) + _frames())
-    journal = Journal(JOURNAL)
-    journal.set_meta("run_id", "golden")
-    journal.apply("site-1", STREAM, [_run(_frames())])
-    journal.record_gap("site-1", STREAM, 40, "40 damaged bytes")
-    journal.advance("mlflow", Cursor(1, 11, 2, 1), [DeadLetter("mlflow", 1, 3, "refused", encode(RECORDS[2]))])
-    journal.close()
-
-
-if __name__ == "__main__":
-    _write()

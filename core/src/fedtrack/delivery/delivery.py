@@ -31,7 +31,7 @@ from fedtrack.journal.journal import Cursor, DeadLetter, Journal, StoredBatch
 from fedtrack.spool import frames
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
-from fedtrack.tracking.records import Record, decode, kind_of
+from fedtrack.tracking.records import Control, Record, decode, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -227,6 +227,8 @@ class Delivery:
                     record = decode(payload)
                 except msgspec.DecodeError as error:
                     self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
+                    continue
+                if isinstance(record, Control):
                     continue
                 if type(record) in self._receiver.supports:
                     group.append(_Event(batch.id, seq, record, bytes(payload)))

@@ -20,6 +20,7 @@ from zlib import crc32
 from fedtrack.errors import WorkspaceError
 from fedtrack.journal.cursors import Cursor, Cursors, DeadLetter
 from fedtrack.spool import frames
+from fedtrack.tracking.counts import Counts
 
 __all__ = ["FORMAT", "Cursor", "DeadLetter", "Journal", "StoredBatch"]
 
@@ -93,7 +94,10 @@ class Journal(Cursors):
         return marks[site, stream] if marks else self.high_water(site, stream)
 
     def apply_all(
-        self, batches: Iterable[tuple[str, str, frames.FrameRange]], marks_only: Iterable[tuple[str, str, int]] = ()
+        self,
+        batches: Iterable[tuple[str, str, frames.FrameRange]],
+        marks_only: Iterable[tuple[str, str, int]] = (),
+        counts: Iterable[tuple[str, str, Counts | None]] = (),
     ) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
 
@@ -103,6 +107,7 @@ class Journal(Cursors):
         Args:
             batches: What to store.
             marks_only: The new high-water marks (site, stream, mark) of streams that hold other sites' events.
+            counts: What streams (site, stream, counts) hold no event for; None if that is not known.
 
         Returns:
             The new high-water mark of each (site, stream) that was named.
@@ -132,6 +137,7 @@ class Journal(Cursors):
         first, count, body = run.first, run.count, run.body
         if first <= mark:
             first, count, body = frames.tail(body, mark)
+        count = frames.events_in(body, count)
         row = (site, stream, first, run.last, count, body, crc32(body), time_ns())
         self._writer.execute(
             "INSERT INTO batch (site, stream, first, last, n, body, crc, recv_ns) VALUES (?,?,?,?,?,?,?,?)", row
@@ -143,7 +149,16 @@ class Journal(Cursors):
         return run.last
 
     def record_gap(
-        self, site: str, stream: str, size: int, reason: str, first: int | None = None, last: int | None = None
+        self,
+        site: str,
+        stream: str,
+        kind: str | int,
+        reason: str,
+        first: int | None = None,
+        last: int | None = None,
+        *,
+        count: int | None = None,
+        size: int = 0,
     ) -> None:
         """Record that ``size`` bytes of a stream, or its events ``first`` to ``last``, will never arrive.
 
@@ -152,6 +167,7 @@ class Journal(Cursors):
         Raises:
             WorkspaceError: It was not recorded: the disk is full or fails.
         """
+        size = kind if isinstance(kind, int) else size
         with self._lock, self._transaction():
             self._writer.execute(
                 "INSERT INTO gap (site, stream, first, last, bytes, reason, recv_ns) SELECT ?1,?2,?3,?4,?5,?6,?7 "
@@ -229,7 +245,7 @@ class Journal(Cursors):
         lost = batch.count - intact.count
         reason = f"batch {batch.id} of the journal was changed after it was written: {lost} of {batch.count} events"
         log.error("%s: %s are lost: %s", self.path, batch.site, reason)
-        self.record_gap(batch.site, batch.stream, len(batch.body) - len(intact.body), reason)
+        self.record_gap(batch.site, batch.stream, "changed", reason, size=len(batch.body) - len(intact.body))
 
     def source_of(self, batch: int) -> tuple[str, str]:
         """Return the (site, stream) of a batch that is in the journal."""

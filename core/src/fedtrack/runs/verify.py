@@ -139,6 +139,8 @@ def _records(journal: Journal) -> Iterator[tuple[str, str, int, int, AnyRecord |
         for batch in batches:
             after = batch.id
             for seq, payload in frames.split(batch.body):
+                if frames.is_no_event(payload):
+                    continue
                 try:
                     record: AnyRecord | None = decode(payload)
                 except msgspec.DecodeError:
