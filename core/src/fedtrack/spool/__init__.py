@@ -11,6 +11,7 @@ from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedtrack.spool.frames import split
+    from fedtrack.spool.identity import SpoolIdentity
     from fedtrack.spool.shared import SharedSpool
     from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, Spool
 
@@ -19,6 +20,7 @@ _HOMES = {
     "Durability": "fedtrack.spool.spool",
     "SharedSpool": "fedtrack.spool.shared",
     "Spool": "fedtrack.spool.spool",
+    "SpoolIdentity": "fedtrack.spool.identity",
     "split": "fedtrack.spool.frames",
 }
 
@@ -27,6 +29,7 @@ __all__ = [
     "Durability",
     "SharedSpool",
     "Spool",
+    "SpoolIdentity",
     "split",
 ]
 

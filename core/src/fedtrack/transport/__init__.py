@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fedtrack.transport.forwarder import Forwarder, SpoolSource
+    from fedtrack.transport.forwarder import Forwarder
     from fedtrack.transport.intake import Intake
     from fedtrack.transport.shipper import SpoolShipper
+    from fedtrack.transport.spool_source import SpoolSource
     from fedtrack.transport.wire import PAYLOAD, TOPIC, Ack, Bye, FromSite, decode_ack, encode
 
 _HOMES = {
@@ -24,7 +25,7 @@ _HOMES = {
     "Intake": "fedtrack.transport.intake",
     "PAYLOAD": "fedtrack.transport.wire",
     "SpoolShipper": "fedtrack.transport.shipper",
-    "SpoolSource": "fedtrack.transport.forwarder",
+    "SpoolSource": "fedtrack.transport.spool_source",
     "TOPIC": "fedtrack.transport.wire",
     "decode_ack": "fedtrack.transport.wire",
     "encode": "fedtrack.transport.wire",
