@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedtrack import hookimpl
 from fedtrack.lazy import lazy_names
-from fedtrack.plugins.markers import hookimpl
 from fedtrack_local.engine import LocalEngine
 
 if TYPE_CHECKING:
-    from fedtrack.plugins.workflow import Workflow
+    from fedtrack import Workflow
     from fedtrack_local.averaging.aggregator import WeightedAggregator, check_fits, weight_of, weighted_metrics
     from fedtrack_local.averaging.aggregators import Aggregator, Weighted
     from fedtrack_local.averaging.partial_average import PartialAverage

@@ -14,24 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, time_ns
 
-from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
+from fedtrack import FedJob, Receiver, RunInfo, RunResult
+from fedtrack.delivery import STALL_SECONDS, ReceiverHost
 from fedtrack.engine import checked_run_id
 from fedtrack.errors import FedtrackError, JobError, WorkspaceError
-from fedtrack.job.components import Runner
-from fedtrack.job.export import export_job
-from fedtrack.job.fed_job import FedJob
-from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.job.workflows import executable
-from fedtrack.runs.page import print_summary
-from fedtrack.runs.result import SUMMARY_FILE, RunResult
-from fedtrack.runs.stored_run import StoredRun
-from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, Workspace
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.spool import Spool
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.transport.spool_source import SpoolSource
+from fedtrack.job import LoadedJob, Runner, executable, export_job, load_job
+from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, RunRecord, StoredRun, Workspace, print_summary
+from fedtrack.spool import Spool, SpoolIdentity
+from fedtrack.tracking import SERVER, BlobStore
+from fedtrack.transport import SpoolSource
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.sites import SitePool

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.job.load import LoadedJob
+from fedtrack.delivery import ReceiverHost
+from fedtrack.job import LoadedJob
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.workflow import RoundResult
 

@@ -8,15 +8,14 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.delivery.host import ReceiverHost
+from fedtrack import RunInfo, Writer
+from fedtrack.delivery import ReceiverHost
 from fedtrack.errors import SiteError
 from fedtrack.files import write_whole
-from fedtrack.job.load import LoadedJob
-from fedtrack.runs.workspace import Workspace
-from fedtrack.spool.spool import Spool
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import RunInfo
-from fedtrack.tracking.writer import Writer
+from fedtrack.job import LoadedJob
+from fedtrack.runs import Workspace
+from fedtrack.spool import Spool
+from fedtrack.tracking import SERVER
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params

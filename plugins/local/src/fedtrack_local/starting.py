@@ -7,16 +7,13 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.job.components import Runner, ScriptRunner
-from fedtrack.job.files import find_file
-from fedtrack.job.load import LoadedJob
-from fedtrack.job.local_modules import third_party_modules
-from fedtrack.journal.journal import Journal
+from fedtrack import Receiver, RunInfo, ScriptRunner
+from fedtrack.delivery import ReceiverHost
+from fedtrack.job import LoadedJob, Runner, find_file, third_party_modules
+from fedtrack.journal import Journal
+from fedtrack.runs import Workspace
 from fedtrack.runs.worker_folders import worker_folders, worker_name, worker_source
-from fedtrack.runs.workspace import Workspace
-from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.transport.spool_source import SpoolSource
+from fedtrack.transport import SpoolSource
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_agent import SiteAgent, agent_spec

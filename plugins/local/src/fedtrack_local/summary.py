@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack import RunResult
+from fedtrack.delivery import DeliveryReport, ReceiverHost
 from fedtrack.errors import FedtrackError
-from fedtrack.job.load import LoadedJob
-from fedtrack.journal.journal import Journal
-from fedtrack.runs.result import ReceiverSummary, RoundSummary, RunResult, SiteSummary, receiver_summary
-from fedtrack.runs.workspace import Workspace
-from fedtrack.spool import frames
-from fedtrack.tracking.events import SERVER
+from fedtrack.job import LoadedJob
+from fedtrack.journal import Journal
+from fedtrack.runs import ReceiverSummary, RoundSummary, SiteSummary, Workspace, receiver_summary
+from fedtrack.spool import split as split_frames
+from fedtrack.tracking import SERVER
 from fedtrack.tracking.records import Gap, Rejected, decode
 from fedtrack_local.scripts.site_agent import AgentReport
 from fedtrack_local.server import LocalServer
@@ -124,7 +123,7 @@ def _refused(journal: Journal) -> tuple[Counter[str], Counter[str]]:
     after = 0
     while batches := journal.read(after):
         for batch in batches:
-            for _, payload in frames.split(batch.body):
+            for _, payload in split_frames(batch.body):
                 if payload[1] in (8, 9):
                     record = decode(payload)
                     if isinstance(record, Rejected):

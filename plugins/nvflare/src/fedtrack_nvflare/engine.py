@@ -15,7 +15,7 @@ from fedtrack.errors import EngineUnavailable, EngineVersionError, NotSupported
 from fedtrack.plugins import remedy
 
 if TYPE_CHECKING:
-    from fedtrack.runs.result import RunResult
+    from fedtrack import RunResult
     from fedtrack_nvflare.federation import Federation
     from fedtrack_nvflare.simulator import Simulator
 
@@ -50,7 +50,7 @@ class NVFlareEngine:
 
     def check(self, job: Path, target: str) -> list[Problem]:
         """Return what the target would refuse about a job."""
-        from fedtrack.job.load import load_job
+        from fedtrack.job import load_job
         from fedtrack_nvflare.export import job_notes, job_problems
 
         loaded = load_job(job, node="")

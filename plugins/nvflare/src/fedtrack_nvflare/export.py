@@ -17,11 +17,9 @@ from typing import Any
 
 import msgspec
 
+from fedtrack import FedAvg
 from fedtrack.errors import EngineUnavailable, JobRejected
-from fedtrack.job.components import ALIASES, COMPONENTS
-from fedtrack.job.config import CLIENT_FILE, ClientConfig, read_json
-from fedtrack.job.fedavg import WEIGHTED, FedAvg
-from fedtrack.job.load import LoadedJob, load_job
+from fedtrack.job import ALIASES, CLIENT_FILE, COMPONENTS, WEIGHTED, ClientConfig, LoadedJob, load_job, read_json
 from fedtrack_nvflare.native_job import NativeJob
 from fedtrack_nvflare.node import JOB
 from fedtrack_nvflare.script import MAIN, MAIN_FILE

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fedtrack.client.fl_model import MetaKey, ParamsType
+from fedtrack.client import MetaKey, ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.tracking.normalise import shorten
+from fedtrack.tracking import shorten
 from fedtrack_local.averaging.accumulators import PIECE, Accumulator, Piece, accumulators_for
 from fedtrack_local.averaging.aggregators import Aggregator, Weighted
 from fedtrack_local.averaging.bundles import Bundle, bundles_of

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from fedtrack.errors import NotSupported
-from fedtrack.job.fedavg import WEIGHTED
+from fedtrack.job import WEIGHTED
 from fedtrack.plugins import registry
 
 if TYPE_CHECKING:
-    from fedtrack.client.fl_model import ParamsType
+    from fedtrack.client import ParamsType
     from fedtrack_local.averaging.partial_average import PartialAverage
     from fedtrack_local.models.params import Array
 

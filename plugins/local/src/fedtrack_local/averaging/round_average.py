@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import JobError, ModelError
-from fedtrack.job.fedavg import WEIGHTED
+from fedtrack.job import WEIGHTED
 from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
 from fedtrack_local.averaging.aggregators import make_aggregator
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Server

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
+from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability
 
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):

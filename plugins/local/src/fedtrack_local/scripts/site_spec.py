@@ -6,9 +6,9 @@ import os
 import shlex
 import sys
 
-from fedtrack.job.load import LoadedJob, LoadedSite
-from fedtrack.runs.workspace import Workspace
-from fedtrack.tracking.receiver import RunInfo
+from fedtrack import RunInfo
+from fedtrack.job import LoadedJob, LoadedSite
+from fedtrack.runs import Workspace
 from fedtrack_local.processes.gpus import gpu_environment
 from fedtrack_local.processes.messages import SiteSpec
 

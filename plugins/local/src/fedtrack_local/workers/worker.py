@@ -10,10 +10,9 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.client.client_app import ClientApp, SiteContext
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import ClientApp, FLModel, ParamsType, SiteContext
 from fedtrack.errors import ConfigError, ModelError
-from fedtrack.spool.shared import SharedSpool
+from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
 from fedtrack_local.models.mapped_model import MappedModel

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-from fedtrack.job.components import ClientAppRunner
-from fedtrack.job.load import LoadedJob
+from fedtrack import ClientAppRunner, RunInfo
+from fedtrack.job import LoadedJob
+from fedtrack.runs import Workspace
 from fedtrack.runs.worker_folders import next_worker_folder, spool_of, worker_name
-from fedtrack.runs.workspace import Workspace
-from fedtrack.tracking.receiver import RunInfo
 from fedtrack_local.processes.gpus import gpu_environment
 from fedtrack_local.processes.messages import WorkerSpec
 

@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from fedtrack.client.fl_model import FLModel
-from fedtrack.job import fedavg as described
+import fedtrack.job as described
+from fedtrack.client import FLModel
 from fedtrack_local.workflows.round import play_round
 from fedtrack_local.workflows.workflow import TRAIN, VALIDATE, Server, Task
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from fedtrack.client.fl_model import FLModel
-from fedtrack.job.fedavg import WEIGHTED
-from fedtrack.tracking.receiver import RunInfo
+from fedtrack import RunInfo
+from fedtrack.client import FLModel
+from fedtrack.job import WEIGHTED
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
 from fedtrack_local.workflows.state import WorkflowState
