@@ -93,6 +93,7 @@ def test_every_argument_that_can_be_edited_is_there_also_where_it_is_the_default
                 "task_timeout": 0.0,
                 "evaluate_final_model": False,
                 "seed": 0,
+                "aggregator": "weighted",
             },
         ),
         ("ValidationJsonGenerator", {"results_dir": "results", "json_file_name": "cross_val_results.json"}),
