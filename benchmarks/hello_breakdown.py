@@ -32,7 +32,7 @@ CALLS = (
     ("fedtrack_local.processes.sites", "SitePool", "build_model", "wait for torch, then build the initial model"),
     ("fedtrack_local.launch", "", "export_job", "export the job (with the row above)"),
     ("fedtrack_local.server", "LocalServer", "initial_params", "map the initial model"),
-    ("fedtrack_local.workflows.fedavg", "FedAvg", "_play_round", "rounds"),
+    ("fedtrack_local.workflows.fedavg", "", "play_round", "rounds"),
     ("fedtrack_local.averaging.aggregator", "WeightedAggregator", "accept", "average"),
     ("fedtrack_local.models.model_store", "ModelStore", "save", "keep the global model, on the disk"),
     ("fedtrack_local.models.model_store", "ModelStore", "save_best", "keep the best model, on the disk"),

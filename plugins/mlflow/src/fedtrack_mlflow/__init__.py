@@ -5,9 +5,7 @@ This module is what the entry point names, so nothing here may import mlflow: th
 
 from __future__ import annotations
 
-from fedtrack.plugins.markers import hookimpl
-from fedtrack.tracking.receiver import Receiver
-from fedtrack.tracking.writer import Writer
+from fedtrack import Receiver, Writer, hookimpl
 from fedtrack_mlflow.receiver import MLflowReceiver
 from fedtrack_mlflow.writer import MLflowWriter
 
