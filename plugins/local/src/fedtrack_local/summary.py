@@ -11,6 +11,7 @@ from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import FedtrackError
 from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import ReceiverSummary, RoundSummary, RunResult, SiteSummary, receiver_summary
+from fedtrack.spool import frames
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.records import Gap, Rejected, decode
 from fedtrack_local.active_run import ActiveRun
