@@ -23,7 +23,7 @@ from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.records import Metric, encode
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "Where the time goes"
 
@@ -163,8 +163,6 @@ def run(quick: bool = True) -> list[Table]:
     )
     note = f"Medians, each part in a loop of its own; a pass has {EVENTS:,} events, a call of a receiver 1,000."
     return [
-        Table(
-            "Where the time of a log call goes", ("part", "ns", "ns without fedtrack-speedups"), call_rows, call_note
-        ),
+        Table("Where the time of a log call goes", ("part", "ns", "ns, not compiled"), call_rows, call_note),
         Table("Where the time of an event goes", ("station", "ns per event"), event_rows, note),
     ]

@@ -20,7 +20,8 @@ from fedtrack.spool.spool import Spool
 from fedtrack.testing import run_info
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "From the log call to the backend"
 

@@ -62,7 +62,7 @@ def fedtrack_served(folder: Path, *, backend_up: bool) -> Iterator[Call]:
 def _serve(folder: Path, backend_up: bool, parent: Connection) -> None:
     from fedtrack.delivery.host import ReceiverHost
     from fedtrack.testing import run_info
-    from fedtrack.transport.forwarder import SpoolSource
+    from fedtrack.transport.spool_source import SpoolSource
     from fedtrack_mlflow import MLflowReceiver
     from fedtrack_tensorboard import TBAnalyticsReceiver
 

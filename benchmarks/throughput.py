@@ -20,7 +20,8 @@ from fedtrack.testing import run_info
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.records import Metric, encode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "Events per second"
 

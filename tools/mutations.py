@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 CORE = "core/src/fedtrack"
 BASE = f"{CORE}/spool/base.py"
-COMPILED = "speedups/src/fedtrack_speedups/_spool_base.c"
+COMPILED = "core/src/fedtrack/spool/_spool_base.c"
 TESTS = "tests/core"
 SPOOL = tuple(
     f"{TESTS}/spool/test_{part}.py"
@@ -175,7 +175,7 @@ MUTATIONS = (
     ),
     Mutation(
         "In C, a key is read to its end and no further",
-        "speedups/src/fedtrack_speedups/_plain.h",
+        "core/src/fedtrack/spool/_plain.h",
         "return *size > 0 && *size <= MAX_KEY;",
         "return *size > 0;",
         SPOOL,
@@ -197,8 +197,8 @@ MUTATIONS = (
     Mutation(
         "A child forked inside a log call leaves the record to its parent",
         f"{CORE}/spool/spool.py",
-        "                if self._salt == salt:",
-        "                if True:",
+        "        data = frame(seq, payload, salt)\n        if self._salt != salt:\n",
+        "        data = frame(seq, payload, salt)\n        if False:\n",
         SPOOL,
     ),
     Mutation(
@@ -225,14 +225,63 @@ MUTATIONS = (
     Mutation(
         "What finds no room is counted in the stream",
         f"{CORE}/spool/spool.py",
-        "        payload = encode(Gap(time_ns(), self._unreported, self._reason))\n",
-        "        return\n",
+        "        if self._write([encode(Gap(time_ns(), self._unreported, self._reason))], reserve):\n",
+        "        if False:\n",
         SPOOL,
+    ),
+    Mutation(
+        "What finds no room is counted in the stream's page",
+        f"{CORE}/spool/spool.py",
+        "        self._counts.add(dropped=count)\n",
+        "",
+        (f"{TESTS}/transport/test_forwarder_counts.py",),
+    ),
+    Mutation(
+        "A page can be written to where the disk is full",
+        f"{CORE}/spool/counter_page.py",
+        "        self._words = memoryview(self._map)",
+        "        self._words = memoryview(bytearray(self._map))",
+        (f"{TESTS}/spool/test_counter_page.py", f"{TESTS}/transport/test_forwarder_counts.py"),
+    ),
+    Mutation(
+        "A page is kept until its process is gone",
+        f"{CORE}/transport/spool_source.py",
+        " and path.exists() and not is_open(path)\n",
+        " and path.exists()\n",
+        (f"{TESTS}/transport/test_forwarder_counts.py",),
+    ),
+    Mutation(
+        "A record comes with the mark of its round",
+        f"{CORE}/spool/spool.py",
+        "or waits or self._said != self._round:\n",
+        "or waits:\n",
+        (f"{TESTS}/spool/test_rounds.py",),
+    ),
+    Mutation(
+        "Behind damage the round is unknown",
+        f"{CORE}/spool/reader.py",
+        "                        self._rounds.lose()\n",
+        "",
+        (f"{TESTS}/spool/test_rounds.py",),
+    ),
+    Mutation(
+        "A reader that begins in the middle looks for the round before",
+        f"{CORE}/spool/reader.py",
+        "            self._rounds.pass_over(known)\n",
+        "",
+        (f"{TESTS}/spool/test_rounds.py",),
+    ),
+    Mutation(
+        "Each segment says the sites' rounds again",
+        f"{CORE}/spool/shared.py",
+        "        self._said_of.clear()\n",
+        "",
+        (f"{TESTS}/spool/test_shared_rounds.py",),
     ),
     Mutation(
         "The spool has a limit",
         f"{CORE}/spool/spool.py",
-        "        if not self._has_room(len(data), reserve):\n",
+        "        if not self._has_room(size, reserve):\n",
         "        if False:\n",
         (*SPOOL, "tests/plugins/local/test_local_durability.py"),
     ),
@@ -274,7 +323,7 @@ MUTATIONS = (
     Mutation(
         "A folder is listed twice, so that no older segment is missed",
         f"{CORE}/spool/segments.py",
-        "    newest = {stream: segments[-1] for stream, segments in _list_once(folder).items()}\n",
+        "    newest = {stream: segments[-1] for stream, segments in _list_once(folder).segments.items()}\n",
         "    return _list_once(folder)\n    newest = {}\n",
         (f"{TESTS}/spool/test_reader.py",),
     ),
@@ -294,9 +343,9 @@ MUTATIONS = (
     ),
     Mutation(
         "A blob is adopted before its record is stored",
-        f"{CORE}/transport/forwarder.py",
-        "            self._adopt_blobs(run)\n",
-        "            pass\n",
+        f"{CORE}/transport/spool_source.py",
+        "        self._adopt_blobs(run)\n",
+        "",
         FORWARDER,
     ),
     Mutation(
@@ -378,7 +427,7 @@ MUTATIONS = (
     ),
     Mutation(
         "What a wiped server had deleted is a gap",
-        f"{CORE}/transport/forwarder.py",
+        f"{CORE}/transport/spool_source.py",
         "            self._check_start(stream, oldest, mark)\n",
         "",
         (f"{TESTS}/transport/test_server_loss.py", f"{CAMPAIGNS}/test_versions.py"),
@@ -406,7 +455,7 @@ MUTATIONS = (
     ),
     Mutation(
         "A wrapped payload without a name is a gap",
-        f"{CORE}/spool/shared.py",
+        f"{CORE}/spool/hosted.py",
         "if end <= len(payload) else None\n    except UnicodeDecodeError:",
         "if end <= len(payload) else None\n    except ZeroDivisionError:",
         (f"{TESTS}/spool/test_shared.py", f"{CAMPAIGNS}/test_fuzz.py"),
@@ -435,7 +484,7 @@ MUTATIONS = (
     Mutation(
         "Gaps and control records are no events",
         f"{CORE}/journal/batches.py",
-        "            if frames.is_event(payload):\n",
+        "            if not frames.is_no_event(payload):\n",
         "            if True:\n",
         (f"{TESTS}/delivery/test_counts.py", f"{TESTS}/journal/test_streams.py"),
     ),

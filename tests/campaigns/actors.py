@@ -23,7 +23,8 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric, Record, Text
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 SITES = ("site-1", "site-2")
 SLOTS_PER_SITE = 2

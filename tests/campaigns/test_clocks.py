@@ -28,9 +28,11 @@ from fedtrack.spool import frames
 from fedtrack.testing import ReceiverContract, Stored, run_info
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
+from support.forwarding import forward
 
 from ..plugins.mlflow import test_mlflow_contract as mlflow_store  # noqa: TID252 - tests are no package to name
 from ..plugins.tensorboard import test_tb_contract as tensorboard_store  # noqa: TID252
@@ -246,10 +248,10 @@ def test_a_server_whose_clock_swings_stores_everything_once_and_in_order(
     run = run_info(tmp_path / "run")
     source = SpoolSource("site-1", tmp_path / "site-1", opened, run.blobs)
     while site.poll() is None:
-        source.forward()
+        forward(source)
     _, _ = site.communicate()
     source.ended = True
-    while source.forward():
+    while forward(source):
         pass
     steps = [decode(payload).step for batch in opened.read(0) for _, payload in frames.split(batch.body)]  # type: ignore[union-attr]
     assert steps == list(range(CALLS))

@@ -25,8 +25,9 @@ from fedtrack.testing import run_info
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric, encode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
 from fedtrack.transport.shared_source import SharedSource
+from fedtrack.transport.spool_source import SpoolSource
 
 from .soak import SOAK
 

@@ -20,7 +20,8 @@ from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
 from fedtrack.testing import MemoryReceiver, run_info
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 from .scoreboard import Row
 from .soak import AWAY_SECONDS, SOAK

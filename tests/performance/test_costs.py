@@ -29,10 +29,12 @@ from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_mlflow import MLflowWriter
 from fedtrack_tensorboard.writer import SummaryWriter
 from fedtrack_wandb.writer import WandBWriter
+from support.forwarding import forward as forward_once
 
 KEY = "train_loss"
 CALLS = 1_000
@@ -201,7 +203,7 @@ def test_reading_costs_calls_per_megabyte_and_not_per_event(tmp_path: Path, jour
 
     sys.setprofile(count)
     try:
-        source.forward()
+        forward_once(source)
     finally:
         sys.setprofile(None)
     assert journal.counts() == {"site-1": CALLS}

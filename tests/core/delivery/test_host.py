@@ -13,7 +13,7 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 
 
 class Listed(Receiver):

@@ -246,4 +246,4 @@ def test_a_damaged_file_is_an_error_that_names_it(journal: Journal) -> None:
 
 
 def test_the_format_is_the_one_that_golden_files_are_kept_for() -> None:
-    assert (schema.FORMAT, frames.VERSION) == (2, 1), "add golden files of the new format to tests/data"
+    assert (schema.FORMAT, frames.VERSION) == (2, 2), "add golden files of the new format to tests/data"

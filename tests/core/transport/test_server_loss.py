@@ -9,7 +9,8 @@ from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
+from support.forwarding import forward
 
 
 def source(root: Path, journal: Journal, other: Journal | None = None) -> SpoolSource:
@@ -27,7 +28,7 @@ def steps(journal: Journal) -> list[int]:
 
 
 def forward_all(reader: SpoolSource) -> None:
-    while reader.forward():
+    while forward(reader):
         pass
 
 

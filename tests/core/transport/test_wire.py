@@ -37,22 +37,23 @@ STREAM = "0123456789abcdef0123456789abcdef"
 RUN_ID = "golden"
 
 
-def _body() -> bytes:
+def _body(version: int) -> bytes:
     salt = frames.salt_of(STREAM)
-    records = {seq: Metric(1_700_000_000_000_000_000 + seq, "train/loss", seq / 8, seq) for seq in (1, 2)}
-    return b"".join(frames.frame(seq, encode_record(record), salt) for seq, record in records.items())
+    more = [None] if version == 2 else []  # the sample count of a metric
+    records = {seq: [1, 1_700_000_000_000_000_000 + seq, "train/loss", seq / 8, seq, *more] for seq in (1, 2)}
+    return b"".join(frames.frame(seq, msgspec.msgpack.encode(record), salt) for seq, record in records.items())
 
 
 VERSION_1: dict[str, FromSite] = {
     "hello": Hello(RUN_ID),
-    "frames": Frames(RUN_ID, STREAM, 0, 0, 1, 2, 2, _body()),
+    "frames": Frames(RUN_ID, STREAM, 0, 0, 1, 2, 2, _body(1)),
     "file": FilePart(RUN_ID, "ab" * 32, 40_000, 0, b"the first bytes"),
     "damage": Damage(RUN_ID, STREAM, 40, "40 damaged bytes"),
     "bye": Bye(RUN_ID, {STREAM: 2}, 2, 1, "a reason"),
 }
 VERSION_2: dict[str, FromSite] = {
     "hello": Hello(RUN_ID, 2),
-    "frames": Frames(RUN_ID, STREAM, 0, 0, 1, 2, 2, _body(), 7),
+    "frames": Frames(RUN_ID, STREAM, 0, 0, 1, 2, 2, _body(2), 7),
     "file": FilePart(RUN_ID, "ab" * 32, 40_000, 0, b"the first bytes"),
     "damage": Damage(RUN_ID, STREAM, 0, "records 3 to 5 are gone", "missing", 3, 3, 5),
     "bye": Bye(RUN_ID, {STREAM: 2}, 2, 3, "a reason", 2, 1, {STREAM: Counts(3, 2, 1)}, b"\1\2"),

@@ -11,7 +11,8 @@ from fedtrack.journal.journal import Journal, StoredGap
 from fedtrack.plugins import registry
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo, listened_events
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 #: A receiver that has not taken anything for this long after the last round is left behind; the journal keeps its
 #: records, and a replay delivers them.

@@ -175,7 +175,7 @@ def count_beyond(folder: Path, marks: dict[str, int]) -> tuple[int, str]:
         reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
         try:
             for part in reader.read(segments, ended=True):
-                total += part.count if isinstance(part, frames.FrameRange) else 0
+                total += frames.events_in(part.body, part.count) if isinstance(part, frames.FrameRange) else 0
         except DamagedError as error:  # of a newer version: the other streams are counted all the same
             unreadable = str(error)
     return total, unreadable

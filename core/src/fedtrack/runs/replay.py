@@ -26,7 +26,7 @@ from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.worker_folders import worker_folders, worker_source
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
 

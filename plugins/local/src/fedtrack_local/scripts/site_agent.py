@@ -26,7 +26,8 @@ from fedtrack.runs.result import ReceiverSummary, receiver_summary
 from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
 
