@@ -169,6 +169,7 @@ class LaterMetric(Record, frozen=True, array_like=True, tag=1):
     key: str
     value: float
     step: int | None = None
+    n: int | None = None
     unit: str = ""
 
 
@@ -205,8 +206,8 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
     logged: list[Record] = [
         Metric(1, "loss", 0.5, 0),
         Video(2, "mri", 24),
-        LaterMetric(3, "loss", 0.25, 1, "nats"),
-        LaterMetric(4, "bad", 0.125, 2, "bits"),
+        LaterMetric(3, "loss", 0.25, 1, None, "nats"),
+        LaterMetric(4, "bad", 0.125, 2, None, "bits"),
     ]
     spool = Spool(tmp_path / "spool")
     spool.extend(logged)
