@@ -484,7 +484,7 @@ MUTATIONS = (
     Mutation(
         "Gaps and control records are no events",
         f"{CORE}/journal/batches.py",
-        "            if not frames.is_no_event(payload):\n",
+        "            if frames.is_event(payload):\n",
         "            if True:\n",
         (f"{TESTS}/delivery/test_counts.py", f"{TESTS}/journal/test_streams.py"),
     ),

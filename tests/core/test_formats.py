@@ -1,7 +1,6 @@
-"""Golden files: spools of format 1, and journals and ledgers of every format, are read exactly, for ever.
+"""Golden files of format 1: spools and journals that it wrote are read exactly, for ever.
 
-Spools of the format that is written now are in ``spool/test_golden.py``. The files of a format are written once, by
-running this file, and never again.
+Nothing writes them any more; what is written now is in ``spool/test_golden.py``.
 """
 
 import shutil

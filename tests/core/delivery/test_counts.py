@@ -22,7 +22,7 @@ EVENTS = {
     "garbage": b"\xc1",
     "empty": b"",
 }
-NO_EVENTS = {"gap": encode(Gap(1, 17, "full")), "mark": b"\x93\x20\x01\x02", "later mark": b"\x93\x7f\x01\x02"}
+NO_EVENTS = {"gap": encode(Gap(1, 17, "full")), "mark": b"\x93\x20\x01\x02", "later mark": b"\x93\xcc\xc8\x01\x02"}
 KINDS = EVENTS | NO_EVENTS
 
 batches = st.lists(

@@ -12,7 +12,7 @@ from fedtrack.tracking.records import Gap, Metric, Rejected, encode
 
 STREAM, OTHER = "ab" * 16, "cd" * 16
 MARK = b"\x93\x20\x01\x02"  # of kind 32
-LATER_MARK = b"\x93\x7f\x01\x02"  # of kind 127
+LATER_MARK = b"\x93\xcc\xc8\x01\x02"  # of kind 200
 UNKNOWN = b"\x93\x1f\x01\x02"  # of kind 31: an event that this version does not know
 
 

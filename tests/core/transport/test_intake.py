@@ -88,7 +88,7 @@ def test_closed_intake_keeps_events_at_the_site(line: Line, journal: Journal) ->
     assert journal.counts() == {}
 
 
-MARK, LATER_MARK, UNKNOWN = b"\x93\x20\x01\x02", b"\x94\x7f\x01\x02\xc0", b"\x93\x1f\x01\x02"
+MARK, LATER_MARK, UNKNOWN = b"\x93\x20\x01\x02", b"\x94\xcc\xc8\x01\x02\xc0", b"\x93\x1f\x01\x02"
 
 
 def test_records_that_only_a_newer_site_knows_are_taken_as_they_are(line: Line, journal: Journal) -> None:

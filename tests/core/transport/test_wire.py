@@ -37,23 +37,23 @@ STREAM = "0123456789abcdef0123456789abcdef"
 RUN_ID = "golden"
 
 
-def _body(version: int) -> bytes:
+def _body(*further: object) -> bytes:
+    """Return two frames of metrics with the fields of format 1, and ``further`` ones behind them."""
     salt = frames.salt_of(STREAM)
-    more = [None] if version == 2 else []  # the sample count of a metric
-    records = {seq: [1, 1_700_000_000_000_000_000 + seq, "train/loss", seq / 8, seq, *more] for seq in (1, 2)}
-    return b"".join(frames.frame(seq, msgspec.msgpack.encode(record), salt) for seq, record in records.items())
+    metrics = {seq: [1, 1_700_000_000_000_000_000 + seq, "train/loss", seq / 8, seq, *further] for seq in (1, 2)}
+    return b"".join(frames.frame(seq, msgspec.msgpack.encode(metric), salt) for seq, metric in metrics.items())
 
 
 VERSION_1: dict[str, FromSite] = {
     "hello": Hello(RUN_ID),
-    "frames": Frames(RUN_ID, STREAM, 0, 0, 1, 2, 2, _body(1)),
+    "frames": Frames(RUN_ID, STREAM, 0, 0, 1, 2, 2, _body()),
     "file": FilePart(RUN_ID, "ab" * 32, 40_000, 0, b"the first bytes"),
     "damage": Damage(RUN_ID, STREAM, 40, "40 damaged bytes"),
     "bye": Bye(RUN_ID, {STREAM: 2}, 2, 1, "a reason"),
 }
 VERSION_2: dict[str, FromSite] = {
     "hello": Hello(RUN_ID, 2),
-    "frames": Frames(RUN_ID, STREAM, 0, 0, 1, 2, 2, _body(2), 7),
+    "frames": Frames(RUN_ID, STREAM, 0, 0, 1, 2, 2, _body(None), 7),
     "file": FilePart(RUN_ID, "ab" * 32, 40_000, 0, b"the first bytes"),
     "damage": Damage(RUN_ID, STREAM, 0, "records 3 to 5 are gone", "missing", 3, 3, 5),
     "bye": Bye(RUN_ID, {STREAM: 2}, 2, 3, "a reason", 2, 1, {STREAM: Counts(3, 2, 1)}, b"\1\2"),

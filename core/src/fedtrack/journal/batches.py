@@ -35,7 +35,7 @@ class StoredBatch:
     def events(self) -> Iterator[tuple[int, memoryview]]:
         """Yield (seq, payload) of the records that are events."""
         for seq, payload in frames.split(self.body):
-            if not frames.is_no_event(payload):
+            if frames.is_event(payload):
                 yield seq, payload
 
     def recount(self) -> int:
@@ -43,7 +43,7 @@ class StoredBatch:
         total = events = 0
         for _, payload in frames.split(self.body):
             total += 1
-            events += not frames.is_no_event(payload)
+            events += frames.is_event(payload)
         return total if self.count == total else events
 
     @property

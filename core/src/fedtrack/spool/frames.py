@@ -24,7 +24,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from fedtrack.errors import DamagedError
-from fedtrack.tracking.records import FIRST_CONTROL_KIND, LAST_CONTROL_KIND, number_of
+from fedtrack.tracking.records import FIRST_CONTROL_KIND, number_of
 
 MAGIC = b"\xf5\xd7"
 #: A longer payload is no frame of ours: larger values are kept in blobs.
@@ -271,20 +271,21 @@ def kinds_pattern(kinds: Iterable[int]) -> re.Pattern[bytes]:
 
 
 _GAP_KIND = 9
-_NO_EVENT_KINDS = frozenset((_GAP_KIND, *range(FIRST_CONTROL_KIND, LAST_CONTROL_KIND + 1)))
-_MAY_HOLD_NO_EVENT = kinds_pattern(_NO_EVENT_KINDS)
+#: Second bytes of payloads that are no event; cc to cf stand before a kind from 128 up.
+_MAY_HOLD_NO_EVENT = kinds_pattern((_GAP_KIND, *range(FIRST_CONTROL_KIND, 128), *range(0xCC, 0xD0)))
 
 
 def events_in(body: bytes, count: int) -> int:
     """Return how many of a run's ``count`` frames are events: neither a gap nor a control record."""
     if not _MAY_HOLD_NO_EVENT.search(body):
         return count
-    return count - sum(is_no_event(payload) for _, payload in split(body))
+    return sum(is_event(payload) for _, payload in split(body))
 
 
-def is_no_event(payload: memoryview) -> bool:
-    """Return whether a payload says something about the stream, instead of being something that a script logged."""
-    return number_of(payload) in _NO_EVENT_KINDS
+def is_event(payload: bytes | memoryview) -> bool:
+    """Return whether a payload is something that a script logged, and says nothing about the stream itself."""
+    number = number_of(payload)
+    return number != _GAP_KIND and number < FIRST_CONTROL_KIND
 
 
 def split(body: bytes) -> Iterator[tuple[int, memoryview]]:

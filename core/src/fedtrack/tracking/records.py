@@ -157,10 +157,10 @@ class RoundMark(Control, frozen=True, array_like=True, gc=False, tag=32):
 
 
 _Event: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
-AnyRecord: TypeAlias = _Event | Control
+AnyRecord: TypeAlias = _Event | RoundMark
 
-#: The kinds of control records, known or not.
-FIRST_CONTROL_KIND, LAST_CONTROL_KIND = 32, 127
+#: The kinds from here up are control records, known or not.
+FIRST_CONTROL_KIND = 32
 
 #: The kinds that a script can log and a receiver can support, by the name that listings print.
 KINDS: dict[str, type[Record]] = {
@@ -174,7 +174,7 @@ KINDS: dict[str, type[Record]] = {
 }
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(_Event | RoundMark)
+_decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)
 
 #: Encode a record into a frame's payload.
 encode = _encoder.encode
@@ -182,16 +182,21 @@ encode = _encoder.encode
 
 def is_control(payload: bytes | memoryview) -> bool:
     """Return whether a payload is a control record, of a known kind or not: ``[kind, ...]`` of at most 15 items."""
-    return FIRST_CONTROL_KIND <= number_of(payload) <= LAST_CONTROL_KIND
+    return number_of(payload) >= FIRST_CONTROL_KIND
 
 
 def number_of(payload: bytes | memoryview) -> int:
-    """Return the number of a payload's kind without decoding it; -1 if it is no array that begins with one."""
-    # 91 to 9f: an array of 1 to 15 items; 00 to 7f: a number that is its own byte.
-    return payload[1] if len(payload) > 1 and 0x90 < payload[0] < 0xA0 and payload[1] < 0x80 else -1
+    """Return the number of a payload's kind without decoding it; -1 if it is no array that begins with one.
+
+    Numbers from 128 up, of which no version has any, are all 128.
+    """
+    # 91 to 9f: an array of 1 to 15 items; 00 to 7f: a number that is its own byte; cc to cf: a larger one follows.
+    if len(payload) < 2 or not 0x90 < payload[0] < 0xA0:
+        return -1
+    return payload[1] if payload[1] < 0x80 else 128 if 0xCC <= payload[1] <= 0xCF else -1
 
 
-def decode(payload: bytes | memoryview) -> AnyRecord:
+def decode(payload: bytes | memoryview) -> AnyRecord | Control:
     """Decode a frame's payload; a control record of a kind that this version does not know is a plain ``Control``.
 
     Raises:

@@ -46,7 +46,7 @@ _MAX_FILE = 4 * 1024**3
 #: As SQLite keeps them.
 _MAX_NUMBER = 2**63 - 1
 _MAX_CHAIN = 64
-_KNOWN_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyRecord)) - {None}
+_KNOWN_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyRecord))
 
 #: How many messages may be at work at once, and how long one waits for its turn before it is told to come back.
 _SLOTS, _SLOT_SECONDS, _RETRY_SECONDS = 8, 1.0, 0.5
