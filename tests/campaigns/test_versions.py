@@ -32,7 +32,7 @@ from fedtrack.testing import MemoryReceiver, run_info
 from fedtrack.tracking import records
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.records import AnyRecord, Metric, Record, encode
+from fedtrack.tracking.records import Metric, Record, encode
 from fedtrack.transport.forwarder import Forwarder
 from fedtrack.transport.spool_source import SpoolSource
 from support.forwarding import forward
@@ -227,7 +227,7 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
     assert [letter.payload for letter in letters] == [encode(logged[1]), encode(logged[3])]  # with all fields
     assert "not a record that this version knows" in letters[0].error
 
-    monkeypatch.setattr(records, "_decoder", msgspec.msgpack.Decoder(AnyRecord | Video))
+    monkeypatch.setattr(records, "_decoder", msgspec.msgpack.Decoder(records.Event | Video))
     newer = Taking()
     assert _retry("taking", newer, ledger, run, "completed", 30.0) == (2, 0, "")
     assert newer.taken == [Video(2, "mri", 24), Metric(4, "bad", 0.125, 2)]
