@@ -19,11 +19,7 @@ from fedtrack.runs.stored_run import StoredRun
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
-<<<<<<< HEAD
 from fedtrack.tracking.records import Artifact, BlobRef, Image, Metric, Record, Text, decode
-=======
-from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Control, Image, Metric, Text, decode
->>>>>>> main
 
 
 class Check(NamedTuple):
@@ -151,26 +147,16 @@ def _batches(journal: Journal) -> Iterator[StoredBatch]:
         after = batches[-1].id
 
 
-<<<<<<< HEAD
 def _records(batch: StoredBatch) -> Iterator[tuple[int, Record]]:
     """Yield (seq, record) of the events of a batch that this version knows."""
     for seq, payload in batch.events():
-=======
-def _records(batch: StoredBatch) -> Iterator[tuple[int, AnyRecord | Control]]:
-    """Yield (seq, record) of what this version knows of a batch."""
-    for seq, payload in frames.split(batch.body):
->>>>>>> main
         try:
             yield seq, decode(payload)
         except msgspec.DecodeError:
             continue
 
 
-<<<<<<< HEAD
 def _is_whole(record: Record, blobs: BlobStore) -> bool:
-=======
-def _is_whole(record: AnyRecord | Control, blobs: BlobStore) -> bool:
->>>>>>> main
     data = record.text if isinstance(record, Text) else record.data if isinstance(record, Image | Artifact) else None
     if not isinstance(data, BlobRef):
         return True
