@@ -133,6 +133,8 @@ def _validate(kind: str, item: Any, base: type | None) -> None:
     if base is Workflow:
         return  # the class is its name, and its fields are checked where a job gives them
     shown = getattr(item, "__name__", repr(item))
+    if kind == "engine" and not isinstance(item, type):
+        raise TypeError(f"fedtrack_engines returned {item!r}, which is no class")
     for attribute in ("name", "summary"):
         if not isinstance(getattr(item, attribute, None), str):
             raise TypeError(f"{shown}.{attribute} is missing; it must be a str")

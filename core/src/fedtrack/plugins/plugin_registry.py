@@ -189,6 +189,12 @@ class Registry:
         registering = {f"fedtrack_{kind}s" for kind in KINDS_PROVIDED}
         return sorted({caller.name for caller in self.hooks.get_hookcallers(module) or ()} - registering)
 
+    def packages(self) -> set[str]:
+        """Return the top-level packages of the loaded plugins, under the names by which a script imports them."""
+        # An entry point may name a module, or a class or an object in one.
+        names = [getattr(found, "__module__", "") or found.__name__ for found in self.hooks.get_plugins()]
+        return {name.partition(".")[0] for name in names}
+
     def owner(self, kind: str, name: str) -> Plugin:
         """Return the plugin that provides the ``kind`` (``"receiver"``, ...) called ``name``."""
         return self.owners[kind, name]

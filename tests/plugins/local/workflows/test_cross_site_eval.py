@@ -15,7 +15,7 @@ from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError, JobError
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack_local.models.persistor import ModelPersistor
+from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.workflows.cross_site_eval import CrossSiteEval
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
@@ -50,7 +50,7 @@ class MemoryServer:
             started_ns=0,
             blobs=BlobStore(folder / "blobs"),
         )
-        self.persistor = ModelPersistor(folder / "app_server")
+        self.models = ModelStore(folder / "app_server")
         self.selector: ModelSelector | None = None
         self.rounds: list[RoundResult] = []
         self.final_metrics: dict[str, float] = {}
@@ -89,8 +89,8 @@ class MemoryServer:
 
 def test_models_are_scored_one_after_the_other_by_all(tmp_path: Path) -> None:
     server = MemoryServer(tmp_path)
-    server.persistor.save(ones(7), 4)
-    server.persistor.save_best(ones(6), 3)
+    server.models.save(ones(7), 4)
+    server.models.save_best(ones(6), 3)
     CrossSiteEval().execute(server)
     owners = [task.meta.get("_model_owner_") for task, _ in server.asked]
     assert owners == [None, "SRV_FL_global_model", "SRV_best_FL_global_model", "site-1", "site-2"]
