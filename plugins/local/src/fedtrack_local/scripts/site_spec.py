@@ -1,4 +1,4 @@
-"""Works out what a site's process needs to know from what the job wants of it."""
+"""Site specs: the start parameters of a site's process, made from the job."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fedtrack_local.processes.messages import SiteSpec
 
 
 def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None) -> SiteSpec:
-    """Return what the process of ``site`` needs to know.
+    """Return the start parameters of the process of ``site``.
 
     Args:
         site: The site.
-        job: Its job.
+        job: The job.
         run: The run.
-        workspace: Where it runs.
+        workspace: The workspace of the run.
         gpus: See ``gpus.gpu_groups``; None leaves the environment as it is.
     """
     folder = workspace.site(site.name)

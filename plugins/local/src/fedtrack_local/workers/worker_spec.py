@@ -1,4 +1,4 @@
-"""Works out what a worker's process needs to know from what the job wants of its sites."""
+"""Worker specs: the start parameters of a worker, made from the job."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fedtrack_local.processes.messages import WorkerSpec
 def worker_spec(
     workers: int, runner: ClientAppRunner, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None
 ) -> WorkerSpec:
-    """Return what the next worker needs to know, and make its folder.
+    """Return the start parameters of the next worker, and make its folder.
 
     Args:
-        workers: How many run at a time.
-        runner: What the job says about them.
+        workers: How many workers run at a time.
+        runner: The job's settings of the workers.
         job: The job.
         run: The run.
-        workspace: Where it runs.
+        workspace: The workspace of the run.
         gpus: See ``gpus.gpu_groups``; None leaves the environment as it is.
     """
     folder = next_worker_folder(workspace.workers)
