@@ -1,4 +1,4 @@
-"""Spool as it is where fedtrack-speedups is not installed, beside the one that is in use."""
+"""A spool in Python alone, as without fedtrack-speedups, for comparison with the one in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protections of the log path, and how to remove each; see mutation_check.py. One table, however long."""
+"""Mutations: the protections of the log path, and how to remove each; see mutation_check.py. All are in one table."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Mutation(NamedTuple):
     """A protection and how to remove it.
 
     Attributes:
-        name: What protects.
-        file: Where.
-        old: The protecting text, which occurs once.
-        new: What stands there without it.
-        tests: What should turn red, as pytest takes it.
+        name: The protection, as a sentence.
+        file: Its source file.
+        old: The text of the protection, which occurs once in the file.
+        new: The text that replaces it.
+        tests: The tests of which one should fail, as arguments of pytest.
     """
 
     name: str
