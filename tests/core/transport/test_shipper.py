@@ -1,4 +1,4 @@
-"""A site's shipper and the server's intake, face to face, with a line between them that can be cut."""
+"""A site's shipper and the server's intake, with a connection between them that a test can cut."""
 
 from __future__ import annotations
 

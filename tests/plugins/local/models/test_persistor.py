@@ -1,4 +1,4 @@
-"""ModelPersistor: a model is there whole, or the one before it is."""
+"""ModelPersistor: a model is saved whole, or the previous one stays."""
 
 from __future__ import annotations
 
