@@ -1,4 +1,4 @@
-"""A spool in Python alone, as without fedtrack-speedups, for comparison with the one in use."""
+"""A spool in Python alone, as where the log call is not compiled, for comparison with the one in use."""
 
 from __future__ import annotations
 

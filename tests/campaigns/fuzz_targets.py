@@ -16,7 +16,8 @@ import numpy as np
 
 from fedtrack.errors import DamagedError, ModelError
 from fedtrack.spool import frames
-from fedtrack.spool.shared import SharedSpool, unwrap
+from fedtrack.spool.hosted import unwrap
+from fedtrack.spool.shared import SharedSpool
 from fedtrack.tracking.records import Artifact, BlobRef, Gap, Metric, Text, decode, encode
 from fedtrack_local.models.params import layout_of, load_metadata, load_params, save_params
 from fedtrack_local.processes import messages

@@ -110,5 +110,5 @@ def test_workspace_of_a_newer_version_is_refused_and_left_alone(ended: Path, com
     before = journal.read_bytes()
     done = fedtrack(*command, str(ended))
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
-    assert "has format 99, this version of fedtrack reads up to 1; upgrade it" in done.stderr
+    assert "has format 99, this version of fedtrack reads up to 2; upgrade it" in done.stderr
     assert journal.read_bytes() == before

@@ -26,11 +26,12 @@ from fedtrack.runs.page import print_summary
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, Workspace
+from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.sites import SitePool
@@ -196,7 +197,12 @@ def _run(
     job = load_job(folder)
     run = _run_info(job, workspace, record)
     workspace.create(record, [] if job.client_app else [site.name for site in job.sites])
-    spool = Spool(workspace.server / "spool", durability=job.meta.durability, limit_bytes=job.meta.spool_limit)
+    spool = Spool(
+        workspace.server / "spool",
+        durability=job.meta.durability,
+        limit_bytes=job.meta.spool_limit,
+        identity=SpoolIdentity(run.run_id, SERVER),
+    )
     host = ReceiverHost(run, job.receivers)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
     names = [site.name for site in job.sites]

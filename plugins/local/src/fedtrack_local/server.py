@@ -136,6 +136,7 @@ class LocalServer:
 
     def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer | GroupAnswer]:
         """Send ``task`` to ``sites`` and yield their answers as they come."""
+        self._spool.mark_round(task.current_round)
         yield from self._exchange.ask(task, sites)
 
 

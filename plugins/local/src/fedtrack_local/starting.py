@@ -16,7 +16,7 @@ from fedtrack.journal.journal import Journal
 from fedtrack.runs.worker_folders import worker_folders, worker_name, worker_source
 from fedtrack.runs.workspace import Workspace
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_agent import SiteAgent, agent_spec

@@ -60,7 +60,7 @@ def summarize(
         best_round=server.selector.best_round if server.selector else None,
         sites=_sites(job, server, host.journal, outcome),
         receivers=_receivers(outcome),
-        gaps=[(site, reason) for site, _, _, reason in host.journal.gaps()],
+        gaps=[(gap.site, gap.reason) for gap in host.gaps()],
         waiting=host.forwarder.errors,
         cross_site=_finite_results(server.cross_site),
         key_metric=server.selector.key_metric if server.selector else "",
@@ -110,7 +110,7 @@ def _at_home(server: LocalServer, site: str) -> dict[str, int]:
     path = server.journal_of(site)
     if not path.exists():
         return {}
-    journal = Journal(path)
+    journal = Journal(path, read_only=True)
     try:
         return journal.counts_of(site)
     finally:

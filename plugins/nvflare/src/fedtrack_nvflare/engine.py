@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fedtrack.engine import EngineCaps, Problem, RunHandle, RunState, RunStatus
 from fedtrack.errors import EngineUnavailable, EngineVersionError, NotSupported
+from fedtrack.plugins import remedy
 
 if TYPE_CHECKING:
     from fedtrack.runs.result import RunResult
@@ -139,9 +140,11 @@ def flare_version() -> str:
     try:
         found = version("nvflare")
     except PackageNotFoundError:
-        raise EngineUnavailable("FLARE is not installed; install it with: pip install 'fedtrack[nvflare]'") from None
+        how = remedy.install("fedtrack[nvflare]")
+        raise EngineUnavailable(f"FLARE is not installed; install it with: {how}") from None
     if _numbers(found) < _OLDEST:
-        raise EngineVersionError(f"FLARE {found} is installed; this engine needs 2.7 or newer: pip install -U nvflare")
+        how = remedy.install("nvflare", upgrade=True)
+        raise EngineVersionError(f"FLARE {found} is installed; this engine needs 2.7 or newer: {how}")
     return found
 
 

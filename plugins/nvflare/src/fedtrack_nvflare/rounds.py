@@ -16,6 +16,7 @@ from fedtrack.job.components import IntimeModelSelector
 from fedtrack.job.config import Meta
 from fedtrack.plugins import registry
 from fedtrack.runs.result import RoundSummary
+from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.writer import Writer
@@ -37,7 +38,12 @@ class Rounds:
     """
 
     def __init__(self, run: RunInfo, selector: IntimeModelSelector | None, meta: Meta) -> None:
-        self.spool = Spool(run.folder / "spool", durability=meta.durability, limit_bytes=meta.spool_limit)
+        self.spool = Spool(
+            run.folder / "spool",
+            durability=meta.durability,
+            limit_bytes=meta.spool_limit,
+            identity=SpoolIdentity(run.run_id, run.node),
+        )
         self._run = run
         self._writer = Writer(self.spool)
         self._persistor = ModelPersistor(run.folder / "app_server")
@@ -72,6 +78,7 @@ class Rounds:
     def begin(self, current_round: int) -> None:
         """Note that a round begins."""
         self._current, self._sites, self._scored, self._started = current_round, [], [], monotonic()
+        self.spool.mark_round(current_round)
         self._notify("fedtrack_round_started", current_round=current_round)
 
     def accept(self, site: str, metrics: object, meta: Mapping[str, Any]) -> None:

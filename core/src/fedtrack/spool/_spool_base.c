@@ -35,8 +35,8 @@
 #define FRAME_SIZE 18
 /* A site name of up to 255 bytes, and three more. */
 #define MAX_PREFIX 259
-/* Array, kind, time, key, value, step: each at its longest. */
-#define MAX_FRAME (FRAME_SIZE + MAX_PREFIX + 1 + 1 + 9 + 2 + MAX_KEY + 9 + 9)
+/* Array, kind, time, key, value, step, n: each at its longest. */
+#define MAX_FRAME (FRAME_SIZE + MAX_PREFIX + 1 + 1 + 9 + 2 + MAX_KEY + 9 + 9 + 1)
 /* As fedtrack.spool.spool writes several records: more are written in pieces, by Python. */
 #define MAX_WRITE (256 * 1024)
 /* Metrics of one call that are put together on the stack. */
@@ -55,22 +55,23 @@ typedef struct {
     uint8_t prefix[MAX_PREFIX];
 } SpoolBase;
 
-/* The record [1, time, key, value, step], behind the prefix. */
+/* The record [1, time, key, value, step, n], behind the prefix; a plain metric has no n. */
 static uint8_t *
 put_payload(SpoolBase *self, uint8_t *out, long long time, const char *key, size_t size, double value, Step step)
 {
     memcpy(out, self->prefix, (size_t)self->prefix_size);
     out += self->prefix_size;
-    *out++ = 0x95;
+    *out++ = 0x96;
     *out++ = 1;
     out = put_integer(out, time);
     out = put_text(out, key, size);
     out = put_double(out, value);
-    if (step.is_none) {
+    if (step.is_none)
         *out++ = 0xC0;
-        return out;
-    }
-    return put_integer(out, step.value);
+    else
+        out = put_integer(out, step.value);
+    *out++ = 0xC0;
+    return out;
 }
 
 static uint8_t *
@@ -303,7 +304,7 @@ static PyType_Slot slots[] = {
 };
 
 static PyType_Spec spec = {
-    .name = "fedtrack_speedups.SpoolBase",
+    .name = "fedtrack.spool._spool_base.SpoolBase",
     .basicsize = sizeof(SpoolBase),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = slots,
@@ -332,7 +333,7 @@ static PyModuleDef_Slot module_slots[] = {
 
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "fedtrack_speedups._spool_base",
+    .m_name = "fedtrack.spool._spool_base",
     .m_slots = module_slots,
 };
 
