@@ -246,8 +246,8 @@ MUTATIONS = (
     Mutation(
         "A page is kept until its process is gone",
         f"{CORE}/transport/spool_source.py",
-        " and path.exists() and not is_open(path)\n",
-        " and path.exists()\n",
+        "        if not is_open(path) and read_page",
+        "        if read_page",
         (f"{TESTS}/transport/test_forwarder_counts.py",),
     ),
     Mutation(

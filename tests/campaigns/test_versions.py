@@ -32,7 +32,7 @@ from fedtrack.testing import MemoryReceiver, run_info
 from fedtrack.tracking import records
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.records import AnyRecord, Metric, Record, encode
+from fedtrack.tracking.records import Metric, Record, encode
 from fedtrack.transport.forwarder import Forwarder
 from fedtrack.transport.spool_source import SpoolSource
 from support.forwarding import forward
@@ -106,25 +106,25 @@ def segments(root: Path) -> dict[str, bytes]:
 def test_newer_sites_wait_for_the_upgrade_and_keep_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One site has an older and a newer process, the other one is old; the server is upgraded last."""
     server = Server(tmp_path)
-    newer = [start_site(tmp_path / "site-1", 2, 300) for _ in range(2)]
+    newer = [start_site(tmp_path / "site-1", 3, 300) for _ in range(2)]
     until(lambda: "site-1" in server.forwarder.errors)
-    older = [start_site(tmp_path / site, 1, 300) for site in SITES]
-    until(lambda: all(len(server.steps(site, 1)) == 300 for site in SITES))
-    assert "format 2, this version of fedtrack reads up to 1; upgrade it" in server.forwarder.errors["site-1"]
+    older = [start_site(tmp_path / site, 2, 300) for site in SITES]
+    until(lambda: all(len(server.steps(site, 2)) == 300 for site in SITES))
+    assert "format 3, this version of fedtrack reads up to 2; upgrade it" in server.forwarder.errors["site-1"]
     assert "site-2" not in server.forwarder.errors
     assert [process.wait() for process in (*newer, *older)] == [0] * 4
     before = segments(tmp_path)
     server.stop()
     left = segments(tmp_path)
-    assert left == {name: data for name, data in before.items() if data[8:12] == b"\2\0\0\0"}
+    assert left == {name: data for name, data in before.items() if data[8:12] == b"\3\0\0\0"}
     assert len(left) > 10
 
-    monkeypatch.setattr(frames, "VERSION", 2)
+    monkeypatch.setattr(frames, "VERSION", 3)
     upgraded = Server(tmp_path)
     upgraded.stop()
-    assert sorted(upgraded.steps("site-1", 2), key=lambda step: step or 0) == [n // 2 for n in range(600)]
+    assert sorted(upgraded.steps("site-1", 3), key=lambda step: step or 0) == [n // 2 for n in range(600)]
     for site in SITES:
-        assert upgraded.steps(site, 1) == list(range(300))  # once, and not again
+        assert upgraded.steps(site, 2) == list(range(300))  # once, and not again
     assert segments(tmp_path) == {}
     check = Journal(tmp_path / "journal.db")
     assert (check.counts(), check.gaps()) == ({"site-1": 900, "site-2": 300}, [])
@@ -134,7 +134,7 @@ def test_newer_sites_wait_for_the_upgrade_and_keep_nobody(tmp_path: Path, monkey
 def test_a_backlog_beside_a_refused_stream_is_brought_in_to_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "VERSION", 2)
+    monkeypatch.setattr(frames, "VERSION", 3)
     newer = Spool(tmp_path / "site-1")
     newer.append(Metric(1, "loss", 1.0))
     newer.close()
@@ -149,7 +149,7 @@ def test_a_backlog_beside_a_refused_stream_is_brought_in_to_the_end(
     forwarder.stop(patience_seconds=600)  # not waited for: no time makes the spool an older one
     assert monotonic() - began < 300
     assert opened.counts() == {"site-1": 30_000}
-    assert "format 2" in forwarder.errors["site-1"]
+    assert "format 3" in forwarder.errors["site-1"]
     opened.close()
 
 
@@ -169,6 +169,7 @@ class LaterMetric(Record, frozen=True, array_like=True, tag=1):
     key: str
     value: float
     step: int | None = None
+    n: int | None = None
     unit: str = ""
 
 
@@ -205,8 +206,8 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
     logged: list[Record] = [
         Metric(1, "loss", 0.5, 0),
         Video(2, "mri", 24),
-        LaterMetric(3, "loss", 0.25, 1, "nats"),
-        LaterMetric(4, "bad", 0.125, 2, "bits"),
+        LaterMetric(3, "loss", 0.25, 1, None, "nats"),
+        LaterMetric(4, "bad", 0.125, 2, None, "bits"),
     ]
     spool = Spool(tmp_path / "spool")
     spool.extend(logged)
@@ -226,7 +227,7 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
     assert [letter.payload for letter in letters] == [encode(logged[1]), encode(logged[3])]  # with all fields
     assert "not a record that this version knows" in letters[0].error
 
-    monkeypatch.setattr(records, "_decoder", msgspec.msgpack.Decoder(AnyRecord | Video))
+    monkeypatch.setattr(records, "_decoder", msgspec.msgpack.Decoder(records.Event | Video))
     newer = Taking()
     assert _retry("taking", newer, ledger, run, "completed", 30.0) == (2, 0, "")
     assert newer.taken == [Video(2, "mri", 24), Metric(4, "bad", 0.125, 2)]
@@ -241,11 +242,11 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
 def test_a_downgraded_server_leaves_a_newer_journal_alone_and_the_next_upgrade_has_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = start_site(tmp_path / "site-1", 1, 600)
+    site = start_site(tmp_path / "site-1", 2, 600)
     with monkeypatch.context() as newer:
         newer.setattr(journal, "JOURNAL", JOURNAL._replace(format=3))
         server = Server(tmp_path)
-        until(lambda: len(server.steps("site-1", 1)) > 50)
+        until(lambda: len(server.steps("site-1", 2)) > 50)
         server.forwarder.stop()
         server.delivery.drain("aborted")
         server.delivery.finish(30.0)
@@ -260,7 +261,7 @@ def test_a_downgraded_server_leaves_a_newer_journal_alone_and_the_next_upgrade_h
     monkeypatch.setattr(journal, "JOURNAL", JOURNAL._replace(format=3))
     again = Server(tmp_path)
     again.stop()
-    assert again.steps("site-1", 1) == list(range(600))
+    assert again.steps("site-1", 2) == list(range(600))
     assert segments(tmp_path) == {}
 
 
@@ -268,11 +269,11 @@ def test_an_upgraded_server_goes_on_with_an_older_journal(tmp_path: Path, monkey
     # Back again: an upgrade that changed nothing about the file does not lock the old one out.
     for format_ in (2, 3, 2):
         monkeypatch.setattr(journal, "JOURNAL", JOURNAL._replace(format=format_))
-        site = start_site(tmp_path / "site-1", 1, 100, 0.0)
+        site = start_site(tmp_path / "site-1", 2, 100, 0.0)
         assert site.wait() == 0
         server = Server(tmp_path)
         server.stop()
-    assert server.steps("site-1", 1) == [*range(100)] * 3
+    assert server.steps("site-1", 2) == [*range(100)] * 3
 
 
 SERVER = """
@@ -294,7 +295,7 @@ sleep(600)
 
 def test_a_wiped_server_is_a_gap_with_its_numbers_and_fresh_events_pass(tmp_path: Path) -> None:
     calls = 2_000
-    site = start_site(tmp_path / "site-1", 1, calls)
+    site = start_site(tmp_path / "site-1", 2, calls)
     process = subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)])
     names: set[str] = set()
 
@@ -312,7 +313,7 @@ def test_a_wiped_server_is_a_gap_with_its_numbers_and_fresh_events_pass(tmp_path
     assert site.wait() == 0
     gaps = server.journal.gaps()
     server.stop()
-    steps = server.steps("site-1", 1)
+    steps = server.steps("site-1", 2)
     (gap,) = gaps
     found = re.match(r"records (\d+) to (\d+) of a stream are in no spool any more", gap.reason)
     assert found is not None

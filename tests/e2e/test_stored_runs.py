@@ -51,7 +51,7 @@ def picky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedtrack_local.launch.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("fedtrack_local.course.STALL_SECONDS", 1.0)
 
 
 def fedtrack(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -26,8 +26,8 @@ def fedtrack(
     [
         (["run", "nowhere"], "nowhere/meta.json cannot be read: No such file or directory"),
         (["run"], "Give an exported job"),
-        (["run", "x", "--resume", "y"], "give neither JOB nor --workspace"),
-        (["run", "--resume", "nowhere"], "There is no run to resume in 'nowhere'"),
+        (["resume", "nowhere"], "There is no run to resume in 'nowhere'"),
+        (["submit", "nowhere", "--target", "ws"], "nowhere/meta.json cannot be read: No such file or directory"),
         (["run", "x", "--engine", "ray"], "No engine is called 'ray'; installed: local"),
         (["receivers", "info", "nope"], "No receiver is called 'nope'; installed: mlflow, parquet, tensorboard, wandb"),
         (["examples", "run", "nope"], "No example is called 'nope'; installed: hello-"),

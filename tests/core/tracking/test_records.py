@@ -111,7 +111,7 @@ def test_a_field_added_by_a_newer_version_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [[32, 7, 3], [32, 7, None], [32, 7], [33, 7, "x", {}], [127], [32, "?"], [100, b"\0"]]
+    "payload", [[32, 7, 3], [32, 7, None], [32, 7], [33, 7, "x", {}], [127], [32, "?"], [100, b"\0"], [200], [70000, 1]]
 )
 def test_a_control_record_is_known_as_one_whatever_it_says(payload: list[object]) -> None:
     data = msgspec.msgpack.encode(payload)
@@ -125,7 +125,7 @@ def test_a_round_mark_is_read() -> None:
     assert encode(RoundMark(7, 3)) == b"\x93\x20\x07\x03"
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x91", b"\x20\x20", b"\x91\x1f", b"\x91\xcc\x80", b"\x81\x20\x01"])
+@pytest.mark.parametrize("payload", [b"", b"\x91", b"\x20\x20", b"\x91\x1f", b"\x91\xc3\x80", b"\x81\x20\x01"])
 def test_what_is_no_control_record_is_none(payload: bytes) -> None:
     assert not is_control(payload)
     with pytest.raises(msgspec.DecodeError):

@@ -102,6 +102,17 @@ def test_a_stream_that_has_only_a_page_is_handed_over_too(
     assert list(spool.folder.glob("*.counts")) == []
 
 
+def test_a_page_of_a_process_that_only_seems_to_be_gone_stays(tmp_path: Path, journal: Journal, handed: Handed) -> None:
+    spool = Spool(tmp_path / "a")
+    spool.count_withheld(5)
+    drain(spool.folder, journal)
+    spool.count_withheld(1)
+    spool.close()
+    drain(spool.folder, journal)
+    assert handed == {spool.stream: [Counts(0, 5, 0), Counts(0, 6, 0)]}
+    assert list(spool.folder.glob("*.counts")) == []
+
+
 def test_what_another_journal_may_not_have_yet_stays(tmp_path: Path, journal: Journal, handed: Handed) -> None:
     other = Journal(tmp_path / "other.db")
     spool = Spool(tmp_path / "a")

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from fedtrack.cli import engines, examples, job, migrate, plugins, receivers, run, runs, writers
+from fedtrack.cli import (
+    engines,
+    examples,
+    job,
+    migrate,
+    plugins,
+    receivers,
+    resume,
+    run,
+    runs,
+    submit,
+    workflows,
+    writers,
+)
 
 
 def build_app() -> typer.Typer:
@@ -22,8 +35,10 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_options)
     app.command("run")(run.run)
+    app.command("resume")(resume.resume)
+    app.command("submit")(submit.submit)
     app.command("migrate")(migrate.migrate)
-    for group in (receivers, writers, engines, plugins, examples, job, runs):
+    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
 

@@ -20,7 +20,7 @@ from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Image, Metric, Text, decode
+from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Control, Image, Metric, Text, decode
 
 
 class Check(NamedTuple):
@@ -148,7 +148,7 @@ def _batches(journal: Journal) -> Iterator[StoredBatch]:
         after = batches[-1].id
 
 
-def _records(batch: StoredBatch) -> Iterator[tuple[int, AnyRecord]]:
+def _records(batch: StoredBatch) -> Iterator[tuple[int, AnyRecord | Control]]:
     """Yield (seq, record) of what this version knows of a batch."""
     for seq, payload in frames.split(batch.body):
         try:
@@ -157,7 +157,7 @@ def _records(batch: StoredBatch) -> Iterator[tuple[int, AnyRecord]]:
             continue
 
 
-def _is_whole(record: AnyRecord, blobs: BlobStore) -> bool:
+def _is_whole(record: AnyRecord | Control, blobs: BlobStore) -> bool:
     data = record.text if isinstance(record, Text) else record.data if isinstance(record, Image | Artifact) else None
     if not isinstance(data, BlobRef):
         return True

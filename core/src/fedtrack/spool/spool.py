@@ -202,10 +202,10 @@ class Spool(SpoolBase):
             self._round = known
             if self._nested is not None:
                 self._nested.mark_round(known)
-            if self._said != known:
-                self._plain_until = 0
-            elif not self._writing:
+            if not self._writing:
                 self._set_plain()
+            elif self._said != known:
+                self._plain_until = 0  # of the call that a signal handler, which this is, has interrupted
 
     def count_withheld(self, count: int) -> None:
         """Count log calls that the site's policy keeps at the site."""

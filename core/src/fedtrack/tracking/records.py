@@ -156,8 +156,8 @@ class RoundMark(Control, frozen=True, array_like=True, gc=False, tag=32):
     round: int | None = None
 
 
-_Event: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
-AnyRecord: TypeAlias = _Event | RoundMark
+Event: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
+AnyRecord: TypeAlias = Event | RoundMark
 
 #: The kinds from here up are control records, known or not.
 FIRST_CONTROL_KIND = 32

@@ -62,7 +62,6 @@ class StreamPass:
         segments: Its segments, listed just before.
         ended: Whether its process was known to be gone before they were listed.
         counted: Whether its counts are to be looked at.
-        closed: Whether its page can change no more.
         found: Whether there was anything new.
         portion: What of it is to be stored.
     """
@@ -72,7 +71,6 @@ class StreamPass:
     segments: list[Segment]
     ended: bool
     counted: bool = False
-    closed: bool = False
     found: bool = False
     portion: Portion = field(default_factory=Portion)
 
@@ -147,8 +145,6 @@ class SpoolSource:
     def _read_counts(self, stream: StreamPass) -> None:
         """Take what the stream's page says, if that has changed."""
         path = page_path(self.folder, stream.stream)
-        # In this order: once it is closed, its counts are final.
-        stream.closed = stream.ended and path.exists() and not is_open(path)
         counts = read_page(path)
         if stream.stream not in self._counts or self._counts[stream.stream] != counts:
             stream.portion.counts.append((self.site, stream.stream, counts))
@@ -168,11 +164,15 @@ class SpoolSource:
             for path in done:
                 path.unlink(missing_ok=True)
             left = [segment for segment in left if segment.path not in done]
-        # What only this journal has of the counts stays for the other one.
-        if stream.closed and not left and self._other is None:
-            path = page_path(self.folder, stream.stream)
-            if not is_open(path) and read_page(path) == self._counts[stream.stream]:
-                path.unlink(missing_ok=True)
+        if stream.ended and not left and self._other is None:  # the other journal may need the counts, too
+            self._delete_page(stream.stream)
+
+    def _delete_page(self, stream: str) -> None:
+        """Delete a page that can change no more, and says what the journal has."""
+        path = page_path(self.folder, stream)
+        # In this order: once it is closed, its counts are final.
+        if not is_open(path) and read_page(path) == self._counts[stream]:
+            path.unlink(missing_ok=True)
 
     def forget(self, stream: StreamPass) -> None:
         """Go back to the journal's mark at the next pass."""

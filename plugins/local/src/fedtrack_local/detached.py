@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
+from fedtrack import RunResult
 from fedtrack.engine import RunHandle, RunState, RunStatus, checked_run_id
 from fedtrack.errors import EngineTimeout, RunNotFound, WorkspaceError
-from fedtrack.job.load import load_job
-from fedtrack.runs.child_run import ChildRun, holder
-from fedtrack.runs.result import SUMMARY_FILE, RunResult
-from fedtrack.runs.workspace import RUN_FOLDER, Workspace, read_record
+from fedtrack.job import load_job
+from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, ChildRun, Workspace, holder, read_record
 
 _POLL_SECONDS = 0.1
 
@@ -72,7 +71,7 @@ def fetch(run: RunHandle, dest: Path) -> RunResult:
         raise EngineTimeout(f"The run {run.run_id} is {found.state}; wait for its end, then fetch it.")
     folder = _run_folder(run)
     if folder is None or not (folder / SUMMARY_FILE).exists():
-        raise RunNotFound(f"The run {run.run_id} left no results; go on with it: fedtrack run --resume {run.target}")
+        raise RunNotFound(f"The run {run.run_id} left no results; go on with it: fedtrack resume {run.target}")
     target = dest.absolute() / "server" / RUN_FOLDER
     if target == folder:
         return RunResult.load(folder / SUMMARY_FILE)

@@ -5,9 +5,7 @@ Every listing of plugins imports this module, so it must not import mlflow: the 
 
 from __future__ import annotations
 
-from fedtrack.plugins.markers import hookimpl
-from fedtrack.tracking.receiver import Receiver
-from fedtrack.tracking.writer import Writer
+from fedtrack import Receiver, Writer, hookimpl
 from fedtrack_mlflow.receiver import MLflowReceiver
 from fedtrack_mlflow.writer import MLflowWriter
 

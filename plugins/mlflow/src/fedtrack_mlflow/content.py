@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_mlflow import points
 from fedtrack_mlflow.keys import encode_path

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from fedtrack import ReceiverOptions
 from fedtrack.errors import ConfigError
-from fedtrack.tracking.receiver import ReceiverOptions
 
 
 class MLflowOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):

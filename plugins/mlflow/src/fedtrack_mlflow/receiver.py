@@ -7,9 +7,8 @@ from collections.abc import Hashable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fedtrack import Batch, Receiver, ReceiverOptions, Results, RunInfo
 from fedtrack.errors import ConfigError, Transient
-from fedtrack.tracking.events import Batch
-from fedtrack.tracking.receiver import Receiver, ReceiverOptions, Results, RunInfo
 from fedtrack.tracking.records import KINDS, Metric, Record
 from fedtrack_mlflow import content, filestore, points
 from fedtrack_mlflow.address import resolve

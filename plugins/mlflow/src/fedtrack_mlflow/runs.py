@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import RunInfo
+from fedtrack import RunInfo
+from fedtrack.tracking import SERVER
 from fedtrack_mlflow.site_run import SiteRun
 
 if TYPE_CHECKING:

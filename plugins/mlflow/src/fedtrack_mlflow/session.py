@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedtrack.tracking.receiver import Results, RunInfo
+from fedtrack import Results, RunInfo
 from fedtrack_mlflow import database, experiment
 from fedtrack_mlflow.address import Address
 from fedtrack_mlflow.options import RunArguments, texts

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fedtrack.tracking.normalise import Refused
+from fedtrack import Writer
+from fedtrack.tracking import Refused
 from fedtrack.tracking.records import Artifact, Metric, Param, Record, Tag, Text
-from fedtrack.tracking.writer import Writer
 
 
 class MLflowWriter(Writer):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedtrack.engine import EngineCaps, Problem, RunHandle, RunState, RunStatus
 from fedtrack.errors import EngineUnavailable, EngineVersionError, NotSupported
+from fedtrack.partial_engine import PartialEngine
 from fedtrack.plugins import remedy
 
 if TYPE_CHECKING:
-    from fedtrack.runs.result import RunResult
+    from fedtrack import RunResult
     from fedtrack_nvflare.federation import Federation
     from fedtrack_nvflare.simulator import Simulator
 
@@ -23,8 +24,11 @@ SIMULATOR = "simulator:"
 _OLDEST = (2, 7)
 
 
-class NVFlareEngine:
-    """Runs jobs on FLARE; see ``fedtrack.engine.Engine``."""
+class NVFlareEngine(PartialEngine):
+    """Runs jobs on FLARE; see ``fedtrack.engine.Engine``.
+
+    It needs a target for everything, so that ``run``, ``resume`` and ``simulate`` are those of PartialEngine.
+    """
 
     name: ClassVar[str] = "nvflare"
     summary: ClassVar[str] = "NVIDIA FLARE: its simulator, or a federation through an admin's startup kit"
@@ -46,11 +50,18 @@ class NVFlareEngine:
             can_abort=True,
             can_reattach=True,
             live_read=True,
+            can_drain=True,
         )
+
+    def write_model(self, model: Any, target: Path) -> None:
+        """Write an initial model to ``target``, as for a run on this machine."""
+        from fedtrack_local.models.initial_model import write_model
+
+        write_model(model, target)
 
     def check(self, job: Path, target: str) -> list[Problem]:
         """Return what the target would refuse about a job."""
-        from fedtrack.job.load import load_job
+        from fedtrack.job import load_job
         from fedtrack_nvflare.export import job_notes, job_problems
 
         loaded = load_job(job, node="")
@@ -93,12 +104,7 @@ class NVFlareEngine:
         return self._system(run.target).fetch(run, dest.absolute())
 
     def drain(self, run: RunHandle, timeout: float = 300.0) -> RunHandle:
-        """Bring in what sites still hold of a run that is over; returns the handle to fetch the run's results by.
-
-        Raises:
-            NotSupported: The target is the simulator: its sites are gone with it.
-            EngineTimeout: The sites did not deliver in time.
-        """
+        """Bring in what sites still hold of a run that is over; those of the simulator are gone with it."""
         from fedtrack_nvflare.federation import Federation
 
         system = self._system(run.target)

@@ -10,19 +10,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fedtrack import RunInfo, Writer
 from fedtrack.errors import ModelError
 from fedtrack.files import write_whole
-from fedtrack.job.components import IntimeModelSelector
-from fedtrack.job.config import Meta
+from fedtrack.job import IntimeModelSelector, Meta
 from fedtrack.plugins import registry
 from fedtrack.runs.result import RoundSummary
 from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import Spool
-from fedtrack.tracking.receiver import RunInfo
-from fedtrack.tracking.writer import Writer
 from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
+from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
-from fedtrack_local.models.persistor import ModelPersistor
 from fedtrack_local.workflows.model_selector import ModelSelector
 
 _ROUNDS_FILE = "rounds.json"
@@ -46,7 +44,7 @@ class Rounds:
         )
         self._run = run
         self._writer = Writer(self.spool)
-        self._persistor = ModelPersistor(run.folder / "app_server")
+        self._models = ModelStore(run.folder / "app_server")
         self._selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
         self._file = run.folder / _ROUNDS_FILE
         self.rounds: list[RoundSummary] = (
@@ -96,11 +94,11 @@ class Rounds:
         # Averaged here and not by FLARE, which before 2.9 tells nobody what came of it.
         self._score(weighted_metrics(self._scored))
         self._params = dict(params)
-        self._persistor.save(self._params, current_round)
+        self._models.save(self._params, current_round)
 
     def _score(self, metrics: Mapping[str, float]) -> None:
         if self._params and self._selector is not None and self._selector.observe(self._current, metrics):
-            self._persistor.save_best(self._params, self._current, metrics)
+            self._models.save_best(self._params, self._current, metrics)
         summary = RoundSummary(
             self._current, dict(metrics), sorted(self._sites), monotonic() - self._started, self._bytes()
         )

@@ -8,7 +8,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from fedtrack import Batch
 from fedtrack.errors import DamagedError
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Record
 from fedtrack_tensorboard import hparams
 from fedtrack_tensorboard.passes import Kind, Passes

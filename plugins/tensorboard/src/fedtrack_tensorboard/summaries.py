@@ -16,7 +16,7 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_tensorboard.images import png_size
 from fedtrack_tensorboard.passes import Kind

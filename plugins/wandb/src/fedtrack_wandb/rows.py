@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_wandb import names
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtrack import Transient
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Artifact, Param, Tag
 from fedtrack_wandb import names, rows
 from fedtrack_wandb.core_process import CoreProcess, Run, describe

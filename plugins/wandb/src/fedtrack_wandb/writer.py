@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from time import time_ns
 from typing import Any
 
-from fedtrack.tracking import normalise
+from fedtrack import Writer
+from fedtrack.tracking import Refused, shorten
 from fedtrack.tracking.records import Metric, Record, Text
-from fedtrack.tracking.writer import Writer
 
 #: The deepest nesting of dicts; there is a limit because a dict may contain itself.
 MAX_DEPTH = 16
@@ -64,4 +64,4 @@ def _flatten(metrics: Mapping[str, Any], depth: int = 1) -> Iterator[tuple[str, 
 
 
 def _refuse(metrics: Any) -> Record:
-    raise normalise.Refused(f"log() takes a dict of metrics, got {normalise.shorten(metrics)}")
+    raise Refused(f"log() takes a dict of metrics, got {shorten(metrics)}")

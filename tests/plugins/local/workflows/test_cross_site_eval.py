@@ -15,10 +15,11 @@ from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError, JobError
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack_local.models.persistor import ModelPersistor
+from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.workflows.cross_site_eval import CrossSiteEval
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack_local.workflows.state import WorkflowState
 from fedtrack_local.workflows.workflow import Answer, RoundResult, Task
 
 Script = Callable[[str, Task], FLModel | None]
@@ -50,11 +51,12 @@ class MemoryServer:
             started_ns=0,
             blobs=BlobStore(folder / "blobs"),
         )
-        self.persistor = ModelPersistor(folder / "app_server")
+        self.models = ModelStore(folder / "app_server")
         self.selector: ModelSelector | None = None
         self.rounds: list[RoundResult] = []
         self.final_metrics: dict[str, float] = {}
         self.next_round = 0
+        self.state = WorkflowState(folder / "states.msgpack")
         self.cross_site: CrossSiteResults = {}
         self.cross_site_file: Path | None = folder / "results" / "all.json"
         self.initial: Mapping[str, Any] | None = None
@@ -89,8 +91,8 @@ class MemoryServer:
 
 def test_models_are_scored_one_after_the_other_by_all(tmp_path: Path) -> None:
     server = MemoryServer(tmp_path)
-    server.persistor.save(ones(7), 4)
-    server.persistor.save_best(ones(6), 3)
+    server.models.save(ones(7), 4)
+    server.models.save_best(ones(6), 3)
     CrossSiteEval().execute(server)
     owners = [task.meta.get("_model_owner_") for task, _ in server.asked]
     assert owners == [None, "SRV_FL_global_model", "SRV_best_FL_global_model", "site-1", "site-2"]

@@ -11,14 +11,15 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fedtrack.client.fl_model import MetaKey, ParamsType
+from fedtrack.client import MetaKey, ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.tracking.normalise import shorten
+from fedtrack.tracking import shorten
 from fedtrack_local.averaging.accumulators import PIECE, Accumulator, Piece, accumulators_for
+from fedtrack_local.averaging.aggregators import Aggregator, Weighted
 from fedtrack_local.averaging.bundles import Bundle, bundles_of
 from fedtrack_local.averaging.partial_average import PartialAverage
 from fedtrack_local.models.model_map import release
@@ -34,7 +35,7 @@ MAX_WEIGHT = 2.0**53
 _SMALL_MODEL = 4 * PIECE
 
 
-class WeightedAggregator:
+class WeightedAggregator(Aggregator):
     """Averages results one at a time in the memory of one model (float32 or wider), however many sites there are.
 
     Laws: the average of equal results is that result, bit for bit. Full parameters and their differences from the
@@ -48,6 +49,10 @@ class WeightedAggregator:
     Raises:
         ModelError: The reference holds a dtype that no model can have.
     """
+
+    name: ClassVar[str] = Weighted.name
+    summary: ClassVar[str] = Weighted.summary
+    can_merge: ClassVar[bool] = True
 
     def __init__(self, reference: Mapping[str, Array]) -> None:
         self._reference = dict(reference)

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import JobError, ModelError
-from fedtrack_local.averaging.aggregator import WeightedAggregator, weight_of, weighted_metrics
+from fedtrack.job import WEIGHTED
+from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
+from fedtrack_local.averaging.aggregators import make_aggregator
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Server
 
 
@@ -22,15 +24,19 @@ class RoundAverage:
         server: Is told which answers were accepted and which were rejected.
         params: The model at the start of the round; None if every site begins with its own.
         sites: The sites that were asked, in the order in which their answers are added.
+        aggregator: Name of the aggregator.
 
     Attributes:
         total_weight: The sum of the weights of the answers that were added so far.
         size: Bytes of parameters that crossed from the sites so far.
     """
 
-    def __init__(self, server: Server, params: Mapping[str, Any] | None, sites: Sequence[str]) -> None:
+    def __init__(
+        self, server: Server, params: Mapping[str, Any] | None, sites: Sequence[str], aggregator: str = WEIGHTED
+    ) -> None:
         self._server = server
-        self._aggregator = WeightedAggregator(params) if params is not None else None
+        self._kind = aggregator
+        self._aggregator = make_aggregator(aggregator, params) if params is not None else None
         self._waiting = deque(sites)
         self._answers: dict[str, Answer | GroupAnswer] = {}
         self._scored: list[tuple[float, Mapping[str, float]]] = []
@@ -76,7 +82,7 @@ class RoundAverage:
             if model.params is None:
                 raise ModelError("the result of a train task has no params; send FLModel(params=...)")
             if self._aggregator is None:
-                self._aggregator = WeightedAggregator(model.params)
+                self._aggregator = make_aggregator(self._kind, model.params)
             self._aggregator.accept(answer.site, model.params, model.params_type or ParamsType.FULL, weight)
         except ModelError as error:
             self._server.reject(answer.site, error)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtrack.errors import ConfigError
-from fedtrack.job.initial_model import ModelRecipe
+from fedtrack.job import ModelRecipe
 from fedtrack_local.models.params import save_params
 
 

@@ -209,7 +209,7 @@ def warm_up_torch() -> None:
 
 def _build(message: Build, channel: int) -> None:
     detach(Path(message.log))
-    from fedtrack.job.initial_model import ModelRecipe
+    from fedtrack.job import ModelRecipe
     from fedtrack_local.models.initial_model import build_model
 
     try:

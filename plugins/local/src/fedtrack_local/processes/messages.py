@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
+from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability
 
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
@@ -55,6 +55,7 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         current_round: Counted from 0; None outside rounds.
         total_rounds: The number of rounds of the job.
         meta: The value of ``FLModel.meta``.
+        aggregator: Name of the aggregator of a train task's results.
     """
 
     task_id: int
@@ -66,6 +67,7 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
     current_round: int | None
     total_rounds: int | None
     meta: dict[str, Any]
+    aggregator: str = "weighted"
 
 
 class SiteResult(msgspec.Struct, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import ConfigError, JobError
-from fedtrack.job.initial_model import ModelRecipe
+from fedtrack.job import ModelRecipe
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.messages import (
     MAX_MESSAGE,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, time
 
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ModelError, SiteError
-from fedtrack.runs.workspace import Workspace
+from fedtrack.runs import Workspace
 from fedtrack_local.models.model_link import hand_over, link_or_copy
 from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask

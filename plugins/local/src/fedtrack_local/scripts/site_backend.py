@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.client.fl_model import FLModel
+from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.spool import Spool
-from fedtrack.tracking.writer import bind
+from fedtrack.spool import Spool, SpoolIdentity
+from fedtrack.tracking import bind
 from fedtrack_local.models.params import load_params, save_params
 from fedtrack_local.processes.messages import (
     EndRun,

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.client.client_app import ClientApp, SiteContext
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import ClientApp, FLModel, ParamsType, SiteContext
 from fedtrack.errors import ConfigError, ModelError
-from fedtrack.spool.shared import SharedSpool
-from fedtrack_local.averaging.aggregator import WeightedAggregator, weight_of
+from fedtrack.spool import SharedSpool
+from fedtrack_local.averaging.aggregator import weight_of
+from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
 from fedtrack_local.models.mapped_model import MappedModel
 from fedtrack_local.models.params import as_arrays
 from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
@@ -73,6 +73,7 @@ class Worker:
         self._position = Position(Path(spec.position))
         self._model: MappedModel | None = None
         self._model_path = ""
+        self._accepted = 0
 
     @property
     def config(self) -> dict[str, Any]:
@@ -104,7 +105,10 @@ class Worker:
     def work(self, message: RunSites) -> SitesDone:
         """Do a task for a group of sites. A site whose function raises has failed; the others go on."""
         model = self._mapped(message.model) if message.model else None
-        aggregator = WeightedAggregator(model.arrays) if model is not None and message.name == TRAIN else None
+        aggregator = None
+        if model is not None and message.name == TRAIN:
+            aggregator = make_aggregator(message.aggregator, model.arrays)
+        self._accepted = 0
         results: list[SiteResult] = []
         logged: dict[str, int] = {}
         for number, (site, index) in enumerate(message.sites, start=1):
@@ -113,7 +117,7 @@ class Worker:
             results.append(self._answer(message, model, aggregator, site, index))
             logged[site] = self._spool.stored - before
         self._position.set(0)
-        averaged = aggregator is not None and aggregator.total_weight > 0
+        averaged = self._accepted > 0
         if aggregator is not None and averaged:
             aggregator.partial().save(Path(message.partial))
         return SitesDone(message.task_id, message.group, results, averaged, logged)
@@ -126,7 +130,7 @@ class Worker:
         return self._model
 
     def _answer(
-        self, message: RunSites, model: MappedModel | None, aggregator: WeightedAggregator | None, site: str, index: int
+        self, message: RunSites, model: MappedModel | None, aggregator: Aggregator | None, site: str, index: int
     ) -> SiteResult:
         self.site_name, self._site_index, self.task_name = site, index, message.name
         self._spool.enter(site, message.current_round)
@@ -138,7 +142,7 @@ class Worker:
             return SiteResult(site, error=f"{type(error).__name__}: {error}"[:1000], traceback=shown[-4000:])
 
     def _do(
-        self, message: RunSites, model: MappedModel | None, aggregator: WeightedAggregator | None, site: str, index: int
+        self, message: RunSites, model: MappedModel | None, aggregator: Aggregator | None, site: str, index: int
     ) -> SiteResult:
         task = f"{message.name}/{message.current_round}"
         context = SiteContext(site, index, self._spec.total_sites, self._spec.args, self._states.load(site, task))
@@ -155,6 +159,7 @@ class Worker:
                 raise ModelError("the result of a train task has no params; return FLModel(params=...)")
             kind = answer.params_type or ParamsType.FULL
             aggregator.accept(site, as_arrays(answer.params), kind, weight_of(answer.meta))
+            self._accepted += 1
         self._states.save(site, task, context.state)
         return result
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from fedtrack.client.fl_model import FLModel
+from fedtrack.client import FLModel
 from fedtrack.errors import JobError, ModelError, SiteError
-from fedtrack.runs.workspace import Workspace
+from fedtrack.runs import Workspace
 from fedtrack_local.averaging.partial_average import PartialAverage
 from fedtrack_local.models.model_link import hand_over
 from fedtrack_local.processes.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
@@ -195,6 +195,7 @@ class WorkerExchange:
             task.current_round,
             task.total_rounds,
             task.meta,
+            task.aggregator,
         )
         self._pool.send(worker.spec.name, message)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fedtrack.client.fl_model import MetaKey, ModelName, ParamsType
+import fedtrack.job as described
+from fedtrack.client import MetaKey, ModelName, ParamsType
 from fedtrack.errors import JobError, ModelError
-from fedtrack.job import cross_site_eval as described
 from fedtrack_local.workflows.cross_site_results import record_keys, write_results
 from fedtrack_local.workflows.workflow import SUBMIT_MODEL, VALIDATE, Answer, GroupAnswer, Server, Task
 
@@ -27,7 +27,7 @@ MODELS_DIR = "models"
 
 
 class CrossSiteEval(described.CrossSiteEval):
-    """The workflow that ``fedtrack.job.CrossSiteEval`` describes."""
+    """Cross-site evaluation: every site scores the server's models and every other site's model on its own data."""
 
     def execute(self, server: Server) -> None:
         """Collect the models and have each of them scored.
@@ -104,7 +104,7 @@ class CrossSiteEval(described.CrossSiteEval):
 
 def _last_model(server: Server) -> tuple[Mapping[str, Any] | None, int | None]:
     """Return the last global model, mapped, and how many rounds made it; the initial one if none has."""
-    stored = server.persistor.load()
+    stored = server.models.load()
     if stored is None:
         return server.initial_params(), 0
     return stored.params, None if stored.current_round is None else stored.current_round + 1
@@ -113,7 +113,7 @@ def _last_model(server: Server) -> tuple[Mapping[str, Any] | None, int | None]:
 def _server_models(server: Server, last: Mapping[str, Any] | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if last is not None:
         yield SERVER_MODEL, last
-    if (best := server.persistor.load_best()) is not None:
+    if (best := server.models.load_best()) is not None:
         yield SERVER_BEST_MODEL, best.params
 
 

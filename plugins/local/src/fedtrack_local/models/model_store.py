@@ -1,4 +1,4 @@
-"""ModelPersistor: the server's model files, under FLARE's names, safe against crashes at any moment."""
+"""ModelStore: the server's model files, under FLARE's names, safe against crashes at any moment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StoredModel:
     metrics: dict[str, float]
 
 
-class ModelPersistor:
+class ModelStore:
     """Keeps the global model and the best one in a folder.
 
     When a save returns, the whole model is on the disk. A crash during a save leaves the previous model. A loaded
