@@ -1,7 +1,7 @@
 """Sites and servers of different versions in one run, and a server that is wiped while sites log.
 
-What a version cannot read it leaves where it is and says so; everything else goes on, and after the upgrade nothing is
-missing. The next version's spool, journal and records are made by raising the numbers of this one's.
+A version leaves files that it cannot read where they are, and reports them. Everything else goes on, and after the
+upgrade nothing is missing. The next version's spool, journal and records are made by raising the numbers of this one's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The code of "Writing a receiver" runs as it stands on the page, and is what a new project holds."""
+"""The code on the page "Writing a receiver" runs unchanged, and is the same as in a new project."""
 
 from __future__ import annotations
 

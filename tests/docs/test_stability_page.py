@@ -1,4 +1,4 @@
-"""The page of promises names what there is."""
+"""The page of promises names existing parts only, and all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every listing shows what is usable and what is not, as a table and as JSON, and imports no SDK for it."""
+"""Every listing shows the usable plugins and the others, as a table and as JSON, and imports no SDK for it."""
 
 from __future__ import annotations
 

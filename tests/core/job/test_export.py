@@ -1,4 +1,4 @@
-"""What an exported job looks like, and that what was exported is what runs."""
+"""The files of an exported job; and the exported job is the one that runs."""
 
 from __future__ import annotations
 

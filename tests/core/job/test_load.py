@@ -1,4 +1,4 @@
-"""Exported jobs that were edited by hand: every mistake is one sentence that says where and what is valid."""
+"""Exported jobs that were edited by hand: every mistake is one sentence with its place and the valid values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new plugin installs, passes its own tests, its type check and its linter as it was written."""
+"""A new plugin, unchanged, can be installed and passes its own tests, its type check and its linter."""
 
 from __future__ import annotations
 

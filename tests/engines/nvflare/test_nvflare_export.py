@@ -1,4 +1,4 @@
-"""The FLARE job that a fedtrack job becomes, and what is said before it is sent."""
+"""The FLARE job that is made of a fedtrack job, and the messages before it is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run with a site of a newer version, and a run whose journal was removed: what is lost or waits is said."""
+"""A run with a site of a newer version, and a run whose journal was removed: lost and waiting records are reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Writes a plugin project from the templates beside this file.
+"""Scaffold: a new plugin project, written from the templates beside this file.
 
-``templates/common`` goes into every project and ``templates/<kind>`` beside it. A file's name ends in ``.template``
-and its text is a ``string.Template``; ``MODULE`` in its path stands for the name of the module.
+Every project has the files of ``templates/common`` and those of ``templates/<kind>``. A template's name ends in
+``.template`` and its text is a ``string.Template``; ``MODULE`` in its path stands for the name of the module.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def write_project(name: str, kind: str = "receiver", folder: Path | None = None)
     """Write a plugin project and return its folder.
 
     Args:
-        name: What users will type; the distribution is called ``fedtrack-<name>``.
+        name: The name that users will type; the distribution is called ``fedtrack-<name>``.
         kind: One of ``KINDS``.
-        folder: Created; ``./fedtrack-<name>``, if None.
+        folder: The project's folder, which is created; None means ``./fedtrack-<name>``.
 
     Raises:
         ConfigError: The name is not valid or taken, or the folder is not empty.
@@ -55,7 +55,7 @@ def write_project(name: str, kind: str = "receiver", folder: Path | None = None)
 
 
 def _words(name: str, kind: str) -> dict[str, str]:
-    """Return what the templates can name."""
+    """Return the words that the templates may use, by name."""
     major, minor = version("fedtrack").split(".")[:2]
     cores = f">={major}.{minor},<{major}.{int(minor) + 1}"
     return {

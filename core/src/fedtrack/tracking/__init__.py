@@ -1,6 +1,6 @@
-"""What is measured: records, the writers that make them and the receivers that take them.
+"""Tracking: records, the writers that make them and the receivers that take them.
 
-Modules here import each other and ``fedtrack.errors``, nothing else of fedtrack.
+Modules here import each other and ``fedtrack.errors``, and nothing else of fedtrack.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MLflow for fedtrack: the writer and the receiver.
 
-This module is what the entry point names, so nothing here may import mlflow: the receiver does so when it opens.
+Every listing of plugins imports this module, so it must not import mlflow: the receiver does so in ``open``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CrossSiteEval against a server in memory: its arguments, its tasks, and what it makes of the answers."""
+"""CrossSiteEval with a server in memory: its arguments, its tasks, and the results that it makes of the answers."""
 
 from __future__ import annotations
 

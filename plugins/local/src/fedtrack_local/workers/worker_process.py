@@ -1,4 +1,4 @@
-"""What a freshly forked child does to become a worker, which does the tasks of many sites."""
+"""The process of a worker: a new child of the fork server that does the tasks of many sites."""
 
 from __future__ import annotations
 
