@@ -1,4 +1,4 @@
-"""What a finished run holds, counted, delivered later, verified, and given up: the library and the command line."""
+"""The records of a finished run are counted, delivered later, verified and dropped, by library and command line."""
 
 from __future__ import annotations
 
@@ -150,14 +150,14 @@ def test_verify_believes_no_count_that_another_one_contradicts(tmp_path: Path) -
     make_job("log_steps.py").simulator_run(tmp_path)
     run = find_run(tmp_path)
     assert [check for check in verify(run) if check.problem] == []
-    for file, table, column, seen in [
-        ("journal.db", "stream", "n", "server: journal, site-1"),
-        ("delivery.db", "cursor", "delivered", "delivered, skipped and dead"),
-        ("delivery.db", "cursor", "dead", "receiver: dead letters"),
+    for file, change, seen in [
+        ("journal.db", "UPDATE stream SET n = n + {}", "server: journal, site-1"),
+        ("delivery.db", "UPDATE cursor SET delivered = delivered + {}", "delivered, skipped and dead"),
+        ("delivery.db", "UPDATE cursor SET dead = dead + {}", "receiver: dead letters"),
     ]:
-        _sql(run.folder / file, f"UPDATE {table} SET {column} = {column} + 1")
-        assert any(seen in check.what for check in verify(run) if check.problem), column
-        _sql(run.folder / file, f"UPDATE {table} SET {column} = {column} - 1")
+        _sql(run.folder / file, change.format(1))
+        assert any(seen in check.what for check in verify(run) if check.problem), change
+        _sql(run.folder / file, change.format(-1))
     assert [check for check in verify(run) if check.problem] == []
 
 

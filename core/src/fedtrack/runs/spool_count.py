@@ -9,11 +9,10 @@ from pathlib import Path
 from fedtrack.errors import DamagedError
 from fedtrack.runs.journal_facts import StreamFacts
 from fedtrack.spool import frames
-from fedtrack.spool.counter_page import page_path, read_page
+from fedtrack.spool.counts import read_count
 from fedtrack.spool.hosted import unwrap
 from fedtrack.spool.reader import SpoolReader
 from fedtrack.spool.segments import list_files
-from fedtrack.tracking.counts import Counts
 from fedtrack.tracking.records import HOSTED_KIND
 
 _MAY_BE_HOSTED = frames.kinds_pattern((HOSTED_KIND,))
@@ -51,7 +50,7 @@ def count_beyond(folder: Path, marks: Mapping[str, int]) -> SpoolCount | None:
     found = SpoolCount()
     for stream, segments in list_files(folder).segments.items():
         # Before the records: what is counted meanwhile is in neither, rather than in both.
-        counts = _counts(page_path(folder, stream))
+        counts = read_count(folder, stream)
         events = 0
         reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
         try:
@@ -64,13 +63,6 @@ def count_beyond(folder: Path, marks: Mapping[str, int]) -> SpoolCount | None:
             found.unreadable[stream] = str(error)
         found.streams[stream] = StreamFacts(events, counts)
     return found
-
-
-def _counts(page: Path) -> Counts | None:
-    try:
-        return read_page(page)
-    except OSError:  # not known, then
-        return None
 
 
 def _events_in(run: frames.FrameRange) -> int:

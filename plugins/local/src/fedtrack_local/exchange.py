@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from fedtrack.runs.tally import Goodbye
+from fedtrack.runs import Goodbye
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Task
 
 

@@ -10,8 +10,7 @@ import msgspec
 
 from fedtrack.errors import SiteError
 from fedtrack.files import write_whole
-from fedtrack.runs.result import RoundSummary
-from fedtrack.runs.tally import Goodbye
+from fedtrack.runs import Goodbye
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.writer import Writer
 from fedtrack_local.active_run import ActiveRun
@@ -20,7 +19,8 @@ from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
-from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Task
+from fedtrack_local.workflows.state import WorkflowState
+from fedtrack_local.workflows.workflow import Answer, GroupAnswer, RoundResult, Task
 
 
 class LocalServer:
@@ -44,7 +44,8 @@ class LocalServer:
             value = best.metrics.get(self.selector.key_metric)
             self.selector.restore({"best_round": best.current_round, "best_value": value})
         self._rounds_file = run.workspace.server / "rounds.msgpack"
-        self.rounds: list[RoundSummary] = read_rounds(self._rounds_file)
+        self.rounds: list[RoundResult] = read_rounds(self._rounds_file)
+        self.state = WorkflowState(run.workspace.server / "workflow-states.msgpack")
         self.final_metrics: dict[str, float] = {}
         self.cross_site: CrossSiteResults = {}
         results = run.job.results_json
@@ -86,7 +87,7 @@ class LocalServer:
             return self._stored.params
         return load_params(self._active.job.initial_model) if self._active.job.initial_model else None
 
-    def finish_round(self, result: RoundSummary) -> None:
+    def finish_round(self, result: RoundResult) -> None:
         """Remember what a round brought."""
         self.rounds.append(result)
         write_whole(self._rounds_file, msgspec.msgpack.encode(self.rounds))  # JSON has no NaN
@@ -113,12 +114,6 @@ class LocalServer:
         yield from self._exchange.ask(task, sites)
 
 
-def read_rounds(path: Path) -> list[RoundSummary]:
+def read_rounds(path: Path) -> list[RoundResult]:
     """Return the finished rounds that a file holds, also of an earlier version; none if there is no file."""
-    if not path.exists():
-        return []
-    rows = msgspec.msgpack.decode(path.read_bytes(), type=list[dict[str, Any]])
-    for row in rows:
-        if "size" in row:  # as an earlier version named it
-            row["bytes"] = row.pop("size")
-    return msgspec.convert(rows, list[RoundSummary])
+    return msgspec.msgpack.decode(path.read_bytes(), type=list[RoundResult]) if path.exists() else []

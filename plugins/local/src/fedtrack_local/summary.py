@@ -5,22 +5,18 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-import msgspec
-
-from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.delivery.report import ReceiverTally
+from fedtrack.delivery import LEDGER_FILE, Ledger, ReceiverTally
 from fedtrack.errors import FedtrackError
-from fedtrack.job.load import LoadedSite
-from fedtrack.journal.journal import Journal
-from fedtrack.runs.result import RunResult
-from fedtrack.runs.tally import CountedSite, Tally, take_tally
+from fedtrack.job import LoadedSite
+from fedtrack.journal import Journal
+from fedtrack.runs import CountedSite, RunResult, Tally, take_tally
 from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
-from fedtrack.tracking.events import SERVER
+from fedtrack.tracking import SERVER
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.scripts.site_agent import AgentReport
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
-from fedtrack_local.workflows.round_metrics import finite
+from fedtrack_local.workflows.round_metrics import finite, summary_of
 
 
 @dataclass
@@ -53,7 +49,7 @@ def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResul
         workspace=run.workspace.root,
         folder=run.workspace.server,
         seconds=run.seconds,
-        rounds=[msgspec.structs.replace(item, metrics=finite(item.metrics)) for item in server.rounds],
+        rounds=[summary_of(result) for result in server.rounds],
         final_metrics=finite(server.final_metrics),
         best_round=server.selector.best_round if server.selector else None,
         sites=tally.sites,

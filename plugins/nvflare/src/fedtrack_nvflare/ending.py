@@ -8,17 +8,15 @@ from time import perf_counter
 
 import msgspec
 
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.delivery.report import ReceiverTally
+from fedtrack import RunResult
+from fedtrack.delivery import ReceiverHost, ReceiverTally
 from fedtrack.files import write_whole
-from fedtrack.job.load import LoadedJob
-from fedtrack.journal.journal import Goodbye as SaidGoodbye
-from fedtrack.journal.journal import Journal
-from fedtrack.runs.result import RunResult
-from fedtrack.runs.tally import CountedSite, Goodbye, take_tally
-from fedtrack.runs.workspace import RunRecord
-from fedtrack.tracking.events import SERVER
-from fedtrack.transport.intake import Intake
+from fedtrack.job import LoadedJob
+from fedtrack.journal import Goodbye as SaidGoodbye
+from fedtrack.journal import Journal
+from fedtrack.runs import CountedSite, Goodbye, RunRecord, take_tally
+from fedtrack.tracking import SERVER
+from fedtrack.transport import Intake
 from fedtrack_nvflare.node import STATE_FILE, RunEnd
 from fedtrack_nvflare.rounds import Rounds
 from fedtrack_nvflare.shipper import site_of

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from fedtrack.spool.counter_page import page_path, read_page
-from fedtrack.spool.segments import list_files
-from fedtrack.tracking.counts import Counts
-from fedtrack.transport.wire import Bye
+from fedtrack.spool import read_counts
+from fedtrack.transport import Bye
 from fedtrack_nvflare.backend import Left
 
 
@@ -21,8 +19,7 @@ def goodbye(run_id: str, final: Mapping[str, int], spool: Path, left: Left | Non
         spool: Its spool, to which nobody writes any more.
         left: What its processes counted; None if they were killed, and the pages say it all.
     """
-    pages = list_files(spool).pages if spool.is_dir() else frozenset()
-    counts = {stream: _counts(spool, stream) for stream in sorted({*final, *pages})}
+    counts = read_counts(spool, final)
     known = [one for one in counts.values() if one is not None]
     return Bye(
         run_id,
@@ -33,10 +30,3 @@ def goodbye(run_id: str, final: Mapping[str, int], spool: Path, left: Left | Non
         rejected=sum(one.rejected for one in known),
         counts=counts,
     )
-
-
-def _counts(spool: Path, stream: str) -> Counts | None:
-    try:
-        return read_page(page_path(spool, stream))
-    except OSError:  # not known, then
-        return None

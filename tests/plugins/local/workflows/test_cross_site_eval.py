@@ -1,4 +1,4 @@
-"""CrossSiteEval against a server in memory: its arguments, its tasks, and what it makes of the answers."""
+"""CrossSiteEval with a server in memory: its arguments, its tasks, and the results that it makes of the answers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError, JobError
-from fedtrack.runs.result import RoundSummary
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.workflows.cross_site_eval import CrossSiteEval
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
-from fedtrack_local.workflows.workflow import Answer, Task
+from fedtrack_local.workflows.state import WorkflowState
+from fedtrack_local.workflows.workflow import Answer, RoundResult, Task
 
 Script = Callable[[str, Task], FLModel | None]
 
@@ -53,9 +53,10 @@ class MemoryServer:
         )
         self.models = ModelStore(folder / "app_server")
         self.selector: ModelSelector | None = None
-        self.rounds: list[RoundSummary] = []
+        self.rounds: list[RoundResult] = []
         self.final_metrics: dict[str, float] = {}
         self.next_round = 0
+        self.state = WorkflowState(folder / "states.msgpack")
         self.cross_site: CrossSiteResults = {}
         self.cross_site_file: Path | None = folder / "results" / "all.json"
         self.initial: Mapping[str, Any] | None = None
@@ -79,7 +80,7 @@ class MemoryServer:
     def initial_params(self) -> Mapping[str, Any] | None:
         return self.initial
 
-    def finish_round(self, result: RoundSummary) -> None:
+    def finish_round(self, result: RoundResult) -> None:
         raise AssertionError("an evaluation has no rounds")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:

@@ -1,4 +1,4 @@
-"""ScriptExchange: tasks and answers between the server and sites that are a process each."""
+"""ScriptExchange: tasks and answers between the server and sites with a process each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic, time
 
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ModelError, SiteError
-from fedtrack.runs.tally import Goodbye
-from fedtrack.runs.workspace import Workspace
+from fedtrack.runs import Goodbye, Workspace
 from fedtrack_local.models.model_link import hand_over, link_or_copy
 from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
@@ -32,9 +31,9 @@ class ScriptExchange:
     Args:
         roster: The sites.
         idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
-        workspace: Where they run.
-        pool: Their processes, started.
-        on_exit: Called with each site whose process is gone.
+        workspace: The workspace of the run.
+        pool: The sites' processes, already started.
+        on_exit: Called with each site whose process has ended.
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class ScriptExchange:
             if message.has_params:
                 path = self._workspace.exchange / site / RESULT_FILE
                 params, size = load_params(path), path.stat().st_size
-                # Mapped as long as it is needed; with a name it would outlive that, and be written to the disk.
+                # Deleted while it is mapped: a file that keeps its name would be written to the disk.
                 path.unlink()
             model = FLModel(
                 params_type=ParamsType(message.params_type) if message.params_type else None,
@@ -188,7 +187,7 @@ class ScriptExchange:
 
     def _give_up(self, site: str, task: Task, limit: str) -> None:
         about = "" if task.current_round is None else f" of round {task.current_round}"
-        error = SiteError(site, f"did not answer the task {task.name!r}{about} {limit}; raise it if it needs longer")
+        error = SiteError(site, f"did not answer the task {task.name!r}{about} {limit}; raise the limit if needed")
         if task.optional:
             log.warning("%s", error)
             return
@@ -196,7 +195,7 @@ class ScriptExchange:
         self._roster.fail(site, error)
 
     def _idle_seconds(self, site: str) -> float:
-        """Return how long ago the site's spool last changed, whether or not its events cross."""
+        """Return how many seconds ago the site's spool last changed, whether or not its events go to the server."""
         spool = self._workspace.site(site) / "spool"
         times = [path.stat().st_mtime for path in spool.glob("*.spool")]
         return time() - max(times, default=0.0)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from fedtrack.runs.result import RoundSummary
+from fedtrack.runs import RoundSummary
+from fedtrack_local.workflows.workflow import RoundResult
+
+
+def summary_of(result: RoundResult) -> RoundSummary:
+    """Return a round as the summary of the run shows it."""
+    return RoundSummary(
+        result.current_round, finite(result.metrics), list(result.sites), result.seconds, result.size, result.steps
+    )
 
 
 def round_metrics(result: RoundSummary) -> dict[str, float]:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fedtrack.client.fl_model import FLModel
-from fedtrack.tracking.receiver import RunInfo
+import msgspec
+
+from fedtrack import RunInfo
+from fedtrack.client import FLModel
+from fedtrack.job import WEIGHTED
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack_local.workflows.state import WorkflowState
 
-if TYPE_CHECKING:  # they need numpy, or a journal, which neither a site nor describing a job does
-    from fedtrack.runs.result import RoundSummary
+if TYPE_CHECKING:  # they need numpy, which describing a job does not
     from fedtrack_local.averaging.partial_average import PartialAverage
     from fedtrack_local.models.model_store import ModelStore
 
@@ -34,6 +37,7 @@ class Task:
         timeout: Seconds within which a site must answer; 0 waits as long as the site gives a sign of life.
         optional: Whether a site may leave the task unanswered: one that is too late, or whose script goes on without
             an answer, is left alone and gets later tasks. One that dies has failed, as in any task.
+        aggregator: Name of what averages the results of sites whose processes average them.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Task:
     meta: dict[str, Any] = field(default_factory=dict)
     timeout: float = 0.0
     optional: bool = False
+    aggregator: str = WEIGHTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,26 @@ class GroupAnswer:
     size: int
 
 
+class RoundResult(msgspec.Struct, frozen=True):
+    """What a round brought.
+
+    Attributes:
+        current_round: Counted from 0.
+        metrics: Weighted mean of the sites' metrics of the model that entered the round.
+        sites: The sites whose results were averaged.
+        seconds: How long the round took.
+        size: Bytes of parameters that crossed between server and sites, both ways.
+        steps: The optimizer steps behind the results that were averaged; None if that is not known.
+    """
+
+    current_round: int
+    metrics: dict[str, float]
+    sites: tuple[str, ...]
+    seconds: float
+    size: int
+    steps: float | None = None
+
+
 class Server(Protocol):
     """What a workflow can use; an engine provides it.
 
@@ -94,9 +119,10 @@ class Server(Protocol):
         run: The run.
         models: Keeps the last and the best global model.
         selector: Decides which one is the best; None if the job has no selector.
-        rounds: The finished rounds; a workflow appends to it.
+        rounds: The finished rounds, also those before the run was resumed; ``finish_round`` adds to it.
         final_metrics: The sites' metrics of the last model; a workflow sets it.
         next_round: The first round that is not finished yet, counted from 0.
+        state: What the workflow remembers itself; kept for a run that is resumed.
         cross_site: What cross-site evaluation has found; a workflow fills it.
         cross_site_file: Where those results go as JSON, or None if the job wants no file.
     """
@@ -104,9 +130,10 @@ class Server(Protocol):
     run: RunInfo
     models: ModelStore
     selector: ModelSelector | None
-    rounds: list[RoundSummary]
+    rounds: list[RoundResult]
     final_metrics: dict[str, float]
     next_round: int
+    state: WorkflowState
     cross_site: CrossSiteResults
     cross_site_file: Path | None
 
@@ -136,7 +163,7 @@ class Server(Protocol):
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model, or what a resumed run had reached; None if sites begin with their own."""
 
-    def finish_round(self, result: RoundSummary) -> None:
+    def finish_round(self, result: RoundResult) -> None:
         """Remember what a round brought, also for the summary of a run that is resumed later."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
