@@ -14,7 +14,7 @@ from fedtrack.scaffold import KINDS, write_project
 from support.throwaway import Install, receivers
 from support.venv import Venv
 
-pytestmark = pytest.mark.xdist_group("scaffold")
+pytestmark = [pytest.mark.xdist_group("scaffold"), pytest.mark.slow]
 
 
 class Installed(NamedTuple):

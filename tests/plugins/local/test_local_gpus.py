@@ -14,6 +14,8 @@ from fedtrack_local.processes.gpus import gpu_groups
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 SEE = """
 import os, pathlib
 pathlib.Path("seen").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "everything"))

@@ -14,6 +14,8 @@ from support.throwaway import Install, receivers
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 HOOKS = "from fedtrack import hookimpl\n@hookimpl\n"
 
 #: What is wrong with the plugin, its source, what its distribution requires, the reason and the remedy shown.
