@@ -36,12 +36,12 @@ class MappedModel:
 
     def __init__(self, path: Path, framework: Literal["numpy", "pytorch"]) -> None:
         self._layout = layout_of(path)
-        self._file = path.open("rb")
         self._torch: Any = None
         if framework == "pytorch":
             self._torch = sys.modules.get("torch")
             if self._torch is None:
                 raise ModelError(f"Loading {path} for PyTorch needs torch; import it, or use framework='numpy'.")
+        self._file = path.open("rb")
         self.arrays = self._arrays(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
         small = sum(array.nbytes for array in self.arrays.values()) <= COPIED
         self._copied = self._on_private_pages() if small else None
