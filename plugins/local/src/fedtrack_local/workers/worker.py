@@ -118,10 +118,15 @@ class Worker:
             aggregator.partial().save(Path(message.partial))
         return SitesDone(message.task_id, message.group, results, averaged, logged)
 
+    def close(self) -> None:
+        """Release the last model."""
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+
     def _mapped(self, path: str) -> MappedModel:
         if self._model is None or self._model_path != path:
-            if self._model is not None:
-                self._model.close()
+            self.close()
             self._model, self._model_path = MappedModel(Path(path), self._spec.framework), path
         return self._model
 
