@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import logging
 import os
-import random
 import runpy
 import signal
 import sys
@@ -93,9 +92,8 @@ def _execute(spec: SiteSpec, channel: int) -> NoReturn:
 
 
 def _run(spec: SiteSpec, channel: Connection) -> int:
-    random.seed()  # the fork server's state is every site's state
     if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()
+        numpy.random.seed()  # the fork server's state is every site's state; ``random`` sees to that itself
     prepare(spec.threads)
     backend = SiteBackend(spec, channel)
     client_backend.use(backend)
