@@ -43,7 +43,9 @@ def test_a_module_has_a_test_of_its_name(module: Path, folder: Path, name: str) 
     if name in EXCEPTIONS:
         assert not namesakes(module, folder), f"{name} has a test now; take it off EXCEPTIONS"
         return
-    assert namesakes(module, folder), f"write {folder.relative_to(ROOT)}/test_{module.stem}.py, or name it in EXCEPTIONS"
+    assert namesakes(module, folder), (
+        f"write {folder.relative_to(ROOT)}/test_{module.stem}.py, or name it in EXCEPTIONS"
+    )
 
 
 def test_every_exception_is_a_module_and_names_tests_that_exist() -> None:
