@@ -5,7 +5,8 @@
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
 STAMP := .venv/.synced
-SPEEDUPS := speedups/pyproject.toml speedups/setup.py $(wildcard speedups/src/fedtrack_speedups/*.[ch])
+CORE := core/pyproject.toml core/hatch_build.py core/build_backend.py $(wildcard core/src/fedtrack/spool/*.[ch])
+DISTRIBUTIONS := $(patsubst %/pyproject.toml,%,$(wildcard core/pyproject.toml plugins/*/pyproject.toml examples/pyproject.toml examples/*/pyproject.toml))
 # NVFlare's tests run in an environment without torch, which FLARE would import at the end of every job.
 NVFLARE := plugins/nvflare
 NVFLARE_ENV := .venv-nvflare
@@ -22,17 +23,17 @@ help:  ## Show this list.
 .uv/bin/uv:
 	python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv
 
-$(STAMP): pyproject.toml core/pyproject.toml $(SPEEDUPS) examples/pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
+$(STAMP): pyproject.toml $(CORE) examples/pyproject.toml $(wildcard plugins/*/pyproject.toml examples/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
 	# Compiled once here, or by every process again where PYTHONDONTWRITEBYTECODE is set: torch and mlflow are large.
-	$(UV) sync --quiet --all-packages --compile-bytecode
+	$(UV) sync --quiet --compile-bytecode
 	@touch $@
 
-$(NVFLARE_STAMP): core/pyproject.toml $(SPEEDUPS) examples/third-party-receiver/pyproject.toml $(NVFLARE)/pyproject.toml $(NVFLARE)/constraints.txt | $(filter .uv/bin/uv,$(UV))
+$(NVFLARE_STAMP): $(CORE) examples/third-party-receiver/pyproject.toml $(NVFLARE)/pyproject.toml $(NVFLARE)/constraints.txt | $(filter .uv/bin/uv,$(UV))
 	$(UV) venv --quiet --clear $(NVFLARE_ENV)
 	# Compiled for the same reason: a FLARE system starts a process for everything.
 	$(abspath $(UV)) pip install --quiet --compile-bytecode --directory $(NVFLARE) \
 		--python ../../$(NVFLARE_ENV)/bin/python --constraint constraints.txt \
-		-e ../../core -e ../../speedups -e ../local -e . -e '../tensorboard[receiver]' -e '../../examples/third-party-receiver[receiver]' \
+		-e ../../core -e ../local -e . -e '../tensorboard[receiver]' -e '../../examples/third-party-receiver[receiver]' \
 		pytest pytest-timeout pytest-xdist
 	@touch $@
 
@@ -77,9 +78,9 @@ bench: $(STAMP)  ## Measure beside the calls that people use instead, and write 
 bench-full: $(STAMP)  ## The same with longer runs, and with peers in environments of their own.
 	$(PYTHON) -m benchmarks --full --write
 
-wheels: $(STAMP)  ## Build a wheel and an sdist of every distribution into dist/.
-	$(UV) build --quiet --all-packages --out-dir dist
-	$(UV) build --quiet --out-dir dist $(NVFLARE)
+wheels: $(STAMP)  ## Build a wheel and an sdist of every distribution into dist/, and core's wheel for where none fits.
+	for distribution in $(DISTRIBUTIONS); do $(UV) build --quiet --out-dir dist $$distribution || exit; done
+	FEDTRACK_PURE=1 $(UV) build --quiet --wheel --out-dir dist dist/fedtrack-[0-9]*.tar.gz
 
 native-wheels: | $(filter .uv/bin/uv,$(UV))  ## Build core's wheels with the compiled log call, for this machine's systems; Linux needs Docker.
 	$(UV) tool run cibuildwheel==$(CIBUILDWHEEL) --config-file tools/cibuildwheel.toml --output-dir dist core

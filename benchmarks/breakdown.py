@@ -11,7 +11,7 @@ from time import perf_counter_ns, time_ns
 
 from benchmarks.python_spool import python_spool
 from benchmarks.table import Table
-from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.load import Load
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
 from fedtrack.spool.reader import SpoolReader
@@ -23,7 +23,7 @@ from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.records import Metric, encode
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "Where the time goes"
 
@@ -105,11 +105,11 @@ def event(folder: Path, repeats: int) -> dict[str, float]:
         "reading the spool, with a checksum of each frame": nanoseconds(read, repeats, EVENTS),
         "the journal's row and COMMIT": nanoseconds(store, repeats, EVENTS),
     }
-    batches = journal.read(0, limit_bytes=1)
     receiver = _tensorboard()
-    delivery = Delivery("receiver", receiver, journal, run_info(folder / "run"))
     found["reading the journal, decoding the records"] = nanoseconds(
-        lambda: (journal.read(0, limit_bytes=1), delivery._grouped(batches)), repeats, EVENTS
+        lambda: Load("receiver", journal.read(0, limit_bytes=1), receiver.supports, lambda site: True, 1_000),
+        repeats,
+        EVENTS,
     )
     for name, opened in {"TensorBoard": _tensorboard, "MLflow, SQLite": _mlflow}.items():
         found[f"the receiver: {name}"] = _received(opened(), folder / name, max(repeats // 5, 3))
@@ -163,8 +163,6 @@ def run(quick: bool = True) -> list[Table]:
     )
     note = f"Medians, each part in a loop of its own; a pass has {EVENTS:,} events, a call of a receiver 1,000."
     return [
-        Table(
-            "Where the time of a log call goes", ("part", "ns", "ns without fedtrack-speedups"), call_rows, call_note
-        ),
+        Table("Where the time of a log call goes", ("part", "ns", "ns, not compiled"), call_rows, call_note),
         Table("Where the time of an event goes", ("station", "ns per event"), event_rows, note),
     ]

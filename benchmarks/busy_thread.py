@@ -37,7 +37,7 @@ PEERS: dict[str, Opened] = {
     NOTHING: nothing,
     FLOOR: bare_write,
     OURS: fedtrack_mlflow_writer,
-    "the same without fedtrack-speedups": fedtrack_python_writer,
+    "the same, not compiled": fedtrack_python_writer,
     "torch SummaryWriter.add_scalar": torch_summary_writer,
     "wandb offline run.log": wandb_offline,
 }

@@ -18,7 +18,8 @@ from fedtrack.journal.journal import Journal
 from fedtrack.spool.spool import Durability, Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.forward_pass import ForwardPass
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "The log call, by durability"
 
@@ -32,7 +33,9 @@ def times(folder: Path, durability: Durability, calls: int, *, read: bool) -> li
 
     def forward() -> None:
         while not stop.is_set():
-            if not source.forward():
+            one = ForwardPass()
+            one.run([source])
+            if not one.found:
                 sleep(0.05)
 
     reader = threading.Thread(target=forward)

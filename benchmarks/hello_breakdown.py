@@ -34,8 +34,8 @@ CALLS = (
     ("fedtrack_local.server", "LocalServer", "initial_params", "map the initial model"),
     ("fedtrack_local.workflows.fedavg", "FedAvg", "_play_round", "rounds"),
     ("fedtrack_local.averaging.aggregator", "WeightedAggregator", "accept", "average"),
-    ("fedtrack_local.models.persistor", "ModelPersistor", "save", "keep the global model, on the disk"),
-    ("fedtrack_local.models.persistor", "ModelPersistor", "save_best", "keep the best model, on the disk"),
+    ("fedtrack_local.models.model_store", "ModelStore", "save", "keep the global model, on the disk"),
+    ("fedtrack_local.models.model_store", "ModelStore", "save_best", "keep the best model, on the disk"),
     ("fedtrack_local.workflows.fedavg", "FedAvg", "_evaluate", "score the last model"),
     ("fedtrack_local.server", "LocalServer", "dismiss", "wait until the scripts have ended"),
     ("fedtrack_local.processes.sites", "SitePool", "close", "end the fork server"),
@@ -44,7 +44,7 @@ CALLS = (
     ("fedtrack_mlflow.receiver", "MLflowReceiver", "receive", "MLflow: write (own thread)"),
     ("fedtrack_mlflow.receiver", "MLflowReceiver", "close", "MLflow: end the runs (own thread)"),
     ("fedtrack_tensorboard.receiver", "TBAnalyticsReceiver", "receive", "TensorBoard: write (own thread)"),
-    ("fedtrack_local.launch", "", "summarize", "summarise"),
+    ("fedtrack_local.course", "", "summarize", "summarise"),
 )
 
 

@@ -14,12 +14,14 @@ from typing import Any
 
 from benchmarks.table import Table, quantile, seconds_text
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.journal.journal import Journal
 from fedtrack.spool.spool import Spool
 from fedtrack.testing import run_info
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "From the log call to the backend"
 
@@ -108,7 +110,8 @@ def _delivering(receiver: Receiver, root: Path, sites: Path) -> Iterator[None]:
     run = run_info(root, sites=["site-1"])
     journal, forwarder = Journal(root / "journal.db"), Forwarder()
     forwarder.add(SpoolSource("site-1", sites, journal, run.blobs))
-    delivery = Delivery("receiver", receiver, journal, run)
+    ledger = Ledger(root / LEDGER_FILE, journal)
+    delivery = Delivery("receiver", receiver, journal, ledger, run)
     forwarder.start()
     delivery.start()
     try:
@@ -117,6 +120,7 @@ def _delivering(receiver: Receiver, root: Path, sites: Path) -> Iterator[None]:
         forwarder.stop()
         delivery.drain("completed")
         delivery.finish(30.0)
+        ledger.close()
         journal.close()
 
 

@@ -62,7 +62,7 @@ def fedtrack_served(folder: Path, *, backend_up: bool) -> Iterator[Call]:
 def _serve(folder: Path, backend_up: bool, parent: Connection) -> None:
     from fedtrack.delivery.host import ReceiverHost
     from fedtrack.testing import run_info
-    from fedtrack.transport.forwarder import SpoolSource
+    from fedtrack.transport.spool_source import SpoolSource
     from fedtrack_mlflow import MLflowReceiver
     from fedtrack_tensorboard import TBAnalyticsReceiver
 
@@ -72,7 +72,7 @@ def _serve(folder: Path, backend_up: bool, parent: Connection) -> None:
     host.add_source(SpoolSource("site-1", folder / "spool", host.journal, host.run.blobs))
     host.start()
     # Until both backends are imported and open, or known to be down.
-    while host.journal.cursor("t").delivered == 0 or (backend_up and host.journal.cursor("m").delivered == 0):
+    while host.ledger.cursor("t").delivered == 0 or (backend_up and host.ledger.cursor("m").delivered == 0):
         sleep(0.05)
     parent.send("ready")
     sleep(3600)

@@ -22,7 +22,7 @@ VALUES = {f"layer-{number}/grad_norm": 0.5 for number in range(BATCH)}
 NOTHING = "nothing: the clock, read twice"
 FLOOR = "one bare write of 54 bytes"
 OURS = "fedtrack MLflowWriter.log_metric"
-WITHOUT = "the first without fedtrack-speedups"
+WITHOUT = "the first, not compiled"
 #: Takes milliseconds, so that a tenth of the calls must do.
 SLOW = "MLflow log_metric, SQLite"
 ASYNC = "MLflow log_metric, SQLite, asynchronous"
@@ -68,7 +68,7 @@ def fedtrack_mlflow_writer(folder: Path, kind: type[Spool] = Spool) -> Iterator[
 
 
 def fedtrack_python_writer(folder: Path) -> contextlib.AbstractContextManager[Call]:
-    """As the one above is where fedtrack-speedups is not installed."""
+    """As the one above is where there was no compiler."""
     return fedtrack_mlflow_writer(folder, python_spool())
 
 

@@ -18,6 +18,7 @@ from time import sleep
 
 from benchmarks.table import Table
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.journal.journal import Journal
 from fedtrack.spool.spool import Spool
 from fedtrack.testing import run_info
@@ -25,7 +26,8 @@ from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "Memory"
 
@@ -66,7 +68,8 @@ def serve(folder: Path, events: int, report: Connection) -> None:
     forwarder = Forwarder()
     forwarder.add(SpoolSource("site-1", folder / "site-1", journal, run.blobs))
     receiver = Counting()
-    delivery = Delivery("counting", receiver, journal, run)
+    ledger = Ledger(folder / LEDGER_FILE, journal)
+    delivery = Delivery("counting", receiver, journal, ledger, run)
     forwarder.start()
     delivery.start()
     said = 0
@@ -79,6 +82,7 @@ def serve(folder: Path, events: int, report: Connection) -> None:
     forwarder.stop()
     delivery.drain("completed")
     delivery.finish(10.0)
+    ledger.close()
     journal.close()
 
 

@@ -1,4 +1,4 @@
-"""Spool as it is where fedtrack-speedups is not installed, beside the one that is in use."""
+"""Spool as it is where the log call is not compiled, beside the one that is in use."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.table import Table, spread
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
@@ -19,7 +20,8 @@ from fedtrack.testing import run_info
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.records import Metric, encode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 title = "Events per second"
 
@@ -91,7 +93,9 @@ class Delivered:
     def __init__(self, folder: Path, receiver: Receiver) -> None:
         self.journal = Journal(folder / "journal.db")
         self._last = 0
-        self._delivery = Delivery("receiver", receiver, self.journal, run_info(folder, sites=["site-1"]))
+        self.ledger = Ledger(folder / LEDGER_FILE, self.journal)
+        run = run_info(folder, sites=["site-1"])
+        self._delivery = Delivery("receiver", receiver, self.journal, self.ledger, run)
         self._delivery.start()
 
     def deliver(self, first: int, count: int) -> float:
@@ -103,7 +107,7 @@ class Delivered:
         self._last += count
         self.journal.apply("site-1", STREAM, [frames.FrameRange(seqs[0], seqs[-1], count, body)])
         started = perf_counter()
-        while self.journal.cursor("receiver").delivered < self._last:
+        while self.ledger.cursor("receiver").delivered < self._last:
             sleep(0.005)
         return perf_counter() - started
 
@@ -111,6 +115,7 @@ class Delivered:
         """End the run."""
         self._delivery.drain("completed")
         self._delivery.finish(60.0)
+        self.ledger.close()
         self.journal.close()
 
 

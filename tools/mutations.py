@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 CORE = "core/src/fedtrack"
 BASE = f"{CORE}/spool/base.py"
-COMPILED = "speedups/src/fedtrack_speedups/_spool_base.c"
+COMPILED = "core/src/fedtrack/spool/_spool_base.c"
 TESTS = "tests/core"
 SPOOL = tuple(
     f"{TESTS}/spool/test_{part}.py"
@@ -38,8 +38,7 @@ class Mutation(NamedTuple):
 _APPLY = "            for stream in self._applied(journal, streams):\n"
 _DELETE = "                self.found |= self._attempt(stream, stream.source.settle) and stream.found\n"
 
-_FLUSH = "        self._retry.persist(self._receiver.flush, patient=True)\n"
-_ADVANCE = "        self._advance(batches[-1].id, delivered)\n"
+_FLUSH = "            self._retry.call_receiver(self._receiver.flush, now, patient=True)\n"
 _CLAIM = """                # Claimed before the write: an exception between the two may leave a hole, which is legal,
                 # but never two records with one number, of which the journal would drop the second.
                 self._next_seq = seq + 1
@@ -62,8 +61,8 @@ MUTATIONS = (
     Mutation(
         "A commit that fails acknowledges nothing",
         f"{CORE}/journal/journal.py",
-        "        with self._lock, self._transaction():\n            for site, stream, run in batches:",
-        "        with contextlib.suppress(WorkspaceError), self._lock, self._transaction():\n"
+        "        with self.database.transaction() as writer:\n            for site, stream, run in batches:",
+        "        with contextlib.suppress(WorkspaceError), self.database.transaction() as writer:\n"
         "            for site, stream, run in batches:",
         (f"{TESTS}/journal/test_journal.py",),
     ),
@@ -77,14 +76,14 @@ MUTATIONS = (
     Mutation(
         "The high-water mark drops what is known",
         f"{CORE}/journal/journal.py",
-        "        if run.last <= mark:\n            return mark\n",
+        "    if run.last <= mark:\n        return mark\n",
         "",
         (f"{TESTS}/journal/test_journal.py",),
     ),
     Mutation(
         "The high-water mark trims what is partly known",
         f"{CORE}/journal/journal.py",
-        "        if first <= mark:\n            first, count, body = frames.tail(body, mark)\n",
+        "    if first <= mark:\n        first, count, body = frames.tail(body, mark)\n",
         "",
         (f"{TESTS}/journal/test_journal.py",),
     ),
@@ -176,7 +175,7 @@ MUTATIONS = (
     ),
     Mutation(
         "In C, a key is read to its end and no further",
-        "speedups/src/fedtrack_speedups/_plain.h",
+        "core/src/fedtrack/spool/_plain.h",
         "return *size > 0 && *size <= MAX_KEY;",
         "return *size > 0;",
         SPOOL,
@@ -198,8 +197,8 @@ MUTATIONS = (
     Mutation(
         "A child forked inside a log call leaves the record to its parent",
         f"{CORE}/spool/spool.py",
-        "                if self._salt == salt:",
-        "                if True:",
+        "        data = frame(seq, payload, salt)\n        if self._salt != salt:\n",
+        "        data = frame(seq, payload, salt)\n        if False:\n",
         SPOOL,
     ),
     Mutation(
@@ -226,14 +225,63 @@ MUTATIONS = (
     Mutation(
         "What finds no room is counted in the stream",
         f"{CORE}/spool/spool.py",
-        "        payload = encode(Gap(time_ns(), self._unreported, self._reason))\n",
-        "        return\n",
+        "        if self._write([encode(Gap(time_ns(), self._unreported, self._reason))], reserve):\n",
+        "        if False:\n",
         SPOOL,
+    ),
+    Mutation(
+        "What finds no room is counted in the stream's page",
+        f"{CORE}/spool/spool.py",
+        "        self._counts.add(dropped=count)\n",
+        "",
+        (f"{TESTS}/transport/test_forwarder_counts.py",),
+    ),
+    Mutation(
+        "A page can be written to where the disk is full",
+        f"{CORE}/spool/counter_page.py",
+        "        self._words = memoryview(self._map)",
+        "        self._words = memoryview(bytearray(self._map))",
+        (f"{TESTS}/spool/test_counter_page.py", f"{TESTS}/transport/test_forwarder_counts.py"),
+    ),
+    Mutation(
+        "A page is kept until its process is gone",
+        f"{CORE}/transport/spool_source.py",
+        "        if not is_open(path) and read_page",
+        "        if read_page",
+        (f"{TESTS}/transport/test_forwarder_counts.py",),
+    ),
+    Mutation(
+        "A record comes with the mark of its round",
+        f"{CORE}/spool/spool.py",
+        "or waits or self._said != self._round:\n",
+        "or waits:\n",
+        (f"{TESTS}/spool/test_rounds.py",),
+    ),
+    Mutation(
+        "Behind damage the round is unknown",
+        f"{CORE}/spool/reader.py",
+        "                        self._rounds.lose()\n",
+        "",
+        (f"{TESTS}/spool/test_rounds.py",),
+    ),
+    Mutation(
+        "A reader that begins in the middle looks for the round before",
+        f"{CORE}/spool/reader.py",
+        "            self._rounds.pass_over(known)\n",
+        "",
+        (f"{TESTS}/spool/test_rounds.py",),
+    ),
+    Mutation(
+        "Each segment says the sites' rounds again",
+        f"{CORE}/spool/shared.py",
+        "        self._said_of.clear()\n",
+        "",
+        (f"{TESTS}/spool/test_shared_rounds.py",),
     ),
     Mutation(
         "The spool has a limit",
         f"{CORE}/spool/spool.py",
-        "        if not self._has_room(len(data), reserve):\n",
+        "        if not self._has_room(size, reserve):\n",
         "        if False:\n",
         (*SPOOL, "tests/plugins/local/test_local_durability.py"),
     ),
@@ -275,7 +323,7 @@ MUTATIONS = (
     Mutation(
         "A folder is listed twice, so that no older segment is missed",
         f"{CORE}/spool/segments.py",
-        "    newest = {stream: segments[-1] for stream, segments in _list_once(folder).items()}\n",
+        "    newest = {stream: segments[-1] for stream, segments in _list_once(folder).segments.items()}\n",
         "    return _list_once(folder)\n    newest = {}\n",
         (f"{TESTS}/spool/test_reader.py",),
     ),
@@ -295,9 +343,9 @@ MUTATIONS = (
     ),
     Mutation(
         "A blob is adopted before its record is stored",
-        f"{CORE}/transport/forwarder.py",
-        "            self._adopt_blobs(run)\n",
-        "            pass\n",
+        f"{CORE}/transport/spool_source.py",
+        "        self._adopt_blobs(run)\n",
+        "",
         FORWARDER,
     ),
     Mutation(
@@ -324,13 +372,13 @@ MUTATIONS = (
     Mutation(
         "The cursor moves after the flush",
         f"{CORE}/delivery/delivery.py",
-        _FLUSH + _ADVANCE,
-        _ADVANCE + _FLUSH,
+        _FLUSH,
+        "            self._advance(load, now)\n            self._load = load\n" + _FLUSH,
         DELIVERY,
     ),
     Mutation(
         "A refused batch is bisected",
-        f"{CORE}/delivery/delivery.py",
+        f"{CORE}/delivery/load.py",
         "        if len(events) == 1:\n            refused = {0}\n",
         "        refused = refused or set(range(len(events)))\n",
         DELIVERY,
@@ -338,15 +386,15 @@ MUTATIONS = (
     Mutation(
         "An outage is never given up",
         f"{CORE}/delivery/retry.py",
-        "                unknown += not _is_outage(error)\n",
-        "                unknown += 1\n",
+        "            self._unknown += not _is_outage(error)\n",
+        "            self._unknown += 1\n",
         DELIVERY,
     ),
     Mutation(
         "A backend that refuses to be opened delays no end",
         f"{CORE}/delivery/delivery.py",
-        "            if self._opening:  # it has taken its time; that each further attempt fails is no progress\n    ",
-        "",
+        "            if self._opening:  # it has taken its time; that each further attempt fails is no progress\n",
+        "            if True:\n",
         DELIVERY,
     ),
     Mutation(
@@ -359,15 +407,15 @@ MUTATIONS = (
     Mutation(
         "A file of a newer format is left alone",
         f"{CORE}/journal/database.py",
-        "            self._check_format()  # before anything is written\n",
+        "            self._check(self.writer)  # before anything is written\n",
         "            pass\n",
         (f"{TESTS}/journal/test_journal.py",),
     ),
     Mutation(
         "Only what every receiver has is pruned",
-        f"{CORE}/journal/journal.py",
-        '        which = "id <= ? AND recv_ns < ?',
-        '        which = "? >= 0 AND recv_ns < ?',
+        f"{CORE}/journal/pruning.py",
+        '_WHICH = "id <= ?1',
+        '_WHICH = "?1 >= 0',
         ("tests/e2e/test_stored_runs.py::test_only_what_every_receiver_has_is_pruned",),
     ),
     Mutation(
@@ -379,7 +427,7 @@ MUTATIONS = (
     ),
     Mutation(
         "What a wiped server had deleted is a gap",
-        f"{CORE}/transport/forwarder.py",
+        f"{CORE}/transport/spool_source.py",
         "            self._check_start(stream, oldest, mark)\n",
         "",
         (f"{TESTS}/transport/test_server_loss.py", f"{CAMPAIGNS}/test_versions.py"),
@@ -393,9 +441,9 @@ MUTATIONS = (
     ),
     Mutation(
         "A dead letter is kept as it was logged",
-        f"{CORE}/delivery/delivery.py",
-        "self._bury(event.batch, event.seq, event.payload, str(error))",
-        "self._bury(event.batch, event.seq, __import__('msgspec').msgpack.encode(event.record), str(error))",
+        f"{CORE}/delivery/load.py",
+        "event.batch, str(error), event.payload)",
+        "event.batch, str(error), msgspec.msgpack.encode(event.record))",
         (f"{CAMPAIGNS}/test_versions.py",),
     ),
     Mutation(
@@ -407,9 +455,44 @@ MUTATIONS = (
     ),
     Mutation(
         "A wrapped payload without a name is a gap",
-        f"{CORE}/spool/shared.py",
+        f"{CORE}/spool/hosted.py",
         "if end <= len(payload) else None\n    except UnicodeDecodeError:",
         "if end <= len(payload) else None\n    except ZeroDivisionError:",
         (f"{TESTS}/spool/test_shared.py", f"{CAMPAIGNS}/test_fuzz.py"),
+    ),
+    Mutation(
+        "A journal of an older format is copied before it is migrated",
+        f"{CORE}/journal/database.py",
+        '        self._copy(self.path.with_name(f"{self.path.name}.format-{found}"))\n',
+        "",
+        (f"{TESTS}/journal/test_schema.py",),
+    ),
+    Mutation(
+        "One process at a time delivers",
+        f"{CORE}/delivery/ledger_lock.py",
+        "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        (f"{TESTS}/delivery/test_ledger.py",),
+    ),
+    Mutation(
+        "A ledger belongs to one journal",
+        f"{CORE}/delivery/ledger.py",
+        "            if _owner(path) not in (None, identity):\n                _put_aside(path)\n",
+        "",
+        (f"{TESTS}/delivery/test_ledger.py",),
+    ),
+    Mutation(
+        "Gaps and control records are no events",
+        f"{CORE}/journal/batches.py",
+        "            if frames.is_event(payload):\n",
+        "            if True:\n",
+        (f"{TESTS}/delivery/test_counts.py", f"{TESTS}/journal/test_streams.py"),
+    ),
+    Mutation(
+        "To a server of version 1 nothing is said that it refuses",
+        f"{CORE}/transport/shipper.py",
+        "self._call(in_version_1(message) if self.version < 2 else message)",
+        "self._call(message)",
+        (f"{TESTS}/transport/test_wire.py",),
     ),
 )

@@ -19,7 +19,7 @@ _BLOCK = re.compile(r"constraint-dependencies = \[\n(?:  .*\n)*\]\n")
 
 def exported(uv: str) -> list[str]:
     """Return one requirement per line, as uv has resolved them."""
-    flags = "--all-packages --all-extras --all-groups --no-hashes --no-emit-workspace --no-header --no-annotate"
+    flags = "--all-packages --all-extras --all-groups --no-hashes --no-emit-local --no-header --no-annotate"
     done = subprocess.run([uv, "export", "-q", *flags.split()], cwd=ROOT, capture_output=True, text=True, check=True)
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 

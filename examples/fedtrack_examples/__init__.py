@@ -12,6 +12,7 @@ import fedtrack
 
 _SUMMARIES = {
     "hello-cross-val": "After the training, every site scores every site's best model on its own images.",
+    "hello-numpy": "The smallest job: a model of numpy arrays, tracked with MLflow, without torch.",
     "hello-pt-mlflow": "Sites log like MLflow, the server writes MLflow and TensorBoard.",
     "hello-pt-mlflow-client": "Every site writes to an MLflow of its own; no metric leaves a site.",
     "hello-pt-tensorboard": "Sites log like torch's SummaryWriter; TensorBoard needs no configuration.",

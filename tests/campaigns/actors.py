@@ -14,6 +14,8 @@ from time import sleep
 from typing import Any
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE
+from fedtrack.delivery.ledger import Ledger as DeliveryLedger
 from fedtrack.errors import WorkspaceError
 from fedtrack.journal.journal import Journal
 from fedtrack.spool.spool import Spool
@@ -21,7 +23,8 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric, Record, Text
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 SITES = ("site-1", "site-2")
 SLOTS_PER_SITE = 2
@@ -164,7 +167,8 @@ def serve(root: Path, seed: int, *, drain: bool) -> None:
         size = source.choice((60, 1_000, 65_536, 2**20))
         forwarder.add(SpoolSource(site, root / site / "spool", journal, blobs, read_bytes=size))
     run = RunInfo("campaign", "campaign", root, "server", SITES, 0, blobs)
-    delivery = Delivery(RECEIVER, FileReceiver(), journal, run, backoff_seconds=0.01)
+    ledger = DeliveryLedger(root / LEDGER_FILE, journal)
+    delivery = Delivery(RECEIVER, FileReceiver(), journal, ledger, run, backoff_seconds=0.01)
     forwarder.start()
     delivery.start()
     while not drain:
@@ -174,6 +178,7 @@ def serve(root: Path, seed: int, *, drain: bool) -> None:
     forwarder.stop()
     delivery.drain("completed")
     report = delivery.finish(60)
+    ledger.close()
     journal.close()
     complete = not (forwarder.errors or report.pending or report.dead or report.error)
     os._exit(0 if complete else 1)

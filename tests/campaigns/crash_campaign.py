@@ -157,7 +157,7 @@ class Campaign:
     def check(self) -> None:
         """Compare what arrived with the ledger."""
         journal = Journal(self.root / "journal.db")
-        assert journal._writer.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert journal.database.writer.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         arrived = self._arrived(journal)
         self._check_receiver(journal)
         gaps = journal.gaps()
@@ -172,8 +172,8 @@ class Campaign:
             assert not invented, f"slot {slot}: values that nobody logged: {sorted(invented)[:5]}"
         self.counts["lost to a flipped bit"] = min(missing, len(gaps), self.counts["flipped bits"])
         self.counts["lost"] = missing - self.counts["lost to a flipped bit"]
-        for _, stream, _, reason in gaps:
-            assert any(name.startswith(stream) and name in reason for name in self.flipped), f"no flip: {reason}"
+        for gap in gaps:
+            assert any(n.startswith(gap.stream) and n in gap.reason for n in self.flipped), f"no flip: {gap.reason}"
         left = [path for site in SITES for path in (self.root / site / "spool").glob("*.spool")]
         assert not left, f"delivered but not deleted: {left}"
         journal.close()

@@ -18,13 +18,15 @@ from time import monotonic, sleep, time_ns
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import DeliveryReport
 from fedtrack.journal.journal import Journal
 from fedtrack.testing import run_info
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 from .soak import SOAK
 
@@ -135,7 +137,8 @@ def run(root: Path, *, bad: bool) -> Run:
     info = run_info(root / "run", sites=["site-1"])
     healthy, hanging = Healthy(), Hanging()
     receivers: list[Receiver] = [hanging, Raising(), Slow(), healthy] if bad else [healthy]
-    deliveries = [Delivery(r.name, r, journal, info, backoff_seconds=0.05) for r in receivers]
+    ledger = Ledger(root / LEDGER_FILE, journal)
+    deliveries = [Delivery(r.name, r, journal, ledger, info, backoff_seconds=0.05) for r in receivers]
     forwarder = Forwarder(poll_seconds=0.01)
     forwarder.add(SpoolSource("site-1", root / "site-1", journal, info.blobs))
     for part in (forwarder, *deliveries):
@@ -149,7 +152,7 @@ def run(root: Path, *, bad: bool) -> Run:
         most = max(most, resident_mib())
     if bad:  # it has everything, and the one that hangs is still in its first call
         assert hanging.called.is_set()
-        assert journal.cursor("hanging").batch == 0
+        assert ledger.cursor("hanging").batch == 0
     output, _ = site.communicate()
     forwarder.end("site-1")
     forwarder.stop()
@@ -157,6 +160,7 @@ def run(root: Path, *, bad: bool) -> Run:
         delivery.drain("completed")
     reports = {d.name: d.finish(1.0 if d.name == "hanging" else 60.0) for d in deliveries}
     hanging.release.set()
+    ledger.close()
     journal.close()
     return Run(healthy, reports, float(output), most - before)
 

@@ -21,15 +21,18 @@ from time import time_ns
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.journal import journal
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.spool import frames
 from fedtrack.testing import ReceiverContract, Stored, run_info
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
+from support.forwarding import forward
 
 from ..plugins.mlflow import test_mlflow_contract as mlflow_store  # noqa: TID252 - tests are no package to name
 from ..plugins.tensorboard import test_tb_contract as tensorboard_store  # noqa: TID252
@@ -134,8 +137,9 @@ class Campaign:
 
     def deliver(self) -> None:
         """Deliver to real backends whatever their cursors have not passed."""
+        ledger = Ledger(self.journal.path.with_name(LEDGER_FILE), self.journal)
         deliveries = [
-            Delivery(name, receiver, self.journal, self.run)
+            Delivery(name, receiver, self.journal, ledger, self.run)
             for name, receiver in (("mlflow", MLflowReceiver()), ("tensorboard", TBAnalyticsReceiver()))
         ]
         for delivery in deliveries:
@@ -144,6 +148,7 @@ class Campaign:
         for delivery in deliveries:
             report = delivery.finish(60.0)
             assert (report.delivered, report.pending, report.dead) == (CALLS * len(CLOCKS), 0, 0), report
+        ledger.close()
 
 
 @pytest.fixture(scope="module", params=list(libraries()))
@@ -217,7 +222,9 @@ CONTRACTS: dict[str, Callable[[], ReceiverContract]] = {
 def test_backends_show_the_sites_time_and_take_no_record_twice(campaign: Campaign, backend: str) -> None:
     for again in (False, True):
         if again:
-            campaign.journal.rewind(backend)
+            ledger = Ledger(campaign.journal.path.with_name(LEDGER_FILE), campaign.journal)
+            ledger.rewind(backend)
+            ledger.close()
             campaign.deliver()
         contract = CONTRACTS[backend]()
         found: dict[str, list[Stored]] = {}
@@ -241,15 +248,15 @@ def test_a_server_whose_clock_swings_stores_everything_once_and_in_order(
     run = run_info(tmp_path / "run")
     source = SpoolSource("site-1", tmp_path / "site-1", opened, run.blobs)
     while site.poll() is None:
-        source.forward()
+        forward(source)
     _, _ = site.communicate()
     source.ended = True
-    while source.forward():
+    while forward(source):
         pass
     steps = [decode(payload).step for batch in opened.read(0) for _, payload in frames.split(batch.body)]  # type: ignore[union-attr]
     assert steps == list(range(CALLS))
-    opened.record_gap("site-1", "ab" * 16, 0, "a gap")
-    opened.record_gap("site-1", "ab" * 16, 0, "a gap")  # at quite another time
+    opened.record_gap("site-1", "ab" * 16, GapKind.MISSING, "a gap")
+    opened.record_gap("site-1", "ab" * 16, GapKind.MISSING, "a gap")  # at quite another time
     assert len(opened.gaps()) == 1
     assert next(readings) > 3, "the server's clock was hardly read"
     opened.close()

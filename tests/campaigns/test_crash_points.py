@@ -20,7 +20,8 @@ from fedtrack.spool import frames
 from fedtrack.spool.spool import Durability, Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
+from support.forwarding import forward
 
 
 class Change(NamedTuple):
@@ -132,10 +133,10 @@ def session(root: Path, durability: Durability, patch: pytest.MonkeyPatch) -> li
             spool.append(Metric(value, "loss", value / 8, value))
             recorder.returned = value
             if value % 7 == 0:
-                source.forward()
+                forward(source)
         spool.close()
     source.ended = True
-    while source.forward():
+    while forward(source):
         pass
     journal.close()
     assert not list(folder.glob("*.spool"))
@@ -170,7 +171,7 @@ def recover(files: Files, before: Path, root: Path) -> list[int]:
     source = SpoolSource("site-1", root / "spool", journal, BlobStore(root / "blobs"))
     source.ended = True
     passes = 0
-    while source.forward():
+    while forward(source):
         passes += 1
         assert passes < 100, "it never ends"
     streams: dict[str, list[int]] = {}

@@ -17,6 +17,7 @@ from time import monotonic, perf_counter, sleep
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import DeliveryReport
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
@@ -24,8 +25,9 @@ from fedtrack.testing import run_info
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric, encode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
 from fedtrack.transport.shared_source import SharedSource
+from fedtrack.transport.spool_source import SpoolSource
 
 from .soak import SOAK
 
@@ -63,7 +65,8 @@ class Server:
         self.journal = Journal(root / "journal.db")
         self.run = run_info(root / "run")
         self.receiver = Counting()
-        self.delivery = Delivery("counting", self.receiver, self.journal, self.run)
+        self.ledger = Ledger(root / LEDGER_FILE, self.journal)
+        self.delivery = Delivery("counting", self.receiver, self.journal, self.ledger, self.run)
         self.delivery.start()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
@@ -87,6 +90,7 @@ class Server:
         assert (report.delivered, report.pending, report.dead) == (sites * EVENTS, 0, 0)
         assert self.receiver.taken == {name: list(range(first, first + EVENTS)) for name in names}
         assert self.most - self.before < MOST_MIB
+        self.ledger.close()
         self.journal.close()
 
 

@@ -15,11 +15,13 @@ from time import monotonic, sleep
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
 from fedtrack.testing import MemoryReceiver, run_info
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 from .scoreboard import Row
 from .soak import AWAY_SECONDS, SOAK
@@ -80,7 +82,8 @@ class Server:
         self.forwarder = Forwarder()
         for site in SITES:
             self.forwarder.add(SpoolSource(site, root / site / "spool", self.journal, run.blobs))
-        self.delivery = Delivery("memory", MemoryReceiver(), self.journal, run)
+        self.ledger = Ledger(root / LEDGER_FILE, self.journal)
+        self.delivery = Delivery("memory", MemoryReceiver(), self.journal, self.ledger, run)
         self.forwarder.start()
         self.delivery.start()
 
@@ -96,6 +99,7 @@ class Server:
         self.forwarder.stop()
         self.delivery.drain("completed")
         report = self.delivery.finish(60.0)
+        self.ledger.close()
         self.journal.close()
         return report.delivered
 

@@ -19,10 +19,12 @@ import msgspec
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import DamagedError, Permanent
 from fedtrack.journal import journal
 from fedtrack.journal.journal import Journal
+from fedtrack.journal.schema import JOURNAL
 from fedtrack.runs.dead_letters import _retry
 from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
@@ -30,8 +32,10 @@ from fedtrack.testing import MemoryReceiver, run_info
 from fedtrack.tracking import records
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.records import AnyRecord, Metric, Record, encode
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.tracking.records import Metric, Record, encode
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
+from support.forwarding import forward
 
 SITES = ("site-1", "site-2")
 
@@ -73,7 +77,8 @@ class Server:
         self.forwarder = Forwarder(poll_seconds=0.01)
         for site in SITES:
             self.forwarder.add(SpoolSource(site, root / site, self.journal, self.run.blobs))
-        self.delivery = Delivery("memory", self.receiver, self.journal, self.run)
+        self.ledger = Ledger(root / LEDGER_FILE, self.journal)
+        self.delivery = Delivery("memory", self.receiver, self.journal, self.ledger, self.run)
         self.forwarder.start()
         self.delivery.start()
 
@@ -83,6 +88,10 @@ class Server:
         self.forwarder.stop()
         self.delivery.drain("completed")
         assert self.delivery.finish(30.0).pending == 0
+        self.close()
+
+    def close(self) -> None:
+        self.ledger.close()
         self.journal.close()
 
     def steps(self, site: str, version: int) -> list[int | None]:
@@ -97,25 +106,25 @@ def segments(root: Path) -> dict[str, bytes]:
 def test_newer_sites_wait_for_the_upgrade_and_keep_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One site has an older and a newer process, the other one is old; the server is upgraded last."""
     server = Server(tmp_path)
-    newer = [start_site(tmp_path / "site-1", 2, 300) for _ in range(2)]
+    newer = [start_site(tmp_path / "site-1", 3, 300) for _ in range(2)]
     until(lambda: "site-1" in server.forwarder.errors)
-    older = [start_site(tmp_path / site, 1, 300) for site in SITES]
-    until(lambda: all(len(server.steps(site, 1)) == 300 for site in SITES))
-    assert "format 2, this version of fedtrack reads up to 1; upgrade it" in server.forwarder.errors["site-1"]
+    older = [start_site(tmp_path / site, 2, 300) for site in SITES]
+    until(lambda: all(len(server.steps(site, 2)) == 300 for site in SITES))
+    assert "format 3, this version of fedtrack reads up to 2; upgrade it" in server.forwarder.errors["site-1"]
     assert "site-2" not in server.forwarder.errors
     assert [process.wait() for process in (*newer, *older)] == [0] * 4
     before = segments(tmp_path)
     server.stop()
     left = segments(tmp_path)
-    assert left == {name: data for name, data in before.items() if data[8:12] == b"\2\0\0\0"}
+    assert left == {name: data for name, data in before.items() if data[8:12] == b"\3\0\0\0"}
     assert len(left) > 10
 
-    monkeypatch.setattr(frames, "VERSION", 2)
+    monkeypatch.setattr(frames, "VERSION", 3)
     upgraded = Server(tmp_path)
     upgraded.stop()
-    assert sorted(upgraded.steps("site-1", 2), key=lambda step: step or 0) == [n // 2 for n in range(600)]
+    assert sorted(upgraded.steps("site-1", 3), key=lambda step: step or 0) == [n // 2 for n in range(600)]
     for site in SITES:
-        assert upgraded.steps(site, 1) == list(range(300))  # once, and not again
+        assert upgraded.steps(site, 2) == list(range(300))  # once, and not again
     assert segments(tmp_path) == {}
     check = Journal(tmp_path / "journal.db")
     assert (check.counts(), check.gaps()) == ({"site-1": 900, "site-2": 300}, [])
@@ -125,7 +134,7 @@ def test_newer_sites_wait_for_the_upgrade_and_keep_nobody(tmp_path: Path, monkey
 def test_a_backlog_beside_a_refused_stream_is_brought_in_to_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "VERSION", 2)
+    monkeypatch.setattr(frames, "VERSION", 3)
     newer = Spool(tmp_path / "site-1")
     newer.append(Metric(1, "loss", 1.0))
     newer.close()
@@ -140,7 +149,7 @@ def test_a_backlog_beside_a_refused_stream_is_brought_in_to_the_end(
     forwarder.stop(patience_seconds=600)  # not waited for: no time makes the spool an older one
     assert monotonic() - began < 300
     assert opened.counts() == {"site-1": 30_000}
-    assert "format 2" in forwarder.errors["site-1"]
+    assert "format 3" in forwarder.errors["site-1"]
     opened.close()
 
 
@@ -160,6 +169,7 @@ class LaterMetric(Record, frozen=True, array_like=True, tag=1):
     key: str
     value: float
     step: int | None = None
+    n: int | None = None
     unit: str = ""
 
 
@@ -185,8 +195,8 @@ class Taking(Receiver):
         self.taken += batch.records
 
 
-def deliver(opened: Journal, receiver: Receiver, run: RunInfo) -> DeliveryReport:
-    delivery = Delivery("taking", receiver, opened, run)
+def deliver(opened: Journal, ledger: Ledger, receiver: Receiver, run: RunInfo) -> DeliveryReport:
+    delivery = Delivery("taking", receiver, opened, ledger, run)
     delivery.start()
     delivery.drain("completed")
     return delivery.finish(30.0)
@@ -196,8 +206,8 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
     logged: list[Record] = [
         Metric(1, "loss", 0.5, 0),
         Video(2, "mri", 24),
-        LaterMetric(3, "loss", 0.25, 1, "nats"),
-        LaterMetric(4, "bad", 0.125, 2, "bits"),
+        LaterMetric(3, "loss", 0.25, 1, None, "nats"),
+        LaterMetric(4, "bad", 0.125, 2, None, "bits"),
     ]
     spool = Spool(tmp_path / "spool")
     spool.extend(logged)
@@ -205,22 +215,24 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
     opened, run = Journal(tmp_path / "journal.db"), run_info(tmp_path / "run")
     source = SpoolSource("site-1", tmp_path / "spool", opened, run.blobs)
     source.ended = True
-    source.forward()
+    forward(source)
     assert [bytes(p) for b in opened.read(0) for _, p in frames.split(b.body)] == [encode(record) for record in logged]
 
     older = Taking(picky=True)
-    report = deliver(opened, older, run)
+    ledger = Ledger(tmp_path / LEDGER_FILE, opened)
+    report = deliver(opened, ledger, older, run)
     assert (report.delivered, report.dead, report.pending) == (2, 2, 0)
     assert older.taken == [Metric(1, "loss", 0.5, 0), Metric(3, "loss", 0.25, 1)]  # without the field it does not know
-    letters = opened.dead_letters()
+    letters = ledger.dead_letters()
     assert [letter.payload for letter in letters] == [encode(logged[1]), encode(logged[3])]  # with all fields
     assert "not a record that this version knows" in letters[0].error
 
-    monkeypatch.setattr(records, "_decoder", msgspec.msgpack.Decoder(AnyRecord | Video))
+    monkeypatch.setattr(records, "_decoder", msgspec.msgpack.Decoder(records.Event | Video))
     newer = Taking()
-    assert _retry("taking", newer, opened, run, "completed", 30.0) == (2, 0, "")
+    assert _retry("taking", newer, ledger, run, "completed", 30.0) == (2, 0, "")
     assert newer.taken == [Video(2, "mri", 24), Metric(4, "bad", 0.125, 2)]
-    assert opened.dead_letters() == []
+    assert ledger.dead_letters() == []
+    ledger.close()
     opened.close()
 
 
@@ -230,41 +242,38 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
 def test_a_downgraded_server_leaves_a_newer_journal_alone_and_the_next_upgrade_has_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = start_site(tmp_path / "site-1", 1, 600)
+    site = start_site(tmp_path / "site-1", 2, 600)
     with monkeypatch.context() as newer:
-        newer.setattr(journal, "FORMAT", 2)
+        newer.setattr(journal, "JOURNAL", JOURNAL._replace(format=3))
         server = Server(tmp_path)
-        until(lambda: len(server.steps("site-1", 1)) > 50)
+        until(lambda: len(server.steps("site-1", 2)) > 50)
         server.forwarder.stop()
         server.delivery.drain("aborted")
         server.delivery.finish(30.0)
-        server.journal.close()
+        server.close()
     before = {path.name: path.read_bytes() for path in tmp_path.glob("journal.db*")}
     spooled = set(segments(tmp_path))
-    with pytest.raises(DamagedError, match="has format 2, this version of fedtrack reads up to 1; upgrade it"):
+    with pytest.raises(DamagedError, match="has format 3, this version of fedtrack reads up to 2; upgrade it"):
         Server(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("journal.db*")} == before
     assert set(segments(tmp_path)) >= spooled
     assert site.wait() == 0  # the site has not noticed
-    monkeypatch.setattr(journal, "FORMAT", 2)
+    monkeypatch.setattr(journal, "JOURNAL", JOURNAL._replace(format=3))
     again = Server(tmp_path)
     again.stop()
-    assert again.steps("site-1", 1) == list(range(600))
+    assert again.steps("site-1", 2) == list(range(600))
     assert segments(tmp_path) == {}
 
 
 def test_an_upgraded_server_goes_on_with_an_older_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for format_ in (
-        1,
-        2,
-        1,
-    ):  # back again: an upgrade that changed nothing about the file does not lock the old one out
-        monkeypatch.setattr(journal, "FORMAT", format_)
-        site = start_site(tmp_path / "site-1", 1, 100, 0.0)
+    # Back again: an upgrade that changed nothing about the file does not lock the old one out.
+    for format_ in (2, 3, 2):
+        monkeypatch.setattr(journal, "JOURNAL", JOURNAL._replace(format=format_))
+        site = start_site(tmp_path / "site-1", 2, 100, 0.0)
         assert site.wait() == 0
         server = Server(tmp_path)
         server.stop()
-    assert server.steps("site-1", 1) == [*range(100)] * 3
+    assert server.steps("site-1", 2) == [*range(100)] * 3
 
 
 SERVER = """
@@ -272,7 +281,8 @@ import sys
 from pathlib import Path
 from time import sleep
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack.journal.journal import Journal
 
 root = Path(sys.argv[1])
@@ -285,7 +295,7 @@ sleep(600)
 
 def test_a_wiped_server_is_a_gap_with_its_numbers_and_fresh_events_pass(tmp_path: Path) -> None:
     calls = 2_000
-    site = start_site(tmp_path / "site-1", 1, calls)
+    site = start_site(tmp_path / "site-1", 2, calls)
     process = subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)])
     names: set[str] = set()
 
@@ -303,12 +313,13 @@ def test_a_wiped_server_is_a_gap_with_its_numbers_and_fresh_events_pass(tmp_path
     assert site.wait() == 0
     gaps = server.journal.gaps()
     server.stop()
-    steps = server.steps("site-1", 1)
-    ((where, _, _, reason),) = gaps
-    found = re.match(r"records (\d+) to (\d+) of a stream are in no spool any more", reason)
+    steps = server.steps("site-1", 2)
+    (gap,) = gaps
+    found = re.match(r"records (\d+) to (\d+) of a stream are in no spool any more", gap.reason)
     assert found is not None
     first, last = int(found[1]), int(found[2])
+    assert (gap.first, gap.last) == (first, last)
     # Records are numbered from 1 and steps from 0: what is lost and what arrived are all that was logged.
-    assert (where, first) == ("site-1", 1)
+    assert (gap.site, first) == ("site-1", 1)
     assert steps == list(range(last, calls))
     assert segments(tmp_path) == {}

@@ -98,7 +98,7 @@ def test_nothing_that_a_virtual_site_logged_is_lost_doubled_or_moved(
                 server.send_signal(signal.SIGKILL)
                 kills += 1
         if (workspace / "server" / "simulate_job" / "run.json").exists():
-            command = [sys.executable, "-m", "fedtrack", "run", "--resume", str(workspace)]
+            command = [sys.executable, "-m", "fedtrack", "resume", str(workspace)]
     assert server.returncode == 0, (tmp_path / "log.txt").read_text()[-3000:]
 
     returned: defaultdict[tuple[str, str], list[int]] = defaultdict(list)

@@ -124,7 +124,7 @@ def never_up(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> En
     job.placed["server"]["tensorboard"] = TBAnalyticsReceiver(str(blocked / "below"))
     blocked.write_text("a file where a folder has to be")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedtrack_local.launch.STALL_SECONDS", 3.0)
+        patch.setattr("fedtrack_local.course.STALL_SECONDS", 3.0)
         return run(job, workspace)
 
 

@@ -37,7 +37,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_what_was_logged_before_the_disk_was_full_arrives_later(
     small_disk: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedtrack_local.launch.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("fedtrack_local.course.STALL_SECONDS", 1.0)
     workspace = small_disk / "ws"
     with pytest.raises(FedtrackError):
         make_job("log_much.py").simulator_run(workspace)

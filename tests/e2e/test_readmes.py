@@ -79,7 +79,7 @@ def adapted(command: str, home: Path) -> list[str]:
             words += ["--workspace", f"{home}/fedtrack/jobs/workdir"]
         if {"-e", "--export-config"} & set(words) and "--job-root" not in words:
             words += ["--job-root", f"{home}/fedtrack/jobs"]
-    if "run" in words and not {"examples", "-w", "--workspace", "--resume"} & set(words):
+    if "run" in words and not {"examples", "-w", "--workspace"} & set(words):
         words += ["-w", f"{home}/fedtrack/jobs/workdir"]
     return words
 

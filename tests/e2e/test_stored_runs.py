@@ -51,7 +51,7 @@ def picky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedtrack_local.launch.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("fedtrack_local.course.STALL_SECONDS", 1.0)
 
 
 def fedtrack(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -239,8 +239,8 @@ def test_only_what_every_receiver_has_is_pruned(tmp_path: Path) -> None:
     run = find_run(tmp_path)
     everything = 80 + result.sites["server"].journaled
     assert prune(run, 1.0) == {"server": 0}  # too young
-    with run.journal() as journal:
-        journal.rewind("receiver")
+    with run.stores(write=True) as (_, ledger):
+        ledger.rewind("receiver")
     assert prune(run, 0.0) == {"server": 0}  # it would have to be delivered once more
     replay(run)
     assert prune(run, 0.0) == {"server": everything}

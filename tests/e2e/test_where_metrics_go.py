@@ -130,7 +130,7 @@ def troublesome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 @pytest.mark.usefixtures("troublesome")
 @pytest.mark.parametrize("place", ["site-1", "server"])
 def test_bad_receivers_delay_and_harm_nobody(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedtrack_local.launch.STALL_SECONDS", 2.0)
+    monkeypatch.setattr("fedtrack_local.course.STALL_SECONDS", 2.0)
     job = make_job("log_steps.py")
     for name in ("hanging", "raising", "deaf"):
         job.to(plugins.registry().receiver(name)(), place, id=name)

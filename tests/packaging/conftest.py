@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from support.offline_index import link_modules, normalised, write_index
-from support.venv import ROOT, Venv, run, uv
+from support.venv import MEMBERS, ROOT, Venv, run, uv
 
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of wheels and sdists; each wheel is built from its sdist."""
     folder = tmp_path_factory.mktemp("dist")
-    run(uv(), "build", "--quiet", "--offline", "--all-packages", "--out-dir", folder, cwd=ROOT)
-    # Not a member of the workspace; see the root pyproject.toml.
-    run(uv(), "build", "--quiet", "--offline", "--out-dir", folder, ROOT / "plugins" / "nvflare", cwd=ROOT)
+    for member in MEMBERS:
+        run(uv(), "build", "--quiet", "--offline", "--out-dir", folder, member, cwd=ROOT)
+    (core,) = folder.glob("fedtrack-[0-9]*.tar.gz")
+    run(uv(), "build", "--quiet", "--offline", "--wheel", "--out-dir", folder, core, cwd=ROOT, FEDTRACK_PURE="1")
     return folder
 
 

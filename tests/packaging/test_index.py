@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.venv import ROOT, run
+from support.venv import run
 
 pytestmark = [pytest.mark.network, pytest.mark.xdist_group("packaging"), pytest.mark.timeout(1200)]
 
@@ -35,20 +35,3 @@ def test_pip_installs_an_extra_from_the_wheels(dist: Path, tmp_path: Path) -> No
     assert checked.stdout.count(" ok ") == 4
     run(python, "-m", "pip", "uninstall", "--yes", "--quiet", "fedtrack-mlflow")
     assert states(python, tmp_path) == {}
-
-
-def test_pip_installs_an_extra_and_its_plugin_from_a_clone(tmp_path: Path) -> None:
-    python = pip_environment(tmp_path / "venv")
-    run(
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "./core[mlflow]",
-        "./speedups",
-        "./plugins/mlflow",
-        cwd=ROOT,
-        timeout=900,
-    )
-    assert states(python, tmp_path) == {"mlflow": "loaded"}

@@ -30,7 +30,6 @@ def test_an_extra_brings_its_receiver_and_nothing_else(make_site: MakeSite, extr
     packages = site.packages()
     assert {name for name in packages if name.startswith("fedtrack")} == {
         "fedtrack",
-        "fedtrack-speedups",
         "fedtrack-local",
         f"fedtrack-{extra}",
     }
@@ -52,10 +51,11 @@ def test_all_brings_every_receiver_and_uninstalling_takes_one_off_the_list(make_
 def test_a_site_that_only_logs_needs_no_sdk(make_site: MakeSite, name: str) -> None:
     site = make_site(f"fedtrack-{name}")
     assert not SDKS[name] & site.packages()
+    assert ("numpy" in site.packages()) == (name == "tensorboard")  # whose writer takes images and histograms
     assert site.listed("writers")[name]["state"] == "loaded"
     row = site.listed("receivers")[name]
     assert row["state"] == "missing-dependency"
-    assert row["remedy"] == f"pip install 'fedtrack[{name}]'"
+    assert row["remedy"] == f"uv pip install --python {site.python} 'fedtrack[{name}]'"
     assert row["remedy"] in site.fedtrack("receivers", "check", name, check=False)
     site.install(f"fedtrack[{name}]")  # the remedy
     assert site.states() == {name: "loaded"}
@@ -100,15 +100,25 @@ def write_job(site: Site) -> None:
     (site.folder / "client.py").write_text(CLIENT)
 
 
-def test_core_alone_runs_a_job_without_the_default_receiver(make_site: MakeSite) -> None:
+def test_core_alone_says_what_it_needs_to_run_a_job(make_site: MakeSite) -> None:
     site = make_site("fedtrack")
+    assert site.states() == {}
+    assert not {"numpy", "safetensors", "ml-dtypes"} & site.packages()
+    script = "from fedtrack.job import FedJob; job = FedJob('j'); job.simulator_run('ws')"
+    done = site.run("-c", f"from fedtrack.errors import report_errors\nwith report_errors(): {script}", check=False)
+    assert done.returncode == 2
+    assert f"pip install --python {site.python} 'fedtrack[local]'" in done.stderr
+
+
+def test_the_engine_alone_runs_a_job_without_the_default_receiver(make_site: MakeSite) -> None:
+    site = make_site("fedtrack[local]")
     assert site.states() == {}
     assert not set().union(*SDKS.values()) & site.packages()
     assert "No receiver is installed" in site.fedtrack("receivers", "list")
     write_job(site)
     done = site.run("job.py")
     assert "The job goes without the default TensorBoard receiver" in done.stderr
-    assert "pip install 'fedtrack[tensorboard]'" in done.stderr
+    assert f"pip install --python {site.python} 'fedtrack[tensorboard]'" in done.stderr
     summary = site.folder / "ws" / "server" / "simulate_job" / "run_summary.json"
     result = json.loads(summary.read_text())
     assert (result["status"], result["sites"]["site-1"]["journaled"]) == ("completed", 1)
@@ -116,13 +126,13 @@ def test_core_alone_runs_a_job_without_the_default_receiver(make_site: MakeSite)
 
 
 def test_a_job_whose_receiver_lacks_its_sdk_fails_before_training(make_site: MakeSite) -> None:
-    site = make_site("fedtrack-mlflow")
+    site = make_site("fedtrack-mlflow", "fedtrack[local]")
     write_job(site)
     assert site.run("job.py").returncode == 0  # MLflow's writer is all that it needs
     done = site.run("job.py", "mlflow", check=False)
     assert done.returncode == 2
     assert "missing-dependency" in done.stderr
-    assert "pip install 'fedtrack[mlflow]'" in done.stderr
+    assert f"pip install --python {site.python} 'fedtrack[mlflow]'" in done.stderr
 
 
 def test_uv_installs_an_extra_from_a_clone(make_site: MakeSite) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack.journal.journal import Journal
 from fedtrack.spool.base import PythonSpoolBase, SpoolBase
@@ -28,10 +29,12 @@ from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_mlflow import MLflowWriter
 from fedtrack_tensorboard.writer import SummaryWriter
 from fedtrack_wandb.writer import WandBWriter
+from support.forwarding import forward as forward_once
 
 KEY = "train_loss"
 CALLS = 1_000
@@ -200,7 +203,7 @@ def test_reading_costs_calls_per_megabyte_and_not_per_event(tmp_path: Path, jour
 
     sys.setprofile(count)
     try:
-        source.forward()
+        forward_once(source)
     finally:
         sys.setprofile(None)
     assert journal.counts() == {"site-1": CALLS}
@@ -225,10 +228,12 @@ def test_events_on_their_way_to_a_receiver_are_nothing_to_the_garbage_collector(
             assert len(batch.records) == CALLS
             tracked.append(len(gc.get_objects()))
 
-    delivery = Delivery("looking", Looking(), journal, run_info(tmp_path / "run"))
+    ledger = Ledger(tmp_path / LEDGER_FILE, journal)
+    delivery = Delivery("looking", Looking(), journal, ledger, run_info(tmp_path / "run"))
     delivery.start()
     delivery.drain("completed")
     assert delivery.finish(10).delivered == CALLS
+    ledger.close()
     assert tracked[1] - tracked[0] < CALLS // 4
 
 

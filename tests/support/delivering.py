@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import Permanent
 from fedtrack.journal.journal import Journal
@@ -68,6 +69,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.journal = Journal(folder / "journal.db")
+        self.ledger = Ledger(folder / LEDGER_FILE, self.journal)
         self.run = RunInfo("r1", "job", folder, "server", ("a",), 0, BlobStore(folder / "blobs"))
         self.next_seq = 1
 
@@ -81,8 +83,12 @@ class Bench:
         body = b"".join(frames.frame(first + index, payload, salt) for index, payload in enumerate(payloads))
         self.journal.apply(site, STREAM, [FrameRange(first, self.next_seq - 1, len(payloads), body)])
 
+    def close(self) -> None:
+        self.ledger.close()
+        self.journal.close()
+
     def delivery(self, receiver: Receiver, name: str = "r", **options: Any) -> Delivery:
-        return Delivery(name, receiver, self.journal, self.run, **{"backoff_seconds": 0.001} | options)
+        return Delivery(name, receiver, self.journal, self.ledger, self.run, **{"backoff_seconds": 0.001} | options)
 
     def deliver(self, receiver: Receiver, stall_seconds: float = 10, **options: Any) -> DeliveryReport:
         """Deliver everything there is and report."""

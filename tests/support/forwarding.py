@@ -10,7 +10,8 @@ from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.forward_pass import ForwardPass
+from fedtrack.transport.spool_source import SpoolSource
 
 
 class Site:
@@ -28,6 +29,15 @@ class Site:
 
     def segments(self) -> list[Path]:
         return sorted(self.folder.glob("*.spool"))
+
+
+def forward(source: SpoolSource) -> bool:
+    """Move what is readable now into the journal; return whether anything was found, so that there may be more."""
+    one = ForwardPass()
+    one.run([source])
+    for failure in one.failures.values():
+        raise failure
+    return one.found
 
 
 def stored(journal: Journal, site: str = "a") -> list[Any]:

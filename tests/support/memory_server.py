@@ -9,7 +9,7 @@ from typing import Any
 from fedtrack.client.fl_model import FLModel
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack_local.models.persistor import ModelPersistor
+from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
 from fedtrack_local.workflows.workflow import Answer, RoundResult, Task
@@ -31,7 +31,7 @@ class MemoryServer:
             started_ns=0,
             blobs=BlobStore(folder / "blobs"),
         )
-        self.persistor = ModelPersistor(folder / "app_server")
+        self.models = ModelStore(folder / "app_server")
         self.selector: ModelSelector | None = None
         self.rounds: list[RoundResult] = []
         self.final_metrics: dict[str, float] = {}

@@ -44,7 +44,7 @@ def put(request: pytest.FixtureRequest) -> Put:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
-    made.journal.close()
+    made.close()
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from support.venv import DEVELOPMENT, Venv
 
-#: Needed with its code while something is built, before ``link_modules`` can give it.
-_BUILD_BACKENDS = {"setuptools"}
+#: Needed with their code while something is built, before ``link_modules`` can give it.
+_BUILD_BACKENDS = {"hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
 
 _WHEEL = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
@@ -55,7 +55,7 @@ def _write_wheel(distribution: Distribution, folder: Path) -> None:
         names = [f"{stem}.dist-info/{name}" for name, text in files.items() if text]
         for name, text in zip(names, filter(None, files.values()), strict=True):
             wheel.writestr(name, text)
-        for file in _code(distribution) if distribution.name in _BUILD_BACKENDS else ():
+        for file in _code(distribution) if normalised(distribution.name) in _BUILD_BACKENDS else ():
             wheel.write(DEVELOPMENT / file, file)
             names.append(str(file))
         record = f"{stem}.dist-info/RECORD"

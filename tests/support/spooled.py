@@ -42,7 +42,7 @@ def put_as_it_is(spool: Spool, record: Metric) -> None:
 PUTS = {"record": put_as_a_record, "plain": put_as_it_is}
 
 #: For tests of what only the compiled part does.
-compiled = pytest.mark.skipif(SpoolBase is PythonSpoolBase, reason="fedtrack-speedups is not built here, or turned off")
+compiled = pytest.mark.skipif(SpoolBase is PythonSpoolBase, reason="the log call is not compiled here, or turned off")
 
 
 def opened(folder: Path, **options: Any) -> Spool:

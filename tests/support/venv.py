@@ -12,6 +12,14 @@ from typing import TypeAlias
 
 ROOT = Path(__file__).parents[2]
 
+#: Where each distribution's sources are.
+MEMBERS = [
+    ROOT / "core",
+    ROOT / "examples",
+    *sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml")),
+    *sorted(path.parent for path in (ROOT / "examples").glob("third-party-*/pyproject.toml")),
+]
+
 Done: TypeAlias = subprocess.CompletedProcess[str]
 
 #: Where the packages of the development environment are.

@@ -11,21 +11,20 @@ import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
-from uuid import uuid4
 
 import msgspec
 
 from fedtrack.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fedtrack.job.fed_job import FedJob
     from fedtrack.runs.result import RunResult
 
-#: Name of the file in which the command line keeps the handle of a run that it submitted.
+#: Where the command line keeps the handle of a run that it submitted, in the run's workspace.
 HANDLE_FILE = "handle.json"
 
 #: Name of the engine that runs jobs on this machine.
 LOCAL_ENGINE = "local"
-
 
 _RUN_ID = re.compile(r"[a-z0-9-]{1,64}\Z")
 
@@ -37,6 +36,8 @@ def checked_run_id(run_id: str | None) -> str:
         ConfigError: It is none: ids name folders and backends' runs.
     """
     if run_id is None:
+        from uuid import uuid4  # 4 ms, which a run has after its fork server was started and not before
+
         return uuid4().hex
     if not _RUN_ID.match(run_id):
         raise ConfigError(f"The run id {run_id!r} is not valid; use 1 to 64 of the characters a-z, 0-9 and '-'.")
@@ -59,6 +60,8 @@ class EngineCaps(msgspec.Struct, frozen=True):
         can_abort: Whether ``abort`` works.
         can_reattach: Whether ``status``, ``wait`` and ``fetch`` work from another process.
         live_read: Whether the journal can be read while the job runs.
+        can_run, can_resume, can_simulate: Whether these methods work: jobs on this machine, without a target.
+        can_drain: Whether ``drain`` works, at some target at least.
     """
 
     name: str
@@ -71,6 +74,10 @@ class EngineCaps(msgspec.Struct, frozen=True):
     can_abort: bool
     can_reattach: bool
     live_read: bool
+    can_run: bool = False
+    can_resume: bool = False
+    can_simulate: bool = False
+    can_drain: bool = False
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -114,7 +121,7 @@ class RunHandle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             return msgspec.json.decode(text, type=RunHandle)
         except msgspec.MsgspecError as error:
-            raise ConfigError(f"This is no run handle: {error}; give what 'fedtrack run --detach' printed.") from None
+            raise ConfigError(f"This is no run handle: {error}; give what 'fedtrack submit' printed.") from None
 
 
 class RunState(StrEnum):
@@ -156,6 +163,9 @@ class Engine(Protocol):
         name: What users type after ``--engine``.
         summary: One line for listings.
 
+    An engine has every method. One that cannot do what a method is for raises NotSupported, with a sentence that says
+    what to do instead, and says the same in its ``caps``: see ``fedtrack.partial_engine.PartialEngine``.
+
     Any method that talks to the target raises EngineUnavailable if it cannot be reached or is not installed, and
     EngineVersionError if its version is not supported.
     """
@@ -176,6 +186,50 @@ class Engine(Protocol):
         Raises:
             ConfigError: ``model`` is none of these, or what it names cannot be built.
             ModelError: A parameter is no tensor.
+            NotSupported: The engine writes no models.
+        """
+
+    def run(self, job: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
+        """Run a job on this machine and stay until its end. Ctrl-C and SIGTERM end the run in order.
+
+        Args:
+            job: An exported job.
+            workspace: Folder for everything that the run writes; an earlier run in it is moved aside.
+            gpus: GPU ids for the sites, dealt out in turn: ``"0,1"``, or ``"[0,1],[2,3]"`` for two GPUs a site. None
+                leaves every GPU to every site.
+            run_id: fedtrack's id for the run; a fresh one, if None.
+
+        Raises:
+            ConfigError: The job or an argument is not valid; nothing was started.
+            WorkspaceError: The workspace cannot be used.
+            JobError, KeyboardInterrupt: The run failed, or the user ended it; what was logged is in the workspace.
+            NotSupported: The engine runs jobs at a target only; see ``submit``.
+        """
+
+    def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
+        """Go on with a run whose server was killed or failed, after its last finished round, and stay until its end.
+
+        Args:
+            workspace: That of the run.
+            gpus: See ``run``.
+
+        Raises:
+            WorkspaceError: There is no run in the workspace, or another process is still at it.
+            NotSupported: The engine cannot go on with a run.
+            FedtrackError: See ``run``.
+        """
+
+    def simulate(self, job: FedJob, workspace: Path, *, gpus: str | None = None) -> RunResult:
+        """Export a job into a workspace, run it from there and stay until its end.
+
+        Args:
+            job: The job, as it was described.
+            workspace: See ``run``.
+            gpus: See ``run``.
+
+        Raises:
+            NotSupported: The engine takes exported jobs only.
+            FedtrackError: See ``run``.
         """
 
     def check(self, job: Path, target: str) -> list[Problem]:
@@ -233,6 +287,21 @@ class Engine(Protocol):
         Raises:
             RunNotFound: The target does not know it, or no longer has its results.
             EngineTimeout: The run is not over.
+        """
+
+    def drain(self, run: RunHandle, timeout: float = 300.0) -> RunHandle:
+        """Bring in what sites still hold of a run that is over.
+
+        Args:
+            run: The run.
+            timeout: Seconds to wait for the sites at most.
+
+        Returns:
+            The handle to fetch the run's results by.
+
+        Raises:
+            EngineTimeout: The sites did not deliver in time.
+            NotSupported: The sites hold nothing once a run is over, here or at any target.
         """
 
     def close(self) -> None:

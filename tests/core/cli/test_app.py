@@ -33,7 +33,8 @@ def test_every_command_and_every_argument_says_what_it_is_for() -> None:
     def walk(command: Any, path: str) -> None:
         assert command.help, path
         for parameter in command.params:
-            assert getattr(parameter, "help", ""), f"{path}: {parameter.name}"
+            if not getattr(parameter, "hidden", False):
+                assert getattr(parameter, "help", ""), f"{path}: {parameter.name}"
         for name, inner in getattr(command, "commands", {}).items():
             walk(inner, f"{path} {name}")
 

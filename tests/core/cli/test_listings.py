@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedtrack.cli.app import build_app
+from fedtrack.plugins import remedy
 from support.throwaway import Install, receivers
 
 COLUMNS = ["name", "package", "version", "state", "supports", "summary"]
@@ -62,9 +63,9 @@ def test_a_listing_shows_a_broken_plugin_and_what_would_fix_it(install: Install,
     row = rows(group)["bad"]
     assert (row["package"], row["version"], row["state"]) == ("fedtrack-bad", "1.0", "failed")
     assert row["reason"] == "fedtrack-bad 1.0: RuntimeError: no\nluck"
-    assert row["remedy"] == "pip install --upgrade --force-reinstall fedtrack-bad"
+    assert row["remedy"] == remedy.install("fedtrack-bad", upgrade=True)
     (line,) = [line for line in fedtrack(group, "list").splitlines() if line.startswith("bad ")]
-    assert "no luck; to fix it: pip install" in line
+    assert f"no luck; to fix it: {row['remedy']}" in line
 
 
 def test_receivers_are_listed_with_what_they_support(install: Install) -> None:
@@ -108,7 +109,7 @@ def test_a_receiver_without_its_sdk_can_be_looked_at(install: Install) -> None:
     install("fedtrack-csv", receivers("csv", extra="requires = ('no_such_sdk',); install = 'pip install no-such-sdk'"))
     assert rows("receivers")["csv"]["state"] == "missing-dependency"
     row = json.loads(fedtrack("receivers", "info", "csv", "--json"))
-    assert (row["state"], row["remedy"]) == ("missing-dependency", "pip install no-such-sdk")
+    assert (row["state"], row["remedy"]) == ("missing-dependency", remedy.install("no-such-sdk"))
     assert "no_such_sdk" in fedtrack("receivers", "info", "csv")
 
 

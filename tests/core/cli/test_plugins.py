@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import ConfigError
+from fedtrack.plugins import remedy
 from support.command_line import fedtrack
 
 
@@ -22,7 +23,7 @@ def test_a_project_is_written_with_the_commands_that_come_next(kind: str) -> Non
     assert shown == [
         "Wrote fedtrack-ring. Next:",
         "  cd fedtrack-ring",
-        "  pip install -e '.[dev]'",
+        f"  {remedy.install_here('-e', '.[dev]')}",
         "  pytest && mypy && ruff check",
         "  fedtrack plugins list",
     ]

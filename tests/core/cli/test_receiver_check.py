@@ -121,4 +121,4 @@ def test_a_receiver_that_cannot_be_loaded_is_reported_like_any_other_failure(ins
     install("fedtrack-bad", "raise RuntimeError('no luck')")
     install("fedtrack-csv", receivers("csv", extra="requires = ('no_such_sdk',); install = 'pip install no-such-sdk'"))
     assert "RuntimeError: no luck" in check("bad", exit_code=1)["load"]["detail"]
-    assert "pip install no-such-sdk" in check("csv", exit_code=1)["load"]["detail"]
+    assert "no_such_sdk; install it with:" in check("csv", exit_code=1)["load"]["detail"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import fedtrack.client as flare
 from fedtrack.errors import ConfigError
-from fedtrack.plugins import unload
+from fedtrack.plugins import remedy, unload
 
 
 def test_writers_of_the_installed_plugins() -> None:
@@ -19,7 +21,7 @@ def test_missing_plugin_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("FEDTRACK_DISABLE_PLUGINS", "mlflow")
     unload()
     try:
-        with pytest.raises(ImportError, match=r"pip install 'fedtrack\[mlflow\]'"):
+        with pytest.raises(ImportError, match=re.escape(remedy.install("fedtrack[mlflow]"))):
             from fedtrack.client.tracking import MLflowWriter  # noqa: F401
     finally:
         monkeypatch.undo()

@@ -8,7 +8,7 @@ import pytest
 from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import Transient
 from fedtrack.tracking.receiver import Results
-from fedtrack.tracking.records import Text
+from fedtrack.tracking.records import Gap, Text
 from support.delivering import Bench, Scripted, always, until
 
 
@@ -20,7 +20,7 @@ def test_everything_arrives_in_order_and_the_receiver_is_closed(bench: Bench) ->
     assert receiver.got == list(range(2_600))
     assert receiver.calls == 3  # of at most 1,000 records
     assert receiver.log == ["open", "flush", ("close", "completed")]
-    assert report == DeliveryReport("r", "scripted", 2_600, {}, 0, 0, "", Results("here"))
+    assert report == DeliveryReport(name="r", receiver="scripted", delivered=2_600, results=Results("here"))
 
 
 def test_what_a_receiver_does_not_support_or_listen_to_is_counted_or_skipped(bench: Bench) -> None:
@@ -30,7 +30,7 @@ def test_what_a_receiver_does_not_support_or_listen_to_is_counted_or_skipped(ben
     report = bench.deliver(receiver, addressed=lambda site: site == "a")
     assert receiver.got == [1, 2]
     assert (report.delivered, report.skipped, report.pending) == (2, {"text": 2}, 0)
-    assert bench.journal.cursor("r") == (2, 2, 2, 0)
+    assert bench.ledger.cursor("r") == (2, 2, 2, 0)
 
 
 def test_one_hangs_one_raises_one_is_slow_and_the_healthy_one_does_not_notice(bench: Bench) -> None:
@@ -75,7 +75,7 @@ def test_the_cursor_moves_only_after_a_flush(bench: Bench) -> None:
 
     class Watching(Scripted):
         def flush(self) -> None:
-            seen.append(bench.journal.cursor("r").batch)
+            seen.append(bench.ledger.cursor("r").batch)
             super().flush()
 
     receiver = Watching()
@@ -83,7 +83,7 @@ def test_the_cursor_moves_only_after_a_flush(bench: Bench) -> None:
     bench.log(*range(4))
     report = bench.deliver(receiver)
     assert seen == [0, 0, 0]
-    assert (receiver.calls, report.delivered, bench.journal.cursor("r").batch) == (1, 4, 1)
+    assert (receiver.calls, report.delivered, bench.ledger.cursor("r").batch) == (1, 4, 1)
 
 
 def test_a_restart_redelivers_from_the_cursor(bench: Bench) -> None:
@@ -91,7 +91,7 @@ def test_a_restart_redelivers_from_the_cursor(bench: Bench) -> None:
     delivery = bench.delivery(first)
     bench.log(1, 2)
     delivery.start()
-    until(lambda: bench.journal.cursor("r").batch == 1)
+    until(lambda: bench.ledger.cursor("r").batch == 1)
     first.flushing = [Transient("down")] * 10_000
     bench.log(3, 4)
     until(lambda: len(first.got) == 4)
@@ -164,3 +164,40 @@ def test_as_much_as_one_call_may_hold_waits_for_nothing(bench: Bench) -> None:
     until(lambda: len(receiver.got) == 12)
     delivery.drain("completed")
     delivery.finish(10)
+
+
+def test_marks_alone_move_the_cursor_and_wake_no_backend(bench: Bench) -> None:
+    receiver = Scripted()
+    bench.log(b"\x93\x20\x01\x02", Gap(1, 17, "full"))
+    bench.log(b"\x93\x20\x01\x02")
+    report = bench.deliver(receiver)
+    assert receiver.log == ["open", ("close", "completed")]
+    assert (report.total, report.skipped, bench.ledger.cursor("r").batch) == (0, {}, 2)
+
+
+def test_skipped_kinds_are_counted_over_the_lives_of_a_server(bench: Bench) -> None:
+    for _ in range(2):
+        bench.log(Text(1, "t", "text"))
+        assert bench.deliver(Scripted()).pending == 0
+    assert bench.deliver(Scripted()).skipped == {"text": 2}
+
+
+def test_a_clock_of_ones_own_drives_it_without_a_wait(bench: Bench) -> None:
+    """An hour's outage, in as many steps as there are attempts."""
+    now = 0.0
+    receiver = Scripted(lambda *_: (_ for _ in ()).throw(Transient("down")) if now < 3600 else None)
+    delivery = bench.delivery(receiver, backoff_seconds=0.5, clock=lambda: now)
+    bench.log(1, 2)
+    steps = 0
+    while receiver.got != [1, 2]:
+        now += delivery.step(now) or 0.0
+        steps += 1
+    assert 3600 <= now < 3660
+    assert 60 < steps < 1_000
+    while not delivery.report().delivered:
+        now += delivery.step(now) or 0.0
+    assert 3590 < delivery.report().outage_seconds <= 3660
+    assert delivery.step(now) == 1.0  # nothing to do: the journal is looked at again, or says so earlier
+    delivery.drain("completed")
+    assert delivery.step(now) is None
+    assert receiver.log == ["open", "flush", ("close", "completed")]

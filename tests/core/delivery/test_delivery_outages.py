@@ -10,7 +10,7 @@ import pytest
 from fedtrack.errors import ConfigError, Permanent, Transient, WorkspaceError
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo
-from support.delivering import Bench, Scripted, until
+from support.delivering import Bench, Scripted, always, until
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,18 @@ def test_an_outage_is_waited_for_however_long_and_loses_nothing(bench: Bench, er
 
 
 def test_the_wait_doubles_up_to_a_limit_for_any_number_of_attempts(bench: Bench) -> None:
-    waits: list[float] = []
-    delivery = bench.delivery(Scripted(), backoff_seconds=0.5)
-    delivery._retry._random.uniform = lambda low, high: (waits.append(high), 0.0)[1]  # type: ignore[method-assign]
-    for attempt in (0, 1, 2, 6, 7, 100, 100_000):
-        delivery._retry._pause(Transient("down"), attempt)
-    assert waits == [0.5, 1.0, 2.0, 32.0, 60.0, 60.0, 60.0]
+    receiver = Scripted(always(Transient("down")))
+    delivery = bench.delivery(receiver, backoff_seconds=0.5)
+    delivery._retry._random.uniform = lambda low, high: high  # type: ignore[method-assign]
+    bench.log(1)
+    waits, now = [], 0.0
+    while receiver.calls < 3_000:
+        wait = delivery.step(now)
+        assert wait is not None
+        now += wait
+        waits += [wait] if wait else []
+    assert waits[:8] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
+    assert {*waits[8:]} == {60.0}
 
 
 @pytest.mark.parametrize(
@@ -109,17 +115,18 @@ def test_a_close_that_fails_is_reported(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("what", ["read", "advance"])
-def test_a_journal_that_fails_for_a_while_ends_no_delivery(
+def test_a_file_that_fails_for_a_while_ends_no_delivery(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    real, failures = getattr(bench.journal, what), [WorkspaceError("the disk is full")] * 8
+    file = bench.journal if what == "read" else bench.ledger
+    real, failures = getattr(file, what), [WorkspaceError("the disk is full")] * 8
 
     def flaky(*args: Any, **kwargs: Any) -> Any:
         if failures:
             raise failures.pop()
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(bench.journal, what, flaky)
+    monkeypatch.setattr(file, what, flaky)
     receiver = Scripted()
     bench.log(1, 2)
     report = bench.deliver(receiver)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedtrack.delivery.delivery import UNKNOWN_ERROR_ATTEMPTS
+from fedtrack.delivery.retry import UNKNOWN_ERROR_ATTEMPTS
 from fedtrack.errors import DamagedError, Permanent
 from fedtrack.tracking.events import Batch
 from support.delivering import Bench, Scripted, poison
@@ -15,8 +15,8 @@ def test_bisecting_finds_exactly_the_poison(bench: Bench, refused: tuple[int, ..
     report = bench.deliver(receiver)
     assert receiver.got == [value for value in range(64) if value not in refused]
     assert (report.delivered, report.dead, report.pending) == (64 - len(refused), len(refused), 0)
-    assert [letter.seq - 1 for letter in bench.journal.dead_letters()] == list(refused)
-    assert {letter.error for letter in bench.journal.dead_letters()} == {"no"}
+    assert [letter.seq - 1 for letter in bench.ledger.dead_letters()] == list(refused)
+    assert {letter.error for letter in bench.ledger.dead_letters()} == {"no"}
     if len(refused) == 1:
         assert receiver.calls <= 1 + 2 * 6
 
@@ -57,7 +57,7 @@ def test_an_unknown_error_is_tried_five_times_and_then_only_once_per_half(bench:
     assert receiver.got == [value for value in range(64) if value != 5]
     assert (report.dead, report.pending) == (1, 0)
     assert receiver.calls == UNKNOWN_ERROR_ATTEMPTS + 2 * 6
-    assert "KeyError" in bench.journal.dead_letters()[0].error
+    assert "KeyError" in bench.ledger.dead_letters()[0].error
 
 
 def test_what_is_left_after_a_refusal_keeps_its_attempts(bench: Bench) -> None:
@@ -78,14 +78,14 @@ def test_a_record_with_a_damaged_blob_is_a_dead_letter_and_no_more(bench: Bench)
     bench.log(*range(8))
     report = bench.deliver(receiver)
     assert (len(receiver.got), report.dead, report.pending) == (7, 1, 0)
-    assert bench.journal.dead_letters()[0].error == "Blob 00 is missing."
+    assert bench.ledger.dead_letters()[0].error == "Blob 00 is missing."
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x63\x01\x02", b"\x94\x01\x01\xa1\xff\x01"])
+@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x1f\x01\x02", b"\x94\x01\x01\xa1\xff\x01"])
 def test_a_payload_that_is_no_record_is_a_dead_letter_and_no_more(bench: Bench, payload: bytes) -> None:
     receiver = Scripted()
     bench.log(1, payload, 2)
     report = bench.deliver(receiver)
     assert (receiver.got, report.delivered, report.dead, report.pending) == ([1, 2], 2, 1, 0)
-    (letter,) = bench.journal.dead_letters()
+    (letter,) = bench.ledger.dead_letters()
     assert (letter.seq, letter.payload) == (2, payload)

@@ -13,7 +13,7 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 
 
 class Listed(Receiver):
@@ -91,4 +91,22 @@ def test_what_could_not_be_brought_in_is_said(tmp_path: Path, monkeypatch: pytes
     host.forwarder.stop(patience_seconds=0.0)
     assert host.forwarder.errors == {"site-1": "the disk is full"}
     assert list((tmp_path / "spool").glob("*.spool"))
+    host.close()
+
+
+def test_a_second_host_is_refused_and_what_is_damaged_is_a_gap(tmp_path: Path) -> None:
+    host = make_host(tmp_path, a=Listed())
+    with pytest.raises(WorkspaceError, match="delivers from this journal; wait for it"):
+        make_host(tmp_path, a=Listed())
+    log(tmp_path, 3)
+    host.forwarder.end("site-1")
+    host.forwarder.stop()
+    (batch,) = host.journal.read(0)
+    body = bytes([*batch.body[:-1], batch.body[-1] ^ 1])
+    host.journal.database.writer.execute("UPDATE batch SET body = ?", (body,))
+    host.start()
+    (report,) = host.finish("completed", 10)
+    (gap,) = host.gaps()
+    assert (report.delivered, report.pending, report.lost, gap.kind, gap.count) == (2, 0, 1, "changed", 1)
+    assert host.journal.gaps() == []  # nobody but the forwarder writes it
     host.close()

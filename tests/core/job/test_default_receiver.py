@@ -8,6 +8,7 @@ import pytest
 
 from fedtrack import plugins
 from fedtrack.job.default_receiver import default_receiver
+from fedtrack.plugins import remedy
 
 
 def test_tensorboard_shows_what_is_logged_at_a_site_and_what_has_crossed() -> None:
@@ -29,4 +30,4 @@ def test_without_it_a_job_goes_on_and_says_what_to_install(
         monkeypatch.undo()
         plugins.unload()
     assert "The receiver 'tensorboard' cannot be used" in caplog.text
-    assert "pip install 'fedtrack[tensorboard]'" in caplog.text
+    assert f"to have it: {remedy.install('fedtrack[tensorboard]')}" in caplog.text

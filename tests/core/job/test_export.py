@@ -12,6 +12,7 @@ from fedtrack.errors import ConfigError
 from fedtrack.job import BaseFedJob, CrossSiteEval, FedAvg, FedAvgJob, FedJob, ScriptRunner, ValidationJsonGenerator
 from fedtrack.job.export import export_job
 from fedtrack.job.load import load_job
+from fedtrack.plugins import remedy
 from fedtrack_local.models.params import load_params
 from fedtrack_mlflow import MLflowReceiver
 
@@ -123,7 +124,7 @@ def test_default_receiver_is_left_out_with_a_warning_without_its_plugin(
         monkeypatch.delenv("FEDTRACK_DISABLE_PLUGINS")
         unload()
     assert "receiver" not in job.placed["server"]
-    assert "pip install 'fedtrack[tensorboard]'" in caplog.text
+    assert remedy.install("fedtrack[tensorboard]") in caplog.text
 
 
 def test_site_script_takes_the_place_of_the_common_one(project: Path) -> None:

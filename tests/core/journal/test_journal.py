@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import DamagedError, WorkspaceError
-from fedtrack.journal import journal as journal_module
-from fedtrack.journal.journal import Cursor, DeadLetter, Journal
+from fedtrack.journal import schema
+from fedtrack.journal.journal import GapKind, Goodbye, Journal, StoredGap
 from fedtrack.spool import frames
 from fedtrack.spool.frames import FrameRange
 
@@ -88,32 +88,35 @@ def test_whatever_is_sent_again_the_journal_is_as_if_it_were_sent_once(journal: 
 def test_everything_survives_reopening(journal: Journal) -> None:
     journal.apply("a", STREAM, [make_run([1, 2])])
     journal.set_meta("run_id", "r1")
-    journal.advance("console", Cursor(1, 2, 0, 0))
     journal.close()
     again = Journal(journal.path)
     assert stored(again) == {("a", STREAM): [1, 2]}
-    assert (again.meta("run_id"), again.cursor("console"), again.cursor("other")) == ("r1", Cursor(1, 2), Cursor())
+    assert again.meta("run_id") == "r1"
     assert again.apply("a", STREAM, [make_run([2, 3])]) == 3
     again.close()
 
 
-def test_cursors_and_dead_letters_move_together(journal: Journal) -> None:
-    journal.apply("a", STREAM, [make_run([1, 2, 3]), make_run([4])])
-    letter = DeadLetter("console", 1, 2, "refused", b"payload")
-    journal.advance("console", Cursor(1, 2, 0, 1), [letter])
-    journal.advance("console", Cursor(1, 2, 0, 1), [letter])
-    assert journal.dead_letters() == journal.dead_letters("console") == [letter]
-    assert journal.dead_letters("other") == []
-    assert journal.cursors() == {"console": Cursor(1, 2, 0, 1)}
-    assert journal.events_after(Cursor(1)) == 1
-    assert journal.last_batch() == 2
-
-
 def test_a_gap_is_recorded_once_however_often_it_is_found(journal: Journal) -> None:
     for _ in range(3):
-        journal.record_gap("a", STREAM, 35, "35 damaged bytes at offset 52")
-        journal.record_gap("b", STREAM, 35, "35 damaged bytes at offset 52")
-    assert journal.gaps() == [(site, STREAM, 35, "35 damaged bytes at offset 52") for site in ("a", "b")]
+        for site in ("a", "b"):
+            journal.record_gap(site, STREAM, GapKind.DAMAGED, "35 damaged bytes at offset 52", size=35)
+    assert journal.gaps() == [
+        StoredGap(site, STREAM, "damaged", "35 damaged bytes at offset 52", size=35) for site in ("a", "b")
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"first": 101, "last": 105}, {"last": 16}, {"size": 1}, {"reason": "worn"}, {"kind": GapKind.REFUSED}],
+)
+def test_losses_that_differ_in_anything_but_their_count_are_two(journal: Journal, other: dict[str, object]) -> None:
+    loss: dict[str, object] = {"kind": GapKind.MISSING, "reason": "gone", "first": 11, "last": 15, "size": 0}
+    for count in (5, None, 4):
+        journal.record_gap("a", STREAM, **loss, count=count)  # type: ignore[arg-type]
+        journal.record_gap("a", STREAM, **loss | other, count=count)  # type: ignore[arg-type]
+    first, second = journal.gaps()
+    assert (first.kind, first.count, first.first, first.last) == ("missing", 5, 11, 15)
+    assert first != second
 
 
 def test_read_returns_about_what_was_asked_for(journal: Journal) -> None:
@@ -142,12 +145,13 @@ def test_two_processes_that_apply_the_same_store_it_once(tmp_path: Path) -> None
     assert stored(Journal(path)) == {("a", STREAM): list(range(1, 401))}
 
 
-def test_a_newer_format_is_refused_and_nothing_is_written(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal.set_meta("format", "2")
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_newer_format_is_refused_and_nothing_is_written(journal: Journal, read_only: bool) -> None:
+    journal.set_meta("format", "3")
     journal.close()
     before = journal.path.read_bytes()
-    with pytest.raises(DamagedError, match="format 2"):
-        Journal(journal.path)
+    with pytest.raises(DamagedError, match="has format 3, this version of fedtrack reads up to 2; upgrade it"):
+        Journal(journal.path, read_only=read_only)
     assert journal.path.read_bytes() == before
     assert [path.name for path in journal.path.parent.iterdir()] == ["journal.db"]
 
@@ -169,19 +173,19 @@ def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path, con
 
 def test_a_full_disk_acknowledges_nothing_and_recovers(journal: Journal) -> None:
     journal.apply("a", STREAM, [make_run([1, 2])])
-    pages = journal._writer.execute("PRAGMA page_count").fetchone()[0]
-    journal._writer.execute(f"PRAGMA max_page_count={pages + 1}")
+    pages = journal.database.writer.execute("PRAGMA page_count").fetchone()[0]
+    journal.database.writer.execute(f"PRAGMA max_page_count={pages + 1}")
     big = [make_run([seq], size=3000) for seq in range(3, 23)]
     with pytest.raises(WorkspaceError, match="full"):
         journal.apply("a", STREAM, big)
     with pytest.raises(WorkspaceError, match="full"):
-        journal.record_gap("a", STREAM, 1, "x" * 100_000)
+        journal.record_gap("a", STREAM, GapKind.DAMAGED, "x" * 100_000)
     with pytest.raises(WorkspaceError, match="full"):
-        journal.advance("console", Cursor(1), [DeadLetter("console", 1, 1, "x" * 100_000, b"")])
+        journal.goodbyes.record("a", Goodbye({STREAM: 2}, error="x" * 100_000))
     assert journal.high_water("a", STREAM) == 2
     assert stored(journal) == {("a", STREAM): [1, 2]}
-    assert (journal.counts(), journal.gaps(), journal.cursor("console")) == ({"a": 2}, [], Cursor())
-    journal._writer.execute("PRAGMA max_page_count=100000")
+    assert (journal.counts(), journal.gaps(), journal.goodbyes.all()) == ({"a": 2}, [], {})
+    journal.database.writer.execute("PRAGMA max_page_count=100000")
     assert journal.apply("a", STREAM, big) == 22
     assert stored(journal) == {("a", STREAM): list(range(1, 23))}
 
@@ -198,10 +202,13 @@ class _FailingConnection:
             raise sqlite3.OperationalError("disk I/O error")
         return self._real.execute(sql, *arguments)
 
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
 
 def test_a_commit_that_fails_acknowledges_nothing_and_recovers(journal: Journal) -> None:
-    real = journal._writer
-    journal._writer = _FailingConnection(real, 2)  # type: ignore[assignment]
+    real = journal.database.writer
+    journal.database.writer = _FailingConnection(real, 2)  # type: ignore[assignment]
     for _ in range(2):
         with pytest.raises(WorkspaceError, match="disk I/O error"):
             journal.apply("a", STREAM, [make_run([1, 2])])
@@ -212,20 +219,20 @@ def test_a_commit_that_fails_acknowledges_nothing_and_recovers(journal: Journal)
 
 
 def test_a_commit_is_synchronous(journal: Journal) -> None:
-    assert journal._writer.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert journal._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal.database.writer.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal.database.writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_of_a_damaged_row_what_is_intact_is_read_and_the_loss_is_recorded_once(journal: Journal) -> None:
+def test_of_a_damaged_row_what_is_intact_is_read_and_the_rest_counted_without_a_write(journal: Journal) -> None:
     journal.apply("a", STREAM, [make_run([1, 2]), make_run([3, 4, 5]), make_run([6])])
     body = bytearray(make_run([3, 4, 5]).body)
     body[30] ^= 1
-    journal._writer.execute("UPDATE batch SET body = ? WHERE id = 2", (bytes(body),))
+    journal.database.writer.execute("UPDATE batch SET body = ? WHERE id = 2", (bytes(body),))
     for _ in range(2):
         assert stored(journal) == {("a", STREAM): [1, 2, 3, 5, 6]}
-    ((site, stream, size, reason),) = journal.gaps()
-    assert (site, stream, size) == ("a", STREAM, 22)
-    assert "1 of 3 events" in reason
+        assert [(batch.lost, batch.lost_bytes) for batch in journal.read(0)] == [(0, 0), (1, 22), (0, 0)]
+    assert "1 of 3 events" in journal.read(1)[0].damage
+    assert journal.gaps() == []
 
 
 def test_a_damaged_file_is_an_error_that_names_it(journal: Journal) -> None:
@@ -239,4 +246,4 @@ def test_a_damaged_file_is_an_error_that_names_it(journal: Journal) -> None:
 
 
 def test_the_format_is_the_one_that_golden_files_are_kept_for() -> None:
-    assert (journal_module.FORMAT, frames.VERSION) == (1, 1), "add golden files of the new format to tests/data"
+    assert (schema.FORMAT, frames.VERSION) == (2, 2), "add golden files of the new format to tests/data"

@@ -1,13 +1,16 @@
 """Frames: torn at every offset, flipped at every bit, blocks zeroed, duplicated, deleted and replaced by garbage."""
 
 import random
+import struct
 from dataclasses import dataclass
+from zlib import crc32
 
 import pytest
 
 from fedtrack.errors import DamagedError
 from fedtrack.spool import frames
 from fedtrack.spool.frames import Damage, FrameRange
+from fedtrack.tracking.records import Gap, Metric, RoundMark, Text, encode
 
 STREAM = bytes(range(16)).hex()
 SALT = frames.salt_of(STREAM)
@@ -160,18 +163,63 @@ def test_tail_keeps_what_is_newer(image: Image) -> None:
 
 def test_header_round_trips_and_a_damaged_one_is_none() -> None:
     head = frames.header(bytes.fromhex(STREAM), 7, 123)
-    assert len(head) == frames.HEADER_SIZE == 52
+    assert len(head) == frames.HEADER_SIZE == 64
     assert frames.read_header(head + b"more") == frames.Header(STREAM, 7, 123)
-    for bit in range(52 * 8):
+    for bit in range(64 * 8):
         flipped = bytearray(head)
         flipped[bit // 8] ^= 1 << bit % 8
         assert frames.read_header(bytes(flipped)) is None
     assert frames.read_header(head[:-1]) is None
 
 
+def test_a_longer_header_and_unknown_flags_are_read() -> None:
+    """As a later version may write them without a new format."""
+    head = bytearray(frames.header(bytes.fromhex(STREAM), 7, 123, flags=0xFFFF_FFFE, round=5)[:-4])
+    head += b"something that was added"
+    head[56:60] = (len(head) + 4).to_bytes(4, "little")
+    data = bytes(head) + crc32(head).to_bytes(4, "little")
+    assert frames.read_header(data + b"more") == frames.Header(STREAM, 7, 123, continues=False, round=5)
+    assert frames.frames_start(data + b"more") == len(data) == 88
+
+
+@pytest.mark.parametrize("round_", [None, 0, 1, 2**63 - 1])
+def test_the_header_says_the_round(round_: int | None) -> None:
+    head = frames.read_header(frames.header(bytes.fromhex(STREAM), 7, 123, round=round_))
+    assert head is not None
+    assert head.round == round_
+
+
+def test_a_damaged_header_of_either_format_costs_no_record(image: Image) -> None:
+    old = struct.pack("<8sII16sQQ", b"fedtrack", 1, 0, bytes.fromhex(STREAM), 3, 123)
+    for head in (old + crc32(old).to_bytes(4, "little"), frames.header(bytes.fromhex(STREAM), 3, 123)):
+        assert frames.frames_start(head + image.data) == len(head)
+        for bit in range(len(head) * 8):
+            data = bytearray(head + image.data)
+            data[bit // 8] ^= 1 << bit % 8
+            assert frames.read_header(bytes(data[:256])) is None
+            start = frames.frames_start(bytes(data[:256]))
+            assert found(scan(bytes(data[start:]))) == image.payloads, bit
+
+
+def test_events_are_counted_without_gaps_and_control_records() -> None:
+    payloads = [
+        encode(Metric(1, "k", 1.0)),
+        encode(Gap(1, 2, "full")),
+        encode(RoundMark(1, 2)),
+        b"\x91\x7f",
+        b"\x04",
+        b"",
+    ]
+    tricky = encode(Text(1, "k", (frames.MAGIC + bytes(17) + b"\x09").decode("latin-1")))
+    for chosen in (payloads, payloads[:1] * 3, [tricky, payloads[0]], [b"\x00\x09", b"\x93\x0a\xa1a"]):
+        body = b"".join(frames.frame(seq, payload, SALT) for seq, payload in enumerate(chosen, start=1))
+        expected = sum(payload not in payloads[1:4] for payload in chosen)
+        assert frames.events_in(body, len(chosen)) == expected
+
+
 def test_a_newer_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "VERSION", 2)
+    monkeypatch.setattr(frames, "VERSION", 3)
     head = frames.header(bytes.fromhex(STREAM), 7, 123)
     monkeypatch.undo()
-    with pytest.raises(DamagedError, match="format 2"):
+    with pytest.raises(DamagedError, match="format 3"):
         frames.read_header(head)

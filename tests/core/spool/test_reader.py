@@ -95,14 +95,14 @@ def write_segment(folder: Path, seqs: range, stream: str = "ab" * 16) -> Path:
 def test_damage_in_a_live_file_is_reported_once_and_what_follows_is_read(tmp_path: Path) -> None:
     path = write_segment(tmp_path, range(1, 11))
     data = bytearray(path.read_bytes())
-    data[52 + 35 + 20] ^= 1
+    data[frames.HEADER_SIZE + 35 + 20] ^= 1
     path.write_bytes(data)
     follower = Follower(tmp_path, "ab" * 16)
     follower.read()
     follower.read()
     assert [seq for seq, _ in follower.records] == [1, 3, 4, 5, 6, 7, 8, 9, 10]
     (damage,) = follower.damage
-    assert (damage.start, damage.torn) == (52 + frames.FRAME_SIZE + len(payload(1)), False)
+    assert (damage.start, damage.torn) == (frames.HEADER_SIZE + frames.FRAME_SIZE + len(payload(1)), False)
 
 
 @pytest.mark.parametrize(("cut", "flip", "torn"), [(5, None, True), (0, -3, False), (0, -30, False)])
@@ -200,7 +200,7 @@ def test_a_process_that_is_said_to_be_gone_but_still_writes_loses_nothing(tmp_pa
         for descriptor in (*ready, *go):
             os.close(descriptor)
     follower.read(ended=True, delete=True)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.spool")) == []
 
 
 def test_a_listing_never_shows_a_segment_without_the_older_ones(
@@ -214,7 +214,7 @@ def test_a_listing_never_shows_a_segment_without_the_older_ones(
     def racing(folder: Path) -> Any:
         listings.append(real(folder))
         if len(listings) == 1:
-            del listings[0]["ab" * 16][1]
+            del listings[0].segments["ab" * 16][1]
         else:
             write_segment(folder, range(41, 45))  # created after the second listing had passed 31
             listings[-1] = real(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,14 +15,17 @@ from typing import Any
 import pytest
 
 from fedtrack.errors import WorkspaceError
+from fedtrack.journal import journal as journal_module
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
-from fedtrack.spool.shared import SharedSpool, unwrap
+from fedtrack.spool.hosted import unwrap
+from fedtrack.spool.shared import SharedSpool
 from fedtrack.spool.spool import MIN_LIMIT_BYTES
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Artifact, BlobRef, Metric, Rejected, decode
 from fedtrack.tracking.writer import Writer
 from fedtrack.transport.shared_source import SharedSource
+from support.forwarding import forward
 
 SITES = ["a", "site-2", "x" * 40, "y" * 64]
 
@@ -39,7 +43,7 @@ def source(root: Path, journal: Journal, sites: list[str] = SITES, **options: An
 
 def drain(reader: SharedSource) -> None:
     reader.ended = True
-    while reader.forward():
+    while forward(reader):
         pass
 
 
@@ -89,15 +93,15 @@ def test_failed_commit_moves_neither_records_nor_the_mark(
         spool.append(Metric(1, "loss", 1.0))
     reader = source(tmp_path, journal)
 
-    def fail(site: str, *args: Any) -> int:
+    def fail(writer: sqlite3.Connection, site: str, *args: Any) -> int:
         if site == SITES[2]:
             raise WorkspaceError("the disk is full")
-        return int(real(site, *args))
+        return int(real(writer, site, *args))
 
-    real = journal._store
-    monkeypatch.setattr(journal, "_store", fail)
+    real = journal_module._store
+    monkeypatch.setattr(journal_module, "_store", fail)
     with pytest.raises(WorkspaceError):
-        reader.forward()
+        forward(reader)
     assert journal.counts() == {}
     assert journal.high_water("@worker-1", spool.stream) == 0
     monkeypatch.undo()
@@ -171,9 +175,9 @@ def test_other_sites_names_are_a_reported_loss(tmp_path: Path, journal: Journal)
         spool.append(Metric(1, "loss", 1.0))
     drain(source(tmp_path, journal))
     assert values(journal) == {"a": [1.0, 1.0]}
-    ((host, stream, _, reason),) = journal.gaps()
-    assert (host, stream) == ("@worker-1", spool.stream)
-    assert reason == "record 2 is of 'hospital-9', which is not one of its sites"
+    (gap,) = journal.gaps()
+    assert (gap.site, gap.stream, gap.kind, gap.first, gap.last) == ("@worker-1", spool.stream, "refused", 2, 2)
+    assert gap.reason == "record 2 is of 'hospital-9', which is not one of its sites"
 
 
 def test_what_no_site_logged_is_reported(tmp_path: Path, journal: Journal) -> None:
@@ -183,7 +187,7 @@ def test_what_no_site_logged_is_reported(tmp_path: Path, journal: Journal) -> No
     spool.append(Metric(1, "loss", 2.0))
     drain(source(tmp_path, journal))
     assert values(journal) == {"a": [2.0]}
-    assert [reason for _, _, _, reason in journal.gaps()] == ["record 1 was logged outside of a site's function"]
+    assert [gap.reason for gap in journal.gaps()] == ["record 1 was logged outside of a site's function"]
 
 
 def test_full_spool_says_how_many_calls_found_no_room(tmp_path: Path, journal: Journal) -> None:
@@ -196,7 +200,7 @@ def test_full_spool_says_how_many_calls_found_no_room(tmp_path: Path, journal: J
     kept, dropped = journal.counts()["a"], spool.dropped
     assert dropped > 0
     assert kept + dropped == 3000
-    said = [reason for _, _, _, reason in journal.gaps()]
+    said = [gap.reason for gap in journal.gaps()]
     assert sum(int(reason.split(", ")[1].split()[0]) for reason in said) == dropped
 
 
@@ -276,7 +280,8 @@ def test_what_is_not_wrapped_is_a_gap_and_stops_nothing(tmp_path: Path, journal:
     spool.append(Metric(1, "loss", 3.0))
     drain(source(tmp_path, journal))
     assert values(journal)["a"] == [1.0, 3.0]
-    ((_, _, _, reason),) = journal.gaps()
+    (gap,) = journal.gaps()
+    reason = gap.reason
     assert "record 2" in reason
 
 
@@ -286,5 +291,5 @@ def test_many_sites_need_one_file(tmp_path: Path) -> None:
     for number in range(10_000):
         spool.enter(f"site-{number}")
         spool.append(Metric(1, "loss", 1.0))
-    assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 2  # and the page of counts
     assert len(list((tmp_path / "spool").glob("*.spool"))) == 1

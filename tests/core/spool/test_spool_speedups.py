@@ -42,18 +42,23 @@ def base_of(folder: Path, setting: str = "") -> tuple[str, str]:
 
 @compiled
 def test_what_is_compiled_is_used_unless_it_is_turned_off(tmp_path: Path) -> None:
-    assert base_of(tmp_path) == ("fedtrack_speedups", "")
+    assert base_of(tmp_path) == ("fedtrack.spool._spool_base", "")
     assert base_of(tmp_path, "0") == ("fedtrack.spool.base", "")
 
 
-def test_a_package_that_was_built_without_a_compiler_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "fedtrack_speedups.py").write_text("import fedtrack_speedups._spool_base")
+def test_what_cannot_be_imported_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['fedtrack.spool._spool_base'] = None\n")
     assert base_of(tmp_path) == ("fedtrack.spool.base", "")
 
 
-def test_a_package_of_another_version_is_not_used_and_named(tmp_path: Path) -> None:
-    (tmp_path / "fedtrack_speedups.py").write_text("API = 99\nSpoolBase = object\n")
+def test_what_was_compiled_of_other_sources_is_not_used_and_named(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, types\n"
+        "module = types.ModuleType('fedtrack.spool._spool_base')\n"
+        "module.__file__, module.API, module.SpoolBase = 'old.so', 99, object\n"
+        "sys.modules['fedtrack.spool._spool_base'] = module\n"
+    )
     module, said = base_of(tmp_path)
     assert module == "fedtrack.spool.base"
-    assert "has the interface 99" in said
-    assert "pip install --upgrade fedtrack fedtrack-speedups" in said
+    assert "old.so has the interface 99" in said
+    assert "install fedtrack again" in said

@@ -11,20 +11,20 @@ from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Artifact, BlobRef, Metric, Text
-from fedtrack.transport.forwarder import SpoolSource
-from support.forwarding import Site, raiser, stored
+from fedtrack.transport.spool_source import SpoolSource
+from support.forwarding import Site, forward, raiser, stored
 
 
 def test_what_has_arrived_is_deleted_and_the_live_segment_is_kept(site: Site, journal: Journal) -> None:
     site.log(*range(100))
     assert len(site.segments()) > 3
-    assert site.source.forward()
-    assert not site.source.forward()
+    assert forward(site.source)
+    assert not forward(site.source)
     assert stored(journal) == list(range(100))
     assert len(site.segments()) == 1
     site.spool.close()
     site.source.ended = True
-    site.source.forward()
+    forward(site.source)
     assert site.segments() == []
 
 
@@ -34,17 +34,17 @@ def test_without_delete_everything_stays_for_the_other_reader(tmp_path: Path, si
     before = site.segments()
     source = SpoolSource("a", site.folder, journal, BlobStore(tmp_path / "b"), delete=False)
     source.ended = True
-    source.forward()
+    forward(source)
     assert stored(journal) == list(range(100))
     assert site.segments() == before
 
 
 def test_a_restarted_server_goes_on_from_the_journals_mark(tmp_path: Path, site: Site, journal: Journal) -> None:
     site.log(*range(50))
-    site.source.forward()
+    forward(site.source)
     site.log(*range(50, 100))
     again = SpoolSource("a", site.folder, journal, BlobStore(tmp_path / "b"))
-    again.forward()
+    forward(again)
     assert stored(journal) == list(range(100))
 
 
@@ -59,11 +59,11 @@ def test_a_server_killed_between_commit_and_delete_stores_nothing_twice(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
-            site.source.forward()
+            forward(site.source)
     assert stored(journal) == list(range(100))
     assert len(site.segments()) > 3
     for source in (site.source, SpoolSource("a", site.folder, journal, BlobStore(tmp_path / "b"))):
-        source.forward()
+        forward(source)
     assert stored(journal) == list(range(100))
     assert len(site.segments()) == 1
 
@@ -76,9 +76,9 @@ def test_nothing_is_deleted_before_it_is_committed(
     with monkeypatch.context() as patch:
         patch.setattr(journal, "apply_all", raiser(WorkspaceError("the disk is full")))
         with pytest.raises(WorkspaceError):
-            site.source.forward()
+            forward(site.source)
     assert site.segments() == before
-    site.source.forward()
+    forward(site.source)
     assert stored(journal) == list(range(100))
 
 
@@ -93,7 +93,7 @@ def test_an_error_at_any_point_skips_nothing(
     site.log(*range(2, 60))
     damaged = site.segments()[1]
     data = bytearray(damaged.read_bytes())
-    data[60] ^= 1
+    data[frames.HEADER_SIZE + 8] ^= 1
     damaged.write_bytes(data)
     real, calls = frames.scan, []
 
@@ -112,8 +112,8 @@ def test_an_error_at_any_point_skips_nothing(
             case _:
                 patch.setattr(journal, where, raiser(error))
         with pytest.raises(type(error)):
-            site.source.forward()
-    site.source.forward()
+            forward(site.source)
+    forward(site.source)
     found = stored(journal)
     assert len(found) == 59
     assert big in found
@@ -123,7 +123,7 @@ def test_an_error_at_any_point_skips_nothing(
 def test_one_stream_that_cannot_be_read_does_not_keep_the_others(
     site: Site, tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "VERSION", 2)
+    monkeypatch.setattr(frames, "VERSION", 3)
     newer = Spool(site.folder)
     newer.append(Metric(1, "loss", 1.0))
     newer.close()
@@ -131,8 +131,8 @@ def test_one_stream_that_cannot_be_read_does_not_keep_the_others(
     others = [Spool(site.folder) for _ in range(8)]
     for other in others:
         other.append(Metric(1, "loss", 2.0))
-    with pytest.raises(DamagedError, match="format 2"):
-        site.source.forward()
+    with pytest.raises(DamagedError, match="format 3"):
+        forward(site.source)
     assert stored(journal) == [2.0] * 8
 
 
@@ -142,11 +142,11 @@ def test_damage_is_recorded_and_what_follows_arrives(site: Site, journal: Journa
     data = bytearray(path.read_bytes())
     data[150] ^= 1
     path.write_bytes(data)
-    site.source.forward()
+    forward(site.source)
     assert len(stored(journal)) == 9
-    ((where, stream, size, reason),) = journal.gaps()
-    assert (where, stream) == ("a", site.spool.stream)
-    assert f"{size} damaged bytes" in reason
+    (gap,) = journal.gaps()
+    assert (gap.site, gap.stream, gap.kind) == ("a", site.spool.stream, "damaged")
+    assert f"{gap.size} damaged bytes" in gap.reason
 
 
 def test_the_torn_end_of_a_killed_process_is_no_gap(site: Site, journal: Journal) -> None:
@@ -155,7 +155,7 @@ def test_the_torn_end_of_a_killed_process_is_no_gap(site: Site, journal: Journal
     (path,) = site.segments()
     path.write_bytes(path.read_bytes()[:-3])
     site.source.ended = True
-    site.source.forward()
+    forward(site.source)
     assert stored(journal) == list(range(9))
     assert journal.gaps() == []
     assert site.segments() == []
@@ -165,7 +165,7 @@ def test_blobs_are_adopted_before_their_record_is_stored(tmp_path: Path, site: S
     ref = site.spool.blobs.put(b"weights" * 10_000)
     site.spool.append(Artifact(1, "model.bin", ref))
     site.spool.append(Text(1, "t", "short"))
-    site.source.forward()
+    forward(site.source)
     assert BlobStore(tmp_path / "server-blobs").read(ref) == b"weights" * 10_000
     assert stored(journal) == [Artifact(1, "model.bin", ref), Text(1, "t", "short")]
 
@@ -176,17 +176,17 @@ def test_a_blob_that_is_missing_or_no_blob_stops_nothing(
 ) -> None:
     site.spool.append(Artifact(1, "model.bin", BlobRef(digest, 10)))
     site.log(1)
-    site.source.forward()
+    forward(site.source)
     assert len(stored(journal)) == 2
     assert not (tmp_path / "server-blobs").exists()
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x04", b"\x93\x63\x01\x02", b"\x00\x04"])
+@pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x04", b"\x93\x1f\x01\x02", b"\x00\x04"])
 def test_a_payload_that_is_no_record_stops_nothing(site: Site, journal: Journal, payload: bytes) -> None:
     stream = "cd" * 16
     head = frames.header(bytes.fromhex(stream), 1, 0)
     (site.folder / f"{stream}-{1:016x}.spool").write_bytes(
         head + frames.frame(1, payload, frames.salt_of(stream)) + frames.frame(2, payload, frames.salt_of(stream))
     )
-    site.source.forward()
+    forward(site.source)
     assert journal.counts() == {"a": 2}

@@ -12,8 +12,9 @@ from fedtrack.spool.segments import list_streams
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
-from support.forwarding import Site, raiser, stored, until
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
+from support.forwarding import Site, forward, raiser, stored, until
 
 
 def test_sites_are_forwarded_while_they_log(tmp_path: Path, journal: Journal) -> None:
@@ -93,5 +94,5 @@ def test_stop_brings_in_a_backlog_of_many_passes(site: Site, journal: Journal) -
 
 def test_a_folder_that_does_not_exist_yet_is_no_error(tmp_path: Path, journal: Journal) -> None:
     source = SpoolSource("a", tmp_path / "later", journal, BlobStore(tmp_path / "b"))
-    assert not source.forward()
+    assert not forward(source)
     assert list_streams(tmp_path / "later") == {}

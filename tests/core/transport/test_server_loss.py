@@ -9,7 +9,8 @@ from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, decode
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
+from support.forwarding import forward
 
 
 def source(root: Path, journal: Journal, other: Journal | None = None) -> SpoolSource:
@@ -27,7 +28,7 @@ def steps(journal: Journal) -> list[int]:
 
 
 def forward_all(reader: SpoolSource) -> None:
-    while reader.forward():
+    while forward(reader):
         pass
 
 
@@ -46,8 +47,9 @@ def test_a_wiped_journal_is_a_counted_gap_and_the_rest_arrives(tmp_path: Path) -
     kept = steps(second)
     assert kept == list(range(kept[0], 151))
     assert 1 < kept[0] <= 101  # the live segment of the time was still there
-    ((site, _, _, reason),) = second.gaps()
-    assert (site, f"records 1 to {kept[0] - 1} of a stream" in reason) == ("site-1", True)
+    (gap,) = second.gaps()
+    assert (gap.site, gap.kind, gap.first, gap.last) == ("site-1", "missing", 1, kept[0] - 1)
+    assert f"records 1 to {kept[0] - 1} of a stream" in gap.reason
     log(spool, 151, 10)
     forward_all(source(tmp_path, second))
     assert steps(second)[-1] == 160
@@ -72,7 +74,7 @@ def test_an_older_copy_of_the_journal_is_a_gap_from_its_mark_on(tmp_path: Path) 
     forward_all(source(tmp_path, restored))
     kept = steps(restored)
     assert kept[:30] == list(range(1, 31))
-    assert f"records 31 to {kept[30] - 1} of a stream" in restored.gaps()[0][3]
+    assert f"records 31 to {kept[30] - 1} of a stream" in restored.gaps()[0].reason
     restored.close()
     spool.close()
 

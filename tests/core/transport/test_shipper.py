@@ -1,59 +1,26 @@
-"""A site's shipper and the server's intake, face to face, with a line between them that can be cut."""
+"""SpoolShipper: what a site sends, what it keeps, and how it goes on after trouble."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pytest
 
-from fedtrack.errors import TransportError
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
+from fedtrack.spool.reader import SpoolReader
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import BlobRef, Metric, Text, decode
-from fedtrack.tracking.records import encode as encode_record
+from fedtrack.tracking.records import Text, decode
 from fedtrack.tracking.writer import Writer
 from fedtrack.transport.intake import Intake
 from fedtrack.transport.shipper import SpoolShipper
-from fedtrack.transport.wire import Ack, Bye, FilePart, Frames, FromSite, Hello, decode_ack, encode
-
-RUN = "run-1"
-STREAM = "ab" * 16
-
-
-@dataclass
-class Line:
-    """Between a site and the server.
-
-    Attributes:
-        faults: What happens to the next messages: "busy", "lost" (before it arrives), "deaf" (the answer is lost).
-        sent: The messages that arrived, by their kind.
-    """
-
-    intake: Intake
-    site: str = "site-1"
-    faults: list[str] = field(default_factory=list)
-    sent: list[FromSite] = field(default_factory=list)
-
-    def call(self, message: FromSite) -> Ack:
-        fault = self.faults.pop(0) if self.faults else ""
-        if fault == "busy":
-            return Ack("busy", retry_after=0.01)
-        if fault == "lost":
-            raise TransportError("the line is cut")
-        self.sent.append(message)
-        answer = decode_ack.decode(self.intake.handle(self.site, encode(message)))
-        if fault == "deaf":
-            raise TransportError("the answer was lost")
-        return answer
-
-    def count(self, kind: type) -> int:
-        return sum(isinstance(message, kind) for message in self.sent)
+from fedtrack.transport.wire import Bye, FilePart, Frames
+from support.shipping import RUN, Line, log, steps
 
 
 @pytest.fixture
@@ -71,22 +38,6 @@ def line(journal: Journal, tmp_path: Path) -> Line:
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path / "spool", segment_bytes=600)
-
-
-def log(spool: Spool, count: int, start: int = 0) -> None:
-    for step in range(start, start + count):
-        spool.append(Metric(0, "loss", float(step), step))
-
-
-def steps(journal: Journal, site: str = "site-1") -> list[int | None]:
-    found = []
-    for batch in journal.read(0):
-        for _, payload in frames.split(batch.body):
-            record = decode(payload)
-            assert batch.site == site
-            assert isinstance(record, Metric)
-            found.append(record.step)
-    return found
 
 
 def bye(logged: int | None = None) -> Callable[[dict[str, int]], Bye]:
@@ -149,7 +100,7 @@ def test_site_goes_on_where_the_server_is(spool: Spool, line: Line, journal: Jou
     line.sent.clear()
     log(spool, 10, start=50)
     SpoolShipper(spool.folder, RUN, line.call).ship(ended=False)
-    assert [message.first for message in line.sent if isinstance(message, Frames)] == [51]
+    assert next(message.first for message in line.sent if isinstance(message, Frames)) == 51
     assert steps(journal) == list(range(60))
 
 
@@ -163,7 +114,9 @@ def test_server_that_lost_its_journal_gets_what_is_still_there(spool: Spool, lin
     assert shipper.finish(bye(), 5.0)
     kept = steps(fresh)
     assert kept == list(range(int(kept[0] or 0), 105))
-    assert [reason for _, _, _, reason in fresh.gaps()] == [f"{kept[0]} events that the server once had"]
+    (gap,) = fresh.gaps()
+    assert gap.reason == f"{kept[0]} events that the server once had"
+    assert (gap.kind, gap.count, gap.first, gap.last) == ("missing", kept[0], 1, kept[0])
     fresh.close()
 
 
@@ -212,74 +165,45 @@ def test_another_reader_keeps_its_segments(spool: Spool, line: Line) -> None:
     assert len(list(spool.folder.glob("*.spool"))) == before
 
 
-def batch(first: int, last: int, **changes: object) -> Frames:
-    salt = frames.salt_of(STREAM)
-    records = [(seq, encode_record(Metric(0, "loss", 1.0, seq))) for seq in range(first, last + 1)]
-    body = b"".join(frames.frame(seq, payload, salt) for seq, payload in records)
-    message = Frames(RUN, STREAM, first - 1, 0, first, last, last - first + 1, body)
-    return msgspec.structs.replace(message, **changes)
+def test_a_clock_of_ones_own_drives_it_without_a_wait(spool: Spool, line: Line, journal: Journal) -> None:
+    log(spool, 20)
+    spool.close()
+    line.faults = ["busy", "lost", "", "lost", "lost", "deaf"]
+    shipper = SpoolShipper(spool.folder, RUN, line.call)
+    began, now, waits = time.monotonic(), 0.0, []
+    shipper.end(bye(20), deadline=3600.0)
+    while (wait := shipper.step(now)) is not None:
+        now += wait
+        waits += [wait] if wait else []
+    assert (shipper.complete, shipper.retries, len(waits)) == (True, 5, 5)
+    assert all(0.05 <= wait <= 0.4 for wait in waits)
+    assert time.monotonic() - began < 30
+    assert steps(journal) == list(range(20))
 
 
-def test_second_delivery_is_a_duplicate(line: Line, journal: Journal) -> None:
-    assert line.call(batch(1, 5)) == Ack("stored", 5)
-    assert line.call(batch(1, 5)) == Ack("duplicate", 5)
-    assert line.call(batch(3, 8, after=2)) == Ack("stored", 8)
-    assert steps(journal) == list(range(1, 9))
+def test_after_the_deadline_the_rest_is_kept_for_a_later_one(spool: Spool, line: Line) -> None:
+    log(spool, 20)
+    spool.close()
+    line.faults = ["", *["lost"] * 10_000]
+    shipper = SpoolShipper(spool.folder, RUN, line.call)
+    shipper.end(bye(20), deadline=3600.0)
+    now = 0.0
+    while (wait := shipper.step(now)) is not None:
+        now += wait
+    assert 3590 < now <= 3600
+    assert not shipper.complete
+    assert list(spool.folder.glob("*.spool"))
 
 
-def test_gap_is_asked_for(line: Line) -> None:
-    line.call(batch(1, 5))
-    answer = line.call(batch(9, 9))
-    assert (answer.verdict, answer.stored_upto) == ("gap", 5)
+def test_a_round_is_sent_with_its_frames(spool: Spool, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    log(spool, 3)
+    spool.close()
+    read = SpoolReader.read
 
+    def in_round_4(self: SpoolReader, *arguments: Any, **options: Any) -> Iterator[Any]:
+        for part in read(self, *arguments, **options):
+            yield replace(part, round=4) if isinstance(part, frames.FrameRange) else part
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"run_id": "another"},
-        {"stream": "../../etc"},
-        {"first": 2},
-        {"last": 9},
-        {"count": 4},
-        {"body": b"no frames"},
-        {"body": frames.frame(1, b"\xc1", frames.salt_of(STREAM))},
-        {"body": b""},
-    ],
-)
-def test_what_is_not_right_is_refused(line: Line, journal: Journal, changes: dict[str, object]) -> None:
-    assert line.call(msgspec.structs.replace(batch(1, 5), **changes)).verdict == "rejected"
-    assert journal.counts() == {}
-
-
-def test_garbage_is_refused(line: Line) -> None:
-    assert decode_ack.decode(line.intake.handle("site-1", b"\x00garbage")).verdict == "rejected"
-
-
-def test_file_with_another_content_is_refused(line: Line) -> None:
-    assert line.call(FilePart(RUN, "0" * 64, 3, 0, b"abc")).verdict == "rejected"
-    assert line.call(FilePart(RUN, "../x", 3, 0, b"abc")).verdict == "rejected"
-    with pytest.raises(Exception, match="missing"):
-        line.intake._blobs.read(BlobRef("0" * 64, 3))
-
-
-def test_sites_do_not_share_streams(line: Line, journal: Journal) -> None:
-    line.call(batch(1, 5))
-    line.site = "site-2"
-    assert line.call(Hello(RUN)).marks == {}
-    assert line.call(batch(1, 2)).stored_upto == 2
-    assert journal.counts() == {"site-1": 5, "site-2": 2}
-
-
-def test_goodbye_counts_only_when_everything_is_there(line: Line) -> None:
-    line.call(batch(1, 5))
-    assert line.call(Bye(RUN, {STREAM: 6}, None, 0)).verdict == "gap"
-    assert not line.intake.is_complete(["site-1"])
-    line.call(batch(6, 6))
-    assert line.intake.is_complete(["site-1"])
-    assert not line.intake.is_complete(["site-1", "site-2"])
-
-
-def test_closed_intake_keeps_events_at_the_site(line: Line, journal: Journal) -> None:
-    line.intake.close()
-    assert line.call(batch(1, 5)).verdict == "busy"
-    assert journal.counts() == {}
+    monkeypatch.setattr(SpoolReader, "read", in_round_4)
+    assert SpoolShipper(spool.folder, RUN, line.call).finish(bye(3), 5.0)
+    assert [message.round for message in line.sent if isinstance(message, Frames)] == [4]

@@ -19,7 +19,7 @@ from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
 from fedtrack.runs.result import RunResult
 from fedtrack.spool import frames
-from fedtrack.tracking.records import AnyRecord, decode
+from fedtrack.tracking.records import AnyRecord, decode, is_control
 
 #: FLARE lives in an environment of its own, where the other engine need not be tested again.
 ENGINES = ["local"] if find_spec("nvflare") is None else ["simulator", "poc"]
@@ -144,6 +144,7 @@ def events_of(result: RunResult) -> dict[str, list[tuple[str, int, AnyRecord]]]:
     found: dict[str, list[tuple[str, int, AnyRecord]]] = {}
     for batch in journal.read(0, limit_bytes=1 << 40):
         for seq, payload in frames.split(batch.body):
-            found.setdefault(batch.site, []).append((batch.stream, seq, decode(payload)))
+            if not is_control(payload):
+                found.setdefault(batch.site, []).append((batch.stream, seq, decode(payload)))
     journal.close()
     return found

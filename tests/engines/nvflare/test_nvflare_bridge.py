@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 from nvflare.apis.analytix import AnalyticsData, AnalyticsDataType
 
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.errors import ConfigError
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
@@ -68,7 +69,9 @@ def test_flare_job_feeds_receivers(tmp_path: Path) -> None:
         found = {site: [] for site in SITES}
         for batch in journal.read(0):
             found[batch.site] += [decode(payload) for _, payload in frames.split(batch.body)]
-        delivered = journal.cursors()["receiver"].delivered
+        ledger = Ledger(journal.path.with_name(LEDGER_FILE), journal, read_only=True)
+        delivered = ledger.cursors()["receiver"].delivered
+        ledger.close()
         journal.close()
         arrived = {site: sorted(record.step for record in records) for site, records in found.items()}
         # FLARE promises neither order nor arrival. Since 2.9 so few, so slowly logged, all arrive; an older one drops

@@ -108,7 +108,7 @@ def sent(hospitals: Hospitals, engine: NVFlareEngine, tmp_path_factory: pytest.T
     job, kit = make_job(folder, SCRIPT), str(hospitals.kit)
     handle = folder / "handle.json"
     assert "can run on" in fedtrack("engines", "check", "nvflare", job, "--target", kit)
-    handle.write_text(fedtrack("run", job, "--engine", "nvflare", "--target", kit, "--detach"))
+    handle.write_text(fedtrack("submit", job, "--engine", "nvflare", "--target", kit))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fedtrack_nvflare.export.SHIPPER", "dishonest_shipper.DishonestShipper")
         lying = engine.submit(job, kit)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.engine import RunHandle, RunState
-from fedtrack.errors import ConfigError, EngineTimeout, RunNotFound, WorkspaceError
+from fedtrack.errors import ConfigError, EngineTimeout, NotSupported, RunNotFound, WorkspaceError
 from fedtrack_local.engine import LocalEngine
 
 from .conftest import MakeJob
@@ -34,7 +34,7 @@ def wait_for(engine: LocalEngine, run: RunHandle, state: RunState) -> None:
 
 def test_another_process_waits_and_fetches(make_job: MakeJob, tmp_path: Path) -> None:
     folder = make_job().export_job(tmp_path / "jobs")
-    started = fedtrack("run", str(folder), "--target", str(tmp_path / "ws"), "-w", str(tmp_path / "mine"), "--detach")
+    started = fedtrack("submit", str(folder), "--target", str(tmp_path / "ws"), "-w", str(tmp_path / "mine"))
     assert started.returncode == 0, started.stderr
     assert RunHandle.from_json(started.stdout) == RunHandle.from_json((tmp_path / "mine" / "handle.json").read_text())
     waited = fedtrack("runs", "wait", started.stdout, "--json")
@@ -44,6 +44,22 @@ def test_another_process_waits_and_fetches(make_job: MakeJob, tmp_path: Path) ->
     shown = fedtrack("runs", "show", str(tmp_path / "mine"))
     assert ["site-1", "100", "0", "100"] in [line.split() for line in shown.stdout.splitlines()]
     assert shown.stdout.endswith("events: complete\n")
+
+
+def test_a_run_at_a_target_ends_with_its_results_in_the_workspace(make_job: MakeJob, tmp_path: Path) -> None:
+    folder = make_job().export_job(tmp_path / "jobs")
+    command = ("run", str(folder), "--target", str(tmp_path / "ws"), "--run-id", "mine", "-w")
+    done = fedtrack(*command, str(tmp_path / "mine"))
+    assert done.stdout.splitlines()[0] == "completed"
+    assert done.stdout.splitlines()[-1].endswith("(all events arrived)")
+    assert fedtrack("runs", "show", str(tmp_path / "mine")).stdout.endswith("events: complete\n")
+    again = fedtrack(*command, str(tmp_path / "ws"))  # the run is known, and its results are there
+    assert again.returncode == 0, again.stderr
+
+
+def test_nothing_can_be_drained(tmp_path: Path) -> None:
+    with pytest.raises(NotSupported, match=r"fedtrack resume|fedtrack runs replay"):
+        LocalEngine().drain(RunHandle("local", str(tmp_path), "nobody", ""))
 
 
 def test_submitting_a_run_again_finds_it(make_job: MakeJob, tmp_path: Path) -> None:
@@ -83,7 +99,7 @@ def test_killed_run_is_lost_not_running(make_job: MakeJob, tmp_path: Path) -> No
     wait_for(engine, run, RunState.RUNNING)
     os.kill(int((tmp_path / "ws" / "lock").read_text()), signal.SIGKILL)
     wait_for(engine, run, RunState.LOST)
-    with pytest.raises(RunNotFound, match="fedtrack run --resume"):
+    with pytest.raises(RunNotFound, match="fedtrack resume"):
         engine.fetch(run, tmp_path / "copy")
 
 
@@ -112,8 +128,6 @@ def test_run_id_is_checked(make_job: MakeJob, tmp_path: Path, run_id: str) -> No
     [
         (("runs", "status", "{"), "This is no run handle"),
         (("runs", "status", "nowhere.json"), "holds no run handle"),
-        (("run", "job", "--engine", "local", "--detach"), "needs a target"),
-        (("run", "--target", "ws"), "--target takes an exported job"),
         (("runs", "show", "."), "holds no run"),
     ],
 )

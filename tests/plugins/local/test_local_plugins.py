@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -18,51 +19,59 @@ pytestmark = pytest.mark.slow
 
 HOOKS = "from fedtrack import hookimpl\n@hookimpl\n"
 
-#: What is wrong with the plugin, its source, what its distribution requires, the reason and the remedy shown.
+UPGRADE = "pip install .*--upgrade fedtrack-csv"
+
+#: What is wrong with the plugin, its source, what its distribution requires, the reason and a pattern of the remedy.
 FAULTS = {
-    "import error": ("raise ImportError('libfoo.so.1')", "", "failed", "libfoo.so.1", "--force-reinstall fedtrack-csv"),
-    "exits at import": ("raise SystemExit(3)", "", "failed", "SystemExit: 3", "--force-reinstall fedtrack-csv"),
+    "import error": (
+        "raise ImportError('libfoo.so.1')",
+        "",
+        "failed",
+        "libfoo.so.1",
+        UPGRADE,
+    ),
+    "exits at import": ("raise SystemExit(3)", "", "failed", "SystemExit: 3", UPGRADE),
     "wrong hook signature": (
         HOOKS + "def fedtrack_job_ended(run, colour): ...",
         "",
         "failed",
         "colour",
-        "--force-reinstall fedtrack-csv",
+        UPGRADE,
     ),
     "raises at registration": (
         HOOKS + "def fedtrack_receivers(): raise KeyError('home')",
         "",
         "failed",
         "KeyError: 'home'",
-        "--force-reinstall fedtrack-csv",
+        UPGRADE,
     ),
     "module missing": (
         "import no_such_module",
         "",
         "missing-dependency",
         "'no_such_module'",
-        "pip install --upgrade fedtrack-csv",
+        UPGRADE,
     ),
     "SDK missing": (
         receivers("csv", extra="requires = ('no_such_sdk',); install = 'pip install fedtrack-csv[receiver]'"),
         "",
         "missing-dependency",
         "no_such_sdk",
-        "pip install fedtrack-csv[receiver]",
+        r"pip install .*'fedtrack-csv\[receiver\]'",
     ),
     "other core": (
         receivers("csv"),
         "fedtrack>=99",
         "incompatible",
         "fedtrack>=99",
-        "pip install --upgrade fedtrack fedtrack-csv",
+        r"pip install .*--upgrade .*core fedtrack-csv",
     ),
     "other api": (
         receivers("csv", extra="api = 2"),
         "",
         "incompatible",
         "written for api 2",
-        "pip install --upgrade fedtrack fedtrack-csv",
+        r"pip install .*--upgrade .*core fedtrack-csv",
     ),
 }
 
@@ -90,13 +99,15 @@ def refusal(make_job: MakeJob, tmp_path: Path, receiver: str = "csv") -> str:
 def test_a_job_that_needs_a_broken_plugin_says_how_to_fix_it(
     make_job: MakeJob, install: Install, tmp_path: Path, fault: str
 ) -> None:
-    source, requires, state, reason, remedy = FAULTS[fault]
+    source, requires, state, reason, command = FAULTS[fault]
     install("fedtrack-csv", source, requires=requires)
     install("fedtrack-other", "raise ImportError('has nothing to do with it')")
     message = refusal(make_job, tmp_path)
     assert "fedtrack-other" not in message
-    for part in ("config_fed_server.json", "'csv'", state, "fedtrack-csv", reason, remedy):
+    for part in ("config_fed_server.json", "'csv'", state, "fedtrack-csv", reason):
         assert part in message
+    assert re.search(command, message)
+    assert "--force-reinstall" not in message
 
 
 def test_a_job_that_needs_a_name_in_conflict_names_both_distributions(
@@ -106,7 +117,7 @@ def test_a_job_that_needs_a_name_in_conflict_names_both_distributions(
     install("fedtrack-bbb", receivers("csv"))
     message = refusal(make_job, tmp_path)
     assert "conflict" in message
-    assert "pip uninstall fedtrack-aaa or pip uninstall fedtrack-bbb" in message
+    assert re.search("pip uninstall .*fedtrack-aaa or .*pip uninstall .*fedtrack-bbb", message)
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,14 @@ class Run:
 
     def __init__(self, sites: int = 2) -> None:
         self.server: Any = SimpleNamespace(rounds=[], waiting=set(), failed={})
-        self.host: Any = SimpleNamespace(journal=SimpleNamespace(total=lambda: 1234))
         names = [SimpleNamespace(name=f"site-{n}") for n in range(1, sites + 1)]
         workflows = {"a": FedAvg(num_rounds=2), "b": FedAvg(num_rounds=3), "c": object()}
-        self.job: Any = SimpleNamespace(sites=names, workflows=workflows, meta=SimpleNamespace(name="[red]job"))
+        job = SimpleNamespace(sites=names, workflows=workflows, meta=SimpleNamespace(name="[red]job"))
+        host = SimpleNamespace(journal=SimpleNamespace(total=lambda: 1234))
+        self.active: Any = SimpleNamespace(job=job, host=host)
 
     def __call__(self) -> Progress:
-        return Progress(self.job, self.server, self.host)
+        return Progress(self.active, self.server)
 
 
 def test_what_runs_is_said_at_once_and_each_round_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ from fedtrack.job.components import IntimeModelSelector
 from fedtrack.runs.workspace import RunRecord, Workspace
 from fedtrack.spool.spool import Spool
 from fedtrack_local.models.params import save_params
-from fedtrack_local.roster import Roster
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.workflow import RoundResult
 
@@ -31,13 +30,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
     spools: list[Spool] = []
 
     def start(selector: IntimeModelSelector | None = None, initial: bool = True) -> LocalServer:
-        job: Any = SimpleNamespace(
+        spools.append(Spool(tmp_path / "spool"))
+        job = SimpleNamespace(
             selector=selector, results_json=None, initial_model=tmp_path / "initial" if initial else None
         )
-        spools.append(Spool(tmp_path / "spool"))
-        roster = Roster(["a", "b"], 1, (), lambda site, reason: None)
-        nothing: Any = None
-        return LocalServer(job, nothing, workspace, roster, nothing, nothing, spools[-1])
+        run: Any = SimpleNamespace(job=job, info=None, workspace=workspace, spool=spools[-1])
+        nobody: Any = None
+        return LocalServer(run, nobody)
 
     yield start
     for spool in spools:
@@ -57,7 +56,7 @@ def test_a_fresh_run_begins_with_the_jobs_model_if_it_has_one(start: Start) -> N
 
 
 def test_a_resumed_run_goes_on_after_the_last_model_that_was_kept(start: Start) -> None:
-    start().persistor.save({"w": np.ones(2)}, 4)
+    start().models.save({"w": np.ones(2)}, 4)
     server = start()
     assert (server.next_round, value(server)) == (5, [1.0, 1.0])
 
@@ -74,7 +73,7 @@ def test_rounds_outlive_the_server_with_whatever_they_measured(start: Start) -> 
 
 
 def test_a_resumed_run_knows_the_best_model_that_there_was(start: Start) -> None:
-    start().persistor.save_best({"w": np.ones(2)}, 3, {"auc": 0.75, "loss": 2.0})
+    start().models.save_best({"w": np.ones(2)}, 3, {"auc": 0.75, "loss": 2.0})
     server = start(IntimeModelSelector("auc"))
     assert server.selector is not None
     assert (server.selector.best_round, server.selector.best_value) == (3, 0.75)

@@ -11,6 +11,7 @@ from fedtrack.errors import ConfigError
 from fedtrack.job.components import ClientAppRunner, Runner, ScriptRunner
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.starting import preload
+from support.throwaway import Install
 
 
 class Asked(SitePool):
@@ -40,6 +41,15 @@ def test_torch_is_imported_for_scripts_that_get_tensors(runner: Runner, expected
     pool = Asked()
     preload(pool, [(str(script), runner)])
     assert pool.modules == expected
+
+
+def test_packages_of_plugins_are_imported_where_a_script_imports_them(tmp_path: Path, install: Install) -> None:
+    install("fedtrack-shared", "")
+    script = tmp_path / "client.py"
+    script.write_text("import fedtrack_shared\nfrom fedtrack_mlflow import anything\nimport fedtrack_unknown, json\n")
+    pool = Asked()
+    preload(pool, [(str(script), ScriptRunner("client.py", framework="numpy"))])
+    assert pool.modules == {"fedtrack_shared", "fedtrack_mlflow"}
 
 
 def test_a_script_that_is_missing_is_named_however_it_is_run(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def holder(ended: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(
-    "command", [["run", "--resume"], ["runs", "replay"], ["runs", "verify"], ["runs", "prune"]], ids=" ".join
+    "command", [["resume"], ["runs", "replay"], ["runs", "verify"], ["runs", "prune"]], ids=" ".join
 )
 def test_second_server_names_the_first_and_writes_nothing(
     ended: Path, holder: subprocess.Popen[str], command: list[str]
@@ -95,7 +95,7 @@ def test_read_only_workspace_is_refused_and_left_alone(ended: Path) -> None:
     before = content(ended)
     for path in [ended, *ended.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    done = fedtrack("run", "--resume", str(ended), unprivileged=True)
+    done = fedtrack("resume", str(ended), unprivileged=True)
     for path in [ended, *ended.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
@@ -103,7 +103,7 @@ def test_read_only_workspace_is_refused_and_left_alone(ended: Path) -> None:
     assert content(ended) == before
 
 
-@pytest.mark.parametrize("command", [["run", "--resume"], ["runs", "replay"], ["runs", "show"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["resume"], ["runs", "replay"], ["runs", "show"]], ids=" ".join)
 def test_workspace_of_a_newer_version_is_refused_and_left_alone(ended: Path, command: list[str]) -> None:
     journal = ended / "server" / "simulate_job" / "journal.db"
     with closing(sqlite3.connect(journal)) as connection:
@@ -112,5 +112,5 @@ def test_workspace_of_a_newer_version_is_refused_and_left_alone(ended: Path, com
     before = journal.read_bytes()
     done = fedtrack(*command, str(ended))
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
-    assert "has format 99, this version of fedtrack reads up to 1; upgrade it" in done.stderr
+    assert "has format 99, this version of fedtrack reads up to 2; upgrade it" in done.stderr
     assert journal.read_bytes() == before

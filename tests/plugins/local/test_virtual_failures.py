@@ -130,7 +130,7 @@ def test_job_killed_between_rounds_is_resumed_with_its_states(make_virtual_job: 
     time.sleep(0.1)  # into the next round
     process.send_signal(signal.SIGKILL)
     process.wait()
-    command = [sys.executable, "-m", "fedtrack", "run", "--resume", str(tmp_path / "ws")]
+    command = [sys.executable, "-m", "fedtrack", "resume", str(tmp_path / "ws")]
     subprocess.run(command, check=True, capture_output=True)
     result = summary_of(tmp_path / "ws")
     assert [r.current_round for r in result.rounds] == list(range(6))

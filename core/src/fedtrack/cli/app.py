@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedtrack.cli import engines, examples, job, migrate, plugins, receivers, run, runs, writers
+from fedtrack.cli import engines, examples, job, migrate, plugins, receivers, resume, run, runs, submit, writers
 
 
 def build_app() -> typer.Typer:
@@ -22,6 +22,8 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_options)
     app.command("run")(run.run)
+    app.command("resume")(resume.resume)
+    app.command("submit")(submit.submit)
     app.command("migrate")(migrate.migrate)
     for group in (receivers, writers, engines, plugins, examples, job, runs):
         app.add_typer(group.app)
@@ -41,16 +43,15 @@ def _show_version(wanted: bool) -> None:
 
 
 def _log_calls() -> str:
-    from importlib.metadata import version
-
+    from fedtrack.plugins import remedy
     from fedtrack.spool.base import VARIABLE, PythonSpoolBase, SpoolBase
 
     if SpoolBase is not PythonSpoolBase:
-        return f"compiled (fedtrack-speedups {version('fedtrack-speedups')})"
+        return "compiled"
     if os.environ.get(VARIABLE) == "0":
         return f"in Python, because {VARIABLE} is 0"
-    # Where there was no compiler, or no package that was built elsewhere.
-    return "in Python; compiled, each takes half the time or less: pip install --force-reinstall fedtrack-speedups"
+    # Where there was no compiler, or no wheel that was built elsewhere.
+    return f"in Python; compiled, each takes half the time or less: install a C compiler, then {remedy.rebuild()}"
 
 
 def _options(

@@ -35,9 +35,10 @@ def info(name: Engine, as_json: AsJson = False) -> None:
     """Show what an engine can do."""
     import msgspec
 
-    from fedtrack.plugins import registry
+    from fedtrack.partial_engine import open_engine
 
-    caps = msgspec.to_builtins(registry().engine(name)().caps())
+    with closing(open_engine(name)) as engine:
+        caps = msgspec.to_builtins(engine.caps())
     if as_json:
         typer.echo(json.dumps(caps, indent=2))
         return
@@ -52,9 +53,9 @@ def check(
     target: Annotated[str, typer.Option(help="Where it would run; see the engine's documentation.")],
 ) -> None:
     """Say what a target would refuse about a job, without sending it."""
-    from fedtrack.plugins import registry
+    from fedtrack.partial_engine import open_engine
 
-    with closing(registry().engine(name)()) as engine:
+    with closing(open_engine(name)) as engine:
         problems = engine.check(job, target)
     for problem in problems:
         typer.echo(f"{'error' if problem.fatal else 'note'}: {problem.message}")

@@ -33,7 +33,9 @@ def list_examples(as_json: AsJson = False) -> None:
     ]
     show(rows, ("name", "package", "summary"), as_json=as_json)
     if not rows and not as_json:
-        typer.echo("No example is installed; try: pip install fedtrack-examples")
+        from fedtrack.plugins import remedy
+
+        typer.echo(f"No example is installed; try: {remedy.install('fedtrack-examples')}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -43,11 +43,12 @@ def new(
     ] = None,
 ) -> None:
     """Write a plugin project that installs, runs and passes its own tests as it stands."""
+    from fedtrack.plugins import remedy
     from fedtrack.scaffold import write_project
 
     folder = write_project(name, kind.value, directory)
     typer.echo(f"Wrote {folder}. Next:")
     typer.echo(f"  cd {folder}")
-    typer.echo("  pip install -e '.[dev]'")
+    typer.echo(f"  {remedy.install_here('-e', '.[dev]')}")
     typer.echo("  pytest && mypy && ruff check")
     typer.echo("  fedtrack plugins list")

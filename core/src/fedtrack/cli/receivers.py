@@ -24,7 +24,9 @@ def list_receivers(as_json: AsJson = False) -> None:
     rows += [plugin_row(plugin) for plugin in found.plugins if plugin.state is not State.LOADED]
     show(rows, COLUMNS, as_json=as_json)
     if not rows and not as_json:
-        typer.echo("No receiver is installed; try: pip install 'fedtrack[tensorboard]'")
+        from fedtrack.plugins import remedy
+
+        typer.echo(f"No receiver is installed; try: {remedy.install('fedtrack[tensorboard]')}")
 
 
 @app.command()
@@ -70,7 +72,7 @@ def _row(found: Any, cls: Any) -> dict[str, Any]:
     row = plugin_row(found.owner("receiver", cls.name))
     state, reason = found.state_of(cls)
     shown = {"name": cls.name, "state": state.value, "supports": kinds(cls.supports), "summary": reason or cls.summary}
-    remedy = cls.install if reason else ""
+    remedy = found.remedy_of(cls) if reason else ""
     return row | shown | {"reason": reason, "remedy": remedy}
 
 

@@ -1,78 +1,104 @@
-"""``fedtrack run``: run an exported job here, send one elsewhere, or go on with one that was cut short."""
+"""``fedtrack run``: run an exported job to its end, on this machine or at an engine's target."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from fedtrack.cli.resume import Gpus
+from fedtrack.cli.resume import resume as resume_run
+from fedtrack.cli.submit import EngineName, RunId, keep_handle, make_folder
+from fedtrack.cli.submit import submit as submit_job
+from fedtrack.engine import LOCAL_ENGINE
+
+if TYPE_CHECKING:
+    from fedtrack.engine import Engine, RunHandle
 
 #: Where the examples run, too; an earlier run in it is moved aside, never overwritten.
 _WORKSPACE = Path("/tmp/fedtrack/jobs/workdir")  # noqa: S108 - short, because people read and type it
 
 
 def run(
-    folder: Annotated[Path | None, typer.Argument(help="An exported job.")] = None,
+    job: Annotated[Path | None, typer.Argument(help="An exported job.", metavar="JOB", show_default=False)] = None,
     workspace: Annotated[
         Path | None,
         typer.Option("--workspace", "-w", help=f"Folder for everything the run writes; {_WORKSPACE} by default."),
     ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="The workspace of a run to go on with, after its last finished round.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="Where to run it: a name from 'fedtrack engines list'.")] = "local",
+    engine: EngineName = LOCAL_ENGINE,
     target: Annotated[
-        str | None, typer.Option(help="Which system of that engine: a workspace, an admin's startup kit, ...")
+        str | None,
+        typer.Option(help="Which system of that engine (an admin's startup kit, ...): submit, wait and fetch."),
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the run's handle and do not wait.")] = False,
-    run_id: Annotated[str | None, typer.Option(help="The run's id; a fresh one by default.")] = None,
-    gpus: Annotated[str | None, typer.Option(help="GPU ids for the sites, such as 0,1: dealt out in turn.")] = None,
+    run_id: RunId = None,
+    gpus: Gpus = None,
+    resume: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    detach: Annotated[bool, typer.Option("--detach", hidden=True)] = False,
 ) -> None:
     """Run an exported job to its end."""
     from fedtrack.errors import ConfigError
-    from fedtrack.plugins import registry
+    from fedtrack.partial_engine import open_engine
 
-    runner = registry().engine(engine)()
-    if target is not None:
-        if folder is None or resume is not None or gpus is not None:
-            raise ConfigError("--target takes an exported job: fedtrack run JOB --engine ENGINE --target TARGET")
-        with closing(runner):
-            _submit(runner, folder, target, run_id, workspace, detach=detach)
-    elif engine != "local" or detach:
-        raise ConfigError(f"The engine {engine!r} needs a target: fedtrack run JOB --engine {engine} --target TARGET")
-    elif resume is not None:
-        if folder is not None or workspace is not None:
-            raise ConfigError("--resume goes on with the job in its workspace; give neither JOB nor --workspace.")
-        runner.resume(resume, gpus=gpus)
-    elif folder is None:
-        raise ConfigError(
-            "Give an exported job (fedtrack run JOB) or the workspace of one (fedtrack run --resume DIR)."
-        )
+    if resume is not None:
+        if job is not None or workspace is not None or target is not None or run_id is not None or detach:
+            raise ConfigError(
+                "--resume goes on with a run as it is: give its workspace only (fedtrack resume WORKSPACE)."
+            )
+        _deprecated("run --resume", "resume WORKSPACE")
+        resume_run(resume, engine, gpus)
+    elif job is None:
+        raise ConfigError("Give an exported job: fedtrack run JOB. To go on with a run: fedtrack resume WORKSPACE")
+    elif target is not None and gpus is not None:
+        raise ConfigError("--gpus deals out the GPUs of this machine, and the sites of --target have their own.")
+    elif detach:
+        if target is None:
+            raise ConfigError("--detach needs a target: fedtrack submit JOB --engine ENGINE --target TARGET")
+        _deprecated("run --detach", "submit JOB --engine ENGINE --target TARGET")
+        submit_job(job, target, engine, run_id, workspace)
     else:
-        runner.run(folder, workspace or _WORKSPACE, gpus=gpus, run_id=run_id)
+        with closing(open_engine(engine)) as opened:
+            if target is None:
+                opened.run(job, workspace or _WORKSPACE, gpus=gpus, run_id=run_id)
+            else:
+                _run_there(opened, job, target, run_id, workspace or _WORKSPACE)
 
 
-def _submit(
-    runner: Any, folder: Path, target: str, run_id: str | None, workspace: Path | None, *, detach: bool
-) -> None:
-    from fedtrack.engine import HANDLE_FILE
+def _deprecated(old: str, new: str) -> None:
+    typer.echo(f"'fedtrack {old}' is deprecated and will be removed; use: fedtrack {new}", err=True)
 
-    handle = runner.submit(folder, target, run_id)
-    if workspace is not None:
-        workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (workspace / HANDLE_FILE).write_text(handle.to_json())
-    if detach:
-        typer.echo(handle.to_json())
-        return
-    typer.echo(f"Submitted; Ctrl-C ends the waiting, not the run. Its handle: {handle.to_json()}", err=True)
-    status = runner.wait(handle)
-    complete = status.events_complete
-    if workspace is not None:
-        result = runner.fetch(handle, workspace)
-        complete = result.events_complete
-        typer.echo(f"Results: {result.folder}")
-    events = {True: "all events arrived", False: "events are missing, see: fedtrack runs show", None: "not fetched"}
-    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail} ({events[complete]})")
-    if status.state != "completed":
+
+def _run_there(engine: Engine, job: Path, target: str, run_id: str | None, workspace: Path) -> None:
+    """Submit a job, wait for its end and bring its results into the workspace."""
+    from fedtrack.errors import RunNotFound
+
+    make_folder(workspace)
+    run = engine.submit(job, target, run_id)
+    keep_handle(run, workspace)
+    typer.echo(f"Submitted; Ctrl-C ends the waiting, not the run. Its handle: {run.to_json()}", err=True)
+    status = engine.wait(run)
+    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail}")
+    _make_room(workspace, run)
+    completed = status.state == "completed"
+    # What was rejected, or lost its server, may have left nothing; that it did not complete is said already.
+    with suppress(*(() if completed else (RunNotFound,))):
+        result = engine.fetch(run, workspace)
+        events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
+        typer.echo(f"Results: {result.folder} ({events})")
+    if not completed:
         raise typer.Exit(1)
+
+
+def _make_room(workspace: Path, run: RunHandle) -> None:
+    """Move what another run has left in the workspace aside, as a run on this machine does."""
+    from fedtrack.runs.workspace import RUN_FOLDER, Workspace, read_record
+
+    record = read_record(workspace / "server" / RUN_FOLDER)
+    if record is not None and record.run_id == run.run_id:
+        return  # the engine itself has put it there
+    place = Workspace(workspace)
+    try:
+        place.move_earlier_run()
+    finally:
+        place.close()

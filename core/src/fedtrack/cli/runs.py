@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,15 +14,13 @@ from fedtrack.cli import dlq, stored_runs
 from fedtrack.cli.table import AsJson
 
 if TYPE_CHECKING:
-    from fedtrack.engine import RunHandle, RunStatus
+    from fedtrack.engine import Engine, RunHandle, RunStatus
 
 app = typer.Typer(name="runs", help="Runs, wherever they are.", no_args_is_help=True)
 app.add_typer(stored_runs.app)
 app.add_typer(dlq.app)
 
-Handle = Annotated[
-    str, typer.Argument(help="What 'fedtrack run --detach' printed, a file that holds it, or a workspace.")
-]
+Handle = Annotated[str, typer.Argument(help="What 'fedtrack submit' printed, a file that holds it, or a workspace.")]
 
 
 @app.command()
@@ -67,11 +65,7 @@ def drain(
     handle: Handle, timeout: Annotated[float, typer.Option(help="Seconds to wait for the sites at most.")] = 300.0
 ) -> None:
     """Bring in what sites still hold of a run that is over, once they are back; prints the handle to fetch it by."""
-    from fedtrack.errors import NotSupported
-
     with _attached(handle) as (run, engine):
-        if not hasattr(engine, "drain"):
-            raise NotSupported(f"The {run.engine!r} engine leaves nothing at its sites that could be drained.")
         typer.echo(engine.drain(run, timeout).to_json())
 
 
@@ -90,12 +84,12 @@ def read_handle(text: str) -> RunHandle:
 
 
 @contextmanager
-def _attached(handle: str) -> Iterator[tuple[RunHandle, Any]]:
-    from fedtrack.plugins import registry
+def _attached(handle: str) -> Iterator[tuple[RunHandle, Engine]]:
+    from fedtrack.partial_engine import open_engine
 
     run = read_handle(handle)
     # An open connection may hold threads that would keep the process after an error.
-    with closing(registry().engine(run.engine)()) as engine:
+    with closing(open_engine(run.engine)) as engine:
         yield run, engine
 
 

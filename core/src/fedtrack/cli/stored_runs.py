@@ -57,7 +57,7 @@ def show(run: Run, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(msgspec.to_builtins(inventory) | {"complete": inventory.complete}, indent=2))
         return
     if result is None:
-        typer.echo(f"unfinished: its server died; go on with it: fedtrack run --resume {stored.base}")
+        typer.echo(f"unfinished: its server died; go on with it: fedtrack resume {stored.base}")
     else:
         typer.echo(f"{result.job_name}: {result.status}{': ' if result.error else ''}{result.error}")
     _show_inventory(inventory)

@@ -28,4 +28,6 @@ def list_writers(as_json: AsJson = False) -> None:
     rows += [plugin_row(plugin) for plugin in found.plugins if plugin.state is not State.LOADED]
     show(rows, (*COLUMNS, "import"), as_json=as_json)
     if not rows and not as_json:
-        typer.echo("No writer is installed; try: pip install fedtrack-mlflow")
+        from fedtrack.plugins import remedy
+
+        typer.echo(f"No writer is installed; try: {remedy.install('fedtrack-mlflow')}")

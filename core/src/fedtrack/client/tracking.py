@@ -20,8 +20,10 @@ def __getattr__(name: str) -> Any:
     try:
         return registry().writer(name)
     except PluginError as error:
-        remedy = f"; install it with: pip install 'fedtrack[{_FIRST_PARTY[name]}]'" if name in _FIRST_PARTY else ""
-        raise ImportError(f"{error}{remedy}") from None
+        from fedtrack.plugins import remedy
+
+        package = f"fedtrack[{_FIRST_PARTY[name]}]" if name in _FIRST_PARTY else ""
+        raise ImportError(f"{error}; install it with: {remedy.install(package)}" if package else str(error)) from None
 
 
 def __dir__() -> list[str]:

@@ -11,27 +11,16 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from time import monotonic
 
-import msgspec
-
-from fedtrack.delivery.report import DeliveryReport
-from fedtrack.delivery.retry import (
-    FIRST_BACKOFF_SECONDS,
-    UNKNOWN_ERROR_ATTEMPTS,
-    Abandoned,
-    Retry,
-    TriedOften,
-    describe,
-)
+from fedtrack.delivery.ledger import Cursor, Ledger
+from fedtrack.delivery.load import Load
+from fedtrack.delivery.report import DeliveryReport, count_receiver
+from fedtrack.delivery.retry import FIRST_BACKOFF_SECONDS, Later, Retry, describe
 from fedtrack.errors import Permanent
-from fedtrack.journal.journal import Cursor, DeadLetter, Journal, StoredBatch
-from fedtrack.spool import frames
-from fedtrack.tracking.events import Batch
+from fedtrack.journal.journal import Journal
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
-from fedtrack.tracking.records import Record, decode, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -41,27 +30,22 @@ OPENING_PATIENCE = 4
 
 _POLL_SECONDS = 0.05
 _LEAVE_SECONDS = 2.0
-
-
-class _Event(msgspec.Struct, frozen=True, gc=False):
-    # Nothing here is tracked by the garbage collector: thousands that are would make it look through the whole process
-    # more often, and with an SDK imported each look takes as long as a thousand points.
-    batch: int
-    seq: int
-    record: Record
-    payload: bytes
+#: How long to wait for events, if nobody says that there are any.
+_IDLE_SECONDS = 1.0
 
 
 class Delivery:
     """Feeds one receiver.
 
     Args:
-        name: The cursor's name in the journal: the receiver component's id.
+        name: The cursor's name in the ledger: the receiver component's id.
         receiver: Not opened yet; used only by this delivery's thread.
-        journal: Where the events come from.
+        journal: Where the events come from; only read.
+        ledger: Where it is noted what became of them.
         run: Handed to the receiver.
         addressed: Whether this receiver listens to the events of a site.
         backoff_seconds: The longest first wait after an error; doubles up to a minute, with full jitter.
+        clock: Seconds that never run back.
     """
 
     def __init__(
@@ -69,25 +53,31 @@ class Delivery:
         name: str,
         receiver: Receiver,
         journal: Journal,
+        ledger: Ledger,
         run: RunInfo,
         *,
         addressed: Callable[[str], bool] = lambda site: True,
         backoff_seconds: float = FIRST_BACKOFF_SECONDS,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.name = name
         self._receiver = receiver
         self._journal = journal
+        self._ledger = ledger
         self._run = run
         self._addressed = addressed
+        self._clock = clock
         self._retry = Retry(name, backoff_seconds)
-        self._cursor = journal.cursor(name)
+        self._cursor = ledger.cursor(name)
         self._skipped: Counter[str] = Counter()
-        self._dead: list[DeadLetter] = []
+        self._load: Load | None = None
         self._results: Results | None = None
         self._status = "aborted"
-        self._opening = True
-        self._progress = monotonic()
-        self._called = -math.inf
+        self._opening, self._opened, self._closed = True, False, False
+        self._draining, self._abandoned, self._told = threading.Event(), threading.Event(), threading.Event()
+        self._idle, self._commits = False, 0
+        self._not_before = self._called = -math.inf
+        self._moves, self._progress = 0, clock()
         self._thread = threading.Thread(target=self._work, name=f"delivery-{name}", daemon=True)
 
     def start(self) -> None:
@@ -97,9 +87,9 @@ class Delivery:
     def drain(self, status: str) -> None:
         """Say that the journal is complete: deliver the rest, then close the receiver with ``status``."""
         self._status = status
-        self._progress = monotonic()
-        self._retry.draining.set()
-        self._wake()
+        self._progress = self._clock()
+        self._draining.set()
+        self._tell()
 
     def finish(self, stall_seconds: float) -> DeliveryReport:
         """Wait until everything is delivered, or until nothing moved for ``stall_seconds``; then report.
@@ -110,59 +100,121 @@ class Delivery:
         while self._thread.is_alive():
             self._thread.join(_POLL_SECONDS)
             patience = stall_seconds * OPENING_PATIENCE if self._opening else stall_seconds
-            if monotonic() - self._progress > patience:
+            if self._clock() - self._progress > patience:
                 if self._opening:
                     self._retry.error = "its backend is still being opened"
-                self._retry.abandoned.set()
-                self._wake()
+                self._abandoned.set()
+                self._tell()
                 self._thread.join(_LEAVE_SECONDS)  # one that hangs in a call is left behind with its daemon thread
                 break
         return self.report()
 
     def report(self) -> DeliveryReport:
         """Return the state of things as they are now."""
-        cursor = self._journal.cursor(self.name)
+        counts = count_receiver(self._journal, self._ledger, self.name, self._addressed)
         return DeliveryReport(
             name=self.name,
             receiver=self._receiver.name,
-            delivered=cursor.delivered,
-            skipped=dict(self._skipped),
-            dead=cursor.dead,
-            pending=self._journal.events_after(cursor),
+            delivered=counts.delivered,
+            skipped=counts.skipped,
+            dead=counts.dead,
+            pending=counts.pending,
+            lost=counts.lost,
             error=self._retry.error,
             results=self._results,
             outage_seconds=self._retry.outage_seconds,
             outage=self._retry.outage,
         )
 
-    def _work(self) -> None:
-        try:
-            self._retry.persist(self._open, patient=True)
-            while self._deliver_next():
-                pass
-        except Abandoned:
+    def step(self, now: float) -> float | None:
+        """Do the next piece of work: one call of the receiver, one read of the journal or one write of the ledger.
+
+        Args:
+            now: The time, in seconds of the clock.
+
+        Returns:
+            After how many seconds to call again, or earlier if there are more events; None if it is over.
+        """
+        self._told.clear()
+        self._idle = False
+        if self._closed:
+            return None
+        if self._abandoned.is_set():
             log.warning("%s: stopped before it had everything: %s", self.name, self._retry.error or "it was too slow")
+            self._close()
+            return None
+        if self._draining.is_set() and not self._retry.draining:
+            self._retry.draining, self._not_before = True, now
+        if now < self._not_before:
+            return self._not_before - now
+        try:
+            wait = self._next(now)
+        except Later as later:
+            self._not_before = now + later.seconds
+            return later.seconds
         except Exception as error:
             self._retry.error = describe(error)
             log.error("%s: delivery stopped: %s; its records wait in the journal", self.name, self._retry.error)
-        finally:
+            wait = None
+        if wait is None:
             self._close()
+        return wait
+
+    def _work(self) -> None:
+        while True:
+            moves = self._moves
+            wait = self.step(self._clock())
+            if self._moves != moves:
+                self._progress = self._clock()
+            if wait is None:
+                return
+            if wait > 0:
+                self._wait(wait)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until something is to be done: at the latest after ``seconds``."""
+        if not self._idle:
+            self._told.wait(seconds)
+            return
+        with self._journal.appended:
+            # Nothing that may fail or wait belongs in here: whoever writes the journal needs this lock.
+            if self._journal.commits == self._commits and not self._told.is_set():
+                self._journal.appended.wait(seconds)
+
+    def _tell(self) -> None:
+        self._told.set()
+        with self._journal.appended:
+            self._journal.appended.notify_all()
+
+    def _next(self, now: float) -> float | None:
+        load = self._load
+        if not self._opened:
+            self._retry.call_receiver(self._open, now, patient=True)
+            self._opened = True
+        elif load is None:
+            return self._fetch(now)
+        elif load.waiting:
+            self._hand_over(load, now)
+        elif load.called and not load.flushed:
+            # The cursor moves only when what it passes survives SIGKILL in the backend.
+            self._retry.call_receiver(self._receiver.flush, now, patient=True)
+            load.flushed = True
+        else:
+            self._advance(load, now)
+        return 0.0
 
     def _open(self) -> None:
         try:
             self._receiver.open(self._run)
-        except BaseException:
+        finally:
             if self._opening:  # it has taken its time; that each further attempt fails is no progress
-                self._opening, self._progress = False, monotonic()
-            raise
-        self._opening, self._progress = False, monotonic()
+                self._opening = False
+                self._moves += 1
+        self._moves += 1
         self._results = self._receiver.results()
 
-    def _wake(self) -> None:
-        with self._journal.appended:
-            self._journal.appended.notify_all()
-
     def _close(self) -> None:
+        self._closed = True
         try:
             self._receiver.close(self._status)
         except BaseException as error:  # a backend that calls sys.exit() ends its delivery, not in silence
@@ -172,115 +224,62 @@ class Delivery:
             with contextlib.suppress(Exception):  # what it leaves to be done may be known only now
                 self._results = self._receiver.results() or self._results
 
-    def _deliver_next(self) -> bool:
-        """Deliver what the journal holds beyond the cursor; False once it is complete and delivered."""
+    def _fetch(self, now: float) -> float | None:
+        """Read what the journal holds beyond the cursor; None once it is complete and delivered."""
         # Both before the journal is read: what comes later is not missed.
-        draining, commits = self._retry.draining.is_set(), self._journal.commits
-        batches = self._retry.insist(lambda: self._journal.read(self._cursor.batch))
+        draining, self._commits = self._draining.is_set(), self._journal.commits
+        batches = self._retry.use_file(lambda: self._journal.read(self._cursor.batch), now)
         if not batches:
-            if draining:
-                return False
-            self._wait_for_more(commits)
-            return True
-        if not draining and self._gathers(sum(batch.count for batch in batches)):
-            return True
-        delivered = 0
-        for (site, stream), events in self._grouped(batches).items():
-            for start in range(0, len(events), self._receiver.max_records):
-                delivered += self._hand_over(site, stream, events[start : start + self._receiver.max_records])
-        # The cursor moves only when what it passes survives SIGKILL in the backend.
-        self._retry.persist(self._receiver.flush, patient=True)
-        self._advance(batches[-1].id, delivered)
-        self._called = monotonic()
-        return True
+            self._idle = True
+            return None if draining else _IDLE_SECONDS
+        if not draining and (wait := self._gathers(sum(batch.count for batch in batches), now)) > 0:
+            self._not_before = now + wait
+            return wait
+        receiver = self._receiver
+        self._load = Load(self.name, batches, receiver.supports, self._addressed, receiver.max_records)
+        return 0.0
 
-    def _wait_for_more(self, commits: int) -> None:
-        with self._journal.appended:
-            # Nothing that may fail or wait belongs in here: whoever writes the journal needs this lock.
-            if self._retry.abandoned.is_set():
-                raise Abandoned
-            if self._journal.commits != commits or self._retry.draining.is_set():
-                return
-            self._journal.appended.wait(1.0)
-
-    def _gathers(self, count: int) -> bool:
-        """Wait for more than the ``count`` events that are there, if the receiver's last call was just now.
+    def _gathers(self, count: int, now: float) -> float:
+        """Return how long to wait for more than ``count`` events, if the receiver's last call was just now.
 
         Fewer, larger calls: a backend's cost is per call. What comes after a silence is delivered at once, and so is
         as much as one call may hold.
         """
-        left = self._called + self._receiver.gather_seconds - monotonic()
-        if left <= 0 or count >= self._receiver.max_records:
-            return False
-        self._retry.draining.wait(left)  # draining cuts the wait short
-        return True
+        if count >= self._receiver.max_records:
+            return 0.0
+        return max(0.0, self._called + self._receiver.gather_seconds - now)
 
-    def _grouped(self, batches: Sequence[StoredBatch]) -> dict[tuple[str, str], list[_Event]]:
-        groups: dict[tuple[str, str], list[_Event]] = {}
-        self._batch_skipped = 0
-        for batch in batches:
-            if not self._addressed(batch.site):
-                continue
-            group = groups.setdefault((batch.site, batch.stream), [])
-            for seq, payload in frames.split(batch.body):
-                try:
-                    record = decode(payload)
-                except msgspec.DecodeError as error:
-                    self._bury(batch.id, seq, bytes(payload), f"not a record that this version knows: {error}")
-                    continue
-                if type(record) in self._receiver.supports:
-                    group.append(_Event(batch.id, seq, record, bytes(payload)))
-                else:
-                    self._skip(kind_of(record))
-        return groups
+    def _hand_over(self, load: Load, now: float) -> None:
+        """Give the receiver the next events, in order; those that it refuses become dead letters."""
+        part = load.waiting[-1]
+        load.called = True
+        try:
+            self._retry.call_receiver(lambda: self._receiver.receive(part.batch()), now, part.attempts)
+        except Permanent as error:
+            load.refused(error)
+        else:
+            load.took()
+        self._moves += 1
 
-    def _skip(self, kind: str) -> None:
-        self._batch_skipped += 1
-        if not self._skipped[kind] and kind not in ("rejected", "gap"):
-            log.warning("%s: %s cannot hold %s records; they are counted", self.name, self._receiver.name, kind)
-        self._skipped[kind] += 1
-
-    def _advance(self, batch: int, delivered: int) -> None:
+    def _advance(self, load: Load, now: float) -> None:
         old = self._cursor
-        dead, self._dead = self._dead, []
-        cursor = Cursor(batch, old.delivered + delivered, old.skipped + self._batch_skipped, old.dead + len(dead))
-        self._retry.insist(lambda: self._journal.advance(self.name, cursor, dead))
-        self._cursor = cursor
-        self._progress = monotonic()
+        skipped = sum(load.skipped.values())
+        cursor = Cursor(load.last, old.delivered + load.delivered, old.skipped + skipped, old.dead + len(load.dead))
+        write = self._ledger.advance
+        self._retry.use_file(lambda: write(self.name, cursor, load.dead, load.skipped, load.damaged), now)
+        self._say(load)
+        self._cursor, self._load = cursor, None
+        if load.called:
+            self._called = now
+        self._moves += 1
 
-    def _hand_over(self, site: str, stream: str, events: list[_Event]) -> int:
-        """Give ``events`` to the receiver, in order; return how many it took. The others are dead letters."""
-        taken = 0
-        waiting = [(events, UNKNOWN_ERROR_ATTEMPTS)]  # a stack, the oldest events on top
-        while waiting:
-            part, attempts = waiting.pop()
-            batch = Batch(site, stream, [e.seq for e in part], [e.record for e in part])
-            try:
-                self._retry.persist(partial(self._receiver.receive, batch), attempts)
-                taken += len(part)
-            except Permanent as error:
-                # What has failed often enough as a whole is not tried as often again in each half.
-                attempts = 1 if isinstance(error, TriedOften) else attempts
-                waiting += [(rest, attempts) for rest in reversed(self._sort_out(part, error))]
-            self._progress = monotonic()
-        return taken
-
-    def _sort_out(self, events: list[_Event], error: Permanent) -> list[list[_Event]]:
-        """Set aside those of ``events`` that are known to be refused; return the rest as what to try next."""
-        refused = {index for index in error.indices or () if 0 <= index < len(events)}
-        if len(events) == 1:
-            refused = {0}
-        for index in sorted(refused):
-            event = events[index]
-            # As it was logged: a newer version may have put more into it than this one knows.
-            self._bury(event.batch, event.seq, event.payload, str(error))
-        if refused:
-            rest = [event for index, event in enumerate(events) if index not in refused]
-            return [rest] if rest else []
-        middle = len(events) // 2
-        return [events[:middle], events[middle:]]
-
-    def _bury(self, batch: int, seq: int, payload: bytes, error: str) -> None:
-        if not self._cursor.dead and not self._dead:
-            log.error("%s: refused for good, and kept in the journal: %s", self.name, error)
-        self._dead.append(DeadLetter(self.name, batch, seq, error, payload))
+    def _say(self, load: Load) -> None:
+        """Say once what is refused, and which kinds are skipped."""
+        if load.dead and not self._cursor.dead:
+            log.error("%s: refused for good, and kept beside the journal: %s", self.name, load.dead[0].error)
+        for kind in load.skipped:
+            if not self._skipped[kind] and kind not in ("rejected", "gap"):
+                log.warning("%s: %s cannot hold %s records; they are counted", self.name, self._receiver.name, kind)
+        self._skipped += load.skipped
+        for batch in load.damaged:
+            log.error("%s: %s are lost: %s", self._journal.path, batch.site, batch.damage)

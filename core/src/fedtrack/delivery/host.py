@@ -1,16 +1,18 @@
-"""ReceiverHost: a node's journal, what flows into it, and the receivers that are fed from it."""
+"""ReceiverHost: a node's journal and ledger, what flows into it, and the receivers that are fed from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import DeliveryReport
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import Journal, StoredGap
 from fedtrack.plugins import registry
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo, listened_events
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 #: A receiver that has not taken anything for this long after the last round is left behind; the journal keeps its
 #: records, and a replay delivers them.
@@ -23,16 +25,25 @@ class ReceiverHost:
     Args:
         run: Handed to the receivers.
         receivers: By component id; not opened yet.
+
+    Raises:
+        WorkspaceError: Another process delivers from the journal, or one of the files cannot be used.
+        DamagedError: One of them was written by a newer version of fedtrack.
     """
 
     def __init__(self, run: RunInfo, receivers: Mapping[str, Receiver]) -> None:
         self.run = run
         self.journal = Journal(run.folder / "journal.db")
+        try:
+            self.ledger = Ledger(run.folder / LEDGER_FILE, self.journal)
+        except BaseException:
+            self.journal.close()
+            raise
         self.journal.set_meta("run_id", run.run_id)
         self.journal.set_meta("job_name", run.job_name)
         self.forwarder = Forwarder()
         self._deliveries = [
-            Delivery(id_, receiver, self.journal, run, addressed=addressed(run, receiver))
+            Delivery(id_, receiver, self.journal, self.ledger, run, addressed=addressed(run, receiver))
             for id_, receiver in receivers.items()
         ]
 
@@ -53,8 +64,13 @@ class ReceiverHost:
             delivery.drain(status)
         return [delivery.finish(stall_seconds) for delivery in self._deliveries]
 
+    def gaps(self) -> list[StoredGap]:
+        """Return what is lost: what the journal says, and what deliveries found damaged in it."""
+        return self.ledger.gaps(self.journal)
+
     def close(self) -> None:
-        """Close the journal."""
+        """Close the journal and the ledger."""
+        self.ledger.close()
         self.journal.close()
 
     def notify(self, hook: str, **arguments: object) -> None:

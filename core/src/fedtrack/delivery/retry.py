@@ -1,4 +1,4 @@
-"""Retry: how delivery goes on when a receiver, or the journal, cannot do what it was asked to do."""
+"""Retry: when a receiver, or a file, that could not do what it was asked to do is asked again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import errno
 import logging
 import random
 import sqlite3
-import threading
 from collections.abc import Callable
-from time import monotonic
 from typing import TypeVar
 
 from fedtrack.errors import DamagedError, FedtrackError, Permanent, Transient, WorkspaceError
@@ -21,7 +19,6 @@ UNKNOWN_ERROR_ATTEMPTS = 5
 FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_SECONDS = 60.0
 _LONGEST_DRAINING_SECONDS = 5.0
-_LOOK_SECONDS = 0.5
 
 #: Errors of the disk or the network on which a receiver's records can wait.
 _OUTAGES = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH))
@@ -29,110 +26,110 @@ _OUTAGES = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENETDOWN, err
 _T = TypeVar("_T")
 
 
-class Abandoned(Exception):  # noqa: N818 - ends the thread's work, nobody catches it as an error
-    """Delivery was told to stop although it has not caught up."""
+class Later(Exception):  # noqa: N818 - a turn of the work, not an error
+    """What was asked for failed, and is to be asked for again.
+
+    Attributes:
+        seconds: When: after so many seconds.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 class Retry:
-    """Repeats one receiver's calls until they succeed, and remembers what went wrong.
+    """Makes one receiver's calls, remembers what went wrong, and says when to try again. Never waits itself.
 
     Args:
         name: The receiver component's id, for messages.
         first_seconds: The longest first wait after an error; doubles up to a minute, with full jitter.
 
     Attributes:
-        draining: Set once the journal is complete.
-        abandoned: Set once delivery shall end although it has not caught up.
+        draining: Whether the journal is complete: waits are short then, and patience ends.
         error: The last error that is still unresolved, or "".
         outage: What the backend said the last time it took nothing, and then worked again.
         outage_seconds: For how long in all that was.
     """
 
     def __init__(self, name: str, first_seconds: float) -> None:
-        self.draining = threading.Event()
-        self.abandoned = threading.Event()
+        self.draining = False
         self.error = ""
         self.outage = ""
         self.outage_seconds = 0.0
         self._name = name
         self._first_seconds = first_seconds
         self._failing_since = 0.0
+        self._failures = self._unknown = 0
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
-    def persist(
-        self, call: Callable[[], None], attempts: int = UNKNOWN_ERROR_ATTEMPTS, *, patient: bool = False
+    def call_receiver(
+        self, call: Callable[[], None], now: float, attempts: int = UNKNOWN_ERROR_ATTEMPTS, *, patient: bool = False
     ) -> None:
-        """Call until it succeeds, with a growing, jittered wait after each failure.
+        """Call the receiver once.
 
         Args:
             call: What to do.
-            attempts: How often an exception that does not say that waiting helps may occur.
+            now: The time, in seconds of any clock that never runs back.
+            attempts: How often an exception that does not say that waiting helps may occur in a row.
             patient: Whether it may occur any number of times until the journal is complete.
 
         Raises:
+            Later: It failed, and waiting may help.
             Permanent: The receiver raised it, or met damaged data, or failed in an unknown way too often.
             FedtrackError: The receiver raised it: its configuration is wrong, and waiting will not help.
-            Abandoned: Delivery was told to stop.
         """
-        attempt = unknown = 0
-        while True:
-            if self.abandoned.is_set():
-                raise Abandoned
-            try:
-                call()
-            except DamagedError as error:  # a record's blob, for example; the records beside it are fine
-                raise Permanent(str(error)) from error
-            except (Permanent, FedtrackError):
-                raise
-            except BaseException as error:  # also what an SDK raises to end the process it thinks is its own
-                unknown += not _is_outage(error)
-                if unknown >= attempts and not (patient and not self.draining.is_set()):
-                    raise TriedOften(describe(error)) from error
-                self._pause(error, attempt)
-                attempt += 1
-            else:
-                self._works_again()
-                return
+        try:
+            call()
+        except DamagedError as error:  # a record's blob, for example; the records beside it are fine
+            self._forget()
+            raise Permanent(str(error)) from error
+        except (Permanent, FedtrackError):
+            self._forget()
+            raise
+        except BaseException as error:  # also what an SDK raises to end the process it thinks is its own
+            self._unknown += not _is_outage(error)
+            if self._unknown >= attempts and not (patient and not self.draining):
+                self._forget()
+                raise TriedOften(describe(error)) from error
+            raise Later(self._pause(error, now)) from None
+        self._works_again(now)
 
-    def insist(self, call: Callable[[], _T]) -> _T:
-        """Call the journal until it answers: its disk may be full now, and have room again later."""
-        attempt = 0
-        while True:
-            try:
-                result = call()
-            except (WorkspaceError, sqlite3.Error) as error:
-                if self.abandoned.is_set():
-                    raise Abandoned from None
-                self._pause(error, attempt)
-                attempt += 1
-            else:
-                self._works_again()
-                return result
+    def use_file(self, use: Callable[[], _T], now: float) -> _T:
+        """Read or write the journal or the ledger once: its disk may be full now, and have room again later.
 
-    def _pause(self, error: BaseException, attempt: int) -> None:
+        Raises:
+            Later: It failed.
+        """
+        try:
+            result = use()
+        except (WorkspaceError, sqlite3.Error) as error:
+            raise Later(self._pause(error, now)) from None
+        self._works_again(now)
+        return result
+
+    def _pause(self, error: BaseException, now: float) -> float:
         if not self.error:
-            self._failing_since = monotonic()
+            self._failing_since = now
             log.warning("%s: %s; its records wait in the journal", self._name, describe(error))
         self.error = describe(error)
-        longest = min(self._first_seconds * 2 ** min(attempt, 16), _LONGEST_SECONDS)
-        if self.draining.is_set():
+        longest = min(self._first_seconds * 2 ** min(self._failures, 16), _LONGEST_SECONDS)
+        if self.draining:
             # A run that ends waits for seconds: a backend that is back must not be missed by one long wait.
             longest = min(longest, _LONGEST_DRAINING_SECONDS)
-        self._wait(self._random.uniform(0, longest))
+        self._failures += 1
+        return self._random.uniform(0, longest)
 
-    def _wait(self, seconds: float) -> None:
-        """Wait, but not beyond an order to end, nor in one piece beyond the moment at which the journal is complete."""
-        draining, deadline = self.draining.is_set(), monotonic() + seconds
-        while (left := deadline - monotonic()) > 0 and not self.abandoned.wait(min(left, _LOOK_SECONDS)):
-            if self.draining.is_set() and not draining:
-                return
-
-    def _works_again(self) -> None:
+    def _works_again(self, now: float) -> None:
+        self._forget()
         if self.error:
-            seconds = monotonic() - self._failing_since
+            seconds = now - self._failing_since
             log.warning("%s: works again after %.1f s", self._name, seconds)
             self.outage_seconds += seconds
             self.outage, self.error = self.error, ""
+
+    def _forget(self) -> None:
+        self._failures = self._unknown = 0
 
 
 class TriedOften(Permanent):

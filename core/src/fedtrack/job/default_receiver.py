@@ -17,8 +17,8 @@ def default_receiver() -> Receiver | None:
     try:
         return registry().receiver("tensorboard")(events=[LOCAL_EVENT, FED_EVENT])
     except PluginError as error:
-        log.warning(
-            "%s The job goes without the default TensorBoard receiver; to have it: pip install 'fedtrack[tensorboard]'",
-            error,
-        )
+        from fedtrack.plugins import remedy
+
+        how = remedy.install("fedtrack[tensorboard]")
+        log.warning("%s The job goes without the default TensorBoard receiver; to have it: %s", error, how)
         return None

@@ -41,7 +41,7 @@ from fedtrack.job.initial_model import INITIAL_MODEL_FILE, ModelWriter, named_mo
 from fedtrack.job.local_modules import local_modules
 from fedtrack.job.placeable import Placeable, unused_id
 from fedtrack.job.workflows import name_of
-from fedtrack.plugins import registry
+from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
@@ -144,7 +144,7 @@ def _write_server(job: FedJob, folder: Path, write_model: ModelWriter | None) ->
     components: list[ComponentConfig] = []
     for id_, item in job.placed[SERVER].items():
         if isinstance(item, ModelPersistor) and job.initial_model is not None and item.initial_model is None:
-            write = write_model or registry().engine(LOCAL_ENGINE)().write_model
+            write = write_model or open_engine(LOCAL_ENGINE).write_model
             write(named_model(job.initial_model), custom / INITIAL_MODEL_FILE)
             item = ModelPersistor(initial_model=INITIAL_MODEL_FILE)
         (workflows if isinstance(item, Workflow) else components).append(_component(id_, item))

@@ -23,7 +23,7 @@ from fedtrack.job.default_receiver import default_receiver
 from fedtrack.job.fedavg import FedAvg
 from fedtrack.job.placeable import Placeable, unused_id
 from fedtrack.job.pt_model import PTModel
-from fedtrack.plugins import registry
+from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 from fedtrack.tracking.events import SERVER
@@ -156,8 +156,7 @@ class FedJob:
         for number in range(1, (n_clients or 0) + 1):
             if f"site-{number}" not in self.site_names:
                 self.site_names.append(f"site-{number}")
-        result: RunResult = registry().engine(LOCAL_ENGINE)().simulate(self, Path(workspace), gpus=gpu)
-        return result
+        return open_engine(LOCAL_ENGINE).simulate(self, Path(workspace), gpus=gpu)
 
     def _place_model(self, model: Any, id: str) -> str:
         if self.initial_model is not None:

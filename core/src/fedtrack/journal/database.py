@@ -1,76 +1,136 @@
-"""Store: one SQLite file of a run, with one writer and a reading connection per thread."""
+"""Database: one SQLite file of a run, with one writer and a reading connection per thread."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
 from fedtrack.errors import DamagedError, FedtrackError, WorkspaceError
+from fedtrack.spool.segments import sync_folder
 
 
-class Store:
+class Schema(NamedTuple):
+    """What a file of one kind holds.
+
+    Attributes:
+        noun: What messages call such a file.
+        format: The format that is written, and the newest one that is read.
+        tables: The statement that makes each table or index of a new file, by its name. One is ``meta``.
+        views: By older format: what shows its tables as if they were those of this format, by the table's name.
+        migrations: By older format: makes this format of it, inside a transaction of the given connection.
+    """
+
+    noun: str
+    format: int
+    tables: Mapping[str, str]
+    views: Mapping[int, Mapping[str, str]] = {}
+    migrations: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
+
+
+class Database:
     """A file that survives SIGKILL and the loss of power; safe to use from several threads.
 
+    A file of an older format is migrated when it is opened for writing, after a copy of it was put beside it; opened
+    for reading it stays as it is.
+
     Args:
-        path: Created (0600) if it does not exist.
-        schema: The tables of a new file, separated by ``;``. One of them is ``meta``.
-        format_: The format that this version writes, and the newest one that it reads.
+        path: Created (0600) if it does not exist; not if it is only read.
+        schema: What it holds.
+        read_only: Whether nothing will be written, not even beside the file.
+
+    Attributes:
+        path: The file.
+        format: Its format as it is now.
+        writer: The connection that writes; see ``transaction``.
 
     Raises:
-        WorkspaceError: The file cannot be created or is of another kind.
+        WorkspaceError: The file cannot be created or read, or is of another kind.
         DamagedError: It was written by a newer version of fedtrack.
     """
 
-    def __init__(self, path: Path, schema: str, format_: int) -> None:
+    def __init__(self, path: Path, schema: Schema, *, read_only: bool = False) -> None:
         self.path = path
-        self._format = format_
+        self.format = schema.format
+        self.read_only = read_only
+        self._schema = schema
         self._lock = threading.Lock()
         self._readers = threading.local()
         self._opened: list[sqlite3.Connection] = []
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            self._writer = self._connect()
-            self._prepare(schema)
+            if read_only:
+                self.reader()
+            else:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.touch(mode=0o600)
+                self.writer = self._connect(str(path))
+                self._prepare()
         except (OSError, ValueError, sqlite3.DatabaseError) as error:
             self.close()
-            raise WorkspaceError(f"{path} cannot be used as a journal: {error}; choose another workspace.") from None
+            raise WorkspaceError(
+                f"{path} cannot be used as a {schema.noun}: {error}; choose another workspace."
+            ) from None
         except FedtrackError:
             self.close()
             raise
 
-    def _prepare(self, schema: str) -> None:
-        tables = "SELECT count(*) FROM sqlite_master"
-        if self._writer.execute(tables).fetchone()[0]:
-            self._check_format()  # before anything is written
-        self._writer.execute("PRAGMA journal_mode=WAL")
-        self._writer.execute("PRAGMA synchronous=FULL")
-        with self._transaction():
-            if self._writer.execute(tables).fetchone()[0] == 0:
-                for statement in schema.split(";"):
-                    self._writer.execute(statement)
-                self._writer.execute("INSERT INTO meta VALUES ('format', ?)", (str(self._format),))
+    def reader(self) -> sqlite3.Connection:
+        """Return this thread's connection for reading: a reader never waits for the writer in WAL mode."""
+        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if connection is None:
+            # Beside a writer of this process, an ordinary one: the last to be closed takes the write-ahead log away.
+            name = _reading_uri(self.path) if self.read_only else str(self.path)
+            connection = self._connect(name, uri=self.read_only)
+            self._show(connection)
+            connection.execute("PRAGMA query_only=ON")
+            self._readers.connection = connection
+        return connection
 
-    def _check_format(self) -> None:
-        row = self._writer.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-        found = int(row[0]) if row else 0
-        if found > self._format:
-            raise DamagedError(
-                f"{self.path} has format {found}, this version of fedtrack reads up to {self._format}; upgrade it."
-            )
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the writer's connection; what is written with it is on the disk when this returns, or not at all.
+
+        Raises:
+            WorkspaceError: Nothing was stored: the disk is full or fails, or the file was opened for reading.
+        """
+        if self.read_only:
+            raise WorkspaceError(f"{self.path} was opened for reading only; nothing can be written to it.")
+        with self._lock:
+            try:
+                self.writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self.writer
+                    self.writer.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlite3.Error):
+                        self.writer.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise WorkspaceError(f"{self.path}: the {self._schema.noun} cannot be written: {error}.") from error
+
+    def shrink(self) -> None:
+        """Give the space of what was deleted back to the disk."""
+        with self._lock:
+            self.writer.execute("VACUUM")
 
     def meta(self, key: str) -> str | None:
         """Return a value stored with ``set_meta``."""
-        row = self._reader().execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self.reader().execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row[0]) if row else None
 
     def set_meta(self, key: str, value: str) -> None:
-        """Store a value about the run, such as its id."""
-        with self._lock, self._transaction():
-            self._writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        """Store a value about the file, such as the run's id.
+
+        Raises:
+            WorkspaceError: Nothing was stored: the disk is full or fails.
+        """
+        with self.transaction() as writer:
+            writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
         """Close every connection; the file stays readable without a write-ahead log."""
@@ -79,29 +139,90 @@ class Store:
                 connection.close()
             self._opened.clear()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
+    def _connect(self, name: str, *, uri: bool = False) -> sqlite3.Connection:
+        connection = sqlite3.connect(name, check_same_thread=False, isolation_level=None, timeout=30, uri=uri)
         self._opened.append(connection)
         return connection
 
-    def _reader(self) -> sqlite3.Connection:
-        """Return this thread's connection for reading: a reader never waits for the writer in WAL mode."""
-        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
-        if connection is None:
-            connection = self._readers.connection = self._connect()
-            connection.execute("PRAGMA query_only=ON")
-        return connection
+    def _check(self, connection: sqlite3.Connection) -> int:
+        """Return the file's format.
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+        Raises:
+            DamagedError: It is newer than what this version reads.
+        """
+        row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+        found = int(row[0]) if row else 0
+        if found > self._schema.format:
+            raise DamagedError(
+                f"{self.path} has format {found}, this version of fedtrack reads up to {self._schema.format}; "
+                "upgrade it."
+            )
+        return found
+
+    def _show(self, connection: sqlite3.Connection) -> None:
+        """Let a file of an older format look like one of this format, through views that only this connection has."""
+        if not self.read_only:
+            return
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:  # its maker was killed
+            for statement in self._schema.tables.values():
+                if statement.lstrip().startswith("CREATE TABLE"):
+                    connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+            return
+        found = self._check(connection)
+        self.format = found
+        for name, query in self._schema.views.get(found, {}).items():
+            connection.execute(f"CREATE TEMP VIEW {name} AS {query}")
+
+    def _prepare(self) -> None:
+        tables = "SELECT count(*) FROM sqlite_master"
+        if self.writer.execute(tables).fetchone()[0]:
+            self._check(self.writer)  # before anything is written
+        self.writer.execute("PRAGMA journal_mode=WAL")
+        self.writer.execute("PRAGMA synchronous=FULL")
+        with self.transaction():
+            if self.writer.execute(tables).fetchone()[0] == 0:
+                for statement in self._schema.tables.values():
+                    self.writer.execute(statement)
+                self.writer.execute("INSERT INTO meta VALUES ('format', ?)", (str(self._schema.format),))
+            else:
+                self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring an older file to this format; runs while no other process can write the file."""
+        found = self._check(self.writer)
+        if found not in self._schema.migrations:
+            return
+        self._copy(self.path.with_name(f"{self.path.name}.format-{found}"))
+        self._schema.migrations[found](self.writer)
+        self.writer.execute("UPDATE meta SET value = ? WHERE key = 'format'", (str(self._schema.format),))
+
+    def _copy(self, target: Path) -> None:
+        """Put a copy of the file, as it was before this transaction, at ``target``: whole, or not at all."""
+        part = target.with_name(f".{target.name}.part")
+        part.unlink(missing_ok=True)  # of a process that was killed here
+        part.touch(mode=0o600)
+        source, copy = sqlite3.connect(self.path), sqlite3.connect(part)
+        with contextlib.closing(source), contextlib.closing(copy):
+            source.backup(copy)
+        descriptor = os.open(part, os.O_RDWR)
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._writer.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._writer.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise WorkspaceError(f"{self.path}: the journal cannot be written: {error}.") from error
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.replace(target)
+        sync_folder(target.parent)
+
+
+def _reading_uri(path: Path) -> str:
+    """Return how SQLite opens a file for reading without a change to it.
+
+    A file with a write-ahead log has, or had, a writer: ``ro`` reads both and leaves them. Without one, ``rw`` makes
+    what a reader needs beside the file and takes it away again, which ``ro`` does not; where that cannot be made, in
+    a folder that cannot be written, nobody else writes either: ``immutable``.
+    """
+    name = f"file:{quote(str(path))}"
+    if path.with_name(f"{path.name}-wal").exists():
+        return f"{name}?mode=ro"
+    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+        return f"{name}?mode=rw"
+    return f"{name}?mode=ro&immutable=1"

@@ -65,12 +65,25 @@ def load(entry_points: Iterable[tuple[EntryPoint, Distribution]]) -> Registry:
         if reason := _disabled(plugin.name):
             plugin.fail(State.DISABLED, *reason)
         elif needs := why_incompatible(package.requires):
-            plugin.fail(State.INCOMPATIBLE, needs, f"pip install --upgrade fedtrack {plugin.package}")
+            plugin.fail(State.INCOMPATIBLE, needs, _newer_pair(plugin))
         elif same:
             _conflict(found, [*same, plugin], f"provide a plugin called {plugin.name!r}")
         else:
             _load_one(found, plugin, entry_point)
     return found
+
+
+def _newer_pair(plugin: Plugin) -> str:
+    """Return the command that looks for a core and a plugin that fit each other."""
+    from fedtrack.plugins import remedy  # only where something is wrong: a listing is to be quick
+
+    return remedy.install("fedtrack", plugin.package, upgrade=True)
+
+
+def _repair(plugin: Plugin) -> str:
+    from fedtrack.plugins import remedy
+
+    return remedy.repair(plugin.package)
 
 
 class _OtherApiError(Exception):
@@ -87,12 +100,11 @@ def _load_one(found: Registry, plugin: Plugin, entry_point: EntryPoint) -> None:
             _register_all(found, plugin, module)
     except ModuleNotFoundError as error:
         needed = f"importing it needs the module {error.name!r}"
-        plugin.fail(State.MISSING_DEPENDENCY, needed, f"pip install --upgrade {plugin.package}")
+        plugin.fail(State.MISSING_DEPENDENCY, needed, _repair(plugin))
     except _OtherApiError as error:
-        plugin.fail(State.INCOMPATIBLE, str(error), f"pip install --upgrade fedtrack {plugin.package}")
+        plugin.fail(State.INCOMPATIBLE, str(error), _newer_pair(plugin))
     except (Exception, SystemExit) as error:
-        what = f"{type(error).__name__}: {error}"
-        plugin.fail(State.FAILED, what, f"pip install --upgrade --force-reinstall {plugin.package}")
+        plugin.fail(State.FAILED, f"{type(error).__name__}: {error}", _repair(plugin))
     if plugin.state is not State.LOADED:
         _withdraw(found, plugin)
 
@@ -121,6 +133,8 @@ def _validate(kind: str, item: Any, base: type | None) -> None:
     if base is Workflow:
         return  # the class is its name, and its fields are checked where a job gives them
     shown = getattr(item, "__name__", repr(item))
+    if kind == "engine" and not isinstance(item, type):
+        raise TypeError(f"fedtrack_engines returned {item!r}, which is no class")
     for attribute in ("name", "summary"):
         if not isinstance(getattr(item, attribute, None), str):
             raise TypeError(f"{shown}.{attribute} is missing; it must be a str")
@@ -146,10 +160,12 @@ def _register(found: Registry, plugin: Plugin, kind: str, item: Any) -> None:
 def _conflict(found: Registry, plugins: list[Plugin], what: str) -> None:
     """Disable all of them: neither may win by being installed later."""
     packages = " and ".join(plugin.package for plugin in plugins)
-    remedy = " or ".join(f"pip uninstall {plugin.package}" for plugin in plugins)
+    from fedtrack.plugins import remedy
+
+    commands = " or ".join(remedy.uninstall(plugin.package) for plugin in plugins)
     for plugin in plugins:
         if plugin.state is State.LOADED:
-            plugin.fail(State.CONFLICT, f"both {packages} {what}", remedy)
+            plugin.fail(State.CONFLICT, f"both {packages} {what}", commands)
             _withdraw(found, plugin)
 
 

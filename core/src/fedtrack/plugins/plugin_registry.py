@@ -26,6 +26,12 @@ log = logging.getLogger(__name__)
 #: What plugins provide; the hook ``fedtrack_<kind>s`` returns it.
 KINDS_PROVIDED = ("receiver", "writer", "engine", "workflow", "example")
 
+#: What core's extra of that name brings.
+_FIRST_PARTY = {
+    *(("engine", name) for name in ("local", "nvflare")),
+    *(("receiver", name) for name in ("mlflow", "tensorboard", "wandb")),
+}
+
 
 class State(StrEnum):
     """What became of a plugin."""
@@ -183,6 +189,12 @@ class Registry:
         registering = {f"fedtrack_{kind}s" for kind in KINDS_PROVIDED}
         return sorted({caller.name for caller in self.hooks.get_hookcallers(module) or ()} - registering)
 
+    def packages(self) -> set[str]:
+        """Return the top-level packages of the loaded plugins, under the names by which a script imports them."""
+        # An entry point may name a module, or a class or an object in one.
+        names = [getattr(found, "__module__", "") or found.__name__ for found in self.hooks.get_plugins()]
+        return {name.partition(".")[0] for name in names}
+
     def owner(self, kind: str, name: str) -> Plugin:
         """Return the plugin that provides the ``kind`` (``"receiver"``, ...) called ``name``."""
         return self.owners[kind, name]
@@ -202,9 +214,16 @@ class Registry:
         """Return the state of a registered receiver and the reason for it."""
         plugin = self.owners["receiver", cls.name]
         if missing := [module for module in cls.requires if find_spec(module) is None]:
-            remedy = f"; install it with: {cls.install}" if cls.install else ""
-            return State.MISSING_DEPENDENCY, f"{plugin.package} needs {', '.join(missing)}{remedy}"
+            command = self.remedy_of(cls)
+            how = f"; install it with: {command}" if command else ""
+            return State.MISSING_DEPENDENCY, f"{plugin.package} needs {', '.join(missing)}{how}"
         return plugin.state, plugin.reason
+
+    def remedy_of(self, cls: type[Receiver]) -> str:
+        """Return the command that installs what a receiver needs, as it works here; "" if the receiver names none."""
+        from fedtrack.plugins import remedy
+
+        return remedy.adapted(cls.install)
 
     def _check_requirements(self, cls: type[Receiver]) -> None:
         state, reason = self.state_of(cls)
@@ -224,6 +243,10 @@ class Registry:
             return PluginError(f"The {kind} {name!r} cannot be used: its plugin {complaints}.")
         names = ", ".join(sorted(known)) or "none"
         message = f"No {kind} is called {name!r}; installed: {names}."
+        if (kind, name) in _FIRST_PARTY:
+            from fedtrack.plugins import remedy
+
+            message += f" To install it: {remedy.install(f'fedtrack[{name}]')}."
         if broken:
             message += f" Plugins that could not be used: {'; '.join(p.complaint() for p in broken)}."
         return PluginError(message)

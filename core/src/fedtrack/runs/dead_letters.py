@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.ledger import LEDGER_FILE, DeadLetter, Ledger
 from fedtrack.errors import ConfigError
-from fedtrack.journal.journal import DeadLetter, Journal
+from fedtrack.journal.journal import Journal
 from fedtrack.runs.inventory import Refusal, refusal
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
@@ -32,21 +33,21 @@ def list_dead(run: StoredRun) -> list[Refusal]:
     """Return a run's dead letters."""
     found = []
     for node in run.journaling_nodes():
-        with run.journal(node) as journal:
-            found += [refusal(letter, node, journal.source_of(letter.batch)[0]) for letter in journal.dead_letters()]
+        with run.stores(node) as (_, ledger):
+            found += [refusal(letter, node) for letter in ledger.dead_letters()]
     return found
 
 
 def drop(run: StoredRun, receiver: str) -> int:
-    """Forget a receiver's dead letters; return how many. They stay in the journal, and are counted as refused.
+    """Forget a receiver's dead letters; return how many. Their events stay in the journal, counted as refused.
 
     Raises:
         ConfigError: The receiver has none.
         WorkspaceError: A server is in the workspace.
     """
-    with run.locked(), _owner(run, receiver) as (_, id_, journal):
-        letters = journal.dead_letters(id_)
-        journal.settle(id_, [], dropped=letters)
+    with run.locked(), _owner(run, receiver) as (_, id_, ledger):
+        letters = ledger.dead_letters(id_)
+        ledger.settle(id_, [], dropped=letters)
         return len(letters)
 
 
@@ -57,43 +58,39 @@ def retry(run: StoredRun, receiver: str, patience: float = 30.0) -> Retried:
         ConfigError: The receiver has none, or the job does not name it.
         WorkspaceError: A server is in the workspace.
     """
-    with run.locked(), _owner(run, receiver) as (node, id_, journal):
+    with run.locked(), _owner(run, receiver) as (node, id_, ledger):
         known = receivers_of(run).get(node, {})
         if id_ not in known:
             raise ConfigError(f"The job does not name a receiver {receiver!r}; its dead letters can only be dropped.")
         sites = tuple(run.sites()) if node == SERVER else (node,)
         result = run.result
         status = result.status if result else "aborted"
-        return _retry(id_, known[id_], journal, run.info(node, sites), status, patience)
+        return _retry(id_, known[id_], ledger, run.info(node, sites), status, patience)
 
 
-def _retry(id_: str, receiver: Receiver, journal: Journal, info: RunInfo, status: str, patience: float) -> Retried:
+def _retry(id_: str, receiver: Receiver, ledger: Ledger, info: RunInfo, status: str, patience: float) -> Retried:
     """Deliver a journal that holds nothing but the dead letters."""
-    letters = journal.dead_letters(id_)
+    letters = ledger.dead_letters(id_)
     streams: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
     for letter in letters:
-        streams[journal.source_of(letter.batch)].append(letter)
+        streams[letter.site, letter.stream].append(letter)
     with TemporaryDirectory(prefix="fedtrack-dlq-") as folder:
         again = Journal(Path(folder) / "journal.db")
         again.apply_all((site, stream, _run(stream, part)) for (site, stream), part in streams.items())
-        delivery = Delivery(id_, receiver, again, info)
+        notes = Ledger(Path(folder) / LEDGER_FILE, again)
+        delivery = Delivery(id_, receiver, again, notes, info)
         delivery.start()
         delivery.drain(status)
         report = delivery.finish(patience)
-        # Batches were numbered in the order of the streams.
-        batches = dict(enumerate(streams, start=1))
-        refused = {(batches[letter.batch], letter.seq): letter for letter in again.dead_letters()}
-        done = again.cursor(id_).batch
+        refused = {letter[1:4]: letter.error for letter in notes.dead_letters()}
+        done = notes.cursor(id_).batch
+        notes.close()
         again.close()
-    taken = [
-        letter
-        for batch, key in batches.items()
-        if batch <= done
-        for letter in streams[key]
-        if (key, letter.seq) not in refused
-    ]
-    journal.settle(id_, taken)
-    reason = report.error or next((letter.error for letter in refused.values()), "")
+    # Batches were numbered in the order of the streams.
+    passed = [letter for stream in list(streams.values())[:done] for letter in stream]
+    taken = [letter for letter in passed if letter[1:4] not in refused]
+    ledger.settle(id_, taken)
+    reason = report.error or next(iter(refused.values()), "")
     return Retried(len(taken), len(letters) - len(taken), reason)
 
 
@@ -105,13 +102,13 @@ def _run(stream: str, letters: list[DeadLetter]) -> frames.FrameRange:
 
 
 @contextmanager
-def _owner(run: StoredRun, receiver: str) -> Iterator[tuple[str, str, Journal]]:
-    """Yield the node that hosts a receiver, the receiver's id there, and the journal with its dead letters."""
+def _owner(run: StoredRun, receiver: str) -> Iterator[tuple[str, str, Ledger]]:
+    """Yield the node that hosts a receiver, the receiver's id there, and the ledger with its dead letters."""
     node, _, id_ = receiver.rpartition("/")
-    with run.journal(node or SERVER) as journal:
-        if not journal.dead_letters(id_):
+    with run.stores(node or SERVER, write=True) as (_, ledger):
+        if not ledger.dead_letters(id_):
             owners = sorted({item.receiver for item in list_dead(run)})
             raise ConfigError(
                 f"The receiver {receiver!r} has no dead letters; those that have some: {', '.join(owners) or 'none'}."
             )
-        yield node or SERVER, id_, journal
+        yield node or SERVER, id_, ledger

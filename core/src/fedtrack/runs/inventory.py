@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from fedtrack.delivery.ledger import DeadLetter, Ledger
+from fedtrack.delivery.report import count_receiver
 from fedtrack.errors import DamagedError
-from fedtrack.journal.journal import DeadLetter, Journal
+from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import SiteSummary
 from fedtrack.runs.stored_run import LOST_JOURNAL, StoredRun
 from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
@@ -102,6 +104,7 @@ class Inventory(msgspec.Struct):
 @dataclass(frozen=True)
 class _OpenJournal:
     journal: Journal
+    ledger: Ledger
     counts: Mapping[str, int]
 
 
@@ -117,18 +120,19 @@ def take_inventory(run: StoredRun) -> Inventory:
     with ExitStack() as stack:
         journals: dict[str, _OpenJournal] = {}
         for node in run.journaling_nodes():
-            journal = stack.enter_context(run.journal(node))
-            journals[node] = _OpenJournal(journal, journal.counts())
+            journal, ledger = stack.enter_context(run.stores(node))
+            journals[node] = _OpenJournal(journal, ledger, journal.counts())
         if run.journal_is_lost:
             found.gaps.append((SERVER, LOST_JOURNAL))
         if SERVER in journals:
-            found.gaps = [(site, reason) for site, _, _, reason in journals[SERVER].journal.gaps()]
+            server = journals[SERVER]
+            found.gaps = [(gap.site, gap.reason) for gap in server.ledger.gaps(server.journal)]
         for name in dict.fromkeys([SERVER, *run.sites(), *(result.sites if result else ())]):
             found.sites[name] = _site_counts(run, name, result.sites.get(name) if result else None, journals)
         if SERVER in journals:
             _add_workers(found, run, journals[SERVER].journal)
         for node, opened in journals.items():
-            _add_receivers(found, node, opened.journal)
+            _add_receivers(found, node, opened)
     return found
 
 
@@ -153,15 +157,15 @@ def _add_workers(found: Inventory, run: StoredRun, journal: Journal) -> None:
             found.sites[worker_name(folder)] = SiteCounts(0, waiting, 0, unreadable=unreadable)
 
 
-def refusal(letter: DeadLetter, node: str, site: str) -> Refusal:
+def refusal(letter: DeadLetter, node: str) -> Refusal:
     """Return a dead letter as people read it."""
     receiver = letter.receiver if node == SERVER else f"{node}/{letter.receiver}"
     try:
         record = decode(letter.payload)
     except msgspec.DecodeError:
-        return Refusal(receiver, site, letter.seq, "unreadable", "", letter.error)
+        return Refusal(receiver, letter.site, letter.seq, "unreadable", "", letter.error)
     key = str(getattr(record, "key", getattr(record, "path", "")))
-    return Refusal(receiver, site, letter.seq, kind_of(record), key, letter.error)
+    return Refusal(receiver, letter.site, letter.seq, kind_of(record), key, letter.error)
 
 
 def count_beyond(folder: Path, marks: dict[str, int]) -> tuple[int, str]:
@@ -171,27 +175,27 @@ def count_beyond(folder: Path, marks: dict[str, int]) -> tuple[int, str]:
         reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
         try:
             for part in reader.read(segments, ended=True):
-                total += part.count if isinstance(part, frames.FrameRange) else 0
+                total += frames.events_in(part.body, part.count) if isinstance(part, frames.FrameRange) else 0
         except DamagedError as error:  # of a newer version: the other streams are counted all the same
             unreadable = str(error)
     return total, unreadable
 
 
-def _add_receivers(found: Inventory, node: str, journal: Journal) -> None:
+def _add_receivers(found: Inventory, node: str, opened: _OpenJournal) -> None:
     """Let the cursors have the last word: they are right also where the server died before it wrote a summary."""
     prefix = "" if node == SERVER else f"{node}/"
-    for id_, cursor in journal.cursors().items():
+    for id_ in opened.ledger.cursors():
+        counts = count_receiver(opened.journal, opened.ledger, id_)
         known = found.receivers.get(prefix + id_)
         found.receivers[prefix + id_] = ReceiverCounts(
             known.receiver if known else id_.partition("+")[0],
-            cursor.delivered,
-            cursor.skipped,
-            cursor.dead,
-            journal.events_after(cursor),
+            counts.delivered,
+            sum(counts.skipped.values()),
+            counts.dead,
+            counts.pending,
             known.error if known else "",
         )
-    for letter in journal.dead_letters():
-        found.refused.append(refusal(letter, node, journal.source_of(letter.batch)[0]))
+    found.refused += [refusal(letter, node) for letter in opened.ledger.dead_letters()]
 
 
 def kinds_refused(refused: list[Refusal]) -> Counter[tuple[str, str]]:

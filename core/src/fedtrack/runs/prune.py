@@ -23,6 +23,11 @@ def prune(run: StoredRun, older_than_days: float) -> dict[str, int]:
         before_ns = time_ns() - int(older_than_days * _DAY_NS)
         deleted = {}
         for node in run.journaling_nodes():
-            with run.journal(node) as journal:
-                deleted[node] = journal.prune(receivers.get(node, {}), before_ns)
+            with run.stores(node, write=True) as (journal, ledger):
+                # Those that the job names, and all others that ever had a cursor.
+                cursors = [ledger.cursor(id_).batch for id_ in {*receivers.get(node, {}), *ledger.cursors()}]
+                # Without any receiver the journal is the only place where the events are.
+                done = min(cursors, default=0)
+                dead = {letter.batch for letter in ledger.dead_letters()}
+                deleted[node] = journal.prune(done, before_ns, dead)
         return deleted

@@ -1,6 +1,6 @@
 """Replay: delivers what a finished run still owes to its receivers, or all of it to one that the job does not name.
 
-Delivering again what was delivered does no harm: a cursor in the journal says how far each receiver is, so a second
+Delivering again what was delivered does no harm: a cursor beside the journal says how far each receiver is, so a second
 replay has nothing to do. A receiver that the job does not name gets a cursor of its own, named after its arguments.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,15 +17,16 @@ from typing import Any
 import msgspec
 
 from fedtrack.delivery.host import ReceiverHost
+from fedtrack.delivery.ledger import Cursor
 from fedtrack.errors import FedtrackError
-from fedtrack.journal.journal import Cursor, Journal
+from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
 from fedtrack.runs.result import ReceiverSummary, RunResult, receiver_summary
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.worker_folders import worker_folders, worker_source
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
 
@@ -107,14 +107,14 @@ def _replay(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None, *, agai
     sites = sites_of(run)
     result = run.result
     for node in receivers if again else ():
-        with run.journal(node) as journal:
+        with run.stores(node, write=True) as (_, ledger):
             for id_ in receivers[node]:
-                journal.rewind(id_)
+                ledger.rewind(id_)
     with _hosts(run, receivers, sites) as hosts:
         before: dict[str, Cursor] = {}
         for node, host in hosts.items():
             for id_ in receivers.get(node, {}):
-                before[_shown(node, id_)] = host.journal.cursor(id_)
+                before[_shown(node, id_)] = host.ledger.cursor(id_)
             host.start()
         done = Replayed({})
         for node, host in hosts.items():
@@ -123,9 +123,8 @@ def _replay(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None, *, agai
                 done.receivers[shown] = receiver_summary(report, node)
                 done.new[shown] = report.delivered - before[shown].delivered
             done.waiting |= host.forwarder.errors
-        server = hosts[SERVER].journal
-        done.journaled = server.counts()
-        done.gaps = [(site, reason) for site, _, _, reason in server.gaps()]
+        done.journaled = hosts[SERVER].journal.counts()
+        done.gaps = [(gap.site, gap.reason) for gap in hosts[SERVER].gaps()]
     if result is not None:
         _update(run, result, done, sites, again=again)
     return done
@@ -152,7 +151,7 @@ def _hosts(
             if crosses:
                 home = run.node(name) / "journal.db"
                 if name != SERVER and home.exists():
-                    homes[name] = hosts[name].journal if name in hosts else Journal(home)
+                    homes[name] = hosts[name].journal if name in hosts else Journal(home, read_only=True)
                 spool = run.node(name) / "spool"
                 server.add_source(SpoolSource(name, spool, server.journal, server.run.blobs, other=homes.get(name)))
         for folder in worker_folders(run.workers):
@@ -174,11 +173,8 @@ def _update(run: StoredRun, result: RunResult, done: Replayed, sites: Mapping[st
             site.journaled = done.journaled.get(name, 0)
     for id_, summary in done.receivers.items():
         old = result.receivers.get(id_)
-        if old is not None and not again:
-            skipped = Counter(old.skipped) + Counter(summary.skipped)  # each replay counts only what it passed
-            summary = msgspec.structs.replace(summary, skipped=dict(skipped))
-            if not summary.location:
-                summary = msgspec.structs.replace(summary, location=old.location, command=old.command)
+        if old is not None and not again and not summary.location:
+            summary = msgspec.structs.replace(summary, location=old.location, command=old.command)
         result.receivers[id_] = summary
     result.gaps, result.waiting = done.gaps, done.waiting
     msgspec.structs.replace(result, workspace=run.base, folder=run.folder).save()

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS, RunRecord, Workspace, read_record
 from fedtrack.tracking.blobs import BlobStore
@@ -90,8 +91,12 @@ class StoredRun:
         return [name for name in self.nodes() if (self.node(name) / "journal.db").exists()]
 
     @contextmanager
-    def journal(self, node: str = SERVER) -> Iterator[Journal]:
+    def journal(self, node: str = SERVER, *, write: bool = False) -> Iterator[Journal]:
         """Open a node's journal, which exists.
+
+        Args:
+            node: The server or a site.
+            write: Whether to open it for writing: one of an older format is migrated then.
 
         Raises:
             ConfigError: There is none.
@@ -99,11 +104,21 @@ class StoredRun:
         path = self.node(node) / "journal.db"
         if not path.exists():
             raise ConfigError(f"{path} does not exist: the run in {str(self.base)!r} has no journal.")
-        journal = Journal(path)
+        journal = Journal(path, read_only=not write)
         try:
             yield journal
         finally:
             journal.close()
+
+    @contextmanager
+    def stores(self, node: str = SERVER, *, write: bool = False) -> Iterator[tuple[Journal, Ledger]]:
+        """Open a node's journal and the ledger of what was delivered from it; see ``journal``."""
+        with self.journal(node, write=write) as journal:
+            ledger = Ledger(self.node(node) / LEDGER_FILE, journal, read_only=not write)
+            try:
+                yield journal, ledger
+            finally:
+                ledger.close()
 
     @property
     def journal_is_lost(self) -> bool:
@@ -122,7 +137,7 @@ class StoredRun:
         if self.journal_is_lost:
             log.error("%s: %s", self.folder, LOST_JOURNAL)
             journal = Journal(self.folder / "journal.db")
-            journal.record_gap(SERVER, "", 0, LOST_JOURNAL)
+            journal.record_gap(SERVER, "", GapKind.JOURNAL, LOST_JOURNAL)
             journal.close()
 
     @contextmanager

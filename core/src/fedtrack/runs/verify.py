@@ -9,8 +9,10 @@ from typing import NamedTuple
 import msgspec
 
 from fedtrack.delivery.host import addressed
+from fedtrack.delivery.ledger import Ledger
+from fedtrack.delivery.report import count_receiver
 from fedtrack.errors import DamagedError, FedtrackError, ReceiverError
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import Journal, StoredBatch
 from fedtrack.runs.inventory import take_inventory
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
@@ -18,7 +20,7 @@ from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Image, Metric, Text, decode
+from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Control, Image, Metric, Text, decode
 
 
 class Check(NamedTuple):
@@ -63,34 +65,38 @@ def _checks(run: StoredRun) -> Iterator[Check]:
     receivers = receivers_of(run)
     for node in run.journaling_nodes():
         info = run.info(node, tuple(run.sites()) if node == SERVER else (node,))
-        with run.journal(node) as journal:
+        with run.stores(node) as (journal, ledger):
             yield from _check_journal(node, journal, info.blobs)
             for id_, receiver in receivers.get(node, {}).items():
-                yield from _check_receiver(id_, receiver, journal, info, run)
+                yield from _check_receiver(id_, receiver, journal, ledger, info, run)
 
 
 def _check_journal(node: str, journal: Journal, blobs: BlobStore) -> Iterator[Check]:
     """Recount the events in the rows, and read what they refer to."""
     counted: Counter[str] = Counter()
     damaged: Counter[str] = Counter()
-    gaps = len(journal.gaps())
-    for site, _, _, _, record in _records(journal):
-        counted[site] += 1
-        damaged[site] += record is not None and not _is_whole(record, blobs)
+    changed = 0
+    for batch in _batches(journal):
+        counted[batch.site] += batch.recount()
+        changed += bool(batch.lost_bytes)
+        for _, record in _records(batch):
+            damaged[batch.site] += not _is_whole(record, blobs)
     for site, count in journal.counts().items():
         yield _check(f"{node}: journal, {site}", count, counted[site] + journal.pruned(site), "differ from its mark")
         yield _check(f"{node}: damaged files, {site}", 0, damaged[site], "do not hold what was logged")
-    yield _check(f"{node}: damaged batches", 0, len(journal.gaps()) - gaps, "were changed after they were written")
+    yield _check(f"{node}: damaged batches", 0, changed, "were changed after they were written")
 
 
-def _check_receiver(id_: str, receiver: Receiver, journal: Journal, info: RunInfo, run: StoredRun) -> Iterator[Check]:
-    cursor = journal.cursor(id_)
+def _check_receiver(
+    id_: str, receiver: Receiver, journal: Journal, ledger: Ledger, info: RunInfo, run: StoredRun
+) -> Iterator[Check]:
+    counts = count_receiver(journal, ledger, id_, addressed(info, receiver))
     shown = id_ if info.node == SERVER else f"{info.node}/{id_}"
-    yield _check(f"{shown}: pending", 0, journal.events_after(cursor), "wait; try: fedtrack runs replay")
-    kept = len(journal.dead_letters(id_)) + journal.dropped(id_)
-    yield _check(f"{shown}: refused", 0, cursor.dead, "were refused; see: fedtrack runs dlq list")
-    yield _check(f"{shown}: dead letters", cursor.dead, kept, "differ from the cursor")
-    expected = _expected_points(id_, receiver, journal, info)
+    yield _check(f"{shown}: pending", 0, counts.pending, "wait; try: fedtrack runs replay")
+    kept = len(ledger.dead_letters(id_)) + len(ledger.dropped(id_))
+    yield _check(f"{shown}: refused", 0, counts.dead, "were refused; see: fedtrack runs dlq list")
+    yield _check(f"{shown}: dead letters", counts.dead, kept, "differ from the cursor")
+    expected = _expected_points(id_, receiver, journal, ledger, info)
     try:
         held = _held(receiver, info, [*expected], run)
     except (ReceiverError, FedtrackError, OSError) as error:
@@ -114,39 +120,44 @@ def _held(receiver: Receiver, info: RunInfo, sites: list[str], run: StoredRun) -
         receiver.close(result.status if result else "aborted")
 
 
-def _expected_points(id_: str, receiver: Receiver, journal: Journal, info: RunInfo) -> dict[str, int]:
+def _expected_points(id_: str, receiver: Receiver, journal: Journal, ledger: Ledger, info: RunInfo) -> dict[str, int]:
     """Count the points that the receiver has taken: equal ones once if the backend holds them once."""
-    listens, cursor = addressed(info, receiver), journal.cursor(id_)
-    refused = {(letter.batch, letter.seq) for letter in journal.dead_letters(id_)}
+    listens, cursor = addressed(info, receiver), ledger.cursor(id_)
+    refused = {letter[1:4] for letter in ledger.dead_letters(id_)} | {*ledger.dropped(id_)}
     counts: Counter[str] = Counter()
     different: defaultdict[str, set[int]] = defaultdict(set)  # hashes: 10^7 points must fit
-    for site, _, batch, seq, record in _records(journal):
-        if batch > cursor.batch or not listens(site) or (batch, seq) in refused or not isinstance(record, Metric):
+    for batch in _batches(journal):
+        if batch.id > cursor.batch or not listens(batch.site):
             continue
-        point = receiver.point(record)
-        if point is None:
-            counts[site] += 1
-        else:
-            different[site].add(hash(point))
+        for seq, record in _records(batch):
+            if not isinstance(record, Metric) or (batch.site, batch.stream, seq) in refused:
+                continue
+            point = receiver.point(record)
+            if point is None:
+                counts[batch.site] += 1
+            else:
+                different[batch.site].add(hash(point))
     counts.update({site: len(points) for site, points in different.items()})
     return dict(sorted(counts.items())) if Metric in receiver.supports else {}
 
 
-def _records(journal: Journal) -> Iterator[tuple[str, str, int, int, AnyRecord | None]]:
-    """Yield (site, stream, batch, seq, record) of everything in a journal; None for what is no record."""
+def _batches(journal: Journal) -> Iterator[StoredBatch]:
     after = 0
     while batches := journal.read(after):
-        for batch in batches:
-            after = batch.id
-            for seq, payload in frames.split(batch.body):
-                try:
-                    record: AnyRecord | None = decode(payload)
-                except msgspec.DecodeError:
-                    record = None
-                yield batch.site, batch.stream, batch.id, seq, record
+        yield from batches
+        after = batches[-1].id
 
 
-def _is_whole(record: AnyRecord, blobs: BlobStore) -> bool:
+def _records(batch: StoredBatch) -> Iterator[tuple[int, AnyRecord | Control]]:
+    """Yield (seq, record) of what this version knows of a batch."""
+    for seq, payload in frames.split(batch.body):
+        try:
+            yield seq, decode(payload)
+        except msgspec.DecodeError:
+            continue
+
+
+def _is_whole(record: AnyRecord | Control, blobs: BlobStore) -> bool:
     data = record.text if isinstance(record, Text) else record.data if isinstance(record, Image | Artifact) else None
     if not isinstance(data, BlobRef):
         return True

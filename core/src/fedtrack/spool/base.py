@@ -2,7 +2,7 @@
 
 After a training step, whose data has replaced ours in the processor's caches, each call of a function costs about a
 microsecond, so that one call which does everything, the write included, costs less than half of what is put together in
-Python. The distribution ``fedtrack-speedups`` has it; where it could not be built the class below does the same.
+Python. ``_spool_base.c`` is that call; where it could not be compiled the class below does the same.
 """
 
 from __future__ import annotations
@@ -115,15 +115,16 @@ def _compiled() -> Any:
     if os.environ.get(VARIABLE) == "0":
         return None
     try:
-        import fedtrack_speedups
-    except ImportError:
+        from fedtrack.spool import _spool_base
+    except ImportError:  # there was no compiler, or this is another kind of interpreter
         return None
-    if fedtrack_speedups.API == API:
-        return fedtrack_speedups.SpoolBase
+    if _spool_base.API == API:
+        return _spool_base.SpoolBase
     log.warning(
-        "fedtrack-speedups has the interface %s, this version of fedtrack needs %s and goes on without it; "
-        "install the two together: pip install --upgrade fedtrack fedtrack-speedups",
-        fedtrack_speedups.API,
+        "The compiled log call in %s has the interface %s, this version of fedtrack needs %s and goes on in Python; "
+        "to compile it again, install fedtrack again from where it came from",
+        _spool_base.__file__,
+        _spool_base.API,
         API,
     )
     return None

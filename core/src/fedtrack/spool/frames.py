@@ -6,9 +6,12 @@ another stream (a spool file logged as an artifact, a misplaced block) is never 
 A payload carries its metric's whole name: names interned per segment would save about 10 bytes each, but one
 damaged definition would then lose every metric that uses it.
 
-A segment starts with a header of 52 bytes:
-``magic 8 | version u32 | flags u32 | stream 16 | first_seq u64 | created_ns u64 | crc32 u32``.
+A segment starts with a header, of 64 bytes in format 2:
+``magic 8 | version u32 | flags u32 | stream 16 | first_seq u64 | created_ns u64 | round i64 | size u32 | crc32 u32``.
 Flag 1 says that the stream has earlier segments: if they are gone and their records in no journal, that is a loss.
+The round is that of the first record, or -1; marks among the records say where it changes. The size counts the whole
+header, whose last four bytes are its checksum: a later version may put more before them.
+Format 1 ends after ``created_ns`` with the checksum, and has 52 bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from fedtrack.errors import DamagedError
+from fedtrack.tracking.records import FIRST_CONTROL_KIND, number_of
 
 MAGIC = b"\xf5\xd7"
 #: A longer payload is no frame of ours: larger values are kept in blobs.
@@ -31,16 +35,21 @@ MAX_SEQ = 2**63 - 1
 _FRAME = struct.Struct("<2sIIQ")
 _LENGTH = struct.Struct("<I")
 _CHECKED = struct.Struct("<IQ")
+#: What both formats begin with, and what follows in format 2.
 _HEADER = struct.Struct("<8sII16sQQ")
+_HEADER_2 = struct.Struct("<qI")
 _CRC = struct.Struct("<I")
 
 FRAME_SIZE = _FRAME.size
 #: Where a frame's number stands, with the payload behind it.
 _SEQ_AT = 10
-HEADER_SIZE = _HEADER.size + _CRC.size
+HEADER_SIZE = _HEADER.size + _HEADER_2.size + _CRC.size
+HEADER_SIZE_1 = _HEADER.size + _CRC.size
+#: No later version makes a header longer than this: a reader finds all of it in so many bytes.
+MAX_HEADER_SIZE = 256
 HEADER_MAGIC = b"fedtrack"
 CONTINUES = 1
-VERSION = 1
+VERSION = 2
 
 _pack_frame = _FRAME.pack
 _pack_checked = _CHECKED.pack
@@ -59,9 +68,10 @@ def frame(seq: int, payload: bytes, salt: int) -> bytes:
     return _pack_frame(MAGIC, length, crc32(payload, crc32(_pack_checked(length, seq), salt)), seq) + payload
 
 
-def header(stream: bytes, first_seq: int, created_ns: int, flags: int = 0) -> bytes:
+def header(stream: bytes, first_seq: int, created_ns: int, flags: int = 0, round: int | None = None) -> bytes:
     """Return the header of a segment whose first frame will have the number ``first_seq``."""
     head = _HEADER.pack(HEADER_MAGIC, VERSION, flags, stream, first_seq, created_ns)
+    head += _HEADER_2.pack(-1 if round is None else round, HEADER_SIZE)
     return head + _CRC.pack(crc32(head))
 
 
@@ -72,6 +82,7 @@ class Header(NamedTuple):
     first_seq: int
     created_ns: int
     continues: bool = False
+    round: int | None = None
 
 
 def read_header(data: bytes) -> Header | None:
@@ -80,16 +91,42 @@ def read_header(data: bytes) -> Header | None:
     Raises:
         DamagedError: The header is intact but its format is newer than this version reads.
     """
-    if len(data) < HEADER_SIZE:
+    size = _header_size(data)
+    if size is None:
         return None
-    magic, version, flags, stream, first_seq, created_ns = _HEADER.unpack_from(data)
-    if magic != HEADER_MAGIC or crc32(data[: _HEADER.size]) != _CRC.unpack_from(data, _HEADER.size)[0]:
-        return None
+    _, version, flags, stream, first_seq, created_ns = _HEADER.unpack_from(data)
     if version > VERSION:
         raise DamagedError(
             f"The spool segment has format {version}, this version of fedtrack reads up to {VERSION}; upgrade it."
         )
-    return Header(stream.hex(), first_seq, created_ns, bool(flags & CONTINUES))
+    round_ = -1 if version == 1 else _HEADER_2.unpack_from(data, _HEADER.size)[0]
+    return Header(stream.hex(), first_seq, created_ns, bool(flags & CONTINUES), None if round_ < 0 else round_)
+
+
+def frames_start(data: bytes) -> int:
+    """Return where the first frame of a segment starts, also if its header is damaged.
+
+    A damaged header costs nothing: frames are found by their own magic and checksum.
+    """
+    size = _header_size(data)
+    if size is None:
+        size = HEADER_SIZE_1 if data[HEADER_SIZE_1 : HEADER_SIZE_1 + len(MAGIC)] == MAGIC else HEADER_SIZE
+    return min(len(data), size)
+
+
+def _header_size(data: bytes) -> int | None:
+    """Return the size of the header at the start of ``data``; None if it is damaged or incomplete."""
+    if len(data) < HEADER_SIZE_1 or data[: len(HEADER_MAGIC)] != HEADER_MAGIC:
+        return None
+    size = HEADER_SIZE_1
+    if _LENGTH.unpack_from(data, len(HEADER_MAGIC))[0] != 1:
+        if len(data) < HEADER_SIZE:
+            return None
+        size = _HEADER_2.unpack_from(data, _HEADER.size)[1]
+    if not HEADER_SIZE_1 <= size <= min(len(data), MAX_HEADER_SIZE):
+        return None
+    checked = size - _CRC.size
+    return size if crc32(data[:checked]) == _CRC.unpack_from(data, checked)[0] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +263,30 @@ def is_cut_short(data: bytes) -> bool:
 def kinds_pattern(kinds: Iterable[int]) -> re.Pattern[bytes]:
     """Return what finds out, without looking at each frame, that no record in a run's body is of these kinds.
 
-    A kind's number is the second byte of a payload. The pattern may match where no such record is, in the middle of
-    another payload, but never misses one.
+    The pattern may match where no such record is, in the middle of another payload, but never misses one. It looks at
+    more than the magic, of which a MiB holds some by chance: each would cost a look at all frames.
     """
-    wanted = re.escape(bytes(kinds))
-    return re.compile(re.escape(MAGIC) + b".{%d}[%s]" % (FRAME_SIZE - len(MAGIC) + 1, wanted), re.DOTALL)
+    length, checksum_and_number = b"..[\0-\x10]\0", b".{11}[\0-\x7f]"
+    kind = b"[\x91-\x9f][%s]" % re.escape(bytes(kinds))  # as records.number_of
+    return re.compile(re.escape(MAGIC) + length + checksum_and_number + kind, re.DOTALL)
+
+
+_GAP_KIND = 9
+#: Second bytes of payloads that are no event; cc to cf stand before a kind from 128 up.
+_MAY_HOLD_NO_EVENT = kinds_pattern((_GAP_KIND, *range(FIRST_CONTROL_KIND, 128), *range(0xCC, 0xD0)))
+
+
+def events_in(body: bytes, count: int) -> int:
+    """Return how many of a run's ``count`` frames are events: neither a gap nor a control record."""
+    if not _MAY_HOLD_NO_EVENT.search(body):
+        return count
+    return sum(is_event(payload) for _, payload in split(body))
+
+
+def is_event(payload: bytes | memoryview) -> bool:
+    """Return whether a payload is something that a script logged, and says nothing about the stream itself."""
+    number = number_of(payload)
+    return number != _GAP_KIND and number < FIRST_CONTROL_KIND
 
 
 def split(body: bytes) -> Iterator[tuple[int, memoryview]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedtrack.spool import frames
+from fedtrack.spool.rounds import Rounds, StreamRounds
 from fedtrack.spool.segments import Segment, is_open
 
 
@@ -37,6 +38,7 @@ class SpoolReader:
         after_seq: The highest sequence number that is already known.
         read_bytes: The most to read from a file at once.
         pass_bytes: After about as many bytes a call of ``read`` ends, so that no stream keeps others waiting.
+        rounds: Finds out of which round frames are; that of a stream of one site, if None.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class SpoolReader:
         after_seq: int = 0,
         read_bytes: int = 1024 * 1024,
         pass_bytes: int = 8 * 1024 * 1024,
+        rounds: Rounds | None = None,
     ) -> None:
         self.stream = stream
         self.after_seq = after_seq
@@ -55,9 +58,10 @@ class SpoolReader:
         self._offset = 0
         self._previous = 0
         self._finished: set[Path] = set()
+        self._rounds = StreamRounds() if rounds is None else rounds
 
     def read(self, segments: list[Segment], *, ended: bool) -> Iterator[frames.FrameRange | DamagedBytes]:
-        """Yield what is new in the stream. It counts as known once it is yielded.
+        """Yield what is new in the stream, in ranges of one round. It counts as known once it is yielded.
 
         Args:
             segments: The stream's segments, listed just before.
@@ -113,23 +117,22 @@ class SpoolReader:
         except FileNotFoundError:
             return budget  # delivered and deleted by whoever reads this spool too
         with file:
-            if self._offset == 0 and not self._skip_header(file.read(frames.HEADER_SIZE), final=final):
+            if self._offset == 0 and not self._skip_header(file.read(frames.MAX_HEADER_SIZE), final=final):
                 return budget
             wanted = self._read_bytes
             while budget > 0:
                 file.seek(self._offset)
                 data = file.read(wanted)
                 at_end = len(data) < wanted
-                found = frames.scan(
-                    data, self._salt, previous=self._previous, after_seq=self.after_seq, final=final and at_end
-                )
+                # Known frames too: there may be marks of a round among them.
+                found = frames.scan(data, self._salt, previous=self._previous, after_seq=0, final=final and at_end)
                 offset = self._offset
                 self._offset, self._previous = offset + found.consumed, found.last
                 for part in found.parts:
                     if isinstance(part, frames.FrameRange):
-                        self.after_seq = part.last
-                        yield part
+                        yield from self._new(part)
                     else:
+                        self._rounds.lose()
                         torn = newest and part.end == len(data) and frames.is_cut_short(data[part.start :])
                         yield DamagedBytes(path, offset + part.start, part.end - part.start, torn)
                 if at_end:
@@ -139,6 +142,22 @@ class SpoolReader:
                 wanted = self._read_bytes if found.consumed else wanted * 2
         return 0
 
+    def _new(self, run: frames.FrameRange) -> Iterator[frames.FrameRange]:
+        """Yield what is not known yet of a run, in ranges of one round."""
+        if run.first <= self.after_seq:
+            known = run
+            first, count, body = frames.tail(run.body, self.after_seq)
+            if count:
+                cut = len(run.body) - len(body)
+                known = frames.FrameRange(run.first, self.after_seq, run.count - count, run.body[:cut])
+            self._rounds.pass_over(known)
+            if not count:
+                return
+            run = frames.FrameRange(first, run.last, count, body)
+        for part in self._rounds.split(run):
+            self.after_seq = part.last
+            yield part
+
     def _has_grown(self, path: Path) -> bool:
         """Return whether there are bytes behind what was read: an idle poll opens no file."""
         try:
@@ -147,8 +166,9 @@ class SpoolReader:
             return False
 
     def _skip_header(self, head: bytes, *, final: bool) -> bool:
-        if frames.read_header(head) is None and len(head) < frames.HEADER_SIZE and not final:
+        header = frames.read_header(head)
+        if header is None and len(head) < frames.HEADER_SIZE and not final:
             return False  # created, but its header is not written yet
-        # A damaged header costs nothing: frames are found by their own magic and checksum.
-        self._offset = min(len(head), frames.HEADER_SIZE)
+        self._rounds.begin(header)
+        self._offset = frames.frames_start(head)
         return True

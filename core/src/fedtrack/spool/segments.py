@@ -20,7 +20,7 @@ _SETTLED_NS = 100_000_000
 #: A listing is never used for longer: the folder may lie on a file system that keeps no such time.
 _LISTED_SECONDS = 1.0
 
-_NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})\.spool\Z")
+_NAME = re.compile(r"([0-9a-f]{32})(?:-([0-9a-f]{16})\.spool|\.counts)\Z")
 
 
 class Segment(NamedTuple):
@@ -30,7 +30,9 @@ class Segment(NamedTuple):
     path: Path
 
 
-def create_segment(folder: Path, stream: str, first_seq: int, *, continues: bool = False) -> int:
+def create_segment(
+    folder: Path, stream: str, first_seq: int, *, continues: bool = False, round: int | None = None
+) -> int:
     """Create a segment, with its header and its lock, and return the descriptor to append to.
 
     Args:
@@ -38,6 +40,7 @@ def create_segment(folder: Path, stream: str, first_seq: int, *, continues: bool
         stream: The stream's id.
         first_seq: Number of the first record.
         continues: Whether the stream has earlier segments.
+        round: The round of the first record; None if it is unknown.
 
     The lock is held until the process is gone, however it goes: a reader's proof that nothing will follow.
 
@@ -47,7 +50,8 @@ def create_segment(folder: Path, stream: str, first_seq: int, *, continues: bool
     path = folder / f"{stream}-{first_seq:016x}.spool"
     hidden = path.with_suffix(".new")
     flags = frames.CONTINUES if continues else 0
-    head = frames.header(bytes.fromhex(stream), first_seq, time_ns(), flags)
+    head = frames.header(bytes.fromhex(stream), first_seq, time_ns(), flags, round)
+    hidden.unlink(missing_ok=True)  # of a call that was interrupted: the name is this stream's alone
     descriptor = os.open(hidden, _CREATE, 0o600)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
@@ -73,31 +77,55 @@ def sync_folder(folder: Path) -> None:
 
 def list_streams(folder: Path) -> dict[str, list[Segment]]:
     """Return the segments of every stream in a spool folder, each in writing order and without a hole."""
-    # A listing may show a segment that was created while it ran and miss an older one. Whatever is older than
-    # what the first listing shows is in the second one.
-    newest = {stream: segments[-1] for stream, segments in _list_once(folder).items()}
-    return {
-        stream: [segment for segment in segments if segment <= newest[stream]]
-        for stream, segments in _list_once(folder).items()
-        if stream in newest
+    return {stream: segments for stream, segments in list_files(folder).segments.items() if segments}
+
+
+class Files(NamedTuple):
+    """What lies in a spool folder.
+
+    Attributes:
+        segments: By stream, in writing order and without a hole; a stream that has only a page has none.
+        pages: The streams that have a page of counts.
+    """
+
+    segments: dict[str, list[Segment]]
+    pages: frozenset[str]
+
+
+def list_files(folder: Path) -> Files:
+    """Return the files of every stream in a spool folder."""
+    # A listing may show a segment that was created while it ran and miss an older one, or the stream's page. Whatever
+    # is older than what the first listing shows is in the second one.
+    newest = {stream: segments[-1] for stream, segments in _list_once(folder).segments.items()}
+    found, pages = _list_once(folder)
+    segments = {
+        stream: [segment for segment in found[stream] if segment <= last]
+        for stream, last in newest.items()
+        if stream in found
     }
+    # The newest may be gone by now, and with it all that the first listing showed: then the stream waits for its turn.
+    return Files({stream: [] for stream in pages - found.keys()} | segments, pages)
 
 
 class Listing:
-    """The segments in a spool folder, listed again only when there may be others.
+    """The files in a spool folder, listed again only when there may be others.
 
     Args:
         folder: The spool; need not exist yet.
+
+    Attributes:
+        times: How often it was listed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._streams: dict[str, list[Segment]] = {}
+        self._files = Files({}, frozenset())
         self._changed_ns = -1
         self._until = 0.0
+        self.times = 0
 
-    def streams(self, *, fresh: bool = False) -> dict[str, list[Segment]]:
-        """Return what ``list_streams`` returned when the folder was last seen to change.
+    def files(self, *, fresh: bool = False) -> Files:
+        """Return what ``list_files`` returned when the folder was last seen to change.
 
         Args:
             fresh: Whether to list it in any case.
@@ -106,39 +134,49 @@ class Listing:
         try:
             changed_ns = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - Path.stat costs twice as much
         except FileNotFoundError:
-            return {}
+            return Files({}, frozenset())
         if fresh or changed_ns != self._changed_ns or monotonic() >= self._until:
-            self._streams = list_streams(self._folder)
+            self._files = list_files(self._folder)
+            self.times += 1
             # Changed so recently that another change may have the same time: look again at the next call.
             self._changed_ns = changed_ns if changed_ns + _SETTLED_NS < before_ns else -1
             self._until = monotonic() + _LISTED_SECONDS
-        return self._streams
+        return self._files
 
 
-def _list_once(folder: Path) -> dict[str, list[Segment]]:
+def _list_once(folder: Path) -> Files:
     streams: dict[str, list[Segment]] = {}
+    pages: set[str] = set()
     if not folder.is_dir():
-        return streams
+        return Files(streams, frozenset())
     for name in os.listdir(folder):  # noqa: PTH208 - a Path only for what is a segment
-        if match := _NAME.match(name):
+        match = _NAME.match(name)
+        if match is None:
+            continue
+        if match[2] is None:
+            pages.add(match[1])
+        else:
             streams.setdefault(match[1], []).append(Segment(int(match[2], 16), folder / name))
     for segments in streams.values():
         segments.sort()
-    return streams
+    return Files(streams, frozenset(pages))
 
 
 def continues(path: Path) -> bool:
     """Return whether a segment says that its stream has earlier ones."""
     try:
         with path.open("rb") as file:
-            head = frames.read_header(file.read(frames.HEADER_SIZE))
+            head = frames.read_header(file.read(frames.MAX_HEADER_SIZE))
     except FileNotFoundError:
         return False
     return head is not None and head.continues
 
 
 def is_open(path: Path) -> bool:
-    """Return whether the process that writes a segment still has it open: it holds a lock as long as it lives."""
+    """Return whether the process that writes a segment, or a page, still has it open.
+
+    It holds a lock as long as it lives.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -1,8 +1,7 @@
 """SharedSpool: one spool for the records of many sites that take turns in one process.
 
 A file per site and process would cost more than the metrics of a short task. Each payload is wrapped with the name of
-its site instead: ``[10, name, payload]`` in msgpack, so that a frame still stands for itself, and damage to one can
-never put another one's metric under the wrong site.
+its site instead; see ``hosted.py``.
 """
 
 from __future__ import annotations
@@ -10,29 +9,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from fedtrack.spool.hosted import prefix
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.records import Record, encode
 
-#: In the place of a record's kind.
-HOSTED_KIND = 10
-
-_THREE_ITEMS = 0x93
-
 
 class SharedSpool(Spool):
-    """A spool whose records belong to the site that was last entered; see Spool for the arguments."""
+    """A spool whose records belong to the site that was last entered; see Spool for the arguments.
+
+    A segment's header says no round, because each site has its own: what the marks of the sites have said holds until
+    the end of the segment, and is said again in the next one.
+    """
 
     def __init__(self, folder: Path, **options: Any) -> None:
+        self._said_of: dict[str, int | None] = {}
+        self._site = ""
         super().__init__(folder, **options)
         self._encode = self._wrapped
 
-    def enter(self, site: str) -> None:
-        """Let all records from now on be those of ``site``, whichever thread logs them."""
-        self._prefix = bytes((_THREE_ITEMS, HOSTED_KIND)) + msgspec.msgpack.encode(site)
-        if isinstance(self._nested, SharedSpool):
-            self._nested.enter(site)
+    def enter(self, site: str, round: int | None = None) -> None:
+        """Let all records from now on be those of ``site`` in that round, whichever thread logs them."""
+        with self._lock:
+            self._site, self._prefix = site, prefix(site)
+            if isinstance(self._nested, SharedSpool):
+                self._nested.enter(site, round)
+            self._said = self._said_of.get(site)
+            self.mark_round(round)
 
     def _wrapped(self, record: Record) -> bytes:
         return self._prefix + encode(record)
@@ -40,22 +42,16 @@ class SharedSpool(Spool):
     def _inner(self) -> Spool:
         inner = super()._inner()
         if isinstance(inner, SharedSpool):
-            inner._prefix = self._prefix
+            inner._site, inner._prefix = self._site, self._prefix
         return inner
 
+    def _open_segment(self) -> None:
+        self._said_of.clear()
+        super()._open_segment()
 
-def unwrap(payload: memoryview) -> tuple[str, memoryview] | None:
-    """Return the site and the record's own payload; None if the payload is not wrapped."""
-    if len(payload) < 4 or payload[0] != _THREE_ITEMS or payload[1] != HOSTED_KIND:
+    def _note_said(self, round: int | None) -> None:
+        super()._note_said(round)
+        self._said_of[self._site] = round
+
+    def _header_round(self) -> int | None:
         return None
-    if payload[2] & 0xE0 == 0xA0:
-        size, start = payload[2] & 0x1F, 3
-    elif payload[2] == 0xD9:
-        size, start = payload[3], 4
-    else:
-        return None
-    end = start + size
-    try:
-        return (str(payload[start:end], "utf-8"), payload[end:]) if end <= len(payload) else None
-    except UnicodeDecodeError:
-        return None  # whatever a process writes, its stream goes on

@@ -21,13 +21,16 @@ from pathlib import Path
 from time import monotonic, sleep, time_ns
 from typing import Literal, TypedDict
 
-from fedtrack.errors import ConfigError, FedtrackError
+from fedtrack.errors import ConfigError, FedtrackError, WorkspaceError
 from fedtrack.spool import frames
 from fedtrack.spool.base import SpoolBase
 from fedtrack.spool.frames import frame
+from fedtrack.spool.identity import IDENTITY_FILE, SpoolIdentity, write_identity
 from fedtrack.spool.segments import create_segment, sync_folder
+from fedtrack.spool.stream_counts import StreamCounts
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Gap, Record, Rejected, encode, kind_of
+from fedtrack.tracking.counts import Counts
+from fedtrack.tracking.records import Gap, Record, Rejected, RoundMark, encode, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +79,10 @@ class Spool(SpoolBase):
         limit_bytes: The most that undelivered segments of this stream may take; at least 128 KiB.
         durability: See ``Durability``.
         on_full: See ``OnFull``; what is dropped is counted and reported in gap records.
+        identity: Whose records these are, to be said in the folder; nothing is said, if None.
 
     Attributes:
         blobs: Where large values of this spool's records are kept.
-        dropped: How many records found no room so far.
     """
 
     def __init__(
@@ -90,10 +93,14 @@ class Spool(SpoolBase):
         limit_bytes: int = DEFAULT_LIMIT_BYTES,
         durability: Durability = "process",
         on_full: OnFull = "drop",
+        identity: SpoolIdentity | None = None,
     ) -> None:
         check_options(durability=durability, limit_bytes=limit_bytes, on_full=on_full)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
+        if identity is not None and not (folder / IDENTITY_FILE).exists():
+            with contextlib.suppress(WorkspaceError):  # a full disk, which the log calls report
+                write_identity(folder, identity)
         self.blobs = BlobStore(folder / "blobs", durable=durability != "process")
         self._options: _Options = {
             "segment_bytes": segment_bytes,
@@ -113,6 +120,7 @@ class Spool(SpoolBase):
         self._lock = threading.RLock()
         self._writing = False
         self._next_seq = 1
+        self._round: int | None = None
         self._begin_stream()
         _spools.add(self)
 
@@ -127,7 +135,8 @@ class Spool(SpoolBase):
         self._older_bytes = 0
         self._look_again = 0.0
         self._holes = 0
-        self.dropped = 0
+        self._said: int | None = None
+        self._counts = StreamCounts(self.folder, self.stream)
         self._unreported = 0
         self._report_at = 1
         self._reason = ""
@@ -151,13 +160,8 @@ class Spool(SpoolBase):
                 return
             self._writing = True
             try:
-                # Claimed before the write; see append_metric, which stores the usual metric.
-                seq = self._next_seq
-                self._next_seq = seq + 1
-                salt = self._salt
-                data = frame(seq, payload, salt)
-                if self._salt == salt:  # or this is a child forked inside this call, which the parent completes
-                    self._store(data, seq, 1)
+                if (self._write_plain(payload) or self._store([payload])) and type(record) is Rejected:
+                    self._counts.add(rejected=1)
             finally:
                 self._writing = False
 
@@ -179,6 +183,39 @@ class Spool(SpoolBase):
             self._writing = True
             try:
                 self._store_all(payloads)
+                if Rejected in map(type, records):
+                    self._counts.add(rejected=sum(type(record) is Rejected for record in records))
+            finally:
+                self._writing = False
+
+    def mark_round(self, round: int | None) -> None:
+        """Let all records from now on be those of this round, whichever thread logs them.
+
+        What says so is written together with the next record, so that there is room for both or for none: no record
+        is ever taken for one of the round before.
+
+        Args:
+            round: Counted from 0; None outside rounds, and for anything that is no round.
+        """
+        known = round if isinstance(round, int) and 0 <= round <= frames.MAX_SEQ else None
+        with self._lock:
+            self._round = known
+            if self._nested is not None:
+                self._nested.mark_round(known)
+            if not self._writing:
+                self._set_plain()
+            elif self._said != known:
+                self._plain_until = 0  # of the call that a signal handler, which this is, has interrupted
+
+    def count_withheld(self, count: int) -> None:
+        """Count log calls that the site's policy keeps at the site."""
+        with self._lock:
+            if self._writing:
+                self._inner().count_withheld(count)
+                return
+            self._writing = True
+            try:
+                self._counts.add(withheld=count)
             finally:
                 self._writing = False
 
@@ -191,6 +228,7 @@ class Spool(SpoolBase):
         with self._lock:
             if self._nested is not None:
                 self._nested.flush()
+            self._counts.sync()
             if self._fd < 0:
                 return
             descriptor = os.dup(self._fd)
@@ -211,6 +249,7 @@ class Spool(SpoolBase):
                 if self._unreported:
                     self._report_gap(RESERVE_BYTES)
                 self._close_segment()
+                self._counts.close()
                 self._syncer = None
             finally:
                 self._writing = False
@@ -222,9 +261,23 @@ class Spool(SpoolBase):
 
     @property
     def stored(self) -> int:
-        """How many records this process put into the spool, gap records included."""
+        """How many records this process put into the spool; what fedtrack itself says in there is not counted."""
         nested = self._nested.stored if self._nested is not None else 0
         return self._next_seq - 1 - self._holes + nested
+
+    @property
+    def counts(self) -> Counts:
+        """What the streams that ``stored`` counts hold no event for."""
+        own = self._counts.now
+        if self._nested is None:
+            return own
+        nested = self._nested.counts
+        return Counts(own.dropped + nested.dropped, own.withheld + nested.withheld, own.rejected + nested.rejected)
+
+    @property
+    def dropped(self) -> int:
+        """How many records found no room so far."""
+        return self.counts.dropped
 
     def _inner(self) -> Spool:
         """Return the spool for records logged inside a log call, by a signal handler or a finalizer.
@@ -234,6 +287,7 @@ class Spool(SpoolBase):
         """
         if self._nested is None:
             self._nested = type(self)(self.folder, **self._options)
+            self._nested._round = self._round
         return self._nested
 
     def _store_all(self, payloads: list[bytes]) -> None:
@@ -241,37 +295,70 @@ class Spool(SpoolBase):
         size = 0
         full: SpoolFull | None = None
         for index, payload in enumerate(payloads, start=1):
-            seq = self._next_seq
-            self._next_seq = seq + 1
-            chunk.append(frame(seq, payload, self._salt))
-            size += len(chunk[-1])
+            chunk.append(payload)
+            size += frames.FRAME_SIZE + len(payload)
             if size >= _CHUNK_BYTES or index == len(payloads):
                 try:
-                    self._store(b"".join(chunk), seq + 1 - len(chunk), len(chunk))
+                    self._store(chunk)
                 except SpoolFull as error:
                     full = error  # the other chunks are tried, and counted, all the same
                 chunk, size = [], 0
         if full is not None:
             raise full
 
-    def _store(self, data: bytes, first_seq: int, count: int) -> None:
-        while not self._write(data, first_seq):
+    def _store(self, payloads: list[bytes]) -> bool:
+        """Store what was logged, or count it; return whether it was stored."""
+        while not self._write(payloads):
             if self._on_full != "block":
-                self._drop(count)
-                return
+                self._drop(len(payloads))
+                return False
             sleep(_POLL_SECONDS)
         if self._unreported:
             self._report_gap()
-            self._report_at = self.dropped + 1
+            self._report_at = self._counts.now.dropped + 1
+        return True
 
-    def _write(self, data: bytes, first_seq: int, reserve: int = 0) -> bool:
-        """Append ``data`` to the stream; False if there is no room for it, and then nothing of it is left."""
-        if not self._has_room(len(data), reserve):
+    def _write_plain(self, payload: bytes) -> bool:
+        """Append a payload to the open segment if nothing else is to be done; see ``append_metric``."""
+        salt, seq = self._salt, self._next_seq
+        size = self._segment_size + frames.FRAME_SIZE + len(payload)
+        if size > self._plain_until:
+            return False
+        self._next_seq = seq + 1
+        data = frame(seq, payload, salt)
+        if self._salt != salt:
+            return True  # a child that was forked inside this call, which the parent completes
+        try:
+            written = os.write(self._fd, data)
+        except OSError:
+            written = 0
+        if written == len(data):
+            self._segment_size = size
+            return True
+        self._holes += 1
+        if written:
+            self._take_back(written)
+        return False
+
+    def _write(self, logged: list[bytes], reserve: int = 0) -> bool:
+        """Append payloads, behind a mark of their round where one is due; False if no room, and nothing is left."""
+        salt, round_ = self._salt, self._round
+        payloads = logged if self._said == round_ else self._marked(logged, round_)
+        size = sum(map(len, payloads)) + frames.FRAME_SIZE * len(payloads)
+        if not self._has_room(size, reserve):
             self._reason = f"the spool reached its limit of {self._limit_bytes} bytes"
             return False
         try:
-            if self._fd < 0 or self._torn or self._segment_size + len(data) > self._segment_bytes:
-                self._open_segment(first_seq)
+            if self._fd < 0 or self._torn or self._segment_size + size > self._segment_bytes:
+                self._open_segment()
+                payloads = logged if self._said == round_ else self._marked(logged, round_)
+            first, count = self._next_seq, len(payloads)
+            # Claimed before the write, and holes until then; see append_metric, which stores the usual metric.
+            self._next_seq = first + count
+            self._holes += count
+            data = b"".join([frame(seq, payload, salt) for seq, payload in enumerate(payloads, start=first)])
+            if self._salt != salt:
+                return True  # a child that was forked inside this call, which the parent completes
             written = os.write(self._fd, data)
             if written != len(data):
                 self._take_back(written)
@@ -280,9 +367,24 @@ class Spool(SpoolBase):
             self._reason = f"{error.strerror} (errno {error.errno})"
             return False
         self._segment_size += written
+        self._holes -= len(logged)
+        if payloads is not logged:
+            self._note_said(round_)
+            self._set_plain()
         if self._durability != "process":
             self._make_durable()
         return True
+
+    def _marked(self, payloads: list[bytes], round: int | None) -> list[bytes]:
+        return [self._encode(RoundMark(time_ns(), round)), *payloads]
+
+    def _note_said(self, round: int | None) -> None:
+        """Remember what readers of this segment have been told."""
+        self._said = round
+
+    def _header_round(self) -> int | None:
+        """Return the round that a new segment's header says."""
+        return self._round
 
     def _take_back(self, written: int) -> None:
         """Remove the torn frame that a full disk left; it would cost the reader a search."""
@@ -332,11 +434,18 @@ class Spool(SpoolBase):
                 total += path.stat().st_size
         return total
 
-    def _open_segment(self, first_seq: int) -> None:
+    def _open_segment(self) -> None:
         self._close_segment()
-        self._fd = create_segment(self.folder, self.stream, first_seq, continues=self._continues)
+        self._counts.open()  # the page first: nothing that is in a segment may be without one
+        stream, round_ = self.stream, self._header_round()
+        descriptor = create_segment(self.folder, stream, self._next_seq, continues=self._continues, round=round_)
+        if stream != self.stream:  # a child that was forked in here
+            os.close(descriptor)
+            return
+        self._fd = descriptor
         self._continues = True
         self._segment_size = frames.HEADER_SIZE
+        self._said = round_
         self._set_plain()
         if self._durability != "process":
             sync_folder(self.folder)
@@ -344,7 +453,7 @@ class Spool(SpoolBase):
     def _set_plain(self) -> None:
         # With "disk" each call waits, and with "host" there must be a thread that waits instead.
         waits = self._durability != "process" and self._syncer is None
-        if self._fd < 0 or self._unreported or waits:
+        if self._fd < 0 or self._unreported or waits or self._said != self._round:
             self._plain_until = 0
         else:
             room = self._limit_bytes - RESERVE_BYTES - self._older_bytes
@@ -363,36 +472,33 @@ class Spool(SpoolBase):
         self._torn = False
 
     def _drop(self, count: int) -> None:
-        if not self.dropped:
+        before = self._counts.now.dropped
+        if not before:
             log.warning("%s: metrics are being dropped and counted: %s", self.folder, self._reason)
-        self.dropped += count
+        self._counts.add(dropped=count)
         self._unreported += count
         self._plain_until = 0
-        self._holes += count
-        if self.dropped >= self._report_at:
-            # At 1, 2, 4, 8, ... records, from the reserve: a process that is killed before there is room again
-            # has said that records are missing, and at least half of how many.
-            self._report_at = 2 * self.dropped
+        if before + count >= self._report_at:
+            # At 1, 2, 4, 8, ... records, from the reserve, for readers that know no page: a process that is killed
+            # before there is room again has said that records are missing, and at least half of how many.
+            self._report_at = 2 * (before + count)
             self._report_gap(RESERVE_BYTES)
         if self._on_full == "raise":
             raise SpoolFull(f"{self.folder}: {count} records were not stored: {self._reason}; free some space.")
 
     def _report_gap(self, reserve: int = 0) -> None:
         """Say in the stream itself how many records were dropped since the last such report."""
-        payload = encode(Gap(time_ns(), self._unreported, self._reason))
-        seq = self._next_seq
-        self._next_seq = seq + 1
-        if self._write(frame(seq, payload, self._salt), seq, reserve):
+        if self._write([encode(Gap(time_ns(), self._unreported, self._reason))], reserve):
+            self._holes += 1
             self._unreported = 0
             self._set_plain()
-        else:
-            self._holes += 1
 
     def _after_fork(self) -> None:
         """Begin a stream of this child's own: two writers of one file would tear each other's frames."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        self._counts.close()
         if self._lock.acquire(blocking=False):
             self._lock.release()  # it was free, or this thread forked inside a log call, which will go on
         else:
@@ -400,6 +506,7 @@ class Spool(SpoolBase):
         if not self._writing:
             self._next_seq = 1
         self._begin_stream()
+        self._holes = self._next_seq - 1
 
 
 class _Options(TypedDict):

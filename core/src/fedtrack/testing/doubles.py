@@ -18,6 +18,7 @@ from fedtrack.tracking.records import (
     KINDS,
     AnyRecord,
     Artifact,
+    Control,
     Histogram,
     Image,
     Metric,
@@ -191,7 +192,7 @@ class MemoryLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.records: list[AnyRecord] = []
+        self.records: list[AnyRecord | Control] = []
         self.blobs = BlobStore(folder)
 
     def append(self, record: Record) -> None:

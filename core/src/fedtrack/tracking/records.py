@@ -4,7 +4,9 @@ A record is normalised once, by the writer that the script calls; every receiver
 no dialect. On disk and on the wire a record is a msgpack array ``[kind, time_ns, ...fields]``: no type name,
 no object, nothing that a reader would have to trust (JSON would turn NaN and infinities into null).
 
-Fields are only ever added at the end, with a default; a kind's number is never reused.
+Fields are only ever added at the end, with a default; a kind's number is never reused. Kinds from 32 up are control
+records: they say something about the records beside them, are no event, and no receiver gets one. A reader passes over
+those that it does not know.
 """
 
 from __future__ import annotations
@@ -45,11 +47,13 @@ class Metric(Record, frozen=True, array_like=True, gc=False, tag=1):
         key: Name, as the script wrote it.
         value: A float64; NaN and infinities are legal values.
         step: The script's step (its own unit: batches, epochs), or None if it gave none.
+        n: How many samples the value stands for, or None if the script did not say.
     """
 
     key: str
     value: float
     step: int | None = None
+    n: int | None = None
 
 
 class Param(Record, frozen=True, array_like=True, gc=False, tag=2):
@@ -138,7 +142,25 @@ class Gap(Record, frozen=True, array_like=True, gc=False, tag=9):
     reason: str
 
 
-AnyRecord: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
+class Control(Record, frozen=True, array_like=True, gc=False):
+    """A record that is no event; as such also one of a kind that this version does not know."""
+
+
+class RoundMark(Control, frozen=True, array_like=True, gc=False, tag=32):
+    """The stream's records from here on belong to another round.
+
+    Attributes:
+        round: Counted from 0; None outside rounds.
+    """
+
+    round: int | None = None
+
+
+Event: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
+AnyRecord: TypeAlias = Event | RoundMark
+
+#: The kinds from here up are control records, known or not.
+FIRST_CONTROL_KIND = 32
 
 #: The kinds that a script can log and a receiver can support, by the name that listings print.
 KINDS: dict[str, type[Record]] = {
@@ -158,15 +180,35 @@ _decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord
 encode = _encoder.encode
 
 
-def decode(payload: bytes | memoryview) -> AnyRecord:
-    """Decode a frame's payload.
+def is_control(payload: bytes | memoryview) -> bool:
+    """Return whether a payload is a control record, of a known kind or not: ``[kind, ...]`` of at most 15 items."""
+    return number_of(payload) >= FIRST_CONTROL_KIND
+
+
+def number_of(payload: bytes | memoryview) -> int:
+    """Return the number of a payload's kind without decoding it; -1 if it is no array that begins with one.
+
+    Numbers from 128 up, of which no version has any, are all 128.
+    """
+    # 91 to 9f: an array of 1 to 15 items; 00 to 7f: a number that is its own byte; cc to cf: a larger one follows.
+    if len(payload) < 2 or not 0x90 < payload[0] < 0xA0:
+        return -1
+    return payload[1] if payload[1] < 0x80 else 128 if 0xCC <= payload[1] <= 0xCF else -1
+
+
+def decode(payload: bytes | memoryview) -> AnyRecord | Control:
+    """Decode a frame's payload; a control record of a kind that this version does not know is a plain ``Control``.
 
     Raises:
         msgspec.DecodeError: The bytes are no record (msgspec.ValidationError is a subclass).
     """
     try:
         return _decoder.decode(payload)
-    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these two through
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # msgspec lets the last two through
+        if is_control(payload):
+            return Control(0)
+        if isinstance(error, msgspec.DecodeError):
+            raise
         raise msgspec.DecodeError(f"{type(error).__name__}: {error}") from None
 
 

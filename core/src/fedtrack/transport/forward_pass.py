@@ -7,60 +7,12 @@ theirs; only if that fails does each stream get one of its own, which shows whos
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from fedtrack.journal.journal import Journal
-from fedtrack.spool import frames
-from fedtrack.spool.segments import Segment
-
-if TYPE_CHECKING:
-    from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource, StreamPass
 
 #: What was read is stored once it is as large as this: the memory of a pass does not depend on the number of sites.
 GROUP_BYTES = 8 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class Portion:
-    """What was read of one stream, as the journal shall store it; see ``Journal.apply_all``.
-
-    Attributes:
-        batches: Site, stream and frames.
-        marks: Site, stream and high-water mark of a stream that holds no events of the site that wrote it.
-    """
-
-    batches: list[tuple[str, str, frames.FrameRange]] = field(default_factory=list)
-    marks: list[tuple[str, str, int]] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.batches or self.marks)
-
-    @property
-    def size(self) -> int:
-        """How many bytes the frames take."""
-        return sum(len(run.body) for _, _, run in self.batches)
-
-
-@dataclass(slots=True, eq=False)
-class StreamPass:
-    """One stream's part of a pass.
-
-    Attributes:
-        source: Whose stream it is.
-        stream: The stream's id.
-        segments: Its segments, listed just before.
-        ended: Whether its process was known to be gone before they were listed.
-        found: Whether there was anything new.
-        portion: What of it is to be stored.
-    """
-
-    source: SpoolSource
-    stream: str
-    segments: list[Segment]
-    ended: bool
-    found: bool = False
-    portion: Portion = field(default_factory=Portion)
 
 
 class ForwardPass:
@@ -136,4 +88,5 @@ def _apply(journal: Journal, streams: list[StreamPass]) -> None:
         journal.apply_all(
             [batch for portion in portions for batch in portion.batches],
             [mark for portion in portions for mark in portion.marks],
+            [counts for portion in portions for counts in portion.counts],
         )

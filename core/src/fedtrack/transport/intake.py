@@ -1,6 +1,7 @@
-"""Intake: the server's side of the conversation with the sites; knows nothing of FLARE.
+"""Intake: the server's side of the conversation with the sites; knows no framework.
 
-Whatever is not plainly right is refused: the sites are other people's machines.
+What is not plainly right is refused: the sites are other people's machines. What a newer version may have made is
+taken as it is.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ import logging
 import re
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import msgspec
 
 from fedtrack.errors import DamagedError, WorkspaceError
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import GapKind, Goodbye, Journal
 from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import BlobRef, decode
+from fedtrack.tracking.records import AnyRecord, BlobRef, decode
 from fedtrack.transport.wire import (
     MAX_BATCH,
+    VERSION,
     Ack,
     Bye,
     Damage,
@@ -28,6 +32,7 @@ from fedtrack.transport.wire import (
     Frames,
     FromSite,
     Hello,
+    UnknownMessageError,
     decode_from_site,
     encode,
 )
@@ -38,6 +43,10 @@ _STREAM = re.compile(r"[0-9a-f]{32}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MAX_STREAMS = 10_000
 _MAX_FILE = 4 * 1024**3
+#: As SQLite keeps them.
+_MAX_NUMBER = 2**63 - 1
+_MAX_CHAIN = 64
+_KNOWN_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyRecord))
 
 #: How many messages may be at work at once, and how long one waits for its turn before it is told to come back.
 _SLOTS, _SLOT_SECONDS, _RETRY_SECONDS = 8, 1.0, 0.5
@@ -65,8 +74,11 @@ class Intake:
         if not self._slots.acquire(timeout=_SLOT_SECONDS):
             return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason="too many messages at once"))
         try:
-            return encode(self._answer(site, decode_from_site.decode(data)))
-        except (msgspec.MsgspecError, DamagedError, ValueError) as error:
+            return encode(self._answer(site, decode_from_site(data)))
+        except UnknownMessageError as error:
+            log.warning("%s: %s", site, error)
+            return encode(Ack("unknown", reason=str(error), version=VERSION))
+        except (msgspec.MsgspecError, DamagedError, ValueError, RecursionError) as error:
             log.error("%s: refused: %s", site, error)
             return encode(Ack("rejected", reason=str(error)[:500]))
         except (WorkspaceError, OSError) as error:
@@ -81,22 +93,13 @@ class Intake:
         with self._lock:
             self._closed = True
 
-    def byes(self) -> dict[str, Bye]:
+    def byes(self) -> dict[str, Goodbye]:
         """Return the goodbyes of the sites that have said one, also of an earlier life of this server."""
-        found = {}
-        for site in msgspec.json.decode(self._journal.meta("said_bye") or "[]", type=list[str]):
-            text = self._journal.meta(f"bye/{site}")
-            if text is not None:
-                found[site] = msgspec.json.decode(text, type=Bye)
-        return found
+        return self._journal.goodbyes.all()
 
     def has_everything_of(self, site: str) -> bool:
         """Return whether the site has said goodbye and everything up to its final numbers is in the journal."""
-        text = self._journal.meta(f"bye/{site}")
-        if text is None:
-            return False
-        marks = self._journal.high_waters(site)
-        return all(marks.get(stream, 0) >= last for stream, last in msgspec.json.decode(text, type=Bye).final.items())
+        return self._journal.goodbyes.has_everything_of(site)
 
     def is_complete(self, sites: Iterable[str]) -> bool:
         """Return whether that is so of all ``sites``."""
@@ -109,7 +112,7 @@ class Intake:
             if self._closed:
                 return Ack("busy", retry_after=_RETRY_SECONDS, reason="the run is over")
             if isinstance(message, Hello):
-                return Ack("stored", marks=self._journal.high_waters(site))
+                return Ack("stored", marks=self._journal.high_waters(site), version=min(message.version, VERSION))
             if isinstance(message, Frames):
                 return self._store(site, message)
             if isinstance(message, FilePart):
@@ -128,16 +131,33 @@ class Intake:
             raise ValueError(f"more than {_MAX_STREAMS} streams")
         run = _checked(message)
         if message.lost > 0:
+            reason = f"{message.lost} events that the server once had"
             self._journal.record_gap(
-                site, message.stream, 0, f"{message.lost} events that the server once had", mark + 1, run.first - 1
+                site,
+                message.stream,
+                GapKind.MISSING,
+                reason,
+                count=_number(message.lost),
+                first=mark + 1,
+                last=run.first - 1,
             )
         return Ack("stored", self._journal.apply(site, message.stream, [run]))
 
     def _note_damage(self, site: str, damage: Damage) -> Ack:
-        stream, size, reason = _stream(damage.stream), max(0, damage.size), damage.reason[:500]
-        if (site, stream, size, reason) in self._journal.gaps():
-            return Ack("duplicate")
-        self._journal.record_gap(site, stream, size, reason)
+        try:
+            kind = GapKind(damage.kind)
+        except ValueError:  # of a newer version
+            kind = GapKind.DAMAGED
+        self._journal.record_gap(
+            site,
+            _stream(damage.stream),
+            kind,
+            damage.reason[:500],
+            count=_number(damage.count),
+            first=_number(damage.first),
+            last=_number(damage.last),
+            size=_number(max(0, damage.size)) or 0,
+        )
         return Ack("stored")
 
     def _store_file(self, site: str, message: FilePart) -> Ack:
@@ -172,14 +192,31 @@ class Intake:
         part.replace(self._blobs.folder / ref.sha256)
 
     def _take_leave(self, site: str, bye: Bye) -> Ack:
-        for stream in bye.final:
-            _stream(stream)
-        self._journal.set_meta(f"bye/{site}", msgspec.json.encode(bye).decode())
-        known = set(msgspec.json.decode(self._journal.meta("said_bye") or "[]", type=list[str])) | {site}
-        self._journal.set_meta("said_bye", msgspec.json.encode(sorted(known)).decode())
+        streams = {_stream(name) for name in (*bye.final, *bye.counts)}
+        if len(streams | self._journal.high_waters(site).keys()) > _MAX_STREAMS:
+            raise ValueError(f"more than {_MAX_STREAMS} streams")
+        for number in (*bye.final.values(), bye.logged, bye.dropped, bye.withheld, bye.rejected):
+            _number(number)
+        for counts in bye.counts.values():
+            for number in counts or ():
+                _number(number)
+        if len(bye.chain or b"") > _MAX_CHAIN:
+            raise ValueError(f"the head of a chain has {len(bye.chain or b'')} bytes, more than {_MAX_CHAIN}")
+        if bye.counts:
+            self._journal.apply_all([], counts=[(site, stream, found) for stream, found in bye.counts.items()])
+        self._journal.goodbyes.record(
+            site,
+            Goodbye(bye.final, bye.logged, bye.dropped, bye.withheld, bye.rejected, bye.error[:5000], bye.chain),
+        )
         if self.has_everything_of(site):
             return Ack("stored")
         return Ack("gap", reason="the final numbers are beyond what the server has")
+
+
+def _number(value: int | None) -> int | None:
+    if value is not None and not 0 <= value <= _MAX_NUMBER:
+        raise ValueError(f"{value} is no count")
+    return value
 
 
 def _stream(name: str) -> str:
@@ -189,7 +226,7 @@ def _stream(name: str) -> str:
 
 
 def _checked(message: Frames) -> frames.FrameRange:
-    """Return the frames as a run; receivers decode what the journal holds, so every record is decoded once here."""
+    """Return the frames as a run; receivers decode what the journal holds, so every record is looked at once here."""
     if len(message.body) > 2 * frames.MAX_PAYLOAD:
         raise ValueError(f"{len(message.body)} bytes of frames are too many")
     before = message.first - 1
@@ -201,5 +238,22 @@ def _checked(message: Frames) -> frames.FrameRange:
     if (run.first, run.last, run.count) != (message.first, message.last, message.count):
         raise ValueError(f"frames {run.first} to {run.last} came as {message.first} to {message.last}")
     for _, payload in frames.split(run.body):
+        _check_record(payload)
+    return replace(run, round=_number(message.round))
+
+
+def _check_record(payload: memoryview) -> None:
+    """Let pass what a receiver can decode, and records of kinds that only a newer version knows.
+
+    Raises:
+        msgspec.DecodeError: It is neither.
+    """
+    try:
         decode(payload)
-    return run
+    except msgspec.DecodeError as error:
+        try:
+            record: Any = msgspec.msgpack.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise error from None
+        if not isinstance(record, list) or not record or type(record[0]) is not int or record[0] in _KNOWN_KINDS:
+            raise

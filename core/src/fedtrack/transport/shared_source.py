@@ -10,20 +10,23 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.journal.journal import Journal
+from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.spool import frames
-from fedtrack.spool.shared import unwrap
+from fedtrack.spool.hosted import unwrap
+from fedtrack.spool.rounds import SiteRounds
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Gap, decode
-from fedtrack.transport.forward_pass import Portion
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.tracking.records import Gap, decode, is_control
+from fedtrack.transport.spool_source import SpoolSource, StreamPass
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _SiteRun:
+class _Part:
+    """Frames of one site and one round."""
+
     first: int
+    round: int | None
     last: int = 0
     frames: list[bytes] = field(default_factory=list)
 
@@ -44,45 +47,61 @@ class SharedSource(SpoolSource):
     ) -> None:
         super().__init__(host, folder, journal, blobs, **options)
         self._sites = frozenset(sites)
+        self._site_rounds: dict[str, SiteRounds] = {}
 
-    def _portion(self, stream: str, runs: list[frames.FrameRange]) -> Portion:
-        salt = frames.salt_of(stream)
+    def _rounds(self, stream: str) -> SiteRounds:
+        return self._site_rounds.setdefault(stream, SiteRounds())
+
+    def forget(self, stream: StreamPass) -> None:
+        """Go back to the journal's mark at the next pass, and to the rounds of then."""
+        super().forget(stream)
+        self._site_rounds.pop(stream.stream, None)
+
+    def _take(self, stream: StreamPass, run: frames.FrameRange) -> None:
+        salt = frames.salt_of(stream.stream)
         # The mark says how far the stream has been read, also where its last records are none of a site.
-        portion = Portion(marks=[(self.site, stream, runs[-1].last)])
-        for run in runs:
-            found: dict[str, _SiteRun] = {}
-            for seq, site, payload in self._split(stream, run):
-                part = found.setdefault(site, _SiteRun(seq))
-                part.last = seq
-                part.frames.append(frames.frame(seq, bytes(payload), salt))
-            for site, part in found.items():
-                unwrapped = frames.FrameRange(part.first, part.last, len(part.frames), b"".join(part.frames))
+        stream.portion.marks = [(self.site, stream.stream, run.last)]
+        found: dict[str, list[_Part]] = {}
+        for seq, site, payload in self._split(stream.stream, run):
+            round_ = self._rounds(stream.stream).of(site, payload)
+            parts = found.setdefault(site, [])
+            if not parts or parts[-1].round != round_:
+                parts.append(_Part(seq, round_))
+            parts[-1].last = seq
+            parts[-1].frames.append(frames.frame(seq, bytes(payload), salt))
+        for site, parts in found.items():
+            for part in parts:
+                unwrapped = frames.FrameRange(
+                    part.first, part.last, len(part.frames), b"".join(part.frames), part.round
+                )
                 self._adopt_blobs(unwrapped)
-                portion.batches.append((site, stream, unwrapped))
-        return portion
+                stream.portion.batches.append((site, stream.stream, unwrapped))
 
     def _split(self, stream: str, run: frames.FrameRange) -> Iterator[tuple[int, str, memoryview]]:
         for seq, payload in frames.split(run.body):
             hosted = unwrap(payload)
             if hosted is None:
                 self._report_unhosted(stream, seq, payload)
-            elif hosted[0] not in self._sites:
-                self._report_lost(stream, seq, f"record {seq} is of {hosted[0]!r}, which is not one of its sites")
-            else:
+            elif hosted[0] in self._sites:
                 yield seq, *hosted
+            elif not is_control(hosted[1]):
+                self._report_lost(stream, seq, f"record {seq} is of {hosted[0]!r}, which is not one of its sites")
 
     def _report_unhosted(self, stream: str, seq: int, payload: memoryview) -> None:
+        if is_control(payload):
+            return
         try:
             record = decode(payload)
         except msgspec.DecodeError:
             record = None
         if isinstance(record, Gap):
+            # How many the stream's page knows better, and counts once.
             what = f"up to record {seq}, {record.count} log calls of its sites were dropped: {record.reason}"
+            self._report_lost(stream, seq, what, count=None)
         else:
-            what = f"record {seq} was logged outside of a site's function"
-        self._report_lost(stream, seq, what)
+            self._report_lost(stream, seq, f"record {seq} was logged outside of a site's function")
 
-    def _report_lost(self, stream: str, seq: int, what: str) -> None:
+    def _report_lost(self, stream: str, seq: int, what: str, count: int | None = 1) -> None:
         log.error("%s: %s", self.site, what)
         # Before the host's mark is stored, and recorded once: a server that is killed in between comes by again.
-        self.journal.record_gap(self.site, stream, 0, what, seq, seq)
+        self.journal.record_gap(self.site, stream, GapKind.REFUSED, what, count=count, first=seq, last=seq)

@@ -1,4 +1,4 @@
-"""SpoolShipper: a site's side of the conversation with the server; knows nothing of FLARE.
+"""SpoolShipper: a site's side of the conversation with the server; knows no framework.
 
 One thread, one message at a time: when the server is slow the spool grows, and nothing else. What the server has
 not acknowledged is never deleted.
@@ -7,21 +7,22 @@ not acknowledged is never deleted.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
 
 import msgspec
 
 from fedtrack.errors import TransportError
-from fedtrack.spool import frames
+from fedtrack.spool.frames import FrameRange
 from fedtrack.spool.reader import DamagedBytes, SpoolReader
 from fedtrack.spool.segments import Segment, list_streams
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
-from fedtrack.transport.wire import MAX_BATCH, Ack, Bye, Damage, FilePart, Frames, FromSite, Hello
+from fedtrack.transport.file_shipper import FileShipper
+from fedtrack.transport.version_1 import in_version_1, without_control_records
+from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames, FromSite, Hello
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +30,25 @@ _POLL_SECONDS = 0.1
 #: How long to wait for the answer to a goodbye.
 _BYE_SECONDS = 15.0
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
-#: Second byte of a payload (the record's kind) of the records that may refer to a file.
-_KINDS_WITH_FILES = frozenset((4, 5, 7))
+#: The end of the run is waiting.
+_LONGEST_ENDING_WAIT_SECONDS = 0.5
 
 #: Sends one message and returns the answer; raises TransportError.
 Call = Callable[[FromSite], Ack]
+#: Makes the goodbye from the streams' final numbers.
+MakeBye = Callable[[dict[str, int]], Bye]
+
+
+class Later(TransportError):  # noqa: N818 - a turn of the conversation
+    """The server did not take a message; it is to be sent again.
+
+    Attributes:
+        seconds: After so many seconds.
+    """
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(f"The server does not take events: {reason}")
+        self.seconds = seconds
 
 
 class _Behind(Exception):  # noqa: N818 - a turn of the conversation, not an error
@@ -52,71 +67,120 @@ class SpoolShipper:
         run_id: The run.
         call: How a message reaches the server; used by one thread at a time.
         kept_by: Returns how much of a stream another reader of the spool has; nothing beyond it is deleted.
+        clock: Seconds that never run back.
+
+    Attributes:
+        complete: Whether the server has said, after the goodbye, that it has everything.
+        rejected: Why the server refuses a stream, by stream.
+        retries: How often a message had to be sent again.
+        version: The version of the wire in which the server is spoken to.
     """
 
-    def __init__(self, folder: Path, run_id: str, call: Call, kept_by: Callable[[str], int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run_id: str,
+        call: Call,
+        kept_by: Callable[[str], int] | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.folder = folder
-        self.retries = 0
+        self.complete = False
         self.rejected: dict[str, str] = {}
+        self.retries = 0
+        self.version = VERSION
         self._run_id = run_id
         self._call = call
         self._kept_by = kept_by
+        self._clock = clock
         self._marks: dict[str, int] | None = None
         self._lost: dict[str, int] = {}
         self._readers: dict[str, SpoolReader] = {}
-        self._sent_files: set[str] = set()
-        self._stop = threading.Event()
-        self._deadline: float | None = None
+        self._files = FileShipper(folder, run_id, self._ask)
+        self._failures = 0
+        self._bye: MakeBye | None = None
+        self._deadline = math.inf
+        self._not_before = -math.inf
+        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="fedtrack-shipper", daemon=True)
 
     def start(self) -> None:
         """Begin to ship, in the background."""
         self._thread.start()
 
-    def finish(self, bye: Callable[[dict[str, int]], Bye], timeout: float) -> bool:
+    def finish(self, bye: MakeBye, timeout: float) -> bool:
         """Ship what is left, say goodbye, and return whether the server has everything.
 
         Args:
             bye: Makes the goodbye from the streams' final numbers.
             timeout: Seconds after which the rest is left in the spool, for a later drain.
         """
-        self._deadline = monotonic() + timeout
-        self._stop.set()
+        self._ending.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        if self._thread.is_alive():
-            return False  # still in a call that does not return; it is the thread's, not ours
-        try:
-            return self._finish(bye)
-        except TransportError as error:
-            log.warning("%s; what is left is kept in %s", error, self.folder)
-            return False
+            if self._thread.is_alive():
+                return False  # still in a call that does not return; it is the thread's, not ours
+        self.end(bye, self._clock() + timeout)
+        while (wait := self.step(self._clock())) is not None:
+            sleep(min(wait, _LONGEST_ENDING_WAIT_SECONDS))
+        return self.complete
 
-    def _finish(self, bye: Callable[[dict[str, int]], Bye]) -> bool:
-        while True:
-            while self.ship(ended=True):
-                pass  # a call ships a bounded part of each stream
-            if self.rejected:
-                return False
-            final = dict(self._marks or {})
-            # Nothing can be lost any more, and a server that has the goodbye and is gone will not answer.
-            self._deadline = min(self._deadline or monotonic(), monotonic() + _BYE_SECONDS)
-            if self._ask(bye(final)).verdict == "stored":
-                return True
-            self._marks = None  # the server lost something since it acknowledged it: ask it how far it is
+    def end(self, bye: MakeBye, deadline: float) -> None:
+        """Say that nothing will be appended to the spool any more: what is left is shipped, then comes the goodbye.
+
+        Args:
+            bye: Makes the goodbye from the streams' final numbers.
+            deadline: The clock's time after which the rest is left in the spool.
+        """
+        self._bye, self._deadline = bye, deadline
+
+    def step(self, now: float) -> float | None:
+        """Ship what is readable now; after ``end`` also say goodbye.
+
+        Args:
+            now: The time, in seconds of the clock.
+
+        Returns:
+            After how many seconds to call again; None if it is over, for good or, after the deadline, for now.
+        """
+        if now < self._not_before and self._bye is None:
+            return self._not_before - now
+        try:
+            if self._bye is not None:
+                return self._say_goodbye(self._bye, now)
+            return 0.0 if self.ship(ended=False) else _POLL_SECONDS
+        except Later as later:
+            if now + later.seconds > self._deadline:
+                log.warning("%s; what is left is kept in %s", later, self.folder)
+                return None
+            if self._failures == 1:
+                log.warning("%s; events wait in %s", later, self.folder)
+            self._not_before = now + later.seconds
+            return later.seconds
+        except OSError as error:
+            log.error("%s cannot be read: %s", self.folder, error)
+            return None if self._bye is not None else _POLL_SECONDS
+
+    def _say_goodbye(self, bye: MakeBye, now: float) -> float | None:
+        if self.ship(ended=True):
+            return 0.0  # a call ships a bounded part of each stream
+        if self.rejected:
+            return None
+        final = dict(self._marks or {})
+        # Nothing can be lost any more, and a server that has the goodbye and is gone will not answer.
+        self._deadline = min(self._deadline, now + _BYE_SECONDS)
+        self.complete = self._ask(bye(final)).verdict == "stored"
+        if self.complete:
+            return None
+        self._marks = None  # the server lost something since it acknowledged it: ask it how far it is
+        return 0.0
 
     def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                count = self.ship(ended=False)
-            except TransportError as error:
-                log.warning("%s; events wait in %s", error, self.folder)
-                count = 0
-            except OSError as error:
-                log.error("%s cannot be read: %s", self.folder, error)
-                count = 0
-            if not count:
-                self._stop.wait(_POLL_SECONDS)
+        while not self._ending.is_set():
+            wait = self.step(self._clock())
+            if wait:
+                self._ending.wait(wait)
 
     def ship(self, *, ended: bool) -> int:
         """Ship everything that is readable now and return how many records that were.
@@ -125,10 +189,11 @@ class SpoolShipper:
             ended: Whether nothing will be appended to the spool any more.
 
         Raises:
-            TransportError: The server cannot be reached; only after ``finish`` was called, and its time is up.
+            Later: The server does not take it now.
+            OSError: The spool cannot be read.
         """
         if self._marks is None:
-            self._marks = dict(self._ask(Hello(self._run_id)).marks)
+            self._marks = self._say_hello()
             self._readers.clear()
         count = 0
         for stream, segments in sorted(list_streams(self.folder).items()):
@@ -145,6 +210,16 @@ class SpoolShipper:
             self._delete(stream, segments, ended=ended)
         return count
 
+    def _say_hello(self) -> dict[str, int]:
+        """Return how far the server is, and find out which version it speaks."""
+        self.version = VERSION
+        ack = self._ask(Hello(self._run_id, VERSION))
+        if ack.verdict == "rejected":  # version 1 refuses what says a version
+            self.version = 1
+            ack = self._ask(Hello(self._run_id))
+        self.version = min(VERSION, ack.version)
+        return dict(ack.marks)
+
     def _ship_stream(self, stream: str, segments: list[Segment], *, ended: bool) -> int:
         assert self._marks is not None  # noqa: S101 - set by ship()
         if stream not in self._readers:
@@ -157,29 +232,29 @@ class SpoolShipper:
             if isinstance(part, DamagedBytes):
                 self._report(stream, part)
                 continue
-            self._send_files(part)
-            ack = self._ask(
-                Frames(
-                    self._run_id,
-                    stream,
-                    self._marks[stream],
-                    self._lost.get(stream, 0),
-                    part.first,
-                    part.last,
-                    part.count,
-                    part.body,
-                )
-            )
-            if ack.verdict == "rejected":
-                log.error("%s: the server refuses the stream %s: %s", self.folder, stream, ack.reason)
-                self.rejected[stream] = ack.reason
-                break
-            if ack.verdict == "gap":
-                raise _Behind(ack.stored_upto)
-            self._lost.pop(stream, None)
-            self._marks[stream] = ack.stored_upto
+            self._files.send(part)
+            sent = without_control_records(stream, part) if self.version < 2 else part
+            if sent is not None:
+                self._send(stream, sent)
+                if stream in self.rejected:
+                    break
             count += part.count
         return count
+
+    def _send(self, stream: str, part: FrameRange) -> None:
+        assert self._marks is not None  # noqa: S101 - set by ship()
+        after, lost = self._marks[stream], self._lost.get(stream, 0)
+        ack = self._ask(
+            Frames(self._run_id, stream, after, lost, part.first, part.last, part.count, part.body, part.round)
+        )
+        if ack.verdict == "rejected":
+            log.error("%s: the server refuses the stream %s: %s", self.folder, stream, ack.reason)
+            self.rejected[stream] = ack.reason
+            return
+        if ack.verdict == "gap":
+            raise _Behind(ack.stored_upto)
+        self._lost.pop(stream, None)
+        self._marks[stream] = ack.stored_upto
 
     def _step_back(self, stream: str, segments: list[Segment], mark: int) -> None:
         assert self._marks is not None  # noqa: S101
@@ -201,33 +276,6 @@ class SpoolShipper:
         for path in self._readers[stream].deletable(segments, ended=ended, up_to=known):
             path.unlink(missing_ok=True)
 
-    def _send_files(self, run: frames.FrameRange) -> None:
-        store = BlobStore(self.folder / "blobs")
-        for ref in _references(run):
-            if ref.sha256 in self._sent_files:
-                continue
-            try:
-                path = store.path(ref)
-            except Exception as error:  # the record is shipped all the same: it says what is missing
-                log.error("%s: %s", self.folder, error)
-                continue
-            self._send_file(path, ref)
-            self._sent_files.add(ref.sha256)
-
-    def _send_file(self, path: Path, ref: BlobRef) -> None:
-        offset = 0
-        with path.open("rb") as file:
-            while offset < ref.size or ref.size == 0:
-                file.seek(offset)
-                part = FilePart(self._run_id, ref.sha256, ref.size, offset, file.read(MAX_BATCH))
-                ack = self._ask(part)
-                if ack.verdict == "rejected":
-                    log.error("%s: the server refuses the file %s: %s", self.folder, ref.sha256, ack.reason)
-                    return
-                offset = ack.stored_upto
-                if offset >= ref.size:
-                    return
-
     def _report(self, stream: str, damage: DamagedBytes) -> None:
         if damage.torn:
             log.info("the last write of a killed process is incomplete: %d bytes", damage.size)
@@ -237,42 +285,21 @@ class SpoolShipper:
         self._ask(Damage(self._run_id, stream, damage.size, reason))
 
     def _ask(self, message: FromSite) -> Ack:
-        """Send until there is an answer other than busy.
+        """Send a message and return the answer, unless that is that the server is busy.
 
         Raises:
-            TransportError: ``finish`` was called, and its time is up.
+            Later: There is no answer, or the server is busy.
         """
-        attempt = 0
-        while True:
-            wait = min(_FIRST_BACKOFF_SECONDS * 2**attempt, _LONGEST_BACKOFF_SECONDS)
-            try:
-                ack = self._call(message)
-                if ack.verdict != "busy":
-                    return ack
-                wait, reason = max(wait, ack.retry_after), ack.reason
-            except (TransportError, msgspec.MsgspecError) as error:
-                reason = str(error)
-            self.retries += 1
-            attempt += 1
-            if self._deadline is not None and monotonic() + wait > self._deadline:
-                raise TransportError(f"The server does not take events: {reason}")
-            # After finish() was called the wait is short: the end of the run is waiting.
-            jittered = wait * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
-            if self._stop.is_set():
-                sleep(min(jittered, 0.5))
-            else:
-                self._stop.wait(jittered)
-
-
-def _references(run: frames.FrameRange) -> Iterator[BlobRef]:
-    for _, payload in frames.split(run.body):
-        if payload[1] not in _KINDS_WITH_FILES:
-            continue
-        record = decode(payload)
-        data: object = None
-        if isinstance(record, Text):
-            data = record.text
-        elif isinstance(record, Image | Artifact):
-            data = record.data
-        if isinstance(data, BlobRef):
-            yield data
+        wait = min(_FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 16), _LONGEST_BACKOFF_SECONDS)
+        try:
+            ack = self._call(in_version_1(message) if self.version < 2 else message)
+        except (TransportError, msgspec.MsgspecError) as error:
+            reason = str(error)
+        else:
+            if ack.verdict != "busy":
+                self._failures = 0
+                return ack
+            wait, reason = max(wait, ack.retry_after), ack.reason
+        self.retries += 1
+        self._failures += 1
+        raise Later(reason, wait * self._random.uniform(0.5, 1.0))

@@ -1,7 +1,8 @@
-"""What a site and the server say to each other: msgpack of typed structures inside FLARE's own messages.
+"""Wire: what a site and the server say to each other: msgpack of typed structures, whatever carries them.
 
 The site sends frames as they lie in its spool; the server checks them, stores them and answers with the highest
-number that is on its disk. That answer is the only acknowledgement: FLARE's own return codes say nothing about it.
+number that is on its disk. That answer is the only acknowledgement: what the carrier's own return codes say means
+nothing. Both sides pass over fields that they do not know; docs/formats.md says how the two versions talk.
 """
 
 from __future__ import annotations
@@ -10,20 +11,41 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-#: FLARE's topic for these messages, and the key of their bytes in its Shareable.
+from fedtrack.errors import FedtrackError
+from fedtrack.tracking.counts import Counts
+
+#: What this version speaks.
+VERSION = 2
+
+#: The topic of these messages, and the key of their bytes, where a carrier needs names.
 TOPIC, PAYLOAD = "fedtrack.events", "fedtrack"
 
 #: The most bytes of frames or of a file in one message; FLARE was fastest between 100 kB and 1 MB.
 MAX_BATCH = 1024 * 1024
 
 
-class Hello(msgspec.Struct, tag="hello", forbid_unknown_fields=True):
-    """Site: here I am; how far are you with my streams."""
+class UnknownMessageError(FedtrackError):
+    """A message of a kind that this version does not know."""
+
+
+# Fields are only ever added at the end, with a default, which is not sent: version 1 refuses what it does not know.
+class _Message(msgspec.Struct, omit_defaults=True):
+    pass
+
+
+class Hello(_Message, tag="hello"):
+    """Site: here I am; how far are you with my streams.
+
+    Attributes:
+        run_id: The run.
+        version: The newest version that the site speaks; not sent in version 1.
+    """
 
     run_id: str
+    version: int = 1
 
 
-class Frames(msgspec.Struct, tag="frames", forbid_unknown_fields=True):
+class Frames(_Message, tag="frames"):
     """Site: consecutive records of one stream.
 
     Attributes:
@@ -36,6 +58,7 @@ class Frames(msgspec.Struct, tag="frames", forbid_unknown_fields=True):
         last: Number of the last one.
         count: How many frames.
         body: The frames.
+        round: The round in which they were logged, counted from 0; None if it is unknown. Since version 2.
     """
 
     run_id: str
@@ -46,9 +69,10 @@ class Frames(msgspec.Struct, tag="frames", forbid_unknown_fields=True):
     last: int
     count: int
     body: bytes
+    round: int | None = None
 
 
-class FilePart(msgspec.Struct, tag="file", forbid_unknown_fields=True):
+class FilePart(_Message, tag="file"):
     """Site: a piece of a value that is kept in a file; sent before the record that refers to it."""
 
     run_id: str
@@ -58,16 +82,31 @@ class FilePart(msgspec.Struct, tag="file", forbid_unknown_fields=True):
     data: bytes
 
 
-class Damage(msgspec.Struct, tag="damage", forbid_unknown_fields=True):
-    """Site: bytes of a spool file are no records."""
+class Damage(_Message, tag="damage"):
+    """Site: a part of a stream will never arrive.
+
+    Attributes:
+        run_id: The run.
+        stream: The stream's id.
+        size: How many bytes of a spool file are no records.
+        reason: What happened, for people.
+        kind: One of ``journal.gaps.GapKind``. Since version 2, as what follows.
+        count: How many events were lost; None if that is not known.
+        first: Number of the first one; None if that is not known.
+        last: Number of the last one; None if that is not known.
+    """
 
     run_id: str
     stream: str
     size: int
     reason: str
+    kind: str = "damaged"
+    count: int | None = None
+    first: int | None = None
+    last: int | None = None
 
 
-class Bye(msgspec.Struct, tag="bye", forbid_unknown_fields=True):
+class Bye(_Message, tag="bye"):
     """Site: this is everything.
 
     Attributes:
@@ -76,6 +115,10 @@ class Bye(msgspec.Struct, tag="bye", forbid_unknown_fields=True):
         logged: Events whose log call returned, as the script's process counted them; None if it died before.
         dropped: Log calls that found no room on the site's disk.
         error: Why the site's script failed, or "".
+        withheld: Log calls that the site's policy keeps at the site. Since version 2, as what follows.
+        rejected: Log calls whose value fits no record.
+        counts: The log calls that are no event, by stream; None where they are not known.
+        chain: Head of the chain over the site's records, for a site that keeps one.
     """
 
     run_id: str
@@ -83,17 +126,22 @@ class Bye(msgspec.Struct, tag="bye", forbid_unknown_fields=True):
     logged: int | None
     dropped: int
     error: str = ""
+    withheld: int = 0
+    rejected: int = 0
+    counts: dict[str, Counts | None] = {}
+    chain: bytes | None = None
 
 
 FromSite: TypeAlias = Hello | Frames | FilePart | Damage | Bye
 
 #: ``stored`` and ``duplicate``: on the server's disk up to ``stored_upto``. ``gap``: the server has less than the
 #: site took it to have; send again from ``stored_upto`` on. ``busy``: keep it, try later. ``rejected``: the server
-#: will never take it; keep it, and stop sending this stream.
-Verdict: TypeAlias = Literal["stored", "duplicate", "gap", "busy", "rejected"]
+#: will never take it; keep it, and stop sending this stream. ``unknown``: the server does not know this kind of
+#: message, and ``version`` says what it speaks; only an answer to a message that version 1 does not have.
+Verdict: TypeAlias = Literal["stored", "duplicate", "gap", "busy", "rejected", "unknown"]
 
 
-class Ack(msgspec.Struct, forbid_unknown_fields=True):
+class Ack(_Message):
     """Server: what became of a message.
 
     Attributes:
@@ -102,6 +150,7 @@ class Ack(msgspec.Struct, forbid_unknown_fields=True):
         retry_after: Seconds to wait before trying again.
         reason: Why, if it was not stored.
         marks: After a hello, the high-water mark of each of the site's streams.
+        version: After a hello of version 2 or later, what the server speaks. Since version 2.
     """
 
     verdict: Verdict
@@ -109,8 +158,33 @@ class Ack(msgspec.Struct, forbid_unknown_fields=True):
     retry_after: float = 0.0
     reason: str = ""
     marks: dict[str, int] = {}
+    version: int = 1
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_from_site: msgspec.msgpack.Decoder[FromSite] = msgspec.msgpack.Decoder(FromSite)
 decode_ack: msgspec.msgpack.Decoder[Ack] = msgspec.msgpack.Decoder(Ack)
+_decoder: msgspec.msgpack.Decoder[FromSite] = msgspec.msgpack.Decoder(FromSite)
+
+_KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in (Hello, Frames, FilePart, Damage, Bye))
+
+
+def decode_from_site(data: bytes) -> FromSite:
+    """Decode one message of a site.
+
+    Raises:
+        UnknownMessageError: It is of a kind that only a newer version knows.
+        msgspec.MsgspecError: It is no message.
+    """
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError:
+        tag = msgspec.msgpack.decode(data, type=_Tagged).type
+        if tag in _KNOWN:
+            raise
+        raise UnknownMessageError(
+            f"version {VERSION} of the wire has no message {tag[:64]!r}; upgrade the server"
+        ) from None
+
+
+class _Tagged(msgspec.Struct):
+    type: str

@@ -72,7 +72,7 @@ def fetch(run: RunHandle, dest: Path) -> RunResult:
         raise EngineTimeout(f"The run {run.run_id} is {found.state}; wait for its end, then fetch it.")
     folder = _run_folder(run)
     if folder is None or not (folder / SUMMARY_FILE).exists():
-        raise RunNotFound(f"The run {run.run_id} left no results; go on with it: fedtrack run --resume {run.target}")
+        raise RunNotFound(f"The run {run.run_id} left no results; go on with it: fedtrack resume {run.target}")
     target = dest.absolute() / "server" / RUN_FOLDER
     if target == folder:
         return RunResult.load(folder / SUMMARY_FILE)

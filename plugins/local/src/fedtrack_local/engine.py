@@ -17,23 +17,20 @@ if TYPE_CHECKING:
 
 
 class LocalEngine:
-    """Runs a job on this machine; see ``fedtrack.engine.Engine``. A target is a workspace folder.
-
-    ``run``, ``resume`` and ``simulate`` stay until the run's end; the protocol's ``submit`` does not.
-    """
+    """Runs a job on this machine; see ``fedtrack.engine.Engine``. A target is a workspace folder."""
 
     name: ClassVar[str] = "local"
     summary: ClassVar[str] = "every site is a process on this machine"
 
-    def run(self, folder: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
-        """Run the exported job in ``folder``."""
+    def run(self, job: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
+        """Run the exported job in the folder ``job``."""
         from fedtrack_local.processes.fork_server_process import ForkServerProcess
 
         _check(gpus)
         with ForkServerProcess() as process:
             from fedtrack_local.launch import run_folder  # meanwhile
 
-            return run_folder(folder, workspace, process, gpus=gpus, run_id=run_id)
+            return run_folder(job, workspace, process, gpus=gpus, run_id=run_id)
 
     def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
         """Go on with the run in ``workspace`` after its last finished round."""
@@ -76,6 +73,9 @@ class LocalEngine:
             can_abort=True,
             can_reattach=True,
             live_read=True,
+            can_run=True,
+            can_resume=True,
+            can_simulate=True,
         )
 
     def check(self, job: Path, target: str) -> list[Problem]:
@@ -118,6 +118,15 @@ class LocalEngine:
         from fedtrack_local.detached import fetch
 
         return fetch(run, dest)
+
+    def drain(self, run: RunHandle, timeout: float = 300.0) -> RunHandle:
+        """Say that a run has what its sites logged: their spools are on this disk."""
+        from fedtrack.errors import NotSupported
+
+        raise NotSupported(
+            "On this machine no site holds anything back; go on with a run that was cut short (fedtrack resume "
+            f"{run.target}) or deliver what is there (fedtrack runs replay {run.target})."
+        )
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -4,42 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, time_ns
 
-from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
 from fedtrack.engine import checked_run_id
-from fedtrack.errors import FedtrackError, JobError, WorkspaceError
+from fedtrack.errors import JobError, WorkspaceError
 from fedtrack.job.components import Runner
 from fedtrack.job.export import export_job
 from fedtrack.job.fed_job import FedJob
 from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.job.workflows import executable
-from fedtrack.runs.page import print_summary
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, Workspace
-from fedtrack.spool.spool import Spool
-from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.transport.forwarder import SpoolSource
-from fedtrack_local.exchange import Exchange
+from fedtrack.tracking.receiver import Receiver
+from fedtrack_local.active_run import begin_run
+from fedtrack_local.course import play
+from fedtrack_local.kept_job import keep_job
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.sites import SitePool
-from fedtrack_local.roster import Roster
-from fedtrack_local.scripts.script_exchange import ScriptExchange
-from fedtrack_local.scripts.site_agent import SiteAgent
-from fedtrack_local.server import LocalServer
-from fedtrack_local.starting import preload, prepare, start_sites, start_workers
-from fedtrack_local.summary import Outcome, summarize
+from fedtrack_local.starting import preload, prepare
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +74,9 @@ def run_job(
     prepare([item for item in job.placed[SERVER].values() if isinstance(item, Receiver)])
     try:
         preload(pool, [(item.script, item) for item in _runners(job)])
-        folder = export_job(job, workspace.root / "job", pool.write_model)
-        return _run(folder, workspace, pool, gpus, started)
+        loaded = load_job(export_job(job, workspace.root / "job", pool.write_model))
+        record = _new_record(loaded, workspace, checked_run_id(None))
+        return play(begin_run(loaded, record, workspace, pool, gpus, started))
     finally:
         pool.close()
         workspace.close()
@@ -117,13 +107,15 @@ def run_folder(
         KeyboardInterrupt: The user ended it; likewise.
     """
     started = perf_counter()
-    job = load_job(folder)  # before anything is touched
+    job, run_id = load_job(folder), checked_run_id(run_id)  # before anything is touched
     workspace = Workspace(workspace_root)
     pool = SitePool(process)
     prepare(job.receivers.values())
     try:
         preload(pool, _scripts(job))
-        return _run(folder, workspace, pool, gpus, started, run_id=run_id)
+        _move_earlier_run(workspace)
+        job = keep_job(job, workspace)
+        return play(begin_run(job, _new_record(job, workspace, run_id), workspace, pool, gpus, started))
     finally:
         pool.close()
         workspace.close()
@@ -148,13 +140,12 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
         record = workspace.record()
         if record is None:
             raise WorkspaceError(f"The run in {str(workspace_root)!r} never began; start it with: fedtrack run JOB")
-        folder = workspace.root / record.job
-        job = load_job(folder)
+        job = load_job(workspace.root / record.job)
         StoredRun(workspace.root).replace_lost_journal()
         pool = SitePool()
         prepare(job.receivers.values())
         preload(pool, _scripts(job))
-        return _run(folder, workspace, pool, gpus, started, record)
+        return play(begin_run(job, record, workspace, pool, gpus, started))
     finally:
         if pool is not None:
             pool.close()
@@ -177,123 +168,14 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
     return RunResult.load(summary)
 
 
-def _run(
-    folder: Path,
-    workspace: Workspace,
-    pool: SitePool,
-    gpus: str | None,
-    started: float,
-    record: RunRecord | None = None,
-    run_id: str | None = None,
-) -> RunResult:
-    # Here, and not before the fork server was started: it takes 50 ms, which that can use.
-    from fedtrack_local.progress import Progress
-
-    if record is None:
-        _move_earlier_run(workspace)
-        folder = _keep(folder, workspace)
-        record = RunRecord(checked_run_id(run_id), str(folder.relative_to(workspace.root)), time_ns())
-    job = load_job(folder)
-    run = _run_info(job, workspace, record)
-    workspace.create(record, [] if job.client_app else [site.name for site in job.sites])
-    spool = Spool(workspace.server / "spool", durability=job.meta.durability, limit_bytes=job.meta.spool_limit)
-    host = ReceiverHost(run, job.receivers)
-    host.add_source(SpoolSource(SERVER, spool.folder, host.journal, run.blobs))
-    names = [site.name for site in job.sites]
-    roster = Roster(
-        names,
-        job.meta.min_clients,
-        job.meta.mandatory_clients,
-        lambda site, error: host.notify("fedtrack_site_failed", site=site, error=error),
-    )
-    agents: list[SiteAgent] = []
-    exchange: Exchange
-    if job.client_app is not None:
-        exchange = start_workers(job, run, workspace, pool, host, roster, gpus)
-    else:
-        agents = start_sites(job, folder, run, workspace, pool, host, gpus)
-        exchange = ScriptExchange(roster, job.meta.idle_timeout, workspace, pool, host.forwarder.end)
-    server = LocalServer(job, run, workspace, roster, exchange, host, spool)
-    outcome = Outcome()
-    with Progress(job, server, host):
-        _play(job, server, host, outcome)
-        pool.end_sites()
-        host.forwarder.end_all()
-        spool.close()
-        _finish(host, agents, outcome)
-    result = summarize(job, server, host, workspace, outcome, perf_counter() - started)
-    try:
-        result.save()
-    except WorkspaceError as error:  # the disk is full: what came of the run is shown all the same
-        outcome.error = outcome.error or error
-    host.close()
-    host.notify("fedtrack_job_ended", status=outcome.status)
-    print_summary(result)
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    if outcome.error is not None:
-        raise outcome.error
-    return result
-
-
-def _play(job: LoadedJob, server: LocalServer, host: ReceiverHost, outcome: Outcome) -> None:
-    host.start()
-    server.notify("fedtrack_job_started")
-    try:
-        for workflow in job.workflows.values():
-            executable(workflow).execute(server)
-        server.dismiss()
-        outcome.status = "completed"
-    except KeyboardInterrupt:
-        outcome.status, outcome.interrupted = "aborted", True
-        outcome.error = JobError("The run was interrupted.")
-    except FedtrackError as error:
-        outcome.error = error
-    except Exception as error:
-        # A fault of ours or of a workflow: what was logged until now is delivered all the same.
-        outcome.error = JobError(f"The run failed: {type(error).__name__}: {error}.", traceback.format_exc())
-
-
-def _finish(host: ReceiverHost, agents: list[SiteAgent], outcome: Outcome) -> None:
-    # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps what is left.
-    stall_seconds = 1.0 if outcome.interrupted else STALL_SECONDS
-    for agent in agents:
-        agent.finish(outcome.status, stall_seconds)
-    try:
-        outcome.reports = host.finish(outcome.status, stall_seconds)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
-        outcome.reports = host.finish(outcome.status, 0.0)
-    outcome.agents = {agent.site: agent.report() for agent in agents}
-
-
 def _move_earlier_run(workspace: Workspace) -> None:
     earlier = workspace.move_earlier_run()
     if earlier is not None:
         log.info("the earlier run in this workspace is now in %s", earlier)
 
 
-def _keep(folder: Path, workspace: Workspace) -> Path:
-    """Copy the job into the workspace: a run is resumed from what ran, not from what was edited since."""
-    folder = folder.resolve()
-    if folder.is_relative_to(workspace.root.resolve()):
-        return workspace.root / folder.relative_to(workspace.root.resolve())
-    target = workspace.root / "job" / folder.name
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(folder, target)
-    return target
-
-
-def _run_info(job: LoadedJob, workspace: Workspace, record: RunRecord) -> RunInfo:
-    return RunInfo(
-        run_id=record.run_id,
-        job_name=job.meta.name,
-        folder=workspace.server,
-        node=SERVER,
-        sites=tuple(site.name for site in job.sites),
-        started_ns=record.started_ns,
-        blobs=BlobStore(workspace.server / "blobs"),
-    )
+def _new_record(job: LoadedJob, workspace: Workspace, run_id: str) -> RunRecord:
+    return RunRecord(run_id, str(job.folder.relative_to(workspace.root)), time_ns())
 
 
 def _scripts(job: LoadedJob) -> list[tuple[str, Runner]]:

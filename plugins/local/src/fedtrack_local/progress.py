@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from fedtrack.delivery.host import ReceiverHost
 from fedtrack.job.fedavg import FedAvg
-from fedtrack.job.load import LoadedJob
+from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.workflow import RoundResult
 
@@ -22,14 +21,14 @@ class Progress:
     """Watches a run from a thread of its own, so that no workflow has to report to it.
 
     Args:
-        job: What runs.
+        run: The run.
         server: Where its rounds are.
-        host: Where its events are.
     """
 
-    def __init__(self, job: LoadedJob, server: LocalServer, host: ReceiverHost) -> None:
+    def __init__(self, run: ActiveRun, server: LocalServer) -> None:
+        job = run.job
         self._server = server
-        self._host = host
+        self._host = run.host
         self._sites = [site.name for site in job.sites]
         self._total = sum(w.num_rounds for w in job.workflows.values() if isinstance(w, FedAvg))
         self._console = Console(stderr=True, highlight=False)

@@ -8,20 +8,15 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.delivery.host import ReceiverHost
 from fedtrack.errors import SiteError
 from fedtrack.files import write_whole
-from fedtrack.job.load import LoadedJob
-from fedtrack.runs.workspace import Workspace
-from fedtrack.spool.spool import Spool
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.writer import Writer
+from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.exchange import Exchange
+from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
-from fedtrack_local.models.persistor import ModelPersistor
 from fedtrack_local.processes.messages import SiteLeft
-from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.script_exchange import total_logged
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
@@ -32,51 +27,33 @@ class LocalServer:
     """See ``fedtrack_local.workflows.workflow.Server``; used by one thread only.
 
     Args:
-        job: What runs.
-        run: The run.
-        workspace: Where it runs.
-        roster: The sites.
-        exchange: How they are given tasks.
-        host: The journal and the receivers.
-        spool: Where the server's own records go.
+        run: What it serves.
+        exchange: How the sites are given tasks.
     """
 
-    def __init__(
-        self,
-        job: LoadedJob,
-        run: RunInfo,
-        workspace: Workspace,
-        roster: Roster,
-        exchange: Exchange,
-        host: ReceiverHost,
-        spool: Spool,
-    ) -> None:
-        self.run = run
-        self.persistor = ModelPersistor(workspace.server / "app_server")
-        self._stored = self.persistor.load()
+    def __init__(self, run: ActiveRun, exchange: Exchange) -> None:
+        self.run = run.info
+        self.models = ModelStore(run.workspace.server / "app_server")
+        self._stored = self.models.load()
         stored_round = self._stored.current_round if self._stored else None
         self.next_round = 0 if stored_round is None else stored_round + 1
-        selector = job.selector
+        selector = run.job.selector
         self.selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
-        best = self.persistor.load_best()
+        best = self.models.load_best()
         if self.selector and best and best.current_round is not None:
             value = best.metrics.get(self.selector.key_metric)
             self.selector.restore({"best_round": best.current_round, "best_value": value})
-        self._rounds_file = workspace.server / "rounds.msgpack"
+        self._rounds_file = run.workspace.server / "rounds.msgpack"
         self.rounds: list[RoundResult] = _read_rounds(self._rounds_file)
         self.final_metrics: dict[str, float] = {}
         self.cross_site: CrossSiteResults = {}
-        results = job.results_json
+        results = run.job.results_json
         self.cross_site_file = (
-            workspace.server / results.results_dir / results.json_file_name if results is not None else None
+            run.workspace.server / results.results_dir / results.json_file_name if results is not None else None
         )
-        self._job = job
-        self._workspace = workspace
-        self._roster = roster
+        self._active = run
         self._exchange = exchange
-        self._host = host
-        self._spool = spool
-        self._writer = Writer(spool)
+        self._writer = Writer(run.spool)
 
     @property
     def waiting(self) -> set[str]:
@@ -86,16 +63,16 @@ class LocalServer:
     @property
     def failed(self) -> dict[str, SiteError]:
         """Why sites have failed, by name."""
-        return self._roster.failed
+        return self._active.roster.failed
 
     def sites(self) -> list[str]:
         """Return the sites that are alive, in the job's order."""
-        return self._roster.alive()
+        return self._active.roster.alive()
 
     def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
         """Return how many log calls of a site, or of the server, returned; see ``Exchange.logged``."""
         if site == SERVER:
-            own = SiteLeft(self._spool.stored, self._spool.dropped, self._spool.streams)
+            own = SiteLeft(self._active.spool.stored, self._active.spool.dropped, self._active.spool.streams)
             return total_logged(own, streams)
         return self._exchange.logged(site, streams)
 
@@ -105,13 +82,13 @@ class LocalServer:
 
     def journal_of(self, site: str) -> Path:
         """Return where a site that hosts receivers keeps its own journal."""
-        return self._workspace.site(site) / "journal.db"
+        return self._active.workspace.site(site) / "journal.db"
 
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model."""
         if self._stored is not None:
             return self._stored.params
-        return load_params(self._job.initial_model) if self._job.initial_model else None
+        return load_params(self._active.job.initial_model) if self._active.job.initial_model else None
 
     def finish_round(self, result: RoundResult) -> None:
         """Remember what a round brought."""
@@ -124,7 +101,7 @@ class LocalServer:
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call a life-cycle hook of every plugin."""
-        self._host.notify(hook, **arguments)
+        self._active.host.notify(hook, **arguments)
 
     def reject(self, site: str, error: Exception) -> None:
         """Treat a site's answer as a failure of that site."""
@@ -136,6 +113,7 @@ class LocalServer:
 
     def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer | GroupAnswer]:
         """Send ``task`` to ``sites`` and yield their answers as they come."""
+        self._active.spool.mark_round(task.current_round)
         yield from self._exchange.ask(task, sites)
 
 

@@ -7,18 +7,16 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.job.components import Runner, ScriptRunner
+from fedtrack.job.components import ClientAppRunner, Runner, ScriptRunner
 from fedtrack.job.find_file import find_file
-from fedtrack.job.load import LoadedJob
 from fedtrack.job.local_modules import third_party_modules
 from fedtrack.journal.journal import Journal
+from fedtrack.plugins import registry
 from fedtrack.runs.worker_folders import worker_folders, worker_name, worker_source
-from fedtrack.runs.workspace import Workspace
-from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.tracking.receiver import Receiver
+from fedtrack.transport.spool_source import SpoolSource
+from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.processes.sites import SitePool
-from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_agent import SiteAgent, agent_spec
 from fedtrack_local.scripts.site_spec import site_spec
 from fedtrack_local.workers.worker_exchange import WorkerExchange, worker_count
@@ -26,8 +24,8 @@ from fedtrack_local.workers.worker_spec import worker_spec
 
 log = logging.getLogger(__name__)
 
-#: What a training script imports that is safe to have been imported before a fork.
-_PRELOADABLE = ("torch", "torchvision", "numpy", "sklearn", "scipy", "pandas", "fedtrack_examples")
+#: Heavy libraries that are safe to have been imported before a fork.
+_HEAVY = ("torch", "torchvision", "numpy", "sklearn", "scipy", "pandas")
 
 
 def prepare(receivers: Iterable[Receiver]) -> None:
@@ -46,6 +44,9 @@ def prepare(receivers: Iterable[Receiver]) -> None:
 def preload(pool: SitePool, scripts: Iterable[tuple[str, Runner]]) -> None:
     """Let the fork server import what the scripts will, as far as that survives a fork.
 
+    That are some libraries which are known to, and the packages of installed plugins: every listing imports those, so
+    that they have to be light and without consequences.
+
     Args:
         pool: Whose fork server.
         scripts: The path of each training script, and how it is run.
@@ -61,60 +62,40 @@ def preload(pool: SitePool, scripts: Iterable[tuple[str, Runner]]) -> None:
         modules |= set(third_party_modules(path))
         if runner.framework == "pytorch":
             modules.add("torch")  # also where only a library of the user's imports it
-    pool.preload(name for name in _PRELOADABLE if name in modules)
+    pool.preload(name for name in (*_HEAVY, *sorted(registry().packages())) if name in modules)
 
 
-def start_sites(
-    job: LoadedJob,
-    folder: Path,
-    run: RunInfo,
-    workspace: Workspace,
-    pool: SitePool,
-    host: ReceiverHost,
-    gpus: str | None,
-) -> list[SiteAgent]:
-    """Start a process for each site, and return those of the sites' own receivers."""
-    agents: list[SiteAgent] = []
-    for site in job.sites:
-        pool.start(site_spec(site, job, run, workspace, gpus))
+def start_sites(run: ActiveRun) -> None:
+    """Start a process for each site, and one for its own receivers where it has any."""
+    for site in run.job.sites:
+        folder, crosses = run.workspace.site(site.name), site.streams_to_server
+        run.pool.start(site_spec(site, run))
         if site.receivers:
-            spec = agent_spec(site.name, folder, workspace.root, run, deletes=not site.streams_to_server)
-            agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
-        if site.streams_to_server:
-            own = Journal(workspace.site(site.name) / "journal.db") if site.receivers else None
-            spool_folder = workspace.site(site.name) / "spool"
-            host.add_source(SpoolSource(site.name, spool_folder, host.journal, run.blobs, other=own))
-    return agents
+            spec = agent_spec(site.name, run.job.folder, run.workspace.root, run.info, deletes=not crosses)
+            run.agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
+        if crosses:
+            own = Journal(folder / "journal.db") if site.receivers else None
+            run.host.add_source(SpoolSource(site.name, folder / "spool", run.host.journal, run.info.blobs, other=own))
 
 
-def start_workers(
-    job: LoadedJob,
-    run: RunInfo,
-    workspace: Workspace,
-    pool: SitePool,
-    host: ReceiverHost,
-    roster: Roster,
-    gpus: str | None,
-) -> WorkerExchange:
+def start_workers(run: ActiveRun, runner: ClientAppRunner) -> WorkerExchange:
     """Start the processes that work for all sites, and read what earlier ones of a resumed run have left."""
-    runner = job.client_app
-    assert runner is not None  # noqa: S101 - narrows the type
-    streams = job.sites[0].streams_to_server
-    count = worker_count(runner.workers, len(job.sites))
+    host, streams = run.host, run.job.sites[0].streams_to_server
+    count = worker_count(runner.workers, len(run.job.sites))
 
     def add_source(folder: Path) -> None:
         if streams:
-            host.add_source(worker_source(folder, host.journal, run.blobs, roster.names))
+            host.add_source(worker_source(folder, host.journal, run.info.blobs, run.roster.names))
 
-    for folder in worker_folders(workspace.workers):
+    for folder in worker_folders(run.workspace.workers):
         add_source(folder)
         host.forwarder.end(worker_name(folder))
     return WorkerExchange(
-        roster,
-        job.meta.idle_timeout,
-        workspace,
-        pool,
-        lambda: worker_spec(count, runner, job, run, workspace, gpus),
+        run.roster,
+        run.job.meta.idle_timeout,
+        run.workspace,
+        run.pool,
+        lambda: worker_spec(count, runner, run),
         lambda spec: add_source(Path(spec.spool).parent),
         host.forwarder.end,
         count,

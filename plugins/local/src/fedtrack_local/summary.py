@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
-from fedtrack.delivery.host import ReceiverHost
 from fedtrack.delivery.report import DeliveryReport
 from fedtrack.errors import FedtrackError
-from fedtrack.job.load import LoadedJob
 from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import ReceiverSummary, RoundSummary, RunResult, SiteSummary, receiver_summary
-from fedtrack.runs.workspace import Workspace
 from fedtrack.spool import frames
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.records import Gap, Rejected, decode
+from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.scripts.site_agent import AgentReport
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
@@ -41,27 +39,25 @@ class Outcome:
     agents: dict[str, AgentReport] = field(default_factory=dict)
 
 
-def summarize(
-    job: LoadedJob, server: LocalServer, host: ReceiverHost, workspace: Workspace, outcome: Outcome, seconds: float
-) -> RunResult:
-    """Collect what came of a run."""
+def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResult:
+    """Collect what came of a run whose events are delivered as far as they could be."""
     return RunResult(
-        run_id=host.run.run_id,
-        job_name=job.meta.name,
+        run_id=run.info.run_id,
+        job_name=run.info.job_name,
         status=outcome.status,
         error=str(outcome.error) if outcome.error else "",
-        workspace=workspace.root,
-        folder=workspace.server,
-        seconds=seconds,
+        workspace=run.workspace.root,
+        folder=run.workspace.server,
+        seconds=run.seconds,
         rounds=[
             RoundSummary(r.current_round, _finite(r.metrics), list(r.sites), r.seconds, r.size) for r in server.rounds
         ],
         final_metrics=_finite(server.final_metrics),
         best_round=server.selector.best_round if server.selector else None,
-        sites=_sites(job, server, host.journal, outcome),
+        sites=_sites(run, server, outcome),
         receivers=_receivers(outcome),
-        gaps=[(site, reason) for site, _, _, reason in host.journal.gaps()],
-        waiting=host.forwarder.errors,
+        gaps=[(gap.site, gap.reason) for gap in run.host.gaps()],
+        waiting=run.host.forwarder.errors,
         cross_site=_finite_results(server.cross_site),
         key_metric=server.selector.key_metric if server.selector else "",
     )
@@ -83,11 +79,12 @@ def _receivers(outcome: Outcome) -> dict[str, ReceiverSummary]:
     return found
 
 
-def _sites(job: LoadedJob, server: LocalServer, journal: Journal, outcome: Outcome) -> dict[str, SiteSummary]:
+def _sites(run: ActiveRun, server: LocalServer, outcome: Outcome) -> dict[str, SiteSummary]:
+    journal = run.host.journal
     journaled = journal.counts()
     rejected, dropped = _refused(journal)
     found: dict[str, SiteSummary] = {}
-    for site in job.sites:
+    for site in run.job.sites:
         agent = outcome.agents.get(site.name)
         at_home = agent.journaled if agent else 0
         streams = journal.counts_of(site.name) if site.streams_to_server else _at_home(server, site.name)
@@ -110,7 +107,7 @@ def _at_home(server: LocalServer, site: str) -> dict[str, int]:
     path = server.journal_of(site)
     if not path.exists():
         return {}
-    journal = Journal(path)
+    journal = Journal(path, read_only=True)
     try:
         return journal.counts_of(site)
     finally:

@@ -11,8 +11,10 @@ import msgspec
 
 from fedtrack.client.fl_model import FLModel, ParamsType
 from fedtrack.errors import ConfigError
+from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, Spool
 from fedtrack.tracking.writer import bind
+from fedtrack_local.workflows.workflow import SUBMIT_MODEL, VALIDATE
 
 #: Where the script's process finds its SiteRun; FLARE's executor starts the script after it is set.
 SITE_RUN_VARIABLE = "FEDTRACK_NVFLARE_SITE_RUN"
@@ -77,7 +79,12 @@ class NVFlareBackend:
         self.job_id = run.run_id
         self.site_name = run.site
         self.config = run.config
-        self.spool = Spool(Path(run.spool), durability=run.durability, limit_bytes=run.spool_limit)
+        self.spool = Spool(
+            Path(run.spool),
+            durability=run.durability,
+            limit_bytes=run.spool_limit,
+            identity=SpoolIdentity(run.run_id, run.site),
+        )
         bind(self.spool)
 
     @property
@@ -94,6 +101,7 @@ class NVFlareBackend:
         model = self._flare.receive(timeout)
         if model is None:
             return None
+        self.spool.mark_round(None if self.task_name in (VALIDATE, SUBMIT_MODEL) else model.current_round)
         return FLModel(
             params=model.params or None,  # FLARE sends an empty dict where there is no model yet
             start_round=model.start_round or 0,

@@ -22,12 +22,13 @@ from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
 from fedtrack.job.config import refuse_secrets, resolve_references
 from fedtrack.plugins import registry
+from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import FED_EVENT, SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.writer import Writer
-from fedtrack.transport.forwarder import SpoolSource
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_nvflare.node import run_folder
 
 
@@ -89,7 +90,8 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
     def _writer(self, site: str) -> Writer:
         if site not in self._writers:
             # A stream per site: FLARE's events have no numbers of their own, so they get theirs here.
-            spool = Spool(self._folder / "spools" / site.encode().hex())
+            identity = SpoolIdentity(self._host.run.run_id, site)
+            spool = Spool(self._folder / "spools" / site.encode().hex(), identity=identity)
             self._host.add_source(SpoolSource(site, spool.folder, self._host.journal, self._host.run.blobs))
             self._spools[site], self._writers[site] = spool, Writer(spool)
         return self._writers[site]

@@ -26,8 +26,8 @@ from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.forwarder import SpoolSource
 from fedtrack.transport.intake import Intake
+from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_nvflare.ending import keep, read_state, record, remembered_sites, summarize
 from fedtrack_nvflare.identity import listen
 from fedtrack_nvflare.node import JOB, RESULTS, RunEnd, app_job_folder, run_folder, server_folder

@@ -51,7 +51,7 @@ def summarize(
         best_round=rounds.best_round,
         sites=_sites(job, host.journal, intake, rounds, sites),
         receivers={report.name: receiver_summary(report, SERVER) for report in reports},
-        gaps=[(site, reason) for site, _, _, reason in host.journal.gaps()],
+        gaps=[(gap.site, gap.reason) for gap in host.gaps()],
     )
 
 

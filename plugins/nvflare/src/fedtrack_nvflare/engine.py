@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedtrack.engine import EngineCaps, Problem, RunHandle, RunState, RunStatus
 from fedtrack.errors import EngineUnavailable, EngineVersionError, NotSupported
+from fedtrack.partial_engine import PartialEngine
+from fedtrack.plugins import remedy
 
 if TYPE_CHECKING:
     from fedtrack.runs.result import RunResult
@@ -22,8 +24,11 @@ SIMULATOR = "simulator:"
 _OLDEST = (2, 7)
 
 
-class NVFlareEngine:
-    """Runs jobs on FLARE; see ``fedtrack.engine.Engine``."""
+class NVFlareEngine(PartialEngine):
+    """Runs jobs on FLARE; see ``fedtrack.engine.Engine``.
+
+    It needs a target for everything, so that ``run``, ``resume`` and ``simulate`` are those of PartialEngine.
+    """
 
     name: ClassVar[str] = "nvflare"
     summary: ClassVar[str] = "NVIDIA FLARE: its simulator, or a federation through an admin's startup kit"
@@ -45,7 +50,14 @@ class NVFlareEngine:
             can_abort=True,
             can_reattach=True,
             live_read=True,
+            can_drain=True,
         )
+
+    def write_model(self, model: Any, target: Path) -> None:
+        """Write an initial model to ``target``, as for a run on this machine."""
+        from fedtrack_local.models.initial_model import write_model
+
+        write_model(model, target)
 
     def check(self, job: Path, target: str) -> list[Problem]:
         """Return what the target would refuse about a job."""
@@ -92,12 +104,7 @@ class NVFlareEngine:
         return self._system(run.target).fetch(run, dest.absolute())
 
     def drain(self, run: RunHandle, timeout: float = 300.0) -> RunHandle:
-        """Bring in what sites still hold of a run that is over; returns the handle to fetch the run's results by.
-
-        Raises:
-            NotSupported: The target is the simulator: its sites are gone with it.
-            EngineTimeout: The sites did not deliver in time.
-        """
+        """Bring in what sites still hold of a run that is over; those of the simulator are gone with it."""
         from fedtrack_nvflare.federation import Federation
 
         system = self._system(run.target)
@@ -139,9 +146,11 @@ def flare_version() -> str:
     try:
         found = version("nvflare")
     except PackageNotFoundError:
-        raise EngineUnavailable("FLARE is not installed; install it with: pip install 'fedtrack[nvflare]'") from None
+        how = remedy.install("fedtrack[nvflare]")
+        raise EngineUnavailable(f"FLARE is not installed; install it with: {how}") from None
     if _numbers(found) < _OLDEST:
-        raise EngineVersionError(f"FLARE {found} is installed; this engine needs 2.7 or newer: pip install -U nvflare")
+        how = remedy.install("nvflare", upgrade=True)
+        raise EngineVersionError(f"FLARE {found} is installed; this engine needs 2.7 or newer: {how}")
     return found
 
 

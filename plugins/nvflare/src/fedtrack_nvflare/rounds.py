@@ -16,12 +16,13 @@ from fedtrack.job.components import IntimeModelSelector
 from fedtrack.job.config import Meta
 from fedtrack.plugins import registry
 from fedtrack.runs.result import RoundSummary
+from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.writer import Writer
 from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
+from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
-from fedtrack_local.models.persistor import ModelPersistor
 from fedtrack_local.workflows.model_selector import ModelSelector
 
 _ROUNDS_FILE = "rounds.json"
@@ -37,10 +38,15 @@ class Rounds:
     """
 
     def __init__(self, run: RunInfo, selector: IntimeModelSelector | None, meta: Meta) -> None:
-        self.spool = Spool(run.folder / "spool", durability=meta.durability, limit_bytes=meta.spool_limit)
+        self.spool = Spool(
+            run.folder / "spool",
+            durability=meta.durability,
+            limit_bytes=meta.spool_limit,
+            identity=SpoolIdentity(run.run_id, run.node),
+        )
         self._run = run
         self._writer = Writer(self.spool)
-        self._persistor = ModelPersistor(run.folder / "app_server")
+        self._models = ModelStore(run.folder / "app_server")
         self._selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
         self._file = run.folder / _ROUNDS_FILE
         self.rounds: list[RoundSummary] = (
@@ -72,6 +78,7 @@ class Rounds:
     def begin(self, current_round: int) -> None:
         """Note that a round begins."""
         self._current, self._sites, self._scored, self._started = current_round, [], [], monotonic()
+        self.spool.mark_round(current_round)
         self._notify("fedtrack_round_started", current_round=current_round)
 
     def accept(self, site: str, metrics: object, meta: Mapping[str, Any]) -> None:
@@ -89,11 +96,11 @@ class Rounds:
         # Averaged here and not by FLARE, which before 2.9 tells nobody what came of it.
         self._score(weighted_metrics(self._scored))
         self._params = dict(params)
-        self._persistor.save(self._params, current_round)
+        self._models.save(self._params, current_round)
 
     def _score(self, metrics: Mapping[str, float]) -> None:
         if self._params and self._selector is not None and self._selector.observe(self._current, metrics):
-            self._persistor.save_best(self._params, self._current, metrics)
+            self._models.save_best(self._params, self._current, metrics)
         summary = RoundSummary(
             self._current, dict(metrics), sorted(self._sites), monotonic() - self._started, self._bytes()
         )

@@ -204,7 +204,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 def test_no_framework_is_imported() -> None:
     code = (
-        "import sys, fedtrack_local.averaging.aggregator, fedtrack_local.models.persistor\n"
+        "import sys, fedtrack_local.averaging.aggregator, fedtrack_local.models.model_store\n"
         "print([name for name in ('torch', 'tensorflow', 'jax') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

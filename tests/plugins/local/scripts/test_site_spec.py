@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from fedtrack.job import FedAvgJob
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.runs.workspace import Workspace
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.receiver import RunInfo
 from fedtrack_local.processes.messages import SiteSpec
 from fedtrack_local.scripts.site_spec import site_spec
 
@@ -21,13 +22,10 @@ MakeJob = Callable[..., FedAvgJob]
 
 
 def specs(job: LoadedJob, folder: Path, gpus: str | None = None) -> list[SiteSpec]:
-    sites = tuple(site.name for site in job.sites)
-    run = RunInfo("run-7", "j", folder, "server", sites, 0, BlobStore(folder / "blobs"))
-    workspace = Workspace(folder)
-    try:
-        return [site_spec(site, job, run, workspace, gpus) for site in job.sites]
-    finally:
-        workspace.close()
+    with closing(Workspace(folder)) as workspace:
+        info = SimpleNamespace(run_id="run-7")
+        run: Any = SimpleNamespace(job=job, info=info, workspace=workspace, gpus=gpus)
+        return [site_spec(site, run) for site in job.sites]
 
 
 def test_every_site_has_places_of_its_own_in_the_workspace(make_job: MakeJob, tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ class EvaluationServer(MemoryServer):
 
 def test_models_are_scored_one_after_the_other_by_all(tmp_path: Path) -> None:
     server = EvaluationServer(tmp_path)
-    server.persistor.save(ones(7), 4)
-    server.persistor.save_best(ones(6), 3)
+    server.models.save(ones(7), 4)
+    server.models.save_best(ones(6), 3)
     CrossSiteEval().execute(server)
     owners = [task.meta.get("_model_owner_") for task, _ in server.asked]
     assert owners == [None, "SRV_FL_global_model", "SRV_best_FL_global_model", "site-1", "site-2"]

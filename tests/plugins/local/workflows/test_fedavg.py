@@ -41,7 +41,7 @@ def test_each_round_sends_what_the_last_one_made_and_the_last_model_is_kept(tmp_
     FedAvg(num_rounds=3).execute(server)
     sent = [task.params["w"].tolist() for task, _ in server.asked if task.params]
     assert sent == [[0.0, 0.0], [1.5, 1.5], [3.0, 3.0]]  # sites add 1 and 2
-    stored = server.persistor.load()
+    stored = server.models.load()
     assert stored is not None
     assert (stored.params["w"].tolist(), stored.current_round) == ([4.5, 4.5], 2)
 
@@ -67,7 +67,7 @@ def test_rounds_that_are_finished_are_not_played_again(tmp_path: Path) -> None:
     server.next_round, server.initial = 2, model(3)
     FedAvg(num_rounds=3).execute(server)
     assert [task.current_round for task, _ in server.asked] == [2]
-    stored = server.persistor.load()
+    stored = server.models.load()
     assert stored is not None
     assert stored.params["w"].tolist() == [4.5, 4.5]
 
@@ -135,7 +135,7 @@ def test_the_best_model_is_the_one_that_entered_the_round_which_scored_it(tmp_pa
     server = serve(tmp_path, script)
     server.selector = ModelSelector("accuracy")
     FedAvg(num_rounds=4).execute(server)
-    best = server.persistor.load_best()
+    best = server.models.load_best()
     assert best is not None
     # Round 0 scores a model that nobody has trained; round 2 scored what rounds 0 and 1 made.
     assert (best.current_round, best.params["w"].tolist()) == (2, [3.0, 3.0])
@@ -153,7 +153,7 @@ def test_the_last_model_is_scored_only_if_the_job_asks_for_it(tmp_path: Path) ->
     assert (task.name, task.current_round, sites) == ("validate", None, ["site-1", "site-2"])
     assert server.final_metrics == {"accuracy": 3.0}
     assert server.logged[-1] == ({"accuracy": 3.0}, 2)  # one step beyond the last round
-    best = server.persistor.load_best()
+    best = server.models.load_best()
     assert best is not None
     assert best.params["w"].tolist() == [3.0, 3.0]
 
@@ -175,7 +175,7 @@ def test_a_round_without_a_usable_result_ends_the_job_and_keeps_the_last_model(t
     server = serve(tmp_path, script)
     with pytest.raises(JobError, match="No site sent a usable result"):
         FedAvg(num_rounds=3).execute(server)
-    stored = server.persistor.load()
+    stored = server.models.load()
     assert stored is not None
     assert (stored.current_round, stored.params["w"].tolist()) == (0, [1.5, 1.5])
     assert len(server.rounds) == 1
@@ -189,7 +189,7 @@ def test_without_an_initial_model_the_sites_begin_with_their_own(tmp_path: Path)
     server.initial = None
     server.selector = ModelSelector("accuracy")
     FedAvg(num_rounds=2).execute(server)
-    stored = server.persistor.load()
+    stored = server.models.load()
     assert stored is not None
     assert stored.params["w"].tolist() == [3.0, 3.0]
 
@@ -208,7 +208,7 @@ def test_answers_in_any_order_give_the_same_bits(tmp_path: Path) -> None:
         server = kind(tmp_path / kind.__name__, script, sites=5)
         server.initial = {"w": np.zeros(64, np.float32)}
         FedAvg(num_rounds=1).execute(server)
-        stored = server.persistor.load()
+        stored = server.models.load()
         assert stored is not None
         found.append(stored.params["w"].tobytes())
     assert found[0] == found[1]

@@ -2,6 +2,14 @@
 
 A call of numpy costs about a microsecond, which for the bias of a layer is more than the arithmetic. Everything that
 an accumulator does is elementwise, so that together or alone the bits are the same.
+
+What it saves was measured by averaging each model with and without bundles in turn, one thread, 15 pairs; processor
+time with bundles, relative to without (quartiles):
+
+* 0.65 (0.60 to 0.67) for a small network: 60,000 parameters in 10 tensors, which a job of many sites averages often;
+* 0.34 (0.28 to 0.38) for 13 million parameters in 13,000 tensors, and 0.91 (0.83 to 1.12) in 2,000;
+* 0.78 (0.72 to 0.84) for 13 million in 100 layers with a bias and four norms each;
+* 1.01 (0.96 to 1.08) for 13 million in 8 tensors, none of which is put together with another.
 """
 
 from __future__ import annotations

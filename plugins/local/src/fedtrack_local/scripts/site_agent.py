@@ -18,13 +18,16 @@ import msgspec
 
 from fedtrack.delivery.delivery import OPENING_PATIENCE
 from fedtrack.delivery.host import ReceiverHost
+from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
+from fedtrack.delivery.report import count_receiver
 from fedtrack.job.load import load_job
 from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import ReceiverSummary, receiver_summary
 from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.forwarder import Forwarder, SpoolSource
+from fedtrack.transport.forwarder import Forwarder
+from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +130,15 @@ class SiteAgent:
             forwarder.add(source)
             forwarder.end(self.site)
             forwarder.stop()
+            ledger = Ledger(folder / LEDGER_FILE, journal, read_only=True)
             receivers = {}
             for id_, name in self._receivers.items():
-                cursor = journal.cursor(id_)
-                pending = journal.events_after(cursor)
+                counts = count_receiver(journal, ledger, id_)
                 reason = f"the site's agent died; see {self._log.name}"
-                receivers[id_] = ReceiverSummary(name, self.site, cursor.delivered, {}, cursor.dead, pending, reason)
+                receivers[id_] = ReceiverSummary(
+                    name, self.site, counts.delivered, counts.skipped, counts.dead, counts.pending, reason
+                )
+            ledger.close()
             return AgentReport(journal.counts().get(self.site, 0), receivers)
         finally:
             journal.close()

@@ -14,6 +14,7 @@ import msgspec
 
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
+from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import bind
 from fedtrack_local.models.params import load_params, save_params
@@ -51,7 +52,12 @@ class SiteBackend:
         self._task: SendTask | None = None
         self._shown = False  # whether is_running has returned True for the current task
         self._ended = False
-        self.spool = Spool(Path(spec.spool), durability=spec.durability, limit_bytes=spec.spool_limit)
+        self.spool = Spool(
+            Path(spec.spool),
+            durability=spec.durability,
+            limit_bytes=spec.spool_limit,
+            identity=SpoolIdentity(spec.run_id, spec.name),
+        )
         bind(self.spool)
 
     @property
@@ -73,6 +79,7 @@ class SiteBackend:
         task = self._next_task(timeout)
         if task is None:
             return None
+        self.spool.mark_round(task.current_round)
         params = load_params(self._exchange / TASK_FILE, self._framework) if task.has_params else None
         return FLModel(
             params=params,

@@ -5,34 +5,29 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
-from fedtrack.job.load import LoadedJob, LoadedSite
-from fedtrack.runs.workspace import Workspace
-from fedtrack.tracking.receiver import RunInfo
+from fedtrack.job.load import LoadedSite
 from fedtrack_local.processes.gpus import gpu_environment
 from fedtrack_local.processes.messages import SiteSpec
 
+if TYPE_CHECKING:
+    from fedtrack_local.active_run import ActiveRun
 
-def site_spec(site: LoadedSite, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None) -> SiteSpec:
-    """Return what the process of ``site`` needs to know.
 
-    Args:
-        site: The site.
-        job: Its job.
-        run: The run.
-        workspace: Where it runs.
-        gpus: See ``gpus.gpu_groups``; None leaves the environment as it is.
-    """
+def site_spec(site: LoadedSite, run: ActiveRun) -> SiteSpec:
+    """Return what the process of ``site`` needs to know."""
+    job, workspace = run.job, run.workspace
     folder = workspace.site(site.name)
     runner = site.runner
     index = [item.name for item in job.sites].index(site.name)
-    environment = gpu_environment(gpus, index)
+    environment = gpu_environment(run.gpus, index)
     threads = max(1, (os.cpu_count() or 1) // len(job.sites))
     if runner.launch_external_process:
         environment.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(threads)))
     return SiteSpec(
         name=site.name,
-        run_id=run.run_id,
+        run_id=run.info.run_id,
         script=str(site.script),
         args=site.script_args,
         custom=str(site.custom),

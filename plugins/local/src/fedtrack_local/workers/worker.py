@@ -134,7 +134,7 @@ class Worker:
         self, message: RunSites, model: MappedModel | None, aggregator: WeightedAggregator | None, site: str, index: int
     ) -> SiteResult:
         self.site_name, self._site_index, self.task_name = site, index, message.name
-        self._spool.enter(site)
+        self._spool.enter(site, message.current_round)
         try:
             return self._do(message, model, aggregator, site, index)
         except (Exception, SystemExit) as error:  # a script's sys.exit ends its site, not its neighbours

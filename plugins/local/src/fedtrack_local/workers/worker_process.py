@@ -12,6 +12,7 @@ from typing import NoReturn
 from fedtrack.client import backend as client_backend
 from fedtrack.client.client_app import ClientApp
 from fedtrack.errors import ConfigError
+from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.shared import SharedSpool
 from fedtrack.tracking.writer import bind
 from fedtrack_local.processes.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
@@ -26,7 +27,12 @@ def become_worker(spec: WorkerSpec, channel: int) -> NoReturn:
 
 def _run(spec: WorkerSpec, channel: Connection) -> int:
     prepare(spec.threads)
-    spool = SharedSpool(Path(spec.spool), durability=spec.durability, limit_bytes=spec.spool_limit)
+    spool = SharedSpool(
+        Path(spec.spool),
+        durability=spec.durability,
+        limit_bytes=spec.spool_limit,
+        identity=SpoolIdentity(spec.run_id, spec.name),
+    )
     bind(spool)
     try:
         worker = Worker(spec, _load(spec), spool)

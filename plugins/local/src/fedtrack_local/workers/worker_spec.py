@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from fedtrack.job.components import ClientAppRunner
-from fedtrack.job.load import LoadedJob
 from fedtrack.runs.worker_folders import next_worker_folder, spool_of, worker_name
-from fedtrack.runs.workspace import Workspace
-from fedtrack.tracking.receiver import RunInfo
 from fedtrack_local.processes.gpus import gpu_environment
 from fedtrack_local.processes.messages import WorkerSpec
 
+if TYPE_CHECKING:
+    from fedtrack_local.active_run import ActiveRun
 
-def worker_spec(
-    workers: int, runner: ClientAppRunner, job: LoadedJob, run: RunInfo, workspace: Workspace, gpus: str | None
-) -> WorkerSpec:
+
+def worker_spec(workers: int, runner: ClientAppRunner, run: ActiveRun) -> WorkerSpec:
     """Return what the next worker needs to know, and make its folder.
 
     Args:
         workers: How many run at a time.
         runner: What the job says about them.
-        job: The job.
         run: The run.
-        workspace: Where it runs.
-        gpus: See ``gpus.gpu_groups``; None leaves the environment as it is.
     """
+    job, workspace = run.job, run.workspace
     folder = next_worker_folder(workspace.workers)
     site = job.sites[0]
     return WorkerSpec(
         name=worker_name(folder),
-        run_id=run.run_id,
+        run_id=run.info.run_id,
         script=str(site.script),
         app=runner.app,
         args=runner.args,
@@ -40,7 +37,7 @@ def worker_spec(
         position=str(folder / "position"),
         log=str(folder / "log.txt"),
         framework=runner.framework,
-        environment=gpu_environment(gpus, int(folder.name.rpartition("-")[2]) - 1),
+        environment=gpu_environment(run.gpus, int(folder.name.rpartition("-")[2]) - 1),
         threads=runner.threads or max(1, (os.cpu_count() or 1) // workers),
         total_sites=len(job.sites),
         durability=job.meta.durability,

@@ -104,7 +104,7 @@ class CrossSiteEval(described.CrossSiteEval):
 
 def _last_model(server: Server) -> tuple[Mapping[str, Any] | None, int | None]:
     """Return the last global model, mapped, and how many rounds made it; the initial one if none has."""
-    stored = server.persistor.load()
+    stored = server.models.load()
     if stored is None:
         return server.initial_params(), 0
     return stored.params, None if stored.current_round is None else stored.current_round + 1
@@ -113,7 +113,7 @@ def _last_model(server: Server) -> tuple[Mapping[str, Any] | None, int | None]:
 def _server_models(server: Server, last: Mapping[str, Any] | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if last is not None:
         yield SERVER_MODEL, last
-    if (best := server.persistor.load_best()) is not None:
+    if (best := server.models.load_best()) is not None:
         yield SERVER_BEST_MODEL, best.params
 
 

@@ -40,8 +40,8 @@ class FedAvg(described.FedAvg):
             average.add(answer)
         new_params, metrics, used = average.close()
         if params is not None and server.selector is not None and server.selector.observe(current_round, metrics):
-            server.persistor.save_best(params, current_round, metrics)
-        new_params = server.persistor.save(new_params, current_round)
+            server.models.save_best(params, current_round, metrics)
+        new_params = server.models.save(new_params, current_round)
         result = RoundResult(
             current_round, metrics, used, perf_counter() - started, average.size + len(sites) * _size(params)
         )
@@ -70,7 +70,7 @@ class FedAvg(described.FedAvg):
         server.final_metrics = weighted_metrics(scored)
         server.log_metrics(server.final_metrics, total)
         if params is not None and server.selector is not None and server.selector.observe(total, server.final_metrics):
-            server.persistor.save_best(params, total, server.final_metrics)
+            server.models.save_best(params, total, server.final_metrics)
 
     def _sample(self, sites: list[str], current_round: int) -> list[str]:
         wanted = self.clients_per_round(len(sites))

@@ -16,7 +16,7 @@ from fedtrack_local.workflows.model_selector import ModelSelector
 
 if TYPE_CHECKING:  # they need numpy, which describing a job does not
     from fedtrack_local.averaging.partial_average import PartialAverage
-    from fedtrack_local.models.persistor import ModelPersistor
+    from fedtrack_local.models.model_store import ModelStore
 
 #: FLARE's task names.
 TRAIN, VALIDATE, SUBMIT_MODEL = "train", "validate", "submit_model"
@@ -111,7 +111,7 @@ class Server(Protocol):
 
     Attributes:
         run: The run.
-        persistor: Keeps the last and the best global model.
+        models: Keeps the last and the best global model.
         selector: Decides which one is the best; None if the job has no selector.
         rounds: The finished rounds; a workflow appends to it.
         final_metrics: The sites' metrics of the last model; a workflow sets it.
@@ -121,7 +121,7 @@ class Server(Protocol):
     """
 
     run: RunInfo
-    persistor: ModelPersistor
+    models: ModelStore
     selector: ModelSelector | None
     rounds: list[RoundResult]
     final_metrics: dict[str, float]

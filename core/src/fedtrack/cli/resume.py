@@ -1,0 +1,26 @@
+"""``fedtrack resume``: go on with a run that was cut short."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from fedtrack.engine import LOCAL_ENGINE
+
+RanOn: TypeAlias = Annotated[str, typer.Option("--engine", help="What ran it: a name from 'fedtrack engines list'.")]
+Gpus: TypeAlias = Annotated[str | None, typer.Option(help="GPU ids for the sites, such as 0,1: dealt out in turn.")]
+
+
+def resume(
+    workspace: Annotated[Path, typer.Argument(help="The folder of the run.", metavar="WORKSPACE", show_default=False)],
+    engine: RanOn = LOCAL_ENGINE,
+    gpus: Gpus = None,
+) -> None:
+    """Go on with a run after its last finished round, to its end."""
+    from fedtrack.partial_engine import open_engine
+
+    with closing(open_engine(engine)) as opened:
+        opened.resume(workspace, gpus=gpus)

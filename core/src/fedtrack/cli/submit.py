@@ -1,0 +1,65 @@
+"""``fedtrack submit``: start a run at an engine's target and return at once."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from fedtrack.engine import LOCAL_ENGINE
+
+if TYPE_CHECKING:
+    from fedtrack.engine import RunHandle
+
+EngineName: TypeAlias = Annotated[str, typer.Option(help="Where to run it: a name from 'fedtrack engines list'.")]
+RunId: TypeAlias = Annotated[
+    str | None, typer.Option(help="The run's id, fresh by default; a target starts an id that it knows only once.")
+]
+
+
+def submit(
+    job: Annotated[Path, typer.Argument(help="An exported job.", metavar="JOB", show_default=False)],
+    target: Annotated[
+        str, typer.Option(help="Which system of the engine: an admin's startup kit, a workspace on this machine, ...")
+    ],
+    engine: EngineName = LOCAL_ENGINE,
+    run_id: RunId = None,
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", "-w", help="Folder to keep the handle in, and to fetch to later.")
+    ] = None,
+) -> None:
+    """Start a run and print its handle, by which 'fedtrack runs' finds it from any process."""
+    from fedtrack.partial_engine import open_engine
+
+    if workspace is not None:
+        make_folder(workspace)
+    with closing(open_engine(engine)) as opened:
+        run = opened.submit(job, target, run_id)
+        if workspace is not None:
+            keep_handle(run, workspace)
+    typer.echo(run.to_json())
+
+
+def make_folder(workspace: Path) -> None:
+    """Create the folder for a handle, before a run is started whose handle would have no place.
+
+    Raises:
+        WorkspaceError: It cannot be created.
+    """
+    from fedtrack.errors import WorkspaceError
+
+    try:
+        workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkspaceError(
+            f"The workspace {str(workspace)!r} cannot be used: {error.strerror}; choose a folder that you can write."
+        ) from None
+
+
+def keep_handle(run: RunHandle, workspace: Path) -> None:
+    """Write a run's handle where ``fedtrack runs`` finds it by the workspace's name."""
+    from fedtrack.engine import HANDLE_FILE
+
+    (workspace / HANDLE_FILE).write_text(run.to_json())

@@ -1,0 +1,279 @@
+"""Ledger: ``delivery.db``: how far each receiver is, what it refused, and what was damaged in the journal it reads.
+
+It is a file of its own, so that the journal has one writer: with the cursors in the journal, its commits waited for
+theirs (2 ms became 6, and no end of it where nothing paused).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import time_ns
+from typing import NamedTuple
+
+from fedtrack.delivery.format_1 import forget, take
+from fedtrack.delivery.ledger_lock import LedgerLock
+from fedtrack.errors import WorkspaceError
+from fedtrack.journal.database import Database, Schema
+from fedtrack.journal.journal import GapKind, Journal, StoredBatch, StoredGap
+
+log = logging.getLogger(__name__)
+
+#: Name of the file, beside the journal.
+LEDGER_FILE = "delivery.db"
+
+#: Under this kind stands what journals of format 1 have counted as skipped, without a kind.
+UNKNOWN_KIND = "unknown"
+
+#: Under this key of ``meta`` stands the id of the journal.
+_OWNER = "journal"
+
+LEDGER = Schema(
+    "ledger of deliveries",
+    1,
+    {
+        "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "cursor": """
+            CREATE TABLE cursor (
+                receiver TEXT PRIMARY KEY, batch INTEGER NOT NULL, delivered INTEGER NOT NULL,
+                skipped INTEGER NOT NULL, dead INTEGER NOT NULL) WITHOUT ROWID""",
+        "skipped": """
+            CREATE TABLE skipped (
+                receiver TEXT NOT NULL, kind TEXT NOT NULL, n INTEGER NOT NULL,
+                PRIMARY KEY (receiver, kind)) WITHOUT ROWID""",
+        "dead": """
+            CREATE TABLE dead (
+                receiver TEXT NOT NULL, site TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL,
+                batch INTEGER NOT NULL, error TEXT NOT NULL, payload BLOB NOT NULL,
+                PRIMARY KEY (receiver, site, stream, seq)) WITHOUT ROWID""",
+        "dropped": """
+            CREATE TABLE dropped (
+                id INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL, site TEXT NOT NULL,
+                stream TEXT NOT NULL, seq INTEGER NOT NULL, batch INTEGER NOT NULL, error TEXT NOT NULL,
+                dropped_ns INTEGER)""",
+        "damage": """
+            CREATE TABLE damage (
+                batch INTEGER PRIMARY KEY, site TEXT NOT NULL, stream TEXT NOT NULL, count INTEGER NOT NULL,
+                bytes INTEGER NOT NULL, reason TEXT NOT NULL, found_ns INTEGER NOT NULL)""",
+    },
+)
+
+
+class Cursor(NamedTuple):
+    """How far a receiver is.
+
+    Attributes:
+        batch: Id of the last batch of the journal that is done.
+        delivered: Events that the receiver has taken and flushed.
+        skipped: Events of a kind that the receiver does not support.
+        dead: Events that it refused for good.
+    """
+
+    batch: int = 0
+    delivered: int = 0
+    skipped: int = 0
+    dead: int = 0
+
+
+class DeadLetter(NamedTuple):
+    """An event that a receiver refused for good, kept with the backend's reason."""
+
+    receiver: str
+    site: str
+    stream: str
+    seq: int
+    batch: int
+    error: str
+    payload: bytes
+
+
+class Ledger:
+    """The ledger of one journal; safe to use from several threads.
+
+    One process at a time writes it. What a journal of format 1 held is taken over once.
+
+    Args:
+        path: Created (0600) if it does not exist; the ledger of another journal is put aside.
+        journal: The journal that is delivered from.
+        read_only: Whether nothing will be written; then it need not exist.
+
+    Raises:
+        WorkspaceError: Another process writes it, or it cannot be created.
+        DamagedError: It was written by a newer version of fedtrack.
+    """
+
+    def __init__(self, path: Path, journal: Journal, *, read_only: bool = False) -> None:
+        self.path = path
+        self._lock: LedgerLock | None = None
+        self._temporary: TemporaryDirectory[str] | None = None
+        identity = journal.meta("id")
+        if read_only and identity is not None and _owner(path) == identity:
+            self.database = Database(path, LEDGER, read_only=True)
+            return
+        if read_only:
+            self._temporary = TemporaryDirectory(prefix="fedtrack-ledger-")
+            path = Path(self._temporary.name) / LEDGER_FILE
+        elif identity is None:
+            raise WorkspaceError(f"{journal.path} is of an older version; it has to be opened for writing first.")
+        else:
+            self._lock = LedgerLock(path.with_name("delivery.lock"))
+        try:
+            if _owner(path) not in (None, identity):
+                _put_aside(path)
+            self.database = Database(path, LEDGER)
+            self._adopt(journal)
+        except BaseException:
+            self.close()
+            raise
+
+    def _adopt(self, journal: Journal) -> None:
+        """Note whose ledger this is, and take over what a journal of format 1 has of it."""
+        if self.database.meta(_OWNER) is None:
+            with self.database.transaction() as writer:
+                take(journal, writer, UNKNOWN_KIND)
+                writer.execute("INSERT INTO meta VALUES (?, ?)", (_OWNER, journal.meta("id") or ""))
+        if not journal.database.read_only:
+            forget(journal)
+        last = journal.last_batch()
+        if any(cursor.batch > last for cursor in self.cursors().values()):
+            log.warning("%s is an older copy: what comes into it from now on is delivered again", journal.path)
+            with self.database.transaction() as writer:
+                writer.execute("UPDATE cursor SET batch = ?1 WHERE batch > ?1", (last,))
+
+    def close(self) -> None:
+        """Close the file and let another process write it."""
+        if hasattr(self, "database"):
+            self.database.close()
+        if self._lock is not None:
+            self._lock.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def cursor(self, receiver: str) -> Cursor:
+        """Return how far a receiver is."""
+        return self.cursors().get(receiver, Cursor())
+
+    def cursors(self) -> dict[str, Cursor]:
+        """Return how far every receiver is that ever had a cursor."""
+        rows = self.database.reader().execute("SELECT receiver, batch, delivered, skipped, dead FROM cursor")
+        return {row[0]: Cursor(*row[1:]) for row in rows.fetchall()}
+
+    def skipped(self, receiver: str) -> dict[str, int]:
+        """Return how many events a receiver has skipped, by their kind."""
+        query = "SELECT kind, n FROM skipped WHERE receiver = ? ORDER BY kind"
+        return dict(self.database.reader().execute(query, (receiver,)).fetchall())
+
+    def advance(
+        self,
+        receiver: str,
+        cursor: Cursor,
+        dead: Iterable[DeadLetter] = (),
+        skipped: Mapping[str, int] | None = None,
+        damaged: Iterable[StoredBatch] = (),
+    ) -> None:
+        """Store how far a receiver is, together with what it met on the way.
+
+        Args:
+            receiver: The receiver component's id.
+            cursor: How far it is now.
+            dead: What it refused.
+            skipped: How many more events it skipped, by kind.
+            damaged: Batches of which events were lost in the journal.
+
+        Raises:
+            WorkspaceError: Nothing was stored: the disk is full or fails.
+        """
+        with self.database.transaction() as writer:
+            writer.executemany("INSERT OR IGNORE INTO dead VALUES (?,?,?,?,?,?,?)", dead)
+            writer.execute("INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)", (receiver, *cursor))
+            writer.executemany(
+                "INSERT INTO skipped VALUES (?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+                [(receiver, kind, count) for kind, count in (skipped or {}).items()],
+            )
+            writer.executemany(
+                "INSERT OR IGNORE INTO damage VALUES (?,?,?,?,?,?,?)",
+                [(b.id, b.site, b.stream, b.lost, b.lost_bytes, b.damage, time_ns()) for b in damaged],
+            )
+
+    def dead_letters(self, receiver: str | None = None) -> list[DeadLetter]:
+        """Return the events that receivers refused for good, in the journal's order."""
+        rows = self.database.reader().execute(
+            "SELECT receiver, site, stream, seq, batch, error, payload FROM dead "
+            "WHERE ?1 IS NULL OR receiver = ?1 ORDER BY batch, seq",
+            (receiver,),
+        )
+        return [DeadLetter(*row) for row in rows.fetchall()]
+
+    def rewind(self, receiver: str) -> None:
+        """Let a receiver begin at the first event again; all that was noted of it is forgotten.
+
+        Raises:
+            WorkspaceError: Nothing was stored: the disk is full or fails.
+        """
+        with self.database.transaction() as writer:
+            for table in ("cursor", "skipped", "dead", "dropped"):
+                writer.execute(f"DELETE FROM {table} WHERE receiver = ?", (receiver,))  # noqa: S608 - a constant
+
+    def settle(self, receiver: str, delivered: Iterable[DeadLetter], dropped: Iterable[DeadLetter] = ()) -> None:
+        """Take dead letters off the list: the receiver has ``delivered`` after all, and nobody wants the ``dropped``.
+
+        Raises:
+            WorkspaceError: Nothing was stored: the disk is full or fails.
+        """
+        taken, unwanted = list(delivered), list(dropped)
+        with self.database.transaction() as writer:
+            writer.executemany(
+                "DELETE FROM dead WHERE receiver = ? AND site = ? AND stream = ? AND seq = ?",
+                [(receiver, *letter[1:4]) for letter in taken + unwanted],
+            )
+            writer.execute(
+                "UPDATE cursor SET delivered = delivered + ?1, dead = dead - ?1 WHERE receiver = ?2",
+                (len(taken), receiver),
+            )
+            writer.executemany(
+                "INSERT INTO dropped (receiver, site, stream, seq, batch, error, dropped_ns) VALUES (?,?,?,?,?,?,?)",
+                [(receiver, *letter[1:6], time_ns()) for letter in unwanted],
+            )
+
+    def dropped(self, receiver: str) -> list[tuple[str, str, int]]:
+        """Return (site, stream, seq) of what a receiver refused and is not kept any more, because somebody said so.
+
+        What was dropped from a journal of format 1 has the site "" and the number 0.
+        """
+        query = "SELECT site, stream, seq FROM dropped WHERE receiver = ? ORDER BY id"
+        return self.database.reader().execute(query, (receiver,)).fetchall()
+
+    def lost_up_to(self, batch: int) -> dict[str, int]:
+        """Return how many events of each site were lost in the journal, in batches up to the one with this id."""
+        query = "SELECT site, sum(count) FROM damage WHERE batch <= ? GROUP BY site"
+        return dict(self.database.reader().execute(query, (batch,)).fetchall())
+
+    def gaps(self, journal: Journal) -> list[StoredGap]:
+        """Return what the journal says is lost, and what deliveries found damaged in it."""
+        known = journal.gaps()
+        said = {(gap.site, gap.stream, gap.reason) for gap in known}  # one of format 1 had it in the journal
+        rows = self.database.reader().execute("SELECT site, stream, reason, count, bytes FROM damage ORDER BY batch")
+        found = [StoredGap(row[0], row[1], GapKind.CHANGED, row[2], row[3], size=row[4]) for row in rows.fetchall()]
+        return known + [gap for gap in found if (gap.site, gap.stream, gap.reason) not in said]
+
+
+def _owner(path: Path) -> str | None:
+    """Return the id of the journal that a ledger belongs to; None if there is none, or nothing is in it yet."""
+    if not path.exists():
+        return None
+    database = Database(path, LEDGER, read_only=True)
+    try:
+        return database.meta(_OWNER)
+    finally:
+        database.close()
+
+
+def _put_aside(path: Path) -> None:
+    """Keep the ledger of a journal that is not there any more under another name."""
+    target = path.with_name(f"{path.name}.earlier-{time_ns()}")
+    log.warning("%s is the ledger of another journal; it is kept as %s", path, target.name)
+    database = Database(path, LEDGER)  # brings what a killed process left in its log into the file
+    database.close()
+    path.rename(target)

@@ -1,0 +1,137 @@
+"""Load: the events that one reading of the journal gives a receiver, and what has become of them so far."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from fedtrack.delivery.ledger import DeadLetter
+from fedtrack.delivery.retry import UNKNOWN_ERROR_ATTEMPTS, TriedOften
+from fedtrack.errors import Permanent
+from fedtrack.journal.journal import StoredBatch
+from fedtrack.tracking.events import Batch
+from fedtrack.tracking.records import Record, decode, kind_of
+
+log = logging.getLogger(__name__)
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One event on its way to a receiver.
+
+    Nothing here is tracked by the garbage collector: thousands that are would make it look through the whole process
+    more often, and with an SDK imported each look takes as long as a thousand points.
+    """
+
+    batch: int
+    seq: int
+    record: Record
+    payload: bytes
+
+
+class Part(NamedTuple):
+    """Events of one stream that are handed over in one call, and how often an unknown error may occur with them."""
+
+    site: str
+    stream: str
+    events: list[Event]
+    attempts: int = UNKNOWN_ERROR_ATTEMPTS
+
+    def batch(self) -> Batch:
+        """Return what the receiver is given."""
+        return Batch(self.site, self.stream, [e.seq for e in self.events], [e.record for e in self.events])
+
+
+class Load:
+    """What one reading of the journal gives a receiver.
+
+    Args:
+        receiver: The receiver component's id.
+        batches: What was read, at least one.
+        supports: The kinds that the receiver takes.
+        listens: Whether it listens to the events of a site.
+        max_records: How many it takes in one call.
+
+    Attributes:
+        last: Id of the last batch.
+        waiting: What is still to be handed over; a stack, the oldest on top.
+        called: Whether the receiver was given anything.
+        flushed: Whether what it took is safe.
+        delivered: How many events it took.
+        skipped: How many it does not support, by kind.
+        dead: What it refused for good.
+        damaged: The batches of which something was lost in the journal.
+    """
+
+    def __init__(
+        self,
+        receiver: str,
+        batches: Sequence[StoredBatch],
+        supports: Collection[type[Record]],
+        listens: Callable[[str], bool],
+        max_records: int,
+    ) -> None:
+        self.last = batches[-1].id
+        self.called = self.flushed = False
+        self.delivered = 0
+        self.skipped: Counter[str] = Counter()
+        self.dead: list[DeadLetter] = []
+        self.damaged = [batch for batch in batches if batch.lost or batch.lost_bytes]
+        self._receiver = receiver
+        groups: dict[tuple[str, str], list[Event]] = {}
+        for batch in batches:
+            if listens(batch.site):
+                self._sort(batch, supports, groups.setdefault((batch.site, batch.stream), []))
+        self.waiting = [
+            Part(site, stream, events[start : start + max_records])
+            for (site, stream), events in reversed(groups.items())
+            for start in reversed(range(0, len(events), max_records))
+        ]
+
+    def _sort(self, batch: StoredBatch, supports: Collection[type[Record]], group: list[Event]) -> None:
+        """Add those of a batch's events to ``group`` that the receiver takes, and count the others."""
+        seen = 0
+        for seq, payload in batch.events():
+            seen += 1
+            try:
+                record = decode(payload)
+            except msgspec.DecodeError as error:
+                reason = f"not a record that this version knows: {error}"
+                self._bury(batch.site, batch.stream, seq, batch.id, reason, bytes(payload))
+                continue
+            if type(record) in supports:
+                group.append(Event(batch.id, seq, record, bytes(payload)))
+            else:
+                self.skipped[kind_of(record)] += 1
+        if batch.count > seen:
+            self.skipped["gap"] += batch.count - seen  # a batch of format 1 counts its gap records as events
+
+    def took(self) -> None:
+        """Note that the receiver took the part on top."""
+        self.delivered += len(self.waiting.pop().events)
+
+    def refused(self, error: Permanent) -> None:
+        """Set aside what of the part on top is known to be refused, and put the rest back as what to try next."""
+        site, stream, events, attempts = self.waiting.pop()
+        refused = {index for index in error.indices or () if 0 <= index < len(events)}
+        if len(events) == 1:
+            refused = {0}
+        for index in sorted(refused):
+            event = events[index]
+            # As it was logged: a newer version may have put more into it than this one knows.
+            self._bury(site, stream, event.seq, event.batch, str(error), event.payload)
+        # What has failed often enough as a whole is not tried as often again in each half.
+        attempts = 1 if isinstance(error, TriedOften) else attempts
+        if refused:
+            rest = [event for index, event in enumerate(events) if index not in refused]
+            parts = [rest] if rest else []
+        else:
+            middle = len(events) // 2
+            parts = [events[:middle], events[middle:]]
+        self.waiting += [Part(site, stream, part, attempts) for part in reversed(parts)]
+
+    def _bury(self, site: str, stream: str, seq: int, batch: int, error: str, payload: bytes) -> None:
+        self.dead.append(DeadLetter(self._receiver, site, stream, seq, batch, error, payload))

@@ -1,0 +1,71 @@
+"""StoredBatch: one row of the journal, and which of its records are events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fedtrack.spool import frames
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """One row of the journal: consecutive records of one stream, of one round.
+
+    Attributes:
+        id: Position in the journal; ascends in the order of arrival.
+        site: The site, as the channel named it.
+        stream: The stream's id.
+        count: How many of the records are events.
+        body: Their frames; see ``frames.split``.
+        round: The round in which they were logged, counted from 0; None if it is unknown.
+        lost: How many events were in the row and are not any more: it was changed on the disk.
+        lost_bytes: How many bytes that were.
+    """
+
+    id: int
+    site: str
+    stream: str
+    count: int
+    body: bytes
+    round: int | None = None
+    lost: int = 0
+    lost_bytes: int = 0
+
+    def events(self) -> Iterator[tuple[int, memoryview]]:
+        """Yield (seq, payload) of the records that are events."""
+        for seq, payload in frames.split(self.body):
+            if frames.is_event(payload):
+                yield seq, payload
+
+    def recount(self) -> int:
+        """Return how many events there are, counted again; one of format 1 counts its gap records as events."""
+        total = events = 0
+        for _, payload in frames.split(self.body):
+            total += 1
+            events += frames.is_event(payload)
+        return total if self.count == total else events
+
+    @property
+    def damage(self) -> str:
+        """What happened to the row, for people."""
+        return (
+            f"batch {self.id} of the journal was changed after it was written: {self.lost} of "
+            f"{self.count + self.lost} events"
+        )
+
+
+def salvaged(batch: StoredBatch, first: int) -> StoredBatch:
+    """Return what is intact of a batch that was changed on the disk; each of its frames has a checksum of its own.
+
+    Args:
+        batch: As it was read.
+        first: Number of its first record.
+    """
+    salt = frames.salt_of(batch.stream)
+    found = frames.scan(batch.body, salt, previous=first - 1, after_seq=0, final=True)
+    runs = [part for part in found.parts if isinstance(part, frames.FrameRange)]
+    body = b"".join(run.body for run in runs)
+    count = min(batch.count, sum(frames.events_in(run.body, run.count) for run in runs))
+    lost = len(batch.body) - len(body)
+    return StoredBatch(batch.id, batch.site, batch.stream, count, body, batch.round, batch.count - count, lost)

@@ -1,0 +1,79 @@
+"""Goodbye: what a site said when its part of a run was over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import time_ns
+from typing import NamedTuple
+
+from fedtrack.journal.database import Database
+
+
+class Goodbye(NamedTuple):
+    """A site's last words.
+
+    Attributes:
+        final: The last number of each stream: what the site will ever have logged.
+        logged: Log calls that returned, as the script's process counted them; None if it died before.
+        dropped: Log calls that found no room.
+        withheld: Log calls that the site's policy keeps at the site.
+        rejected: Log calls whose value fits no record.
+        error: Why the site's script failed, or "".
+        chain: Head of the chain over the site's records, for a site that keeps one.
+        said_ns: When it arrived, nanoseconds since the epoch; None if that was not written down.
+    """
+
+    final: Mapping[str, int]
+    logged: int | None = None
+    dropped: int = 0
+    withheld: int = 0
+    rejected: int = 0
+    error: str = ""
+    chain: bytes | None = None
+    said_ns: int | None = None
+
+
+class Goodbyes:
+    """The goodbyes in a journal; a stream's final number stands with the stream.
+
+    Args:
+        database: The journal's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, site: str, goodbye: Goodbye) -> None:
+        """Store what a site said when it was done; what it said before is replaced.
+
+        Raises:
+            WorkspaceError: It was not stored: the disk is full or fails.
+        """
+        words = (goodbye.logged, goodbye.dropped, goodbye.withheld, goodbye.rejected, goodbye.error, goodbye.chain)
+        with self._database.transaction() as writer:
+            writer.execute("INSERT OR REPLACE INTO goodbye VALUES (?,?,?,?,?,?,?,?)", (site, time_ns(), *words))
+            writer.execute("UPDATE stream SET final = NULL WHERE site = ?", (site,))
+            writer.executemany(
+                "INSERT INTO stream (site, stream, final) VALUES (?,?,?) "
+                "ON CONFLICT DO UPDATE SET final = excluded.final",
+                [(site, stream, last) for stream, last in goodbye.final.items()],
+            )
+
+    def all(self) -> dict[str, Goodbye]:
+        """Return the goodbye of each site that has said one, also to an earlier life of the server."""
+        reader = self._database.reader()
+        final: dict[str, dict[str, int]] = {}
+        for site, stream, last in reader.execute("SELECT site, stream, final FROM stream WHERE final IS NOT NULL"):
+            final.setdefault(site, {})[stream] = last
+        rows = reader.execute(
+            "SELECT site, logged, dropped, withheld, rejected, error, chain, said_ns FROM goodbye ORDER BY site"
+        )
+        return {row[0]: Goodbye(final.get(row[0], {}), *row[1:]) for row in rows}
+
+    def has_everything_of(self, site: str) -> bool:
+        """Return whether a site has said goodbye and everything up to its final numbers is in the journal."""
+        query = (
+            "SELECT 1 FROM goodbye WHERE site = ?1 "
+            "AND NOT EXISTS (SELECT 1 FROM stream WHERE site = ?1 AND final > last)"
+        )
+        return self._database.reader().execute(query, (site,)).fetchone() is not None

@@ -1,0 +1,66 @@
+"""StoredStream: what the journal knows of one stream: how far it is, its round, its counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fedtrack.tracking.counts import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """One stream of one site.
+
+    Attributes:
+        site: The site.
+        stream: The stream's id.
+        last: Its high-water mark; 0 if nothing of it has arrived.
+        count: How many of its events the journal has, or had before they were pruned.
+        round: The round of its newest records, counted from 0; None if that is unknown.
+        final: The last number that it will ever have, as its site's goodbye said; None if it has not.
+        counts: The log calls that became no event; what is known of them, if ``counted`` is False.
+        counted: Whether these counts are exact; None if nobody has said anything about them.
+        chain: Head of the chain over its records; None if there is none.
+    """
+
+    site: str
+    stream: str
+    last: int
+    count: int
+    round: int | None
+    final: int | None
+    counts: Counts
+    counted: bool | None
+    chain: bytes | None
+
+    @classmethod
+    def of(
+        cls,
+        site: str,
+        stream: str,
+        last: int,
+        count: int,
+        round_: int | None,
+        final: int | None,
+        dropped: int,
+        withheld: int,
+        rejected: int,
+        counted: int | None,
+        chain: bytes | None,
+    ) -> StoredStream:
+        """Return a row of the table."""
+        counts = Counts(dropped, withheld, rejected)
+        return cls(site, stream, last, count, round_, final, counts, None if counted is None else bool(counted), chain)
+
+
+def say_counts(writer: sqlite3.Connection, counts: Iterable[tuple[str, str, Counts | None]]) -> None:
+    """Store (site, stream, counts) in the writer's transaction; None says that they are not known."""
+    writer.executemany(
+        "INSERT INTO stream (site, stream, dropped, withheld, rejected, counted) VALUES (?,?,?,?,?,?) "
+        "ON CONFLICT DO UPDATE SET dropped = max(dropped, excluded.dropped), "
+        "withheld = max(withheld, excluded.withheld), rejected = max(rejected, excluded.rejected), "
+        "counted = excluded.counted",
+        [(site, stream, *(found or Counts()), found is not None) for site, stream, found in counts],
+    )

@@ -1,0 +1,129 @@
+"""CounterPage: counts the log calls of a stream that became no event, where a full disk cannot prevent it.
+
+What finds no room cannot be written down by appending: the disk is full. A page of 4 KiB that was written before the
+first record can still be changed, as a part of the process's memory that is also a file: an update is a store of eight
+bytes, costs nothing that could be measured, and survives SIGKILL. (A counter in a segment's header would not work:
+segments are opened to append, and then Linux appends whatever is written, wherever it is to go.)
+
+``magic 8 | format u32 | size u32 | stream 16 | zero 24 | crc32 u32``, little-endian, 60 bytes, the checksum over what
+stands before it; from byte 64 on dropped u64, withheld u64, rejected u64. The rest is zero and free for later counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import struct
+import sys
+from pathlib import Path
+from zlib import crc32
+
+from fedtrack.tracking.counts import Counts
+
+SUFFIX = ".counts"
+PAGE_SIZE = 4096
+MAGIC = b"fedcount"
+FORMAT = 2
+
+_HEAD = struct.Struct("<8sII16s24x")
+_CRC = struct.Struct("<I")
+_COUNTS = struct.Struct("<QQQ")
+#: Where the counts begin: a multiple of what a processor stores at once.
+_COUNTS_AT = 64
+#: No count of log calls; a file system that loses a page may leave anything.
+_MOST = 2**63 - 1
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def page_path(folder: Path, stream: str) -> Path:
+    """Return where the counts of a stream are."""
+    return folder / f"{stream}{SUFFIX}"
+
+
+def page_bytes(stream: str, counts: Counts) -> bytes:
+    """Return what a stream's page holds."""
+    head = _HEAD.pack(MAGIC, FORMAT, PAGE_SIZE, bytes.fromhex(stream))
+    head += _CRC.pack(crc32(head))
+    return (head.ljust(_COUNTS_AT, b"\0") + _COUNTS.pack(*counts)).ljust(PAGE_SIZE, b"\0")
+
+
+class CounterPage:
+    """The page of a stream that this process writes; locked for as long as it is open.
+
+    Args:
+        folder: The spool.
+        stream: The stream's id.
+        counts: What to begin with.
+
+    Raises:
+        OSError: There is no room, or the file system maps no files; nothing is left behind.
+        ValueError: Likewise.
+    """
+
+    def __init__(self, folder: Path, stream: str, counts: Counts) -> None:
+        path = page_path(folder, stream)
+        hidden = path.with_suffix(f"{SUFFIX}.new")
+        hidden.unlink(missing_ok=True)  # of a call that was interrupted: the name is this stream's alone
+        descriptor = os.open(hidden, _CREATE, 0o600)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Really written: a store into a page that the disk has no room for would be a SIGBUS.
+            data = page_bytes(stream, counts)
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._map = mmap.mmap(descriptor, PAGE_SIZE)
+            hidden.rename(path)
+        except BaseException:
+            hidden.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)  # the map holds one of its own, and with it the lock
+        # A plain store of a machine word: struct.pack_into would show another process a zero in between.
+        self._words = memoryview(self._map)[_COUNTS_AT : _COUNTS_AT + _COUNTS.size].cast("Q")
+
+    def store(self, counts: Counts) -> None:
+        """Say what was counted so far."""
+        for index, count in enumerate(counts):
+            self._words[index] = int.from_bytes(count.to_bytes(8, "little"), sys.byteorder)
+
+    def sync(self) -> None:
+        """Make it survive the loss of power.
+
+        Raises:
+            OSError: The disk does not take it.
+        """
+        self._map.flush()
+
+    def close(self) -> None:
+        """Let go of the page; what was stored stays."""
+        self._words.release()
+        self._map.close()
+
+
+def read_page(path: Path) -> Counts | None:
+    """Return what a stream's page says; None if there is none, or it is damaged.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        data = os.read(descriptor, PAGE_SIZE)
+    finally:
+        os.close(descriptor)
+    if len(data) < _COUNTS_AT + _COUNTS.size or data[: len(MAGIC)] != MAGIC:
+        return None
+    if crc32(data[: _HEAD.size]) != _CRC.unpack_from(data, _HEAD.size)[0]:
+        return None
+    if data[16:32].hex() != path.stem:
+        return None
+    counts = Counts(*_COUNTS.unpack_from(data, _COUNTS_AT))
+    return counts if max(counts) <= _MOST else None

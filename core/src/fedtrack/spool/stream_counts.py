@@ -1,0 +1,63 @@
+"""StreamCounts: what a stream counts, in the process's memory and in the stream's page."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from time import monotonic
+
+from fedtrack.spool.counter_page import CounterPage
+from fedtrack.tracking.counts import Counts
+
+#: How long to wait, where no page could be made, before a call that is counted tries again.
+_AGAIN_SECONDS = 0.05
+
+
+class StreamCounts:
+    """The counts of one stream; its owner makes sure that one call at a time is inside.
+
+    Args:
+        folder: The spool.
+        stream: The stream's id.
+
+    Attributes:
+        now: What was counted so far.
+    """
+
+    def __init__(self, folder: Path, stream: str) -> None:
+        self.now = Counts()
+        self._folder = folder
+        self._stream = stream
+        self._page: CounterPage | None = None
+        self._again = 0.0
+
+    def open(self) -> None:
+        """Make the page if there is none; where it cannot be made, readers do not know the counts."""
+        if self._page is None:
+            with contextlib.suppress(OSError, ValueError):
+                self._page = CounterPage(self._folder, self._stream, self.now)
+
+    def add(self, *, dropped: int = 0, withheld: int = 0, rejected: int = 0) -> None:
+        """Count log calls."""
+        now = self.now
+        self.now = Counts(now.dropped + dropped, now.withheld + withheld, now.rejected + rejected)
+        if self._page is None and monotonic() >= self._again:
+            self._again = monotonic() + _AGAIN_SECONDS
+            self.open()
+        elif self._page is not None:
+            self._page.store(self.now)
+
+    def sync(self) -> None:
+        """Make the counts survive the loss of power.
+
+        Raises:
+            OSError: The disk does not take it.
+        """
+        if self._page is not None:
+            self._page.sync()
+
+    def close(self) -> None:
+        """Let go of the page, until something is counted again."""
+        page, self._page = self._page, None
+        if page is not None:
+            page.close()

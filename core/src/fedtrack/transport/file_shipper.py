@@ -1,0 +1,78 @@
+"""FileShipper: sends the files that a spool's records refer to, before the records themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fedtrack.spool import frames
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
+from fedtrack.transport.wire import MAX_BATCH, Ack, FilePart
+
+log = logging.getLogger(__name__)
+
+#: Second byte of a payload (the record's kind) of the records that may refer to a file.
+_KINDS_WITH_FILES = frozenset((4, 5, 7))
+
+
+class FileShipper:
+    """Sends each file once.
+
+    Args:
+        folder: The spool's.
+        run_id: The run.
+        ask: Sends one piece and returns the answer, or raises.
+    """
+
+    def __init__(self, folder: Path, run_id: str, ask: Callable[[FilePart], Ack]) -> None:
+        self._folder = folder
+        self._run_id = run_id
+        self._ask = ask
+        self._sent: set[str] = set()
+
+    def send(self, run: frames.FrameRange) -> None:
+        """Send the files that the records of a run refer to.
+
+        Raises:
+            TransportError: A piece did not arrive; the next call goes on where the server is.
+        """
+        store = BlobStore(self._folder / "blobs")
+        for ref in _references(run):
+            if ref.sha256 in self._sent:
+                continue
+            try:
+                path = store.path(ref)
+            except Exception as error:  # the record is shipped all the same: it says what is missing
+                log.error("%s: %s", self._folder, error)
+                continue
+            self._send_file(path, ref)
+            self._sent.add(ref.sha256)
+
+    def _send_file(self, path: Path, ref: BlobRef) -> None:
+        offset = 0
+        with path.open("rb") as file:
+            while offset < ref.size or ref.size == 0:
+                file.seek(offset)
+                ack = self._ask(FilePart(self._run_id, ref.sha256, ref.size, offset, file.read(MAX_BATCH)))
+                if ack.verdict == "rejected":
+                    log.error("%s: the server refuses the file %s: %s", self._folder, ref.sha256, ack.reason)
+                    return
+                offset = ack.stored_upto
+                if offset >= ref.size:
+                    return
+
+
+def _references(run: frames.FrameRange) -> Iterator[BlobRef]:
+    for _, payload in frames.split(run.body):
+        if len(payload) < 2 or payload[1] not in _KINDS_WITH_FILES:
+            continue
+        record = decode(payload)
+        data: object = None
+        if isinstance(record, Text):
+            data = record.text
+        elif isinstance(record, Image | Artifact):
+            data = record.data
+        if isinstance(data, BlobRef):
+            yield data

@@ -1,0 +1,239 @@
+"""SpoolSource: a site's spool folder, what is new in it, and what of it may be deleted.
+
+The site's name is the folder's owner as the server knows it, never something the site wrote.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from fedtrack.errors import DamagedError
+from fedtrack.journal.journal import GapKind, Journal
+from fedtrack.spool import frames
+from fedtrack.spool.counter_page import page_path, read_page
+from fedtrack.spool.reader import DamagedBytes, SpoolReader
+from fedtrack.spool.rounds import Rounds, StreamRounds
+from fedtrack.spool.segments import Listing, Segment, continues, is_open
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.counts import Counts
+from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
+
+log = logging.getLogger(__name__)
+
+#: Second byte of a payload (the record's kind) of the records that may refer to a blob.
+_KINDS_WITH_BLOBS = frozenset((4, 5, 7))
+_MAY_HOLD_BLOB = frames.kinds_pattern(_KINDS_WITH_BLOBS)
+
+
+@dataclass(slots=True)
+class Portion:
+    """What was read of one stream, as the journal shall store it; see ``Journal.apply_all``.
+
+    Attributes:
+        batches: Site, stream and frames.
+        marks: Site, stream and high-water mark of a stream that holds no events of the site that wrote it.
+        counts: Site, stream and what the stream holds no event for; None where that is not known.
+    """
+
+    batches: list[tuple[str, str, frames.FrameRange]] = field(default_factory=list)
+    marks: list[tuple[str, str, int]] = field(default_factory=list)
+    counts: list[tuple[str, str, Counts | None]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.batches or self.marks or self.counts)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the frames take."""
+        return sum(len(run.body) for _, _, run in self.batches)
+
+
+@dataclass(slots=True, eq=False)
+class StreamPass:
+    """One stream's part of a pass.
+
+    Attributes:
+        source: Whose stream it is.
+        stream: The stream's id.
+        segments: Its segments, listed just before.
+        ended: Whether its process was known to be gone before they were listed.
+        counted: Whether its counts are to be looked at.
+        found: Whether there was anything new.
+        portion: What of it is to be stored.
+    """
+
+    source: SpoolSource
+    stream: str
+    segments: list[Segment]
+    ended: bool
+    counted: bool = False
+    found: bool = False
+    portion: Portion = field(default_factory=Portion)
+
+
+class SpoolSource:
+    """A site's spool folder and how far it has been read.
+
+    Args:
+        site: The site's name.
+        folder: Its spool folder; need not exist yet.
+        journal: Where the records go.
+        blobs: Where the blobs of the records go.
+        delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
+        other: The other reader's journal: what it does not have yet is not deleted either.
+        read_bytes: The most to read from a file at once.
+
+    Attributes:
+        ended: Whether the site's process is gone.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        folder: Path,
+        journal: Journal,
+        blobs: BlobStore,
+        *,
+        delete: bool = True,
+        other: Journal | None = None,
+        read_bytes: int = 1024 * 1024,
+    ) -> None:
+        self.site = site
+        self.folder = folder
+        self.journal = journal
+        self.ended = False
+        self._blobs = blobs
+        self._delete = delete
+        self._other = other
+        self._read_bytes = read_bytes
+        self._listing = Listing(folder)
+        self._listed = 0
+        self._readers: dict[str, SpoolReader] = {}
+        self._counts: dict[str, Counts | None] = {}
+
+    def begin(self) -> list[StreamPass]:
+        """Return the streams in the folder as a pass is going to read them."""
+        # Read before listing: a process that ends after this line may still have written until it did.
+        ended = self.ended
+        segments, pages = self._listing.files(fresh=ended)
+        # A page says by itself nothing of a change, so that an idle poll, which opens no file, leaves it alone.
+        counted, self._listed = self._listing.times != self._listed, self._listing.times
+        return [
+            StreamPass(self, stream, found, ended, counted and (stream in pages or stream not in self._counts))
+            for stream, found in sorted(segments.items())
+        ]
+
+    def read(self, stream: StreamPass) -> None:
+        """Read what is new into the stream's portion, which is stored next."""
+        if stream.counted:
+            self._read_counts(stream)
+        if not stream.segments:
+            return
+        reader = self._reader(stream.stream, stream.segments[0])
+        for part in reader.read(stream.segments, ended=stream.ended):
+            stream.found = True
+            if isinstance(part, DamagedBytes):
+                # Before what follows it is stored: from then on a restart would not look here again.
+                self._report(stream.stream, part)
+            else:
+                self._take(stream, part)
+
+    def _read_counts(self, stream: StreamPass) -> None:
+        """Take what the stream's page says, if that has changed."""
+        path = page_path(self.folder, stream.stream)
+        counts = read_page(path)
+        if stream.stream not in self._counts or self._counts[stream.stream] != counts:
+            stream.portion.counts.append((self.site, stream.stream, counts))
+
+    def settle(self, stream: StreamPass) -> None:
+        """Delete what is in the journal now."""
+        for _, name, counts in stream.portion.counts:
+            self._counts[name] = counts
+        if not self._delete:
+            return
+        left = list(stream.segments)
+        reader = self._readers.get(stream.stream)
+        if reader is not None and (done := reader.deletable(left, ended=stream.ended)):
+            if self._other is not None:
+                known = self._other.high_water(self.site, stream.stream)
+                done = reader.deletable(left, ended=stream.ended, up_to=known)
+            for path in done:
+                path.unlink(missing_ok=True)
+            left = [segment for segment in left if segment.path not in done]
+        if stream.ended and not left and self._other is None:  # the other journal may need the counts, too
+            self._delete_page(stream.stream)
+
+    def _delete_page(self, stream: str) -> None:
+        """Delete a page that can change no more, and says what the journal has."""
+        path = page_path(self.folder, stream)
+        # In this order: once it is closed, its counts are final.
+        if not is_open(path) and read_page(path) == self._counts[stream]:
+            path.unlink(missing_ok=True)
+
+    def forget(self, stream: StreamPass) -> None:
+        """Go back to the journal's mark at the next pass."""
+        self._readers.pop(stream.stream, None)
+        self._listed = 0  # and look at the counts again
+
+    def _take(self, stream: StreamPass, run: frames.FrameRange) -> None:
+        """Add what was read to what the journal shall store, with its blobs where the journal's receivers look."""
+        self._adopt_blobs(run)
+        stream.portion.batches.append((self.site, stream.stream, run))
+
+    def _rounds(self, stream: str) -> Rounds:
+        """Return what finds out the rounds of a stream from its beginning."""
+        return StreamRounds()
+
+    def _reader(self, stream: str, oldest: Segment) -> SpoolReader:
+        if stream not in self._readers:
+            # The journal's high-water mark is the only cursor: there are no two files to keep consistent.
+            mark = self.journal.high_water(self.site, stream)
+            self._check_start(stream, oldest, mark)
+            self._readers[stream] = SpoolReader(stream, mark, self._read_bytes, rounds=self._rounds(stream))
+        return self._readers[stream]
+
+    def _check_start(self, stream: str, oldest: Segment, mark: int) -> None:
+        """Report what only a journal had that is gone: a segment is deleted when its successor begins at the mark."""
+        if oldest.first_seq <= mark + 1 or not continues(oldest.path):
+            return
+        reason = (
+            f"records {mark + 1} to {oldest.first_seq - 1} of a stream are in no spool any more, and not in this "
+            "journal: an older one that had them was removed"
+        )
+        log.error("%s: %s", self.site, reason)
+        self.journal.record_gap(self.site, stream, GapKind.MISSING, reason, first=mark + 1, last=oldest.first_seq - 1)
+
+    def _adopt_blobs(self, run: frames.FrameRange) -> None:
+        if not _MAY_HOLD_BLOB.search(run.body):
+            return
+        source = BlobStore(self.folder / "blobs")
+        for _, payload in frames.split(run.body):
+            if len(payload) < 2 or payload[1] not in _KINDS_WITH_BLOBS:
+                continue
+            try:
+                record = decode(payload)
+            except msgspec.DecodeError:
+                continue  # each delivery counts it
+            if isinstance(record, Text):
+                data: object = record.text
+            elif isinstance(record, Image | Artifact):
+                data = record.data
+            else:
+                continue
+            if isinstance(data, BlobRef):
+                try:
+                    self._blobs.adopt(data, source)
+                except DamagedError as error:
+                    log.error("%s: %s", self.site, error)
+
+    def _report(self, stream: str, damage: DamagedBytes) -> None:
+        if damage.torn:
+            log.info("%s: the last write of a killed process is incomplete: %d bytes", self.site, damage.size)
+            return
+        reason = f"{damage.size} damaged bytes at offset {damage.start} of {damage.path.name}"
+        log.error("%s: %s; the records in them are lost", self.site, reason)
+        self.journal.record_gap(self.site, stream, GapKind.DAMAGED, reason, size=damage.size)

@@ -1,0 +1,32 @@
+"""Averages a model of numpy arrays over two sites, tracked with MLflow; no framework is installed or needed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack_mlflow import MLflowReceiver
+
+
+def main(
+    n_clients: Annotated[int, typer.Option("--n-clients", "-n", min=1, help="How many sites.")] = 2,
+    num_rounds: Annotated[int, typer.Option("--num-rounds", "-r", min=1, help="How many rounds.")] = 5,
+    workspace: Annotated[
+        str, typer.Option("--workspace", "-w", help="Where everything that the run writes goes.")
+    ] = "/tmp/fedtrack/jobs/workdir",  # noqa: S108 - only a default, as in the other examples
+) -> None:
+    """Fit a line to what the sites have measured, without moving what they have measured."""
+    line = {"slope": np.zeros(1), "intercept": np.zeros(1)}
+    job = FedAvgJob(
+        line, n_clients, num_rounds, "hello-numpy", key_metric="loss", key_metric_mode="min", analytics_receiver=False
+    )
+    job.to_clients(ScriptRunner("client.py", framework="numpy"))
+    job.to_server(MLflowReceiver())
+    job.simulator_run(workspace)
+
+
+if __name__ == "__main__":
+    typer.run(main)

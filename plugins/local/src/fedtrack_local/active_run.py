@@ -1,0 +1,95 @@
+"""ActiveRun: what a run that is going on consists of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from fedtrack.delivery.host import ReceiverHost
+from fedtrack.job.load import LoadedJob
+from fedtrack.runs.workspace import RunRecord, Workspace
+from fedtrack.spool.identity import SpoolIdentity
+from fedtrack.spool.spool import Spool
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.receiver import RunInfo
+from fedtrack.transport.spool_source import SpoolSource
+from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.roster import Roster
+from fedtrack_local.scripts.site_agent import SiteAgent
+
+
+@dataclass(eq=False)
+class ActiveRun:
+    """A run from its first process to its summary; ``begin_run`` makes one.
+
+    Attributes:
+        job: What runs, read from the workspace.
+        info: How receivers and hooks know the run.
+        workspace: Where it runs, locked.
+        pool: The processes of the sites.
+        gpus: GPU ids for the sites, see ``gpus.gpu_groups``; None leaves every GPU to every site.
+        spool: Where the server's own records go.
+        host: The journal and the server's receivers.
+        roster: Which sites are alive.
+        started: When it was asked for, by ``perf_counter``.
+        agents: The processes of the sites' own receivers.
+    """
+
+    job: LoadedJob
+    info: RunInfo
+    workspace: Workspace
+    pool: SitePool
+    gpus: str | None
+    spool: Spool
+    host: ReceiverHost
+    roster: Roster
+    started: float
+    agents: list[SiteAgent] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken until now."""
+        return perf_counter() - self.started
+
+
+def begin_run(
+    job: LoadedJob, record: RunRecord, workspace: Workspace, pool: SitePool, gpus: str | None, started: float
+) -> ActiveRun:
+    """Create the folders of a run, open its journal and build its receivers; no site is started yet.
+
+    Args:
+        job: What runs, read from the workspace.
+        record: What the run is known by.
+        workspace: Where it runs.
+        pool: The processes of the sites.
+        gpus: See ``ActiveRun``.
+        started: See ``ActiveRun``.
+    """
+    names = [site.name for site in job.sites]
+    workspace.create(record, [] if job.client_app else names)
+    blobs = BlobStore(workspace.server / "blobs")
+    info = RunInfo(
+        run_id=record.run_id,
+        job_name=job.meta.name,
+        folder=workspace.server,
+        node=SERVER,
+        sites=tuple(names),
+        started_ns=record.started_ns,
+        blobs=blobs,
+    )
+    spool = Spool(
+        workspace.server / "spool",
+        durability=job.meta.durability,
+        limit_bytes=job.meta.spool_limit,
+        identity=SpoolIdentity(record.run_id, SERVER),
+    )
+    host = ReceiverHost(info, job.receivers)
+    host.add_source(SpoolSource(SERVER, spool.folder, host.journal, blobs))
+    roster = Roster(
+        names,
+        job.meta.min_clients,
+        job.meta.mandatory_clients,
+        lambda site, error: host.notify("fedtrack_site_failed", site=site, error=error),
+    )
+    return ActiveRun(job, info, workspace, pool, gpus, spool, host, roster, started)

@@ -1,0 +1,88 @@
+"""Course of a run: its workflows, then what is still to be delivered, then its summary."""
+
+from __future__ import annotations
+
+import traceback
+
+from fedtrack.delivery.host import STALL_SECONDS
+from fedtrack.errors import FedtrackError, JobError, WorkspaceError
+from fedtrack.job.workflows import executable
+from fedtrack.runs.page import print_summary
+from fedtrack.runs.result import RunResult
+from fedtrack_local.active_run import ActiveRun
+from fedtrack_local.exchange import Exchange
+from fedtrack_local.scripts.script_exchange import ScriptExchange
+from fedtrack_local.server import LocalServer
+from fedtrack_local.starting import start_sites, start_workers
+from fedtrack_local.summary import Outcome, summarize
+
+
+def play(run: ActiveRun) -> RunResult:
+    """Start the sites, run the workflows, deliver what was logged, and show and return what came of it.
+
+    Raises:
+        JobError: The run failed; its summary is written all the same.
+        KeyboardInterrupt: The user ended it; likewise.
+    """
+    # Here, and not before the fork server was started: it takes 50 ms, which that can use.
+    from fedtrack_local.progress import Progress
+
+    server = LocalServer(run, _exchange(run))
+    outcome = Outcome()
+    with Progress(run, server):
+        _execute(run, server, outcome)
+        run.pool.end_sites()
+        run.host.forwarder.end_all()
+        run.spool.close()
+        _deliver(run, outcome)
+    result = summarize(run, server, outcome)
+    try:
+        result.save()
+    except WorkspaceError as error:  # the disk is full: what came of the run is shown all the same
+        outcome.error = outcome.error or error
+    run.host.close()
+    run.host.notify("fedtrack_job_ended", status=outcome.status)
+    print_summary(result)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    if outcome.error is not None:
+        raise outcome.error
+    return result
+
+
+def _exchange(run: ActiveRun) -> Exchange:
+    if run.job.client_app is not None:
+        return start_workers(run, run.job.client_app)
+    start_sites(run)
+    return ScriptExchange(run.roster, run.job.meta.idle_timeout, run.workspace, run.pool, run.host.forwarder.end)
+
+
+def _execute(run: ActiveRun, server: LocalServer, outcome: Outcome) -> None:
+    run.host.start()
+    server.notify("fedtrack_job_started")
+    try:
+        for workflow in run.job.workflows.values():
+            executable(workflow).execute(server)
+        server.dismiss()
+        outcome.status = "completed"
+    except KeyboardInterrupt:
+        outcome.status, outcome.interrupted = "aborted", True
+        outcome.error = JobError("The run was interrupted.")
+    except FedtrackError as error:
+        outcome.error = error
+    except Exception as error:
+        # A fault of ours or of a workflow: what was logged until now is delivered all the same.
+        outcome.error = JobError(f"The run failed: {type(error).__name__}: {error}.", traceback.format_exc())
+
+
+def _deliver(run: ActiveRun, outcome: Outcome) -> None:
+    # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps what is left.
+    stall_seconds = 1.0 if outcome.interrupted else STALL_SECONDS
+    for agent in run.agents:
+        agent.finish(outcome.status, stall_seconds)
+    try:
+        outcome.reports = run.host.finish(outcome.status, stall_seconds)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        outcome.reports = run.host.finish(outcome.status, 0.0)
+    outcome.agents = {agent.site: agent.report() for agent in run.agents}

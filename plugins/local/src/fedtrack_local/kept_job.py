@@ -1,0 +1,52 @@
+"""Kept job: the copy of a job in the workspace, from which a run is resumed and replayed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from fedtrack.job.load import LoadedJob, LoadedSite, load_job
+from fedtrack.runs.workspace import Workspace
+
+
+def keep_job(job: LoadedJob, workspace: Workspace) -> LoadedJob:
+    """Copy a job into the workspace and return it as if it had been read from there.
+
+    A run is resumed from what ran, and not from what was edited since. A job that lies in the workspace stays as it is.
+    """
+    folder, root = job.folder.resolve(), workspace.root.resolve()
+    if folder.is_relative_to(root):
+        return _moved(job, workspace.root / folder.relative_to(root))
+    target = workspace.root / "job" / folder.name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(folder, target)
+    try:
+        return _moved(job, target)
+    except ValueError:  # an app is a link to somewhere else, and its files lie in the copy
+        return load_job(target)
+
+
+def _moved(job: LoadedJob, folder: Path) -> LoadedJob:
+    """Return ``job`` with the paths of a copy in ``folder``; reading the copy would build every receiver again.
+
+    Raises:
+        ValueError: A path does not lie in the job's folder.
+    """
+    before, after = job.folder.resolve(), folder.resolve()  # as a site's paths are
+    files: dict[Path, tuple[Path, Path]] = {}  # thousands of sites may share a script
+
+    def moved_site(site: LoadedSite) -> LoadedSite:
+        if site.script not in files:
+            custom, script = (after / path.relative_to(before) for path in (site.custom, site.script))
+            files[site.script] = (custom, script)
+        custom, script = files[site.script]
+        return replace(site, custom=custom, script=script)
+
+    model = job.initial_model
+    return replace(
+        job,
+        folder=folder,
+        initial_model=None if model is None else folder / model.relative_to(job.folder),
+        sites=[moved_site(site) for site in job.sites],
+    )

@@ -1,0 +1,115 @@
+"""ModelStore: the server's model files, under FLARE's names, safe against crashes at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fedtrack.errors import ModelError, WorkspaceError
+from fedtrack_local.models.params import Array, load_metadata, load_params, save_params
+
+GLOBAL_MODEL = "FL_global_model.safetensors"
+BEST_MODEL = "best_FL_global_model.safetensors"
+
+
+class _Origin(msgspec.Struct, frozen=True):
+    current_round: int | None = None
+    metrics: dict[str, str] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredModel:
+    """A model as it was saved.
+
+    Attributes:
+        params: Read-only arrays by name, mapped from the file.
+        current_round: The round that was saved with it, counted from 0; None for a file that something else wrote.
+        metrics: The metrics that were saved with it.
+    """
+
+    params: dict[str, Array]
+    current_round: int | None
+    metrics: dict[str, float]
+
+
+class ModelStore:
+    """Keeps the global model and the best one in a folder.
+
+    A model is on the disk, whole, before a save returns; a crash during a save leaves the model before it. A model
+    that was loaded stays valid when its file is replaced.
+
+    Args:
+        folder: Created (0700) on the first save.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(
+        self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None
+    ) -> dict[str, Array]:
+        """Keep the model that ``current_round`` has made; a resumed job goes on with the next round.
+
+        Returns:
+            The same model mapped from its file: it takes no memory, and can be sent without being written again.
+
+        Raises:
+            ModelError: The params cannot be kept in a model file.
+            WorkspaceError: The file cannot be written.
+        """
+        self._save(GLOBAL_MODEL, params, current_round, metrics)
+        return load_params(self.folder / GLOBAL_MODEL)
+
+    def save_best(
+        self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Keep the model that entered ``current_round`` and was scored by that round's ``metrics``.
+
+        Raises:
+            ModelError, WorkspaceError: As ``save``.
+        """
+        self._save(BEST_MODEL, params, current_round, metrics)
+
+    def load(self) -> StoredModel | None:
+        """Return the model of the last finished round, or None if no round has finished.
+
+        Raises:
+            ModelError: The file is damaged.
+        """
+        return self._load(GLOBAL_MODEL)
+
+    def load_best(self) -> StoredModel | None:
+        """Return the best model, or None if none was selected.
+
+        Raises:
+            ModelError: The file is damaged.
+        """
+        return self._load(BEST_MODEL)
+
+    def _save(
+        self, name: str, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None
+    ) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(f"Cannot create {self.folder} for the models: {error}; check its rights.") from None
+        # As text, because JSON has no NaN and no infinities.
+        texts = {key: str(float(value)) for key, value in (metrics or {}).items()}
+        origin = msgspec.json.encode(_Origin(current_round, texts)).decode()
+        save_params(params, self.folder / name, {"fedtrack.origin": origin}, durable=True)
+
+    def _load(self, name: str) -> StoredModel | None:
+        path = self.folder / name
+        if not path.exists():
+            return None
+        text = load_metadata(path).get("fedtrack.origin", "{}")
+        try:
+            origin = msgspec.json.decode(text, type=_Origin)
+            metrics = {key: float(value) for key, value in origin.metrics.items()}
+        except (msgspec.MsgspecError, ValueError):
+            raise ModelError(f"{path} says {text[:80]!r} about its round and metrics; move the file away.") from None
+        return StoredModel(load_params(path), origin.current_round, metrics)
