@@ -1,10 +1,10 @@
 """Runs the benchmarks and prints their tables, or writes them into docs/performance.md.
 
-python -m benchmarks                        # those of `make bench`
+python -m benchmarks                        # the benchmarks of `make bench`
 python -m benchmarks --full                 # longer, and with the peers that have environments of their own
-python -m benchmarks log_call throughput    # only these
-python -m benchmarks --write                # and replace what docs/performance.md holds of an earlier run
-python -m benchmarks hello_job --write      # only this part of the page
+python -m benchmarks log_call throughput    # only these two
+python -m benchmarks --write                # also replace the tables in docs/performance.md
+python -m benchmarks hello_job --write      # replace only this part of the page
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from benchmarks.table import Table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- written by python -m benchmarks -->\n", "<!-- end -->\n"
-#: What stands before each benchmark's part of the page, with its name.
+#: The marker before each benchmark's part of the page, which has the benchmark's name.
 PART = "<!-- {} -->\n"
 _PART = re.compile(r"<!-- ([\w.]+) -->\n\n(.*?)\n*(?=<!-- [\w.]+ -->\n|\Z)", re.DOTALL)
 
 
 class Benchmark(Protocol):
-    """What a module of this package offers.
+    """The interface of a benchmark's module.
 
     Attributes:
-        title: What it measures, in a few words.
+        title: The measured quantity, in a few words.
     """
 
     title: str
 
     def run(self, quick: bool) -> list[Table]:
-        """Measure; ``quick`` within about a minute or two, otherwise for as long as steady figures need."""
+        """Measure. With ``quick`` it takes a minute or two, otherwise as long as steady figures need."""
 
 
 class Entry(NamedTuple):
     """A benchmark by its module's name, below this package.
 
     Attributes:
-        name: What users type; the module.
-        quick: Whether `make bench` runs it: it takes little time, and needs nothing but this environment.
+        name: The name that users type, which is the module's.
+        quick: Whether `make bench` runs it, because it takes little time and needs only this environment.
     """
 
     name: str
@@ -83,7 +83,7 @@ def load(name: str) -> Benchmark | None:
 
 
 def machine() -> str:
-    """Say what was measured with."""
+    """Return a description of the machine and the versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "mlflow", "wandb", "tensorboard", "numpy"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
@@ -110,7 +110,7 @@ def section(name: str, benchmark: Benchmark, *, full: bool) -> str:
 
 
 def write(found: dict[str, str]) -> None:
-    """Put parts between the markers of the page, in place of earlier ones; what stands around them is kept.
+    """Replace parts between the markers of the page; the rest of the page is kept.
 
     Args:
         found: Parts of the page by the benchmark's name.
@@ -124,7 +124,7 @@ def write(found: dict[str, str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run all benchmarks, or those that are named."""
+    """Run all benchmarks, or the named ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(entry.name for entry in REGISTRY))
     parser.add_argument("--full", action="store_true", help="longer runs, and the peers")
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
         part = section(name, benchmark, full=args.full)
         print(part + "\n", flush=True)
         if args.write:
-            write({name: part})  # at once: what a later one does must not cost an hour's figures
+            write({name: part})  # at once: a failure of a later benchmark must not lose these figures
 
 
 if __name__ == "__main__":

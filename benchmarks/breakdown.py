@@ -1,4 +1,4 @@
-"""Where the time of one log call, and of one delivered event, goes."""
+"""Breakdown: the time of each part of a log call, and of each station of a delivered event."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEY, VALUE, STEP = "train_loss", 0.5, 1234
 
 
 def nanoseconds(call: Callable[[], object], repeats: int, inner: int = 1) -> float:
-    """Return the median time of a call that does ``inner`` things, for each of them."""
+    """Return the median time of a call, divided by its ``inner`` repetitions."""
     taken = []
     for _ in range(repeats):
         started = perf_counter_ns()
@@ -42,7 +42,7 @@ def nanoseconds(call: Callable[[], object], repeats: int, inner: int = 1) -> flo
 
 
 def _repeated(call: Callable[[], object], repeats: int) -> float:
-    """Return the time of a call that is too short to be timed alone."""
+    """Return the time of a call that is too short to be timed on its own."""
 
     def block() -> None:
         for _ in range(100):
@@ -52,7 +52,7 @@ def _repeated(call: Callable[[], object], repeats: int) -> float:
 
 
 def log_call(folder: Path, repeats: int) -> list[tuple[str, float | None, float]]:
-    """Return a call's parts: what each takes in nanoseconds where it is compiled, and in Python."""
+    """Return the parts of a log call, each with its nanoseconds in the compiled spool and in Python."""
     spool, in_python = Spool(folder / "spool"), python_spool()(folder / "python")
     writer, python_writer = Writer(spool), Writer(in_python)
     salt = frames.salt_of(spool.stream)

@@ -1,9 +1,9 @@
-"""What a log call costs where another thread of the process computes in Python, as one that prepares data does.
+"""Busy thread: the cost of a log call while another thread computes in Python, as a thread that prepares data does.
 
-Python shares the interpreter's lock out fairly: a thread that wants it gets it after ``sys.getswitchinterval()``, 5 ms.
-A call that gives the lock away for its system call upsets that. Either the other thread is fast enough to take it, and
-the log call waits 5 ms; or it is too slow each time, its 5 ms begin anew, and it is the one that waits. Which of them
-waits depends on what else the cores have to do.
+Python divides the interpreter's lock fairly: a waiting thread gets it after ``sys.getswitchinterval()``, 5 ms. A log
+call that releases the lock for its system call changes that. If the other thread is fast enough to take the lock, the
+log call waits 5 ms. If it is too slow, its own 5 ms begin again each time, and the other thread waits. The load of the
+cores decides which of them waits.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PEERS: dict[str, Opened] = {
 
 @contextlib.contextmanager
 def busy_thread() -> Iterator[list[int]]:
-    """Let a thread count meanwhile, and return where it stands."""
+    """Let another thread count in the block, and yield a list whose only item is the current count."""
     stop = threading.Event()
     counted = [0]
 
@@ -62,7 +62,7 @@ def busy_thread() -> Iterator[list[int]]:
 
 
 def step() -> None:
-    """Compute in Python for a millisecond of this thread's time, however long that takes."""
+    """Compute in Python for a millisecond of this thread's own processor time."""
     for _ in range(_ROUNDS):
         pass
 
@@ -78,7 +78,7 @@ _ROUNDS = _rounds()
 
 
 def _block(call: Call, first: int, calls: int, counted: list[int]) -> tuple[list[float], float, float]:
-    """Return the microseconds of each call, and what both threads have got done in a second: steps, and counts."""
+    """Return the microseconds of each call, and the work of both threads per second: training steps, and counts."""
     times, begun, before = [], perf_counter(), counted[0]
     for number in range(first, first + calls):
         step()

@@ -1,4 +1,4 @@
-"""Compares two checkouts: the same measurements by turns, and the ratio of each pair.
+"""Checkouts: two checkouts are measured in turn, and the ratio of each pair is taken.
 
     python -m benchmarks.checkouts OTHER [--pairs 7] [name ...]
 

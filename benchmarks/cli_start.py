@@ -1,7 +1,7 @@
-"""What help and listings cost beside a bare typer ``--help``: budget 1.5 times, with every plugin installed.
+"""Start of the command line: help and listings compared with the ``--help`` of a minimal typer program.
 
-The two commands alternate, so that both see the same load of the machine; the ratio of each neighbouring pair is
-taken.
+The budget is 1.5 times, with every plugin installed. The two commands alternate, so that both have the same load of the
+machine, and the ratio of each neighbouring pair is taken.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ COMMANDS = ("--help", "receivers list", "plugins list", "writers list", "engines
 
 
 def seconds(command: list[str]) -> tuple[float, float]:
-    """Return wall and CPU seconds of one run, its interpreter's start included."""
-    # Bytecode is cached, as on a user's machine, whatever this shell says.
+    """Return wall and CPU seconds of one run, including the start of the interpreter."""
+    # Bytecode is cached, as on a user's machine, even if this shell disables it.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     before, started = os.times(), perf_counter()
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)

@@ -1,8 +1,8 @@
-"""Times log calls in each durability mode, with and without somebody who reads the spool.
+"""Durability: the time of a log call in each durability mode, with and without a reader of the spool.
 
     FEDTRACK_BENCH_FOLDER=/disk/to/measure python -m benchmarks durability
 
-The absolute figures are this machine's and its disk's; the ratios carry over.
+The absolute figures depend on the machine and its disk; the ratios also hold elsewhere.
 """
 
 from __future__ import annotations

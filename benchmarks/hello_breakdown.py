@@ -1,8 +1,8 @@
-"""Where the seconds of fedtrack's hello job go: what each process does when, from one run.
+"""Breakdown of the hello job: what each process does at which time, from one run.
 
     python -m benchmarks hello_breakdown
 
-The server's calls are timed as they are made; what a site does is read off the times of its records. Rows overlap:
+The server's calls are timed directly; a site's actions are known from the times of its records. Rows overlap:
 the fork server imports torch while the server exports the job, and receivers open while the sites train.
 """
 
@@ -27,12 +27,12 @@ from benchmarks.table import Table
 
 title = "Where the hello job's seconds go"
 
-#: Calls of the server's process: module, object, method and what it is.
+#: Calls of the server's process: module, object, method and description.
 CALLS = (
     ("fedtrack_local.processes.sites", "SitePool", "build_model", "wait for torch, then build the initial model"),
     ("fedtrack_local.launch", "", "export_job", "export the job (with the row above)"),
     ("fedtrack_local.server", "LocalServer", "initial_params", "map the initial model"),
-    ("fedtrack_local.workflows.fedavg", "FedAvg", "_play_round", "rounds"),
+    ("fedtrack_local.workflows.fedavg", "", "play_round", "rounds"),
     ("fedtrack_local.averaging.aggregator", "WeightedAggregator", "accept", "average"),
     ("fedtrack_local.models.model_store", "ModelStore", "save", "keep the global model, on the disk"),
     ("fedtrack_local.models.model_store", "ModelStore", "save_best", "keep the best model, on the disk"),
@@ -50,7 +50,7 @@ CALLS = (
 
 @dataclass
 class Span:
-    """When a call was first made and last ended, seconds since the epoch, and how long all of them took."""
+    """Begin of the first call and end of the last one, seconds since the epoch, and the sum of all durations."""
 
     first: float
     last: float
@@ -59,7 +59,7 @@ class Span:
 
 
 def timed(function: Callable[..., Any], what: str, spans: dict[str, Span]) -> Callable[..., Any]:
-    """Return ``function`` with its calls noted in ``spans``."""
+    """Return ``function``, wrapped so that its calls are noted in ``spans``."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -75,7 +75,7 @@ def timed(function: Callable[..., Any], what: str, spans: dict[str, Span]) -> Ca
 
 
 def watched(folder: Path) -> None:
-    """Run the example in this process and write when what happened; called in a process of its own."""
+    """Run the example in this process and write the times of its calls; called in a process of its own."""
     from fedtrack.plugins import registry
 
     spans = {"start Python, import fedtrack": Span(float(os.environ["BEGUN"]), time.time(), 0.0)}
@@ -91,7 +91,7 @@ def watched(folder: Path) -> None:
 
 
 def run(quick: bool = True) -> list[Table]:
-    """Return the table; of one run, whatever is asked for."""
+    """Return the table, which is always that of one run."""
     with tempfile.TemporaryDirectory() as temporary:
         begun = time.time()
         code = f"from pathlib import Path; from benchmarks.hello_breakdown import watched; watched(Path({temporary!r}))"
@@ -112,7 +112,7 @@ def run(quick: bool = True) -> list[Table]:
 
 
 def _sites(folder: Path) -> dict[str, Span]:
-    """Return when the sites logged, by round."""
+    """Return the times of the sites' records, by round."""
     from fedtrack.journal.journal import Journal
     from fedtrack.spool import frames
     from fedtrack.tracking.records import Metric, decode

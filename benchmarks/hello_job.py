@@ -1,4 +1,4 @@
-"""The hello job, end to end, beside the same training in one plain PyTorch process."""
+"""The hello job, end to end, compared with the same training in one plain PyTorch process."""
 
 from __future__ import annotations
 

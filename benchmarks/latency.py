@@ -1,4 +1,4 @@
-"""How long after a log call its point can be read from the backend's own store."""
+"""Latency: the time from a log call until its point can be read from the backend's own store."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ title = "From the log call to the backend"
 #: Log calls per second, and for how many seconds.
 RATES = {100.0: 10.0, 1.0: 12.0}
 
-#: How often the store is looked at: the resolution of the result.
+#: Seconds between two reads of the store, which are the resolution of the result.
 LOOK_SECONDS = 0.005
 PATIENCE_SECONDS = 15.0
 
-#: Returns the steps that are in the store and were not returned before.
+#: Returns the new steps in the store since its last call.
 Look = Callable[[], list[int]]
 
 
 def _log(folder: Path, count: int, rate: float, answer: Connection) -> None:
-    """Log as a training script does, and answer when each call began."""
+    """Log as a training script does, and send back when each call began."""
     writer = Writer(Spool(folder))
     begun, start = [], monotonic()
     for step in range(count):
@@ -106,7 +106,7 @@ BACKENDS: dict[str, Callable[[Path], tuple[Receiver, Look]]] = {
 
 @contextlib.contextmanager
 def _delivering(receiver: Receiver, root: Path, sites: Path) -> Iterator[None]:
-    """Carry what ``site-1`` logs to the receiver, as the server of a run does."""
+    """Forward the records of ``site-1`` to the receiver, as the server of a run does."""
     run = run_info(root, sites=["site-1"])
     journal, forwarder = Journal(root / "journal.db"), Forwarder()
     forwarder.add(SpoolSource("site-1", sites, journal, run.blobs))
@@ -125,7 +125,7 @@ def _delivering(receiver: Receiver, root: Path, sites: Path) -> Iterator[None]:
 
 
 def measure(backend: str, rate: float, seconds: float) -> list[float]:
-    """Return for each log call how many seconds later its point was in the store."""
+    """Return for each log call after how many seconds its point was in the store."""
     context = multiprocessing.get_context("spawn")
     seen: dict[int, int] = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -151,7 +151,7 @@ def measure(backend: str, rate: float, seconds: float) -> list[float]:
 
 
 def _warm_up(sites: Path, look: Look) -> None:
-    """Wait until one point is there: an SDK was imported and a database created for it."""
+    """Wait for the first point, which takes long because an SDK is imported and a database created."""
     spool = Spool(sites)
     Writer(spool).record_metric("warm_up", 0.5, -1)
     spool.close()

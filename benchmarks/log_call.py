@@ -1,4 +1,4 @@
-"""What one log call costs the training loop, beside the calls people use instead."""
+"""The cost of one log call in a training loop, compared with the alternatives."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BLOCKS, CALLS = 10, 500
 
 @contextlib.contextmanager
 def fedtrack_served(folder: Path, *, backend_up: bool) -> Iterator[Call]:
-    """A site whose server is running, with TensorBoard and with an MLflow that is there, or is not."""
+    """A site with a running server, which has TensorBoard and an MLflow store or an MLflow server that is down."""
     name = f"served-{backend_up}"
     (folder / name).mkdir()
     context = multiprocessing.get_context("spawn")
@@ -51,7 +51,7 @@ def fedtrack_served(folder: Path, *, backend_up: bool) -> Iterator[Call]:
     with fedtrack_mlflow_writer(folder / name) as call:
         server = context.Process(target=_serve, args=(folder / name, backend_up, theirs))
         server.start()
-        call(-1)  # the server is ready once it has delivered something
+        call(-1)  # the server is ready when it has delivered the first record
         ours.recv()
         yield call
         ours.close()

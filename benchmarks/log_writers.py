@@ -1,4 +1,4 @@
-"""The log calls that are compared: each is opened in a folder of its own, and called with a step."""
+"""The log calls of the comparison; each is opened in a folder of its own, and called with a step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.python_spool import python_spool
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import Writer
 
-#: Values in one call, where a call takes many.
+#: Values in one call, for calls that take many.
 BATCH = 1000
 VALUES = {f"layer-{number}/grad_norm": 0.5 for number in range(BATCH)}
 
@@ -23,7 +23,7 @@ NOTHING = "nothing: the clock, read twice"
 FLOOR = "one bare write of 54 bytes"
 OURS = "fedtrack MLflowWriter.log_metric"
 WITHOUT = "the first, not compiled"
-#: Takes milliseconds, so that a tenth of the calls must do.
+#: A call takes milliseconds, so a tenth of the calls must be enough.
 SLOW = "MLflow log_metric, SQLite"
 ASYNC = "MLflow log_metric, SQLite, asynchronous"
 
@@ -33,7 +33,7 @@ Opened = Callable[[Path], contextlib.AbstractContextManager[Call]]
 
 @contextlib.contextmanager
 def opened(peers: Mapping[str, Opened]) -> Iterator[dict[str, Call]]:
-    """Open them all and return the call of each."""
+    """Open all of them and return the call of each."""
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         found: dict[str, Call] = {}
         for name, peer in peers.items():
@@ -45,13 +45,13 @@ def opened(peers: Mapping[str, Opened]) -> Iterator[dict[str, Call]]:
 
 @contextlib.contextmanager
 def nothing(folder: Path) -> Iterator[Call]:
-    """What reading the clock twice and a call that does nothing take."""
+    """The cost of the measurement: reading the clock twice and calling a function that does nothing."""
     yield lambda step: None
 
 
 @contextlib.contextmanager
 def bare_write(folder: Path) -> Iterator[Call]:
-    """The physical floor: one system call of about the size of a frame."""
+    """The lower bound: one system call that writes about as many bytes as a frame has."""
     descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     data = b"x" * 54
     yield lambda step: os.write(descriptor, data)
@@ -68,7 +68,7 @@ def fedtrack_mlflow_writer(folder: Path, kind: type[Spool] = Spool) -> Iterator[
 
 
 def fedtrack_python_writer(folder: Path) -> contextlib.AbstractContextManager[Call]:
-    """As the one above is where there was no compiler."""
+    """The same as above, but in Python alone, as without a compiler."""
     return fedtrack_mlflow_writer(folder, python_spool())
 
 

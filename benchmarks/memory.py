@@ -1,9 +1,9 @@
-"""Watches the memory of a site, of the server and of a backlog while events pass by the million.
+"""The memory of a site and of the server while millions of events pass, with and without a backlog.
 
     python -m benchmarks memory --full
 
-The site and the server are processes of their own. First the server keeps up; then it starts only when everything
-lies in the spool.
+The site and the server are processes of their own. In the first case the server keeps up; in the second it starts when
+all events are already in the spool.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ title = "Memory"
 
 
 class Counting(Receiver):
-    """Takes everything and keeps only how much it was."""
+    """Accepts all records and only counts them."""
 
     name = "counting"
     summary = "Counts."
@@ -108,7 +108,7 @@ def collect(pid: int, report: Connection) -> dict[int, float]:
 
 
 def measure(events: int, *, backlog: bool) -> tuple[dict[int, float], dict[int, float]]:
-    """Return the MiB of the site and of the server after so many events."""
+    """Return the MiB of the site and of the server after each number of events."""
     with tempfile.TemporaryDirectory(prefix="fedtrack-memory-") as temporary:
         folder = Path(temporary)
         site = start(log, folder, events)

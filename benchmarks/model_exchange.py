@@ -1,9 +1,9 @@
-"""What it costs to send a model to the sites, take theirs back, average them and keep the result.
+"""Model exchange: the cost of sending a model to the sites, receiving and averaging theirs, and saving the result.
 
     python -m benchmarks model_exchange            # models of 1 kB to 1 GB
     python -m benchmarks model_exchange --full     # up to 2 GB, and more of each
 
-The job runs in the real local engine, in processes of its own; its script sends back what it has received.
+The job runs in the real local engine, in processes of its own; its script sends the received model back.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ title = "Model exchange"
 
 KB, MB, GB = 10**3, 10**6, 10**9
 
-#: Bytes of float32 in the model, and rounds per job; the first round, in which the sites start, is not counted.
+#: Bytes of the float32 model, and rounds per job. The first round is not counted, because the sites start in it.
 QUICK = {KB: 11, MB: 11, 100 * MB: 5, GB: 3}
 FULL = QUICK | {2 * GB: 3}
 
-#: Bytes of the model, and the numbers of sites, with which the server's memory is watched.
+#: Bytes of the model, and the numbers of sites, for the measurement of the server's memory.
 MEMORY_QUICK, MEMORY_FULL = 100 * MB, 500 * MB
 MEMORY_SITES = (2, 4, 8)
 
-#: Bytes of each of the results that are averaged without any job around it.
+#: Bytes of each result, for the averages that are made without a job.
 AVERAGED, RESULTS, AVERAGES = 100 * MB, 4, 9
 
 CLIENT = """
@@ -50,7 +50,7 @@ while flare.is_running():
     flare.send(flare.FLModel(params=flare.receive().params))
 """
 
-#: As many tensors as a network of some dozen layers has.
+#: The number of tensors, as in a network of some dozen layers.
 TENSORS = 64
 
 MODEL = f"""
@@ -65,12 +65,12 @@ def build(size):
 
 @dataclass(frozen=True)
 class Run:
-    """What a job did.
+    """The measurements of a job.
 
     Attributes:
-        seconds: Of each round but the first.
-        crossed: Bytes of parameters that crossed in a round, both ways.
-        peak: The most memory that the server's process had, PSS in bytes.
+        seconds: Seconds of each round, without the first.
+        crossed: Bytes of parameters that were sent in a round, in both directions.
+        peak: The largest memory of the server's process, PSS in bytes.
     """
 
     seconds: list[float]
@@ -97,7 +97,7 @@ def exchange(folder: Path, size: int, sites: int, rounds: int) -> Run:
 
 
 def _watch(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process and return the most memory it had, PSS in bytes."""
+    """Wait for a process and return its largest memory, PSS in bytes."""
     peak, done = 0, threading.Event()
 
     def watch() -> None:
@@ -131,7 +131,7 @@ def copy_seconds(size: int) -> float:
 
 
 def speed(sizes: dict[int, int], repeats: int) -> Table:
-    """Return the table of the exchange's speed beside copies in memory."""
+    """Return the table that compares the speed of the exchange with that of copies in memory."""
     rounds: dict[int, list[float]] = {size: [] for size in sizes}
     copies: dict[int, list[float]] = {size: [] for size in sizes}
     crossed: dict[int, int] = {}
@@ -169,7 +169,7 @@ def memory(size: int) -> Table:
 
 
 def average() -> Table:
-    """Return the table of the averages, made by a process of its own: this one never imports torch."""
+    """Return the table of the averages, which another process measures, because this one never imports torch."""
     command = [sys.executable, "-c", "from benchmarks.model_exchange import time_averages; time_averages()"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     found: dict[str, list[float]] = json.loads(done.stdout)
@@ -188,7 +188,7 @@ def average() -> Table:
 
 
 def time_averages() -> None:
-    """Print how long each way takes to average the same arrays, as JSON."""
+    """Print as JSON how long each method takes to average the same arrays."""
     import torch
 
     numbers = np.random.default_rng(0)

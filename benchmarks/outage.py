@@ -1,10 +1,10 @@
-"""Compares a training, and its log calls, with an MLflow server that is up, that dies in mid-job, and that is never up.
+"""Outages: a training and its log calls with an MLflow server that is up, that dies in mid-job, and that is never up.
 
     python -m benchmarks outage --full
 
-Real jobs of the local engine, in turn: up, dies, never up, up, dies, ... Each is compared with the healthy one of its
-own turn, because a shared machine is another one a minute later. What is measured is the training loop of the site's
-process: its time on the wall, the processor's time it took, and each log call in it.
+These are real jobs of the local engine, in turn: up, dies, never up, up, dies, ... Each is compared with the healthy
+job of its own turn, because the load of a shared machine changes from minute to minute. The training loop in the site's
+process is measured: its wall time, its processor time, and each log call in it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ while flare.is_running():
 
 
 class Training(NamedTuple):
-    """One job's training loop: seconds on the wall and of the processor, and each log call in nanoseconds."""
+    """One job's training loop: wall and processor time in seconds, and each log call in nanoseconds."""
 
     wall: float
     cpu: float
@@ -110,7 +110,7 @@ class MLflow:
 
 
 def train(folder: Path, condition: str, server: MLflow) -> Training:
-    """Run one job and return what its site has measured."""
+    """Run one job and return the measurements of its site."""
     folder.mkdir()
     os.chdir(folder)
     Path("client.py").write_text(CLIENT)
@@ -119,7 +119,7 @@ def train(folder: Path, condition: str, server: MLflow) -> Training:
     job.to_server(TBAnalyticsReceiver(), id="tensorboard")
     job.to_server(MLflowReceiver("http://127.0.0.1:9" if condition == "never up" else server.uri), id="mlflow")
     server.start()
-    # How long the end of a job waits for a receiver that takes nothing is not what is compared.
+    # The wait for a receiver at the end of a job is not part of the comparison, so it is short.
     launch.STALL_SECONDS = 60.0 if condition == "up" else 1.0
     watcher = threading.Thread(target=_kill_at_half, args=(folder, server), daemon=True)
     if condition == "dies in mid-job":
@@ -170,8 +170,8 @@ def rows_of(trainings: dict[str, list[Training]]) -> list[tuple[str, ...]]:
 
 
 def run(quick: bool = True) -> list[Table]:
-    """Return the table; quick ones have too few turns to tell 3 % from noise."""
-    # In a process of its own: where torch is imported a job gets one too, in which patience could not be set.
+    """Return the table; a quick one has too few turns to distinguish 3 % from noise."""
+    # In a process without torch: if torch is imported, a job runs in another process, where the wait cannot be set.
     command = [
         sys.executable,
         "-c",
@@ -189,7 +189,7 @@ def run(quick: bool = True) -> list[Table]:
 
 
 def print_trainings(turns: int) -> None:
-    """Train in turns and print what each job has measured, as JSON."""
+    """Train in turns and print the measurements of each job as JSON."""
     print(json.dumps(_train_in_turns(turns)))
 
 
@@ -203,7 +203,7 @@ def _train_in_turns(turns: int) -> dict[str, list[Training]]:
         server = MLflow(root)
         try:
             for number in range(turns + 1):
-                # The order within a turn changes: what comes first after a pause must not always be the same.
+                # The order within a turn changes, so that the first job after a pause is not always the same.
                 for condition in random.Random(number).sample(CONDITIONS, k=3):
                     found = train(root / f"{number}-{condition.replace(' ', '-')}", condition, server)
                     if number:  # the first turn imports, and creates MLflow's tables

@@ -1,4 +1,4 @@
-"""Spool as it is where the log call is not compiled, beside the one that is in use."""
+"""A spool in Python alone, as where the log call is not compiled, for comparison with the one in use."""
 
 from __future__ import annotations
 

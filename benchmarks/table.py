@@ -9,13 +9,13 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one benchmark found.
+    """The result of one benchmark.
 
     Attributes:
-        title: What was measured, as a heading.
-        columns: Headings; the first one says what a row is.
-        rows: Their cells, formatted already.
-        note: What a reader has to know to judge the figures, in Markdown.
+        title: The measured quantity, as a heading.
+        columns: The headings of the columns; the first column names the rows.
+        rows: The cells, already formatted.
+        note: Explanations that a reader needs to judge the figures, in Markdown.
     """
 
     title: str
@@ -24,7 +24,7 @@ class Table:
     note: str = ""
 
     def markdown(self) -> str:
-        """Return the rows under their columns, and the note."""
+        """Return the table and the note as Markdown."""
         lines = [self.columns, ["---"] * len(self.columns), *self.rows]
         cells = "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
         return f"{cells}\n\n{self.note}".strip()
@@ -37,12 +37,12 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def spread(values: Sequence[float], show: Callable[[float], str] = "{:,.2f}".format) -> str:
-    """Return the median of repeated measurements, with the least and the greatest of them."""
+    """Return the median of repeated measurements, with the smallest and the largest one."""
     if len(values) == 1:
         return show(values[0])
     return f"{show(median(values))} ({show(min(values))} to {show(max(values))})"
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a duration in the unit that suits it."""
+    """Return a duration in a suitable unit."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

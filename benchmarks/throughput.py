@@ -1,4 +1,4 @@
-"""Events per second: from sites into the journal, and from the journal into each backend."""
+"""Throughput: events per second from sites into the journal, and from the journal into each backend."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SITES = (1, 2, 8)
 EVENTS = 200_000
 STREAM = "ab" * 16
 
-#: Logs events in a tight loop until the backend has as many, beginning with a step.
+#: Logs a number of events in a tight loop, beginning with a step; it returns when the backend has all of them.
 Peer = Callable[[int, int], None]
 
 
@@ -41,7 +41,7 @@ def _log(folder: Path, count: int) -> None:
 
 
 def into_journal(sites: int, events: int = EVENTS) -> tuple[float, float, int]:
-    """Return events per second from so many processes, microseconds of the server's CPU each, and how many are lost."""
+    """Return events per second from ``sites`` processes, the server's CPU time per event in µs, and the lost events."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         journal = Journal(root / "journal.db")
@@ -99,7 +99,7 @@ class Delivered:
         self._delivery.start()
 
     def deliver(self, first: int, count: int) -> float:
-        """Return how many seconds it takes from the commit of ``count`` events until the receiver has flushed them."""
+        """Return the seconds from the commit of ``count`` events until the receiver has flushed them."""
         salt = frames.salt_of(STREAM)
         seqs = range(self._last + 1, self._last + count + 1)
         records = (Metric(time_ns(), "train_loss", 0.5, first + seq) for seq in range(count))
@@ -180,7 +180,7 @@ def _wandb(folder: Path) -> Iterator[tuple[Receiver, Peer]]:
     run.finish()
 
 
-#: Name, what opens both, and how many events a block has.
+#: The name of each comparison, the function that opens both sides, and the number of events in a block.
 BACKENDS: tuple[tuple[str, Callable[[Path], contextlib.AbstractContextManager[tuple[Receiver, Peer]]], int], ...] = (
     ("MLflow, SQLite; beside log_batch(1000)", _mlflow, 10_000),
     ("TensorBoard; beside torch's SummaryWriter", _tensorboard, 20_000),
@@ -191,7 +191,7 @@ BACKENDS: tuple[tuple[str, Callable[[Path], contextlib.AbstractContextManager[tu
 def into_backend(
     opened: Callable[[Path], contextlib.AbstractContextManager[tuple[Receiver, Peer]]], count: int, pairs: int
 ) -> list[tuple[float, float, float]]:
-    """Return the seconds that ``count`` events take, ours and the peer's, and the ratio of their CPU time."""
+    """Return the seconds for ``count`` events with fedtrack and with the peer, and the ratio of their CPU time."""
     found = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run"

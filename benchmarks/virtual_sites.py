@@ -1,4 +1,4 @@
-"""Many virtual sites, beside the same training in a loop of one plain PyTorch process.
+"""Many virtual sites, compared with the same training in a loop of one plain PyTorch process.
 
 ``python -m benchmarks virtual_sites`` measures 1,000 sites, ``--full`` 100, 1,000 and 10,000.
 """
@@ -18,7 +18,7 @@ title = "Many virtual sites"
 
 ROUNDS = 3
 
-#: What both sides do for one site: the same network, data and step.
+#: The work for one site, which is the same in both programs: network, data and step.
 STEP = """
 import torch
 from fedtrack_examples.simple_network import SimpleNetwork

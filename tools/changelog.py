@@ -1,4 +1,4 @@
-"""Writes CHANGELOG.md from the fragments in changelog.d, by towncrier.
+"""The changelog: CHANGELOG.md is written by towncrier from the fragments in changelog.d.
 
     python tools/changelog.py                          # the part "unreleased"; the fragments stay
     python tools/changelog.py --released 2026-12-31    # a release of it; the fragments are removed
@@ -20,18 +20,18 @@ BEGIN, END = "<!-- unreleased, written by make changelog -->\n", "<!-- end -->\n
 
 
 def version() -> str:
-    """Return the version that is being worked on."""
+    """Return the version of core, which is the one under development."""
     return str(tomllib.loads((ROOT / "core" / "pyproject.toml").read_text())["project"]["version"])
 
 
 def towncrier(*options: str) -> str:
-    """Run ``towncrier build`` and return what it prints."""
+    """Run ``towncrier build`` and return its output."""
     command = [sys.executable, "-m", "towncrier", "build", "--version", version(), *options]
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def unreleased() -> str:
-    """Return the changes that lie in fragments, as Markdown; "" if there are none."""
+    """Return the changes in the fragments as Markdown; "" if there are none."""
     text = towncrier("--draft", "--date", "unreleased").strip() + "\n"
     return text if "\n- " in text else ""
 

@@ -1,10 +1,10 @@
-"""Removes one protection at a time from a copy of the source and expects a test to turn red.
+"""Mutation check: one protection at a time is removed from a copy of the source, and a test must fail.
 
     python tools/mutation_check.py            # all
     python tools/mutation_check.py crc fork   # those whose name contains one of the words
     python tools/mutation_check.py --write    # all, and the table in docs/reliability.md
 
-A protection whose removal no test notices is one that the next change may remove.
+If no test notices the removal of a protection, a later change could remove it by mistake.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from mutations import MUTATIONS, Mutation
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- written by tools/mutation_check.py -->\n", "<!-- end -->\n"
-#: Without its protection, code may loop for ever: that is noticed too.
+#: Seconds until tests count as endless: code without its protection may loop forever, which is noticed too.
 _PATIENCE_SECONDS = 60
 
 
 class Outcome(NamedTuple):
-    """Which test noticed; "" if none did."""
+    """The test that noticed the removal; "" if none did."""
 
     mutation: Mutation
     noticed: str
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 def copy_tree(target: Path) -> None:
-    """Copy what is tracked, and nothing that git ignores."""
+    """Copy all tracked files, and no file that git ignores."""
     names = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -48,7 +48,7 @@ def copy_tree(target: Path) -> None:
 
 
 def check(mutation: Mutation, tree: Path) -> Outcome:
-    """Run the tests of a mutation in ``tree``, which is as it was afterwards."""
+    """Run the tests of a mutation in ``tree``, and restore the tree afterwards."""
     path = tree / mutation.file
     source = path.read_text()
     if source.count(mutation.old) != 1:
@@ -69,7 +69,7 @@ def check(mutation: Mutation, tree: Path) -> Outcome:
 
 
 def build(tree: Path) -> None:
-    """Compile what there is to compile in ``tree``, in its place."""
+    """Compile the C code in ``tree``, in place."""
     build = (
         "from pathlib import Path; import sys; import hatch_build as b; "
         "sys.exit(b.compile_extension(b.SOURCE, b.EXTENSION) or 0)"
@@ -78,7 +78,7 @@ def build(tree: Path) -> None:
 
 
 def run_tests(tree: Path, tests: tuple[str, ...], *, compiled: bool) -> str:
-    """Return what pytest prints of the code in ``tree``, of the spool's compiled part or of the one in Python."""
+    """Return pytest's output for the code in ``tree``, with the compiled spool or with the one in Python."""
     parts = [tree / "core", *sorted((tree / "plugins").iterdir())]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(part / "src") for part in parts),
@@ -110,7 +110,7 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def main() -> None:
-    """Check the mutations that were asked for; exit code 1 if one goes unnoticed."""
+    """Check the requested mutations; exit code 1 if no test notices one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")

@@ -1,4 +1,4 @@
-"""The protections of the log path, and how to remove each; see mutation_check.py. One table, however long."""
+"""Mutations: the protections of the log path, and how to remove each; see mutation_check.py. All are in one table."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Mutation(NamedTuple):
     """A protection and how to remove it.
 
     Attributes:
-        name: What protects.
-        file: Where.
-        old: The protecting text, which occurs once.
-        new: What stands there without it.
-        tests: What should turn red, as pytest takes it.
+        name: The protection, as a sentence.
+        file: Its source file.
+        old: The text of the protection, which occurs once in the file.
+        new: The text that replaces it.
+        tests: The tests of which one should fail, as arguments of pytest.
     """
 
     name: str
@@ -74,14 +74,14 @@ MUTATIONS = (
         (f"{TESTS}/journal/test_journal.py",),
     ),
     Mutation(
-        "The high-water mark drops what is known",
+        "The high-water mark drops known frames",
         f"{CORE}/journal/journal.py",
         "    if run.last <= mark:\n        return mark\n",
         "",
         (f"{TESTS}/journal/test_journal.py",),
     ),
     Mutation(
-        "The high-water mark trims what is partly known",
+        "The high-water mark trims partly known batches",
         f"{CORE}/journal/journal.py",
         "    if first <= mark:\n        first, count, body = frames.tail(body, mark)\n",
         "",
@@ -125,14 +125,14 @@ MUTATIONS = (
         SPOOL,
     ),
     Mutation(
-        "So is one of the usual case",
+        "A short write of the fast path is taken back",
         BASE,
         "                        self._take_back(written)\n",
         "                        pass\n",
         SPOOL,
     ),
     Mutation(
-        "So is one of the usual case in C",
+        "In C, a short write of the fast path is taken back",
         COMPILED,
         "    if (end < 0 || ftruncate(self->fd, end - written) != 0) {\n",
         "    if (end < 0) {\n",
@@ -146,7 +146,7 @@ MUTATIONS = (
         SPOOL,
     ),
     Mutation(
-        "In C, the usual case ends with the room for it",
+        "In C, the fast path stops when its room is used up",
         COMPILED,
         "self->segment_size + size > self->plain_until",
         "self->plain_until == 0",
@@ -181,14 +181,14 @@ MUTATIONS = (
         SPOOL,
     ),
     Mutation(
-        "The usual case ends at the spool's limit",
+        "The fast path stops at the spool's limit",
         f"{CORE}/spool/spool.py",
         "            self._plain_until = min(self._segment_bytes, room)\n",
         "            self._plain_until = self._segment_bytes\n",
         SPOOL,
     ),
     Mutation(
-        "The usual case is none where the disk is waited for",
+        "There is no fast path if log calls wait for the disk",
         f"{CORE}/spool/spool.py",
         '        waits = self._durability != "process" and self._syncer is None\n',
         "        waits = False\n",
@@ -202,14 +202,14 @@ MUTATIONS = (
         SPOOL,
     ),
     Mutation(
-        "So does one forked in the usual case",
+        "A child forked inside the fast path leaves the record to its parent",
         BASE,
         "return self._salt != salt  #",
         "return False  #",
         SPOOL,
     ),
     Mutation(
-        "A log call inside the usual case leaves its stream alone",
+        "A log call inside the fast path does not use its stream",
         BASE,
         "            if self._writing:\n                return False\n",
         "",
@@ -223,14 +223,14 @@ MUTATIONS = (
         SPOOL,
     ),
     Mutation(
-        "What finds no room is counted in the stream",
+        "Records without room are counted in the stream",
         f"{CORE}/spool/spool.py",
         "        if self._write([encode(Gap(time_ns(), self._unreported, self._reason))], reserve):\n",
         "        if False:\n",
         SPOOL,
     ),
     Mutation(
-        "What finds no room is counted in the stream's page",
+        "Records without room are counted in the stream's page",
         f"{CORE}/spool/spool.py",
         "        self._counts.add(dropped=count)\n",
         "",
@@ -258,7 +258,7 @@ MUTATIONS = (
         (f"{TESTS}/spool/test_rounds.py",),
     ),
     Mutation(
-        "Behind damage the round is unknown",
+        "After damage the round is unknown",
         f"{CORE}/spool/reader.py",
         "                        self._rounds.lose()\n",
         "",
@@ -335,7 +335,7 @@ MUTATIONS = (
         FORWARDER,
     ),
     Mutation(
-        "Of two readers, none deletes what the other needs",
+        "No reader deletes files that another one needs",
         f"{CORE}/spool/reader.py",
         "        known = self.after_seq if up_to is None else min(self.after_seq, up_to)\n",
         "        known = self.after_seq\n",
@@ -391,7 +391,7 @@ MUTATIONS = (
         DELIVERY,
     ),
     Mutation(
-        "A backend that refuses to be opened delays no end",
+        "A backend that cannot be opened does not delay the end of a run",
         f"{CORE}/delivery/delivery.py",
         "            if self._opening:  # it has taken its time; that each further attempt fails is no progress\n",
         "            if True:\n",
@@ -412,21 +412,21 @@ MUTATIONS = (
         (f"{TESTS}/journal/test_journal.py",),
     ),
     Mutation(
-        "Only what every receiver has is pruned",
+        "Only events that every receiver has are pruned",
         f"{CORE}/journal/pruning.py",
         '_WHICH = "id <= ?1',
         '_WHICH = "?1 >= 0',
         ("tests/e2e/test_stored_runs.py::test_only_what_every_receiver_has_is_pruned",),
     ),
     Mutation(
-        "Beside a stream that nobody can read, the others are brought in to the end",
+        "An unreadable stream does not keep the others from being read to the end",
         f"{CORE}/transport/forwarder.py",
         "        return one.found\n\n    def _note",
         "        return one.found and not one.failures\n\n    def _note",
         (f"{CAMPAIGNS}/test_versions.py",),
     ),
     Mutation(
-        "What a wiped server had deleted is a gap",
+        "Records that a wiped server had deleted become a gap",
         f"{CORE}/transport/spool_source.py",
         "            self._check_start(stream, oldest, mark)\n",
         "",
@@ -447,7 +447,7 @@ MUTATIONS = (
         (f"{CAMPAIGNS}/test_versions.py",),
     ),
     Mutation(
-        "The journal's order is that of arrival, and not a clock's",
+        "The journal's order is that of arrival, not that of a clock",
         f"{CORE}/journal/journal.py",
         "FROM batch WHERE id > ? ORDER BY id",
         "FROM batch WHERE id > ? ORDER BY recv_ns",

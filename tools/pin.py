@@ -1,6 +1,6 @@
-"""Writes the versions that were resolved into constraints.txt and the root pyproject.toml, without any host.
+"""Pins: the resolved versions are written into constraints.txt and the root pyproject.toml, without the name of a host.
 
-``uv.lock`` names the registry it was made from and stays out of the repository; these two pin the same versions for
+``uv.lock`` contains the name of the registry, so it is not in the repository; these two files pin the same versions for
 pip and for uv. Run by ``make pin``.
 """
 
@@ -18,7 +18,7 @@ _BLOCK = re.compile(r"constraint-dependencies = \[\n(?:  .*\n)*\]\n")
 
 
 def exported(uv: str) -> list[str]:
-    """Return one requirement per line, as uv has resolved them."""
+    """Return the versions that uv has resolved, one requirement per line."""
     flags = "--all-packages --all-extras --all-groups --no-hashes --no-emit-local --no-header --no-annotate"
     done = subprocess.run([uv, "export", "-q", *flags.split()], cwd=ROOT, capture_output=True, text=True, check=True)
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
@@ -29,7 +29,7 @@ def _quoted(line: str) -> str:
 
 
 def main() -> None:
-    """Resolve afresh and write both files."""
+    """Resolve all versions again and write both files."""
     uv = sys.argv[1] if len(sys.argv) > 1 else "uv"
     text = PROJECT.read_text()
     PROJECT.write_text(_BLOCK.sub("constraint-dependencies = [\n]\n", text))

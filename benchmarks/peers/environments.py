@@ -1,4 +1,4 @@
-"""Makes each peer an environment of its own in the user's cache: no peer is ever installed beside fedtrack."""
+"""Environments: each peer is installed in an environment of its own in the user's cache, never beside fedtrack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-#: What the arms' common code needs besides torch; torch and scikit-learn are of the versions that fedtrack runs with.
+#: Requirements of the arms' common code besides torch; torch and scikit-learn have the versions of this environment.
 COMMON = ("pluggy", "torch", "scikit-learn")
 PEERS = {
     "flare": ("nvflare==2.9.0", "mlflow", "tensorboard"),
@@ -23,7 +23,7 @@ def interpreter(peer: str) -> Path:
     """Return a peer's Python; the first call installs the peer, which can take minutes.
 
     Raises:
-        CalledProcessError: It cannot be installed; pip's reason is on stderr.
+        CalledProcessError: The peer cannot be installed; pip's reason is on stderr.
     """
     pinned = ("torch", "scikit-learn", "mlflow", "tensorboard")
     wanted = [f"{name}=={version(name)}" if name in pinned else name for name in (*COMMON, *PEERS[peer])]
@@ -33,7 +33,7 @@ def interpreter(peer: str) -> Path:
     if not done.exists():
         uv = shutil.which("uv") or str(Path(__file__).parents[2] / ".uv" / "bin" / "uv")
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", platform.python_version(), folder], check=True)
-        # Compiled once here: a peer's first run must not pay for it.
+        # Compiled here, so that a peer's first run is not slower than the others.
         install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *wanted]
         subprocess.run(install, check=True, cwd=folder)  # the workspace has constraints of its own
         done.write_text("\n".join(wanted))
@@ -41,7 +41,7 @@ def interpreter(peer: str) -> Path:
 
 
 def variables() -> dict[str, str]:
-    """Return the environment in which every arm runs."""
+    """Return the environment variables with which every arm runs."""
     root = Path(__file__).parents[2]
     path = os.pathsep.join(str(root / part) for part in ("core/src", "examples", "benchmarks/peers"))
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}

@@ -21,7 +21,7 @@ hello_client, virtual_client = ClientApp(), ClientApp()
 
 @cache
 def local_site(name: str) -> LocalSite:
-    """Keep a site's images in the process that has trained it once."""
+    """Return a site's images, which stay in a process after it has trained the site once."""
     return LocalSite(name)
 
 
@@ -71,6 +71,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    import flower_hello  # Ray's workers must be able to import the apps, which are part of no module but __main__ here
+    import flower_hello  # Ray's workers must be able to import the apps, which are in __main__ here
 
     flower_hello.main()

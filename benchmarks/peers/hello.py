@@ -1,12 +1,12 @@
-"""The hello job on fedtrack and its peers, beside the same training in one plain PyTorch process.
+"""The hello job on fedtrack and its peers, compared with the same training in one plain PyTorch process.
 
     python -m benchmarks.peers.hello                             # every arm, three times, in turn; minutes
     python -m benchmarks.peers.hello plain fedtrack-mlflow --repeats 1
     python -m benchmarks.peers.hello --virtual                   # 1,000 virtual sites, 3 rounds of 1 step each
     python -m benchmarks.peers.hello --virtual pfl --json        # one JSON object per run, for another benchmark
 
-Two sites, five rounds of about a hundred steps, every step logged where the arm is tracked. An arm whose run is not
-complete has no figures.
+Two sites train five rounds of about a hundred steps; a tracked arm logs every step. An arm whose run is not complete
+has no figures.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ title = "Beside FLARE, Flower and pfl"
 HERE = Path(__file__).parent
 TIMEOUT_SECONDS = 1800.0
 
-#: Names, whose interpreter, and the arguments; the first is what all others are compared with.
+#: Each arm's name, interpreter and arguments; all arms are compared with the first one.
 HELLO = {
     "plain": ("", "plain_hello.py"),
     "plain-1-thread": ("", "plain_hello.py", "--threads", "1"),
@@ -52,7 +52,7 @@ VIRTUAL = {
     "pfl": ("pfl", "pfl_hello.py", "--virtual"),
 }
 
-#: How many notes a complete run leaves: rounds of sites, steps of virtual sites.
+#: The number of notes of a complete run: one per site and round, or one per step of a virtual site.
 COMPLETE = {"round_ends": 10, "step": 3000}
 
 
@@ -61,13 +61,13 @@ class Run:
     """A complete run of an arm.
 
     Attributes:
-        arm: Which.
-        wall: Seconds.
-        cpu: Seconds of all processes.
-        peak: Bytes of memory (PSS) of all processes at their most.
+        arm: The arm's name.
+        wall: Wall time, seconds.
+        cpu: Processor time of all processes, seconds.
+        peak: Largest memory (PSS) of all processes together, bytes.
         before: Seconds until the first round's training began; None for virtual sites.
-        after: Seconds from the end of the last round's training; likewise.
-        log_call: The median log call in nanoseconds; None where nothing is logged.
+        after: Seconds from the end of the last round's training to the end of the run; None for virtual sites.
+        log_call: The median log call in nanoseconds; None if the arm logs nothing.
     """
 
     arm: str
@@ -83,7 +83,7 @@ def run_arm(name: str, peer: str, script: str, *arguments: str, virtual: bool) -
     """Run one arm once.
 
     Raises:
-        RuntimeError: It failed or has not done all of its work; the message ends with its output.
+        RuntimeError: The run failed or is not complete; the message ends with its output.
     """
     python = str(interpreter(peer)) if peer else sys.executable
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
@@ -114,7 +114,7 @@ def run_arm(name: str, peer: str, script: str, *arguments: str, virtual: bool) -
 
 
 def runs(arms: dict[str, tuple[str, ...]], repeats: int, *, virtual: bool) -> Iterator[Run]:
-    """Run every arm in turn, ``repeats`` times; one that fails is reported on stderr and yields nothing."""
+    """Run all arms in turn, ``repeats`` times; a run that fails is reported on stderr and left out."""
     for _ in range(repeats):
         for name, (peer, script, *arguments) in arms.items():
             try:
@@ -124,7 +124,7 @@ def runs(arms: dict[str, tuple[str, ...]], repeats: int, *, virtual: bool) -> It
 
 
 def result_table(found: Sequence[Run], title: str) -> Table:
-    """Return medians, and their ratios to the first arm's of the same turn."""
+    """Return medians, and their ratios to the first arm's run of the same turn."""
     arms = list(dict.fromkeys(run.arm for run in found))
     base = [run for run in found if run.arm == arms[0]]
 
@@ -180,7 +180,7 @@ def _title(virtual: bool) -> str:
 
 
 def main() -> None:
-    """Run the arms that are named, or all."""
+    """Run the named arms, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arms", nargs="*", help=f"any of {', '.join(HELLO)}")
     parser.add_argument("--virtual", action="store_true", help=f"1,000 virtual sites: {', '.join(VIRTUAL)}")

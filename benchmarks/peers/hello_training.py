@@ -1,4 +1,4 @@
-"""What every arm of the comparison trains: the hello job's network and images, step for step as in hello-pt-mlflow.
+"""The training of every arm: the hello job's network and images, with the same steps as in hello-pt-mlflow.
 
 Each peer's interpreter imports this file with the examples' package; it needs torch, scikit-learn's file of digits
 and pluggy, and none of fedtrack's other dependencies.
@@ -26,7 +26,7 @@ from fedtrack_examples.training import accuracy_of, make_repeatable
 SITES, ROUNDS, EPOCHS, BATCH = ("site-1", "site-2"), 5, 4, 32
 VIRTUAL_SITES, VIRTUAL_ROUNDS = 1000, 3
 
-#: Where the arms note what they did when; see ``hello.py``.
+#: The file in which the arms note their steps and times; see ``hello.py``.
 NOTES = "HELLO_NOTES"
 
 Log = Callable[[str, float, int], object]
@@ -34,13 +34,13 @@ State = Mapping[str, Any]
 
 
 def note(**what: float) -> None:
-    """Write one line for whoever measures."""
+    """Write one line for the process that measures."""
     with Path(os.environ[NOTES]).open("a") as file:
         file.write(json.dumps(what) + "\n")
 
 
 def network() -> SimpleNetwork:
-    """Return the network as the job begins with it."""
+    """Return the network with its parameters at the start of the job."""
     torch.manual_seed(0)
     return SimpleNetwork(*DataChoice(n_sites=2).shape())
 
@@ -54,7 +54,7 @@ class LocalSite:
         self.net: nn.Module = network()
 
     def play(self, current_round: int, log: Log | None = None) -> tuple[int, float]:
-        """Train one round from where ``net`` is; return the steps, and the accuracy before them."""
+        """Train one round from the parameters of ``net``; return the number of steps, and the accuracy before them."""
         note(round_begins=time.time())
         batches = DataLoader(self.train_images, batch_size=BATCH, shuffle=True)
         accuracy = accuracy_of(self.net, self.test_images)
@@ -87,7 +87,7 @@ class VirtualSites:
         self.net: nn.Module = network()
 
     def step(self, site: int) -> int:
-        """Train one step from where ``net`` is and return how many images that took."""
+        """Train one step from the parameters of ``net``, and return the number of its images."""
         (images, targets), *_ = DataLoader(Subset(self.images, self.parts[site].tolist()), batch_size=BATCH)
         optimizer = torch.optim.SGD(self.net.parameters(), lr=0.05, momentum=0.9)
         optimizer.zero_grad()

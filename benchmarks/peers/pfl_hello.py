@@ -21,7 +21,7 @@ from pfl.stats import WeightedStatistics
 
 
 class Network(torch.nn.Module):
-    """The network with the two methods that pfl asks for; it trains with the arms' common code."""
+    """The network with the two methods that pfl requires; it trains with the arms' common code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Hello(FederatedAveraging):  # type: ignore[misc]
 
 
 class Virtual(Hello):
-    """The same, one step of a virtual site."""
+    """The same, with one step per virtual site."""
 
     def train_one_user(self, initial_model_state: Any, model: Any, user_dataset: Any, central_context: Any) -> Any:
         sites = virtual_sites()
@@ -77,7 +77,7 @@ def run(algorithm: FederatedAveraging, names: list[str], rounds: int) -> None:
     net = Network()
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)  # the central one: the mean of the differences is added
     model = PyTorchModel(net, torch.optim.SGD, optimizer)
-    # Metrics are asked for in the first round only; the arms' code computes the accuracy itself.
+    # pfl computes metrics in the first round only; the arms' code computes the accuracy itself.
     parameters = NNAlgorithmParams(rounds, 10**6, len(names), None)
     algorithm.run(
         parameters,

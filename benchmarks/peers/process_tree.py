@@ -1,4 +1,4 @@
-"""Runs a command and measures all the processes that come of it, also those that outlive the one that started them."""
+"""Process trees: a command is run and all its processes are measured, also those that outlive their parent."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command took.
+    """The time and the memory of a command.
 
     Attributes:
-        began: Wall clock, seconds since the epoch.
+        began: Wall clock at its start, seconds since the epoch.
         wall: Seconds until the command itself had ended.
-        cpu: Seconds of all its processes.
-        peak: The most memory that they had together, PSS in bytes.
+        cpu: Processor time of all its processes, seconds.
+        peak: Largest memory of all its processes together, PSS in bytes.
     """
 
     began: float
@@ -37,12 +37,12 @@ class Usage:
 
 
 def measured(command: list[str], environment: Mapping[str, str], output: Path, timeout: float) -> Usage:
-    """Run ``command`` to its end; what it leaves running is ended.
+    """Run ``command`` to its end, and end the processes that it leaves running.
 
     Raises:
-        CalledProcessError, TimeoutExpired: It failed, or did not end in time; what it printed is in ``output``.
+        CalledProcessError, TimeoutExpired: It failed, or did not end in time; ``output`` has its output.
     """
-    # Orphans become children of this process, so that none escapes the measurement or stays behind.
+    # Orphans become children of this process, so that all of them are measured and ended.
     ctypes.CDLL(None).prctl(_SUBREAPER, 1)
     before, began = _reaped(), time()
     watch = _Watch()
@@ -60,7 +60,7 @@ def measured(command: list[str], environment: Mapping[str, str], output: Path, t
                 _end_orphans()
     if status:
         raise subprocess.CalledProcessError(status, command)
-    # Who ignores the end of its children is not charged for them: then what was last seen of them counts.
+    # The kernel does not add children's time to a parent that ignores their end; their last measured time counts.
     return Usage(began, wall, max(_reaped() - before, sum(watch.cpu.values())), watch.peak)
 
 
@@ -98,7 +98,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def _end_orphans() -> None:
-    """Wait a while for what is still running, then kill it; all of it was started by the command."""
+    """Wait a while for the processes of the command that still run, then kill them."""
     deadline = monotonic() + _LEAVE_SECONDS
     while left := list(descendants(os.getpid())):
         with contextlib.suppress(ChildProcessError):

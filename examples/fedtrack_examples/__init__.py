@@ -1,7 +1,7 @@
-"""Runnable examples of fedtrack, and what they share: images, partitions, a network and a few training helpers.
+"""Runnable examples of fedtrack, and their common code: images, partitions, a network and a few training helpers.
 
-Each folder with a hyphen in its name is one example, run as scripts. Importing this package is cheap: torch is
-imported by the modules that need it, never here.
+Each folder with a hyphen in its name is one example, whose files run as scripts. Importing this package is cheap,
+because only the modules that need torch import it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SUMMARIES = {
     "hello-pt-mlflow-client": "Every site writes to an MLflow of its own; no metric leaves a site.",
     "hello-pt-tensorboard": "Sites log like torch's SummaryWriter; TensorBoard needs no configuration.",
     "hello-pt-wandb": "Sites log like W&B; the server, the sites or both write to Weights & Biases.",
-    "hello-virtual-sites": "A hundred sites share a process for each core; what they log stays apart.",
+    "hello-virtual-sites": "A hundred sites share one process per core; each logs under its own name.",
 }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check(data_dir: Path) -> None:
-    """Raise ConfigError unless ``data_dir`` holds CIFAR-10's files; whether they are whole, ``load`` says."""
+    """Raise ConfigError unless ``data_dir`` has CIFAR-10's files; only ``load`` checks that they are complete."""
     if not (data_dir / "cifar-10-batches-py" / "batches.meta").is_file():
         raise _missing(data_dir)
 
@@ -34,7 +34,7 @@ def load(data_dir: Path, train: bool = True) -> ImageSet:
     """Return the 50,000 training images, or the 10,000 test images, of shape (3, 32, 32); never downloads.
 
     Raises:
-        ConfigError: ``data_dir`` holds no whole CIFAR-10.
+        ConfigError: ``data_dir`` does not have the complete data set.
     """
     import torch
     from torchvision.datasets import CIFAR10

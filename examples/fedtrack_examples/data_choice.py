@@ -1,7 +1,7 @@
-"""DataChoice: which images a job trains on and how they are dealt out to its sites.
+"""DataChoice: the images of a job, and how they are divided among its sites.
 
-A ``job.py`` makes one from its options and passes it on as the arguments of its ``client.py``; each site reads it
-back from there. Imports no torch until a site loads its images.
+A ``job.py`` makes one from its options and passes it on as arguments of its ``client.py``, from which each site reads
+it. Torch is not imported until a site loads its images.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class DataChoice:
 
     Attributes:
         dataset: The data set's name.
-        data_dir: Where its images are; see ``datasets.load``.
-        partition: How the training images are dealt out to the sites.
-        alpha: For ``"dirichlet"``: the smaller, the more the sites differ.
-        seed: Of the partition, and of the training.
+        data_dir: The folder of its images; see ``datasets.load``.
+        partition: The method that divides the training images among the sites.
+        alpha: For ``"dirichlet"``: the smaller it is, the more the sites differ.
+        seed: The seed of the partition and of the training.
         n_sites: How many sites share the training images.
     """
 
@@ -43,7 +43,7 @@ class DataChoice:
     n_sites: int = 2
 
     def shape(self) -> datasets.ImageShape:
-        """Return what a network must know about the images.
+        """Return the properties of the images as arguments of a network.
 
         Raises:
             ConfigError: The images are not there.
@@ -62,7 +62,7 @@ class DataChoice:
         return {"path": network, "args": shape._asdict()}
 
     def script_args(self) -> str:
-        """Return the choice as a site's script reads it with ``parser``."""
+        """Return the choice as command-line arguments, which a site's script reads with ``parser``."""
         values = asdict(self)
         if self.data_dir is not None:
             values["data_dir"] = self.data_dir.absolute()  # a site runs in a folder of its own
@@ -76,7 +76,7 @@ class DataChoice:
             site: ``site-1`` gets the first part.
 
         Raises:
-            ConfigError: The images are not there, or ``site`` is none of the ``n_sites`` sites.
+            ConfigError: The images are not there, or ``site`` is not one of the ``n_sites`` sites.
         """
         from torch.utils.data import Subset
 
@@ -101,7 +101,7 @@ class DataChoice:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return a parser of the arguments that ``DataChoice.script_args`` writes, for a script to add its own to."""
+    """Return a parser for the arguments that ``DataChoice.script_args`` writes; a script may add its own arguments."""
     default = DataChoice()
     new = argparse.ArgumentParser()
     new.add_argument("--dataset", choices=datasets.NAMES, default=default.dataset)

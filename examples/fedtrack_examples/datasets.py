@@ -16,7 +16,7 @@ NAMES: tuple[Name, ...] = get_args(Name)
 
 
 class ImageShape(NamedTuple):
-    """What a network must know about the images it gets.
+    """The properties of a data set's images, which determine the layers of a network.
 
     Attributes:
         channels: 1 for grey, 3 for RGB.
@@ -35,8 +35,8 @@ def load(name: Name, data_dir: Path | None = None, train: bool = True) -> ImageS
     Args:
         name: ``"digits"`` comes with scikit-learn, ``"cifar10"`` is prepared once, ``"imagefolder"`` is any
             folder that torchvision's ImageFolder understands.
-        data_dir: Where the images are; ``"digits"`` needs none, ``"cifar10"`` has a default.
-        train: Whether the training images or the test images are wanted.
+        data_dir: The folder of the images; ``"digits"`` needs none, ``"cifar10"`` has a default.
+        train: Whether to return the training images or the test images.
 
     Raises:
         ConfigError: There is no such data set, or its images are not there.
@@ -71,7 +71,7 @@ def shape(name: Name, data_dir: Path | None = None) -> ImageShape:
 
 
 def prepare(name: Name, data_dir: Path | None = None) -> Path | None:
-    """Download what a data set needs, once, and return where it is; None if there is nothing to download.
+    """Download a data set once, and return its folder; None if there is nothing to download.
 
     Raises:
         ConfigError: There is no such data set.
@@ -86,7 +86,7 @@ def prepare(name: Name, data_dir: Path | None = None) -> Path | None:
 
 
 def default_folder() -> Path:
-    """Return where downloaded data sets are kept unless the user names a folder."""
+    """Return the default folder of downloaded data sets."""
     return Path.home() / ".cache" / "fedtrack" / "data"
 
 

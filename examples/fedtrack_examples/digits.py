@@ -12,7 +12,7 @@ import torch
 from fedtrack_examples.image_set import ImageSet
 from fedtrack_examples.split import stratified_split
 
-#: Pixels count how many of 4x4 dots are black.
+#: The largest value of a pixel, which is the number of black dots in a square of 4x4.
 _PEAK = 16
 
 
@@ -27,7 +27,7 @@ def load(train: bool = True) -> ImageSet:
 
 def _rows() -> npt.NDArray[np.uint8]:
     """Return one row per image: 64 pixels and the digit."""
-    # Importing sklearn takes seconds, reading its file a few milliseconds: each site would pay that.
+    # Read from scikit-learn's file in milliseconds; importing sklearn would take seconds at each site.
     for folder in _package_folders():
         file = folder / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():

@@ -1,7 +1,7 @@
-"""Image folders: any pictures laid out as torchvision's ImageFolder wants them, as 32x32 RGB images.
+"""Image folders: pictures in the layout of torchvision's ImageFolder, as 32x32 RGB images.
 
-Two layouts are understood: ``{train,test}/<class>/...``, or ``<class>/...``, from which a fixed fifth of every
-class becomes the test set.
+There are two layouts: ``{train,test}/<class>/...``, and ``<class>/...``, from which a fixed fifth of every class
+becomes the test set.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SIZE = 32
 
 
 class FolderImages(ImageSet):
-    """Images in files, each decoded when it is first used and kept as 3 kB of pixels."""
+    """Images in files. Each is decoded when it is first used, and then kept as 3 kB of pixels."""
 
     def __init__(self, files: Sequence[Path], targets: Sequence[int]) -> None:
-        # The system hands out memory for these pixels only as they are written.
+        # The system allocates memory for these pixels only when they are written.
         super().__init__(torch.empty((len(files), 3, SIZE, SIZE), dtype=torch.uint8), torch.tensor(targets))
         self._files = files
         self._decoded = np.zeros(len(files), dtype=bool)
@@ -48,7 +48,7 @@ def load(data_dir: Path, train: bool = True) -> FolderImages:
     Raises:
         ConfigError: The folder has neither layout, or a class has no image.
     """
-    class_names(data_dir)  # says what is wrong with the folder as a whole
+    class_names(data_dir)  # raises an error if the folder has neither layout
     if is_split(data_dir):
         samples = _samples(data_dir / ("train" if train else "test"))
     else:
@@ -63,7 +63,7 @@ def _samples(folder: Path) -> list[tuple[str, int]]:
 
     try:
         samples: list[tuple[str, int]] = ImageFolder(folder).samples
-    except FileNotFoundError as error:  # torchvision names the classes without an image
+    except FileNotFoundError as error:  # torchvision's message names the classes without an image
         raise ConfigError(f"{folder}: {error}") from None
     return samples
 

@@ -1,4 +1,4 @@
-"""What an image folder's directories say before any image is read; imports no torch, so that job.py may ask."""
+"""Image layouts: the classes and parts of an image folder, from its directories alone; job.py uses it without torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fedtrack.errors import ConfigError
 
 
 def is_split(data_dir: Path) -> bool:
-    """Return whether the folder comes with a training and a test part of its own."""
+    """Return whether the folder has a training part and a test part."""
     return (data_dir / "train").is_dir() and (data_dir / "test").is_dir()
 
 

@@ -1,4 +1,4 @@
-"""The command-line options that the examples' ``job.py`` share; every one also takes FLARE's ``_`` spelling."""
+"""Options: the command line of the examples' ``job.py``; each option can also be written with ``_``, as in FLARE."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import typer
 from fedtrack.errors import FedtrackError
 from fedtrack_examples import datasets, partition
 
-#: Where jobs run and are exported to unless the user says otherwise; short, because people type and read it.
+#: The default folder of workspaces and exported jobs; the path is short, because people type and read it.
 JOB_ROOT = Path("/tmp/fedtrack/jobs")  # noqa: S108 - only a default, and FLARE's users expect it
 WORKSPACE = JOB_ROOT / "workdir"
 
 Clients = Annotated[int, typer.Option("--n-clients", "--n_clients", "-n", min=1, help="How many sites.")]
 Rounds = Annotated[int, typer.Option("--num-rounds", "--num_rounds", "-r", min=1, help="How many rounds.")]
-Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Where everything that the run writes goes.")]
+Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="The folder for all files of the run.")]
 ExportConfig = Annotated[
     bool, typer.Option("--export-config", "--export_config", "-e", help="Export the job; do not run it.")
 ]
-JobRoot = Annotated[Path, typer.Option("--job-root", "--job_root", help="Where the job is exported to.")]
+JobRoot = Annotated[Path, typer.Option("--job-root", "--job_root", help="The folder for exported jobs.")]
 ExternalProcess = Annotated[
     bool,
     typer.Option(
         "--launch-external-process",
         "--launch_external_process",
-        help="Give each site a Python of its own instead of a fork of one that has imported torch.",
+        help="Start a new Python process for each site, instead of forking one that has imported torch.",
     ),
 ]
-Dataset = Annotated[datasets.Name, typer.Option("--dataset", help="What to train on.")]
+Dataset = Annotated[datasets.Name, typer.Option("--dataset", help="The images to train on.")]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", "--data_dir", help="Where the images of cifar10 or imagefolder are.")
+    Path | None, typer.Option("--data-dir", "--data_dir", help="The folder of the images of cifar10 or imagefolder.")
 ]
-Partition = Annotated[partition.Method, typer.Option("--partition", help="How the images are dealt out to the sites.")]
+Partition = Annotated[partition.Method, typer.Option("--partition", help="How the images are divided among the sites.")]
 Alpha = Annotated[
-    float, typer.Option("--alpha", min=0.001, help="For dirichlet: the smaller, the more the sites differ.")
+    float, typer.Option("--alpha", min=0.001, help="For dirichlet: the smaller it is, the more the sites differ.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run ``main`` with the command line's options; an error for the user is one sentence, not a traceback."""
+    """Run ``main`` with the options of the command line; a FedtrackError is shown without a traceback."""
     try:
         typer.run(main)
     except FedtrackError as error:

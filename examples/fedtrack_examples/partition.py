@@ -1,4 +1,4 @@
-"""Deals samples out to sites: every sample to exactly one site, no site without a sample."""
+"""Partitions: the samples are divided among the sites; each sample has one site, and each site at least one sample."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def partition(
 
     Args:
         targets: The class of each sample, shape (n,).
-        n_sites: How many parts.
-        method: ``"iid"`` deals at random into parts of equal size; ``"dirichlet"`` draws for each class how
-            much of it each site gets.
-        alpha: For ``"dirichlet"``: the smaller, the more the sites differ; 0.1 leaves a site with few classes,
+        n_sites: The number of parts.
+        method: ``"iid"`` makes random parts of equal size; ``"dirichlet"`` draws for each class the share of each
+            site.
+        alpha: For ``"dirichlet"``: the smaller it is, the more the sites differ. With 0.1 a site has few classes;
             100 is close to iid.
-        seed: Not negative.
+        seed: The seed of the random numbers, 0 or more.
 
     Raises:
         ConfigError: An argument is out of range, or there are fewer samples than sites.
@@ -63,7 +63,7 @@ def _dirichlet(classes: npt.NDArray[np.int64], n_sites: int, alpha: float, rng: 
 
 
 def _fill_empty_sites(owner: Indices, n_sites: int, rng: np.random.Generator) -> None:
-    """Give every site without a sample one of the site that has most."""
+    """Give every site without a sample one sample of the largest site."""
     counts = np.bincount(owner, minlength=n_sites)
     for site in np.flatnonzero(counts == 0):
         richest = int(counts.argmax())

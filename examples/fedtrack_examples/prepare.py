@@ -1,4 +1,4 @@
-"""``python -m fedtrack_examples.prepare``: what ``fedtrack examples prepare-data`` runs."""
+"""The command ``python -m fedtrack_examples.prepare``, which ``fedtrack examples prepare-data`` runs."""
 
 from __future__ import annotations
 

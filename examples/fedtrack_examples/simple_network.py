@@ -1,4 +1,4 @@
-"""SimpleNetwork: a network for small images; ``hello-pt-mlflow/model.py`` spells out the same one."""
+"""SimpleNetwork: a network for small images; ``hello-pt-mlflow/model.py`` has a copy of it."""
 
 from __future__ import annotations
 

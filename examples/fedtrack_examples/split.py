@@ -1,4 +1,4 @@
-"""Splits samples into a training and a test part, the same one on every site."""
+"""Splits: samples are divided into a training and a test part, which are the same on every site."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fedtrack.errors import ConfigError
 
 Indices = npt.NDArray[np.int64]
 
-#: Part of a data set that becomes the global test set if it has none of its own.
+#: The share of a data set that becomes the test set, if the data set has no test set of its own.
 TEST_SHARE = 0.2
 
-#: Fixed, and no option: the test set must not depend on the seed of a training.
+#: A constant, because the test set must not depend on the seed of a training.
 _SEED = 1797
 
 

@@ -1,4 +1,4 @@
-"""What the examples' training scripts share besides their images: seeding and scoring."""
+"""Training: seeding and scoring, which all training scripts of the examples use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedtrack_examples.image_set import ImageSet
 
 
 def make_repeatable(seed: int, site: str, current_round: int) -> None:
-    """Make what follows draw the same numbers whenever this site trains this round with this seed."""
+    """Seed all random numbers, so that they are the same whenever this site trains this round with this seed."""
     # cuBLAS reads this when it starts; without it, a deterministic matrix product on a GPU is an error.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # use_deterministic_algorithms(True) does the same, but first imports torch's compiler, which takes seconds.
@@ -22,7 +22,7 @@ def make_repeatable(seed: int, site: str, current_round: int) -> None:
 
 
 def accuracy_of(net: nn.Module, images: ImageSet | Subset[tuple[Tensor, Tensor]]) -> float:
-    """Return which part of ``images`` the network classifies correctly, from 0 to 1."""
+    """Return the share of ``images`` that the network classifies correctly, from 0 to 1."""
     device = next(net.parameters()).device
     net.eval()
     correct = 0

@@ -1,7 +1,7 @@
-"""What the crash campaign kills: writers that log in a tight loop, and a server that stores and delivers.
+"""The processes that the crash campaign kills: writers that log in a tight loop, and a server that stores and delivers.
 
-Every value of a slot is logged once, in order. Before a log call a writer says how far it will be (``attempted``),
-and afterwards how far it is (``returned``), in memory that survives it.
+Every value of a slot is logged once, in order. Before a log call a writer notes its number (``attempted``),
+and afterwards again (``returned``), in memory that survives the writer.
 """
 
 from __future__ import annotations

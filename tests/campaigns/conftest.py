@@ -1,4 +1,4 @@
-"""The table of what the campaigns found, printed once at the end."""
+"""The table of the campaigns' results, printed once at the end."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
     python crash_campaign.py --kills 60 --away 4 --seed 1
 
-The server is killed and started again, and at last it is away for a while in which writers log and are killed.
+The server is killed and started again. At last it is away for a while, in which writers log and are killed.
 
-The oracle knows only two things: how far each log call had come when its process was killed (``actors.Ledger``),
-and which bits it has flipped itself in the spools of dead processes.
+The oracle knows only two things: which log calls had been begun and had returned when their process was killed
+(``actors.Ledger``), and which bits it has flipped itself in the spools of dead processes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Fuzzes one reader of bytes with atheris, guided by which lines an input reaches; prints how many inputs that were.
+"""Fuzzes one reader of bytes with atheris, guided by the lines that an input reaches; prints the number of inputs.
 
     python fuzz.py TARGET SECONDS FOLDER
 
-FOLDER keeps the inputs that reached something new, and one that breaks a law. Needs ``atheris``.
+FOLDER keeps the inputs that reached new lines, and an input that breaks a law. Needs ``atheris``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What reads bytes that somebody else wrote, each with what must hold whatever the bytes are."""
+"""The readers of bytes from other processes, each with the law that must hold for any bytes."""
 
 from __future__ import annotations
 

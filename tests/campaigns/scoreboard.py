@@ -1,4 +1,4 @@
-"""What the campaigns found, one row each."""
+"""The results of the campaigns, one row each."""
 
 from __future__ import annotations
 

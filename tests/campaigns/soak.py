@@ -1,4 +1,4 @@
-"""How long the campaigns are: a minute for every change, or as long as the environment says with FEDTRACK_SOAK=1."""
+"""The length of the campaigns: a minute for every change; with FEDTRACK_SOAK=1 as long as the environment says."""
 
 import os
 

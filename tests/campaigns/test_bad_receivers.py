@@ -1,6 +1,6 @@
 """One receiver hangs, one raises, one is slow: the healthy one, the server's memory and the training do not notice.
 
-FEDTRACK_SOAK=1 makes it ten pairs of runs with and without them, and looks at how long events take.
+With FEDTRACK_SOAK=1 there are ten pairs of runs, with and without them, and the delay of events is measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a process needs does not grow with the jobs that it runs. FEDTRACK_SOAK=1 runs 100 of them."""
+"""The resources of a process do not grow with the number of its jobs. FEDTRACK_SOAK=1 runs 100 of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Clocks that are wrong, jump, run backwards or stand still, on sites and on the server.
 
 Order and deduplication never look at a clock; receivers show the site's time, and the journal keeps the server's beside
-it. Each site is a process whose clock is changed while it logs: by putting another ``time.time_ns`` in place before
-fedtrack is imported, and where libfaketime is installed also underneath Python, as the operating system would.
+it. Each site is a process whose clock changes while it logs: ``time.time_ns`` is replaced before fedtrack is imported.
+If libfaketime is installed, the clock is also changed below Python, as by the operating system.
 """
 
 from __future__ import annotations

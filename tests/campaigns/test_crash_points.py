@@ -1,8 +1,8 @@
-"""Every instant at which a scripted session of a site and its server could have ended, replayed and recovered from.
+"""A scripted session of a site and its server is ended at every instant, and recovers from each of them.
 
 The session's changes to files are recorded: created, written, truncated, renamed, removed, synced, committed. For each
-prefix of them, and for each write that was cut in the middle, the files are made as they would have been, a new server
-reads them, and everything that had been promised has to be in its journal: once, in order and nothing else.
+prefix of them, and for each write that was cut in the middle, the files are made as they were at that instant. A new
+server reads them, and its journal must have all promised events, once and in order, and no others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever reads bytes that somebody else wrote takes any bytes: a few thousand changed ones, the same in every run.
+"""Readers of bytes from other processes accept any bytes: a few thousand changed inputs, the same in every run.
 
 FEDTRACK_SOAK=1 fuzzes each reader with atheris for as long as ``soak.py`` says; ``make soak`` installs it into build/.
 """

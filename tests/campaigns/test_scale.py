@@ -1,8 +1,9 @@
 """10,000 sites that log 10 events each: into the journal, from a spool folder each, and from a few processes for all.
 
-A folder for each is a commit for each, and 10,000 of them take long: FEDTRACK_SOAK=1 has as many, else there are 1,000.
+A folder for each site means a commit for each site, and 10,000 of them take long. Without FEDTRACK_SOAK=1 there are
+1,000.
 
-``python -m pytest -s tests/campaigns/test_scale.py`` prints how many batches a second that is here.
+``python -m pytest -s tests/campaigns/test_scale.py`` prints the batches per second on this machine.
 """
 
 from __future__ import annotations

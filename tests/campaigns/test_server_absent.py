@@ -1,6 +1,6 @@
 """A server that is away while four sites log: nothing is lost, no log call notices, and it catches up.
 
-FEDTRACK_SOAK=1: away for a minute, or as long as ``soak.py`` says.
+With FEDTRACK_SOAK=1 it is away for a minute, or as long as ``soak.py`` says.
 """
 
 from __future__ import annotations

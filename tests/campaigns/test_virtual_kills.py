@@ -1,4 +1,4 @@
-"""Workers and servers of virtual sites killed at any instant: what a site logged is in the journal, once, as its own.
+"""Workers and servers of virtual sites are killed at any instant: the journal has each site's records once, as its own.
 
 FEDTRACK_SOAK=1 makes it long.
 """

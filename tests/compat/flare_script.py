@@ -1,4 +1,4 @@
-"""A training script in FLARE's calls, each in the forms that its users write; only the imports are fedtrack's."""
+"""A training script with FLARE's calls, in all forms that its users write; only the imports are fedtrack's."""
 
 # mypy: ignore-errors
 # Untyped, as such scripts are.

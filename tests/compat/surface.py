@@ -1,6 +1,7 @@
-"""The calls of FLARE 2.6 that scripts and jobs use, as data: what fedtrack promises to accept.
+"""The calls of FLARE 2.6 that scripts and jobs use, as data: fedtrack promises to accept them.
 
-Each value is a Python signature. ``NEEDED`` in place of a default: FLARE asks for the argument, fedtrack may not.
+Each value is a Python signature. ``NEEDED`` instead of a default means that FLARE requires the argument; fedtrack may
+have a default.
 """
 
 from __future__ import annotations

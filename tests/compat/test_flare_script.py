@@ -1,4 +1,4 @@
-"""A script and jobs in FLARE's calls, run whole."""
+"""A script and jobs with FLARE's calls, run from beginning to end."""
 
 from __future__ import annotations
 

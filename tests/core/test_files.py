@@ -1,4 +1,4 @@
-"""A file is whole, or what it was before."""
+"""A file is written whole, or not changed at all."""
 
 from __future__ import annotations
 

@@ -51,6 +51,11 @@ def test_a_job_is_described_without_numpy() -> None:
     assert not loaded_by(f"{described}; import fedtrack_local.processes.fork_server_process") & {"numpy", "rich"}
 
 
+@pytest.mark.parametrize("names", ["Server, Task, Answer, RoundResult, play_round", "Aggregator", "WorkflowState"])
+def test_a_workflow_imports_what_it_needs_without_numpy(names: str) -> None:
+    assert not loaded_by(f"import fedtrack_local; from fedtrack_local import {names}") & {"numpy", "rich", "typer"}
+
+
 def test_the_check_can_fail() -> None:
     assert "wave" in loaded_by("import wave")
     assert "wave" not in loaded_by("import fedtrack")

@@ -1,9 +1,8 @@
-"""The code of "Writing a receiver" runs as it stands on the page, and is what a new project holds."""
+"""The code on the page "Writing a receiver" runs unchanged, and is the same as in a new project."""
 
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,28 +10,12 @@ import pytest
 from fedtrack.scaffold import write_project
 from fedtrack.testing.laws.laws import Laws
 from fedtrack.tracking.records import KINDS
+from support.pages import files_on
 from support.venv import ROOT, Venv
 
 pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "plugins" / "writing-a-receiver.md").read_text()
-
-
-def files_on_the_page() -> dict[str, str]:
-    """Return the files that the page shows; one that is shown in several blocks is joined."""
-    found: dict[str, list[str]] = {}
-    for name, block in re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', PAGE, re.DOTALL | re.MULTILINE):
-        found.setdefault(name, []).append(block.strip("\n"))
-    return {name: _joined(blocks) for name, blocks in found.items()}
-
-
-def _joined(blocks: list[str]) -> str:
-    text = blocks[0]
-    for before, block in pairwise(blocks):
-        inside = block.startswith(" ")  # the next method of a class
-        ends_in_class = before.splitlines()[-1].startswith(" ")
-        text += ("\n\n" if inside and ends_in_class else "\n\n\n") + block
-    return text + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_shows_what_a_new_project_holds(project: Path) -> None:
-    shown = files_on_the_page()
+    shown = files_on(PAGE)
     assert set(shown) == {
         "src/fedtrack_notebook/__init__.py",
         "src/fedtrack_notebook/receiver.py",
@@ -55,7 +38,7 @@ def test_the_page_shows_what_a_new_project_holds(project: Path) -> None:
 
 @pytest.mark.xdist_group("scaffold")
 def test_the_code_on_the_page_keeps_the_laws(project: Path, tmp_path: Path) -> None:
-    for name, text in files_on_the_page().items():
+    for name, text in files_on(PAGE).items():
         (project / name).write_text(text)
     venv = Venv(tmp_path / "venv")
     venv.see_development()

@@ -1,4 +1,4 @@
-"""Whole jobs, small enough for every test run, and nothing of this machine's W&B or MLflow set-up in them."""
+"""Whole jobs, small enough for every test run, without this machine's settings of W&B and MLflow."""
 
 from __future__ import annotations
 

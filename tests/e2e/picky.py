@@ -1,4 +1,4 @@
-"""A plugin with a receiver that keeps lines in a file, and that a test can switch off or make picky."""
+"""A plugin with a receiver that keeps lines in a file; a test can switch it off, or make it refuse records."""
 
 import json
 from collections import Counter

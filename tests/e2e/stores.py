@@ -1,4 +1,4 @@
-"""Reads back what the three backends keep, without the plugins: one ``Stored`` per site."""
+"""Reads the stores of the three backends without the plugins: one ``Stored`` per site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backend that is never there, with the patience that users get: the run ends, and can be delivered later."""
+"""A backend that is never up, with the default waiting times: the run ends, and can be delivered later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make demo` promises, counted in the real stores."""
+"""The promises of `make demo`, counted in the real stores."""
 
 from __future__ import annotations
 

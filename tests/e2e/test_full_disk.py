@@ -1,4 +1,4 @@
-"""A disk that fills up ends a run with a sentence; what its log calls returned for arrives once there is space."""
+"""A full disk ends a run with a one-sentence error; the records of returned log calls arrive once there is space."""
 
 from __future__ import annotations
 

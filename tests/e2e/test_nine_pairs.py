@@ -1,4 +1,4 @@
-"""Three writers into three receivers: whatever a writer logs is in every store, or counted as what it cannot hold."""
+"""Three writers and three receivers: every record is in every store, or counted because the store cannot hold it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every shell block of the READMEs is run as it stands, with three kinds of substitutes.
+"""Every shell block of the READMEs is run unchanged, with three exceptions.
 
-* What a test must not do is left out, each with its reason: see ``LEFT_OUT``.
+* Commands that a test must not run are left out, each with its reason: see ``LEFT_OUT``.
 * Folders under ``/tmp/fedtrack`` and in the user's home become folders of the test.
 * A job runs one round instead of five, and servers get a free port and are stopped once they answer.
 """

@@ -1,4 +1,4 @@
-"""A resumed run goes on in the backends' runs that the killed server had begun, and starts no second ones."""
+"""A resumed run continues the runs that the killed server has begun in the backends, and starts no second ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished run holds, counted, delivered later, verified, and given up: the library and the command line."""
+"""The records of a finished run are counted, delivered later, verified and dropped, by library and command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job.py that imports torch, as FLARE's do: its server runs in a process that has not."""
+"""A job.py that imports torch, as FLARE's do: its server runs in a process without torch."""
 
 from __future__ import annotations
 

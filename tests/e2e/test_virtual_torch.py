@@ -1,4 +1,4 @@
-"""The same file as functions in shared processes and as a script in a process for each site: the same model."""
+"""One file gives the same model as functions in shared processes and as a script in a process for each site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a job's receivers are decides who gets what; counted in the real stores."""
+"""The places of a job's receivers determine which records they get; counted in the real stores."""
 
 from __future__ import annotations
 

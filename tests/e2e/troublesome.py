@@ -1,4 +1,4 @@
-"""A plugin with receivers that do what they must not do."""
+"""A plugin with receivers that break the laws of receivers."""
 
 from collections.abc import Iterable
 from time import sleep

@@ -1,4 +1,4 @@
-"""What the tests of engines share: FLARE systems, each started once, and which tests may run beside each other."""
+"""Fixtures for tests of engines: FLARE systems, each started once, and rules for tests that cannot run in parallel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What job.py chooses arrives in client.py, and every site gets its own part of it."""
+"""The choice of job.py arrives in client.py, and every site gets its own part of the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data sets have the shapes they promise, and what is missing is said in one sentence."""
+"""The data sets have the promised shapes, and a missing one is reported in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example is found, complete and readable on its own."""
+"""Every example is found, is complete and can be read without the others."""
 
 from __future__ import annotations
 

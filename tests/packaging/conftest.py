@@ -1,4 +1,4 @@
-"""What `make wheels` makes, built once, and environments that are made of it without the network."""
+"""The wheels and sdists of `make wheels`, built once, and environments that are made of them without the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in the wheels and sdists that `make wheels` builds."""
+"""The content of the wheels and sdists that `make wheels` builds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each installation gives: exactly the receivers that were asked for, and no SDK that was not."""
+"""Each installation has exactly the receivers that its extras name, and no other SDK."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks' command: what is registered can run, and the page keeps what is written by hand."""
+"""The benchmarks' command: every registered benchmark can run, and the hand-written parts of the page are kept."""
 
 from __future__ import annotations
 

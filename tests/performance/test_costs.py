@@ -1,6 +1,6 @@
-"""What the promise of speed rests on, counted and not timed: system calls, allocations, bytes, commits, imports.
+"""The costs behind the promise of speed, counted and not timed: system calls, allocations, bytes, commits, imports.
 
-Each bound is what was found, with a little room; one that has to be raised deserves a look at why.
+Each bound is a little above the measured count. Before you raise a bound, find out why the count has grown.
 """
 
 from __future__ import annotations

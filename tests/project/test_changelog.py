@@ -1,4 +1,4 @@
-"""The fragments of changelog.d are what towncrier and a reader expect."""
+"""The fragments of changelog.d have the form that towncrier and a reader expect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every distribution of the repository."""
+"""Rules for every distribution of the repository."""
 
 from __future__ import annotations
 

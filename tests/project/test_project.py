@@ -1,4 +1,4 @@
-"""What holds for the repository itself."""
+"""Rules for the repository itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Continuous integration and pre-commit call what a developer calls, and may do no more than they need."""
+"""Continuous integration and pre-commit run the commands of a developer, and have no more rights than they need."""
 
 from __future__ import annotations
 

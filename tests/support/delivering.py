@@ -1,4 +1,4 @@
-"""A receiver that does what a test says, and a journal to deliver from."""
+"""A receiver that a test controls, and a journal to deliver from."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Runs examples as a user does, for tests of what they promise."""
+"""Runs examples as a user does, for tests of their promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sites to forward from, and what has arrived."""
+"""Sites to forward from, and the events that have arrived."""
 
 import time
 from collections.abc import Callable

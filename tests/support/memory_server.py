@@ -12,6 +12,7 @@ from fedtrack.tracking.receiver import RunInfo
 from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack_local.workflows.state import WorkflowState
 from fedtrack_local.workflows.workflow import Answer, RoundResult, Task
 
 Script = Callable[[str, Task], FLModel | None]
@@ -36,6 +37,7 @@ class MemoryServer:
         self.rounds: list[RoundResult] = []
         self.final_metrics: dict[str, float] = {}
         self.next_round = 0
+        self.state = WorkflowState(folder / "states.msgpack")
         self.cross_site: CrossSiteResults = {}
         self.cross_site_file: Path | None = folder / "results" / "all.json"
         self.initial: Mapping[str, Any] | None = None

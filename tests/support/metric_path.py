@@ -1,4 +1,4 @@
-"""Fixtures for tests of a metric's path: reading back what a spool folder holds, and a journal to bring it into."""
+"""Fixtures for tests of a metric's path: a reader of spool folders, and a journal."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

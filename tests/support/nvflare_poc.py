@@ -1,4 +1,4 @@
-"""``nvflare poc``: how someone tries FLARE out on one machine."""
+"""``nvflare poc``, with which users try FLARE on one machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A FLARE system on this machine, one server and two sites over mTLS, and what the tests ask of its processes."""
+"""A FLARE system on this machine, with one server and two sites over mTLS, and questions about its processes."""
 
 from __future__ import annotations
 

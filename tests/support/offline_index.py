@@ -1,7 +1,7 @@
-"""An index without a network: what the development environment has, as wheels that hold little but their metadata.
+"""A package index without a network: the packages of the development environment, as wheels with little but metadata.
 
 An installer resolves against them as against a real index, dependencies and extras included. ``link_modules`` then
-gives each package that it chose the code of the development environment, so that nothing large is copied.
+links each chosen package to its code in the development environment, so that nothing large is copied.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of the spool put into it, and find in it."""
+"""Helpers for tests of the spool: they write records into it and read them back."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A running TensorBoard with its default data server, for tests that ask what it shows."""
+"""A running TensorBoard with its default data server, for tests of its output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Throw-away distributions: real ``.dist-info`` folders with a plugin, gone after the test."""
+"""Temporary distributions: real ``.dist-info`` folders with a plugin, which are removed after the test."""
 
 from __future__ import annotations
 

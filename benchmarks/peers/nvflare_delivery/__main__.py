@@ -1,4 +1,4 @@
-"""Counts what arrives: FLARE's own event path, ours, and ours with one safeguard removed at a time.
+"""Counts the events that arrive: by FLARE's own event path, by ours, and by ours with one safeguard removed at a time.
 
 Run it in the environment that has FLARE: ``make nvflare-env``, then
 ``.venv-nvflare/bin/python -m benchmarks.peers.nvflare_delivery``.
@@ -23,7 +23,7 @@ from fedtrack_nvflare.simulator import simulator_command
 ROUNDS, EVENTS, SITES = 2, 1000, ("site-1", "site-2")
 SENT = ROUNDS * EVENTS * len(SITES)
 
-#: Events that a script of ours logs after its last task; FLARE's own writers are closed by then.
+#: Events that the script of our arms logs after its last task; by then FLARE's own writers are closed.
 TAIL = 100
 
 SCRIPT = """
@@ -59,7 +59,7 @@ job.export_job("jobs")
 
 
 def stock(folder: Path) -> tuple[int, str]:
-    """Run FLARE's own path and return how many events its receiver has saved; it has no word for what is missing."""
+    """Run FLARE's own path and return how many events its receiver has saved; it does not report missing ones."""
     names = {"client": "nvflare.client", "tracking": "nvflare.client.tracking", "writer": "SummaryWriter"}
     (folder / "client.py").write_text(SCRIPT.format(**names, log="add_scalar", events=EVENTS, tail=0))
     (folder / "job.py").write_text(STOCK_JOB.replace("ROUNDS", str(ROUNDS)))
@@ -71,7 +71,7 @@ def stock(folder: Path) -> tuple[int, str]:
 
 
 def ours(folder: Path, collector: str, shipper: str | None = None) -> tuple[int, str]:
-    """Run a job of ours and return how many of the sites' events are in its journal, and what the run's status says."""
+    """Run a job of ours and return how many of the sites' events are in its journal, and the status of the run."""
     names = {"client": "fedtrack.client", "tracking": "fedtrack.tracking.writer", "writer": "Writer"}
     (folder / "client.py").write_text(SCRIPT.format(**names, log="record_metric", events=EVENTS, tail=TAIL))
     os.chdir(folder)

@@ -18,7 +18,7 @@ PER_MESSAGE_SECONDS = 0.4
 
 
 class SlowReceiver(AnalyticsReceiver):
-    """FLARE's way: a receiver that needs 10 ms per event, and counts."""
+    """FLARE's path: a receiver that needs 10 ms per event, and counts the events."""
 
     def __init__(self, seconds: float = PER_EVENT_SECONDS) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class SlowReceiver(AnalyticsReceiver):
 
 
 class SlowPerEvent(Collector):
-    """Ours, with the same 10 ms per event before the acknowledgement."""
+    """Our path, with the same 10 ms per event before the acknowledgement."""
 
     def _answer(self, site: str, data: bytes) -> bytes:
         message = decode_from_site.decode(data)
@@ -49,7 +49,7 @@ class SlowPerEvent(Collector):
 
 
 class SlowPerMessage(Collector):
-    """Ours, with 0.4 s before each acknowledgement: a far or busy server."""
+    """Our path, with 0.4 s before each acknowledgement, as for a distant or busy server."""
 
     def _answer(self, site: str, data: bytes) -> bytes:
         time.sleep(PER_MESSAGE_SECONDS)
@@ -57,7 +57,7 @@ class SlowPerMessage(Collector):
 
 
 class NotWaiting(SlowPerMessage):
-    """The same without keeping the run open for the goodbyes."""
+    """The same, but the run does not wait for the sites' last messages."""
 
     def _vote(self, fl_ctx: Any) -> None:
         pass

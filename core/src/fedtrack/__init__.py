@@ -12,10 +12,12 @@ from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedtrack.errors import FedtrackError, Permanent, Transient
+    from fedtrack.job.base_fed_job import BaseFedJob
     from fedtrack.job.components import ClientAppRunner, ScriptRunner
     from fedtrack.job.cross_site_eval import CrossSiteEval
-    from fedtrack.job.fed_job import BaseFedJob, FedAvgJob, FedJob
+    from fedtrack.job.fed_job import FedJob
     from fedtrack.job.fedavg import FedAvg
+    from fedtrack.job.fedavg_job import FedAvgJob
     from fedtrack.plugins.example import Example
     from fedtrack.plugins.markers import hookimpl
     from fedtrack.plugins.workflow import Workflow
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
     from fedtrack.tracking.writer import Writer
 
 _HOMES = {
-    "BaseFedJob": "fedtrack.job.fed_job",
+    "BaseFedJob": "fedtrack.job.base_fed_job",
     "Batch": "fedtrack.tracking.events",
     "ClientAppRunner": "fedtrack.job.components",
     "CrossSiteEval": "fedtrack.job.cross_site_eval",
     "Example": "fedtrack.plugins.example",
     "FedAvg": "fedtrack.job.fedavg",
-    "FedAvgJob": "fedtrack.job.fed_job",
+    "FedAvgJob": "fedtrack.job.fedavg_job",
     "FedJob": "fedtrack.job.fed_job",
     "FedtrackError": "fedtrack.errors",
     "Permanent": "fedtrack.errors",

@@ -1,4 +1,4 @@
-"""The exceptions that fedtrack raises, and the exit code each one ends the command line with.
+"""The exceptions that fedtrack raises, and the exit code of the command line for each of them.
 
 ::
 
@@ -8,13 +8,13 @@
     ├── WorkspaceError          a workspace cannot be used: not writable, in use, full     exit 2
     ├── ModelError              parameters that cannot be read, averaged or loaded         exit 1
     ├── SiteError               a site died, timed out or sent something invalid           exit 1
-    ├── JobError                the job as a whole did not finish                          exit 1
+    ├── JobError                the job did not finish                                     exit 1
     ├── DamagedError            bytes on disk fail their checksum or version check         exit 1
-    └── EngineError             the system that a job is sent to                           exit 1
-        ├── EngineUnavailable   not installed, or cannot be reached now
+    └── EngineError             the system that a job is sent to failed                    exit 1
+        ├── EngineUnavailable   it is not installed, or cannot be reached now
         ├── EngineVersionError  its version is not supported                               exit 2
         ├── JobRejected         it refuses the job; see its problems                       exit 2
-        ├── EngineTimeout       the wait is over, the run is not                           exit 3
+        ├── EngineTimeout       the wait is over, but the run goes on                      exit 3
         ├── RunNotFound         it does not know the run                                   exit 2
         ├── NotSupported        it cannot do what was asked for                            exit 2
         └── TransportError      a batch was not acknowledged
@@ -77,7 +77,7 @@ class SiteError(FedtrackError):
 
 
 class JobError(FedtrackError):
-    """The job as a whole did not finish; sites may have failed in a way that min_clients does not allow.
+    """The job did not finish, for example because more sites failed than ``min_clients`` allows.
 
     Args:
         message: What happened.
@@ -94,15 +94,15 @@ class DamagedError(FedtrackError):
 
 
 class EngineError(FedtrackError):
-    """The system that a job was sent to cannot do what was asked of it."""
+    """The system that a job was sent to failed, or refused a request."""
 
 
-class EngineUnavailable(EngineError):  # noqa: N818 - a state, which may pass
+class EngineUnavailable(EngineError):  # noqa: N818 - names a state, which may be temporary
     """The system is not installed or cannot be reached; trying again later may help."""
 
 
 class EngineVersionError(EngineError):
-    """The system's version is not one that the engine supports."""
+    """The engine does not support this version of the system."""
 
     exit_code = 2
 
@@ -122,7 +122,7 @@ class JobRejected(EngineError):  # noqa: N818
 
 
 class EngineTimeout(EngineError):  # noqa: N818
-    """A wait is over; the run goes on."""
+    """The caller waited as long as it wanted to; the run goes on."""
 
     exit_code = 3
 
@@ -134,7 +134,7 @@ class RunNotFound(EngineError):  # noqa: N818
 
 
 class NotSupported(EngineError):  # noqa: N818
-    """The engine cannot do what was asked for."""
+    """The engine does not support the request."""
 
     exit_code = 2
 
@@ -153,10 +153,10 @@ class TransportError(EngineError):
 
 
 class ReceiverError(Exception):
-    """Base of what a receiver raises to tell delivery how to go on."""
+    """Base of the exceptions by which a receiver tells delivery how to go on."""
 
 
-class Transient(ReceiverError):  # noqa: N818 - says what to do, not only that it failed
+class Transient(ReceiverError):  # noqa: N818 - says whether to try again, not only that it failed
     """The backend cannot take the records now (network, lock, 5xx); delivery keeps them and tries again."""
 
 
@@ -165,7 +165,7 @@ class Permanent(ReceiverError):  # noqa: N818
 
     Args:
         message: Why, in the backend's words.
-        indices: Positions in ``batch.records`` that are refused, counted from 0. Without them delivery
+        indices: Positions of the refused records in ``batch.records``, counted from 0. Without them delivery
             bisects the batch until it has found the refused records.
     """
 
@@ -176,9 +176,10 @@ class Permanent(ReceiverError):  # noqa: N818
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Show a FedtrackError as its message and end the process with its exit code; for the outermost call of a script.
+    """Show a FedtrackError as its message, and end the process with its exit code.
 
-    A site's traceback or output, where there is one, is shown above the message. Ctrl-C ends with code 130.
+    Wrap the outermost call of a script in it. A site's traceback or output, if there is any, is shown above the
+    message. Ctrl-C ends the process with code 130.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Writes small files whole or not at all: a full disk or a killed process never leaves half of one."""
+"""Files that are written whole or not at all: a full disk or a killed process never leaves a part of one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fedtrack.errors import WorkspaceError
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Make ``path`` a file (0600) that holds ``data``, replacing what is there in one step.
+    """Write ``data`` to a file (0600) at ``path``. An existing file is replaced in one step.
 
     Raises:
-        WorkspaceError: It cannot be written; what was there still is.
+        WorkspaceError: The file cannot be written; an existing file is unchanged.
     """
     temporary = path.with_name(f".{uuid4().hex}")
     try:

@@ -1,6 +1,6 @@
-"""Trains on this site's images, scores whatever model it is sent, and submits its own best one.
+"""Trains on this site's images, scores the models that the server sends, and submits its own best one.
 
-The server asks for three things: to train, to evaluate, to submit a model. Each has a branch of its own below.
+The server sends three kinds of task: train, evaluate, and submit a model. Each has a branch of its own below.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from model import SimpleNetwork
 
 
 def main() -> None:
-    """Do whatever the server asks for, until it has no more to ask."""
+    """Do the server's tasks until there are no more."""
     parser = data_choice.parser()
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=4, help="how often a round goes through the site's images")
@@ -28,7 +28,7 @@ def main() -> None:
     flare.init()
     site = flare.get_site_name()
     data = data_choice.DataChoice.from_args(args)
-    # Models are scored on images that this site alone has, so a fifth of them is never trained on.
+    # Models are scored on images that only this site has: a fifth of its images is never used for training.
     images, _ = data.load(site)
     held_back = Subset(images, range(0, len(images), 5))
     train_images = Subset(images, [index for index in range(len(images)) if index % 5])

@@ -1,4 +1,4 @@
-"""Trains one network at several sites, then has every site score every site's best model on its own images."""
+"""Trains one network at several sites; then every site scores every site's best model on its own images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(
         initial_model=data.model("model.py:SimpleNetwork"),
     )
     job.to_clients(ScriptRunner(script="client.py", script_args=data.script_args()))
-    # Workflows run in the order in which they are placed; FedAvgJob has placed the first.
+    # Workflows run in the order in which they were placed; FedAvgJob has already placed the first one.
     job.to_server(CrossSiteEval())
     if export_config:
         print(f"Exporting job config... {job.export_job(job_root)}")

@@ -1,4 +1,4 @@
-"""Fits a line to this site's points, from where the average of all sites is."""
+"""Fits a line to this site's points, beginning with the average of all sites."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = 20
 flare.init()
 mlflow = MLflowWriter()
 
-# Each site has measured another stretch of the same line.
+# Each site has measured a different part of the same line.
 number = int(flare.get_site_name().removeprefix("site-"))
 random = np.random.default_rng(number)
 x = random.uniform(number - 1, number, 50)

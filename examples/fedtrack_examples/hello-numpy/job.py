@@ -15,10 +15,10 @@ def main(
     n_clients: Annotated[int, typer.Option("--n-clients", "-n", min=1, help="How many sites.")] = 2,
     num_rounds: Annotated[int, typer.Option("--num-rounds", "-r", min=1, help="How many rounds.")] = 5,
     workspace: Annotated[
-        str, typer.Option("--workspace", "-w", help="Where everything that the run writes goes.")
+        str, typer.Option("--workspace", "-w", help="The folder for all files of the run.")
     ] = "/tmp/fedtrack/jobs/workdir",  # noqa: S108 - only a default, as in the other examples
 ) -> None:
-    """Fit a line to what the sites have measured, without moving what they have measured."""
+    """Fit a line to the sites' measurements, which stay at the sites."""
     line = {"slope": np.zeros(1), "intercept": np.zeros(1)}
     job = FedAvgJob(
         line, n_clients, num_rounds, "hello-numpy", key_metric="loss", key_metric_mode="min", analytics_receiver=False

@@ -1,6 +1,6 @@
 """Trains on this site's images and logs to this site's own MLflow.
 
-The script is the same as if the server wrote to MLflow: the job alone decides where metrics go.
+The script would be the same if the server wrote to MLflow: only the job decides where metrics go.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from model import SimpleNetwork
 
 
 def main() -> None:
-    """Train whenever the server asks for it, until it has no more to ask."""
+    """Do the server's training tasks until there are no more."""
     parser = data_choice.parser()
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=4, help="how often a round goes through the site's images")

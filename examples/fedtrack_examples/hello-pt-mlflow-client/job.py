@@ -28,8 +28,8 @@ def main(
         num_rounds=num_rounds,
         initial_model=data.model("model.py:SimpleNetwork"),
         evaluate_final_model=True,
-        convert_to_fed_event=False,  # what a site logs never leaves it ...
-        analytics_receiver=False,  # ... so a receiver on the server would wait in vain
+        convert_to_fed_event=False,  # a site's records never leave the site ...
+        analytics_receiver=False,  # ... so a receiver on the server would get none
     )
     job.to_clients(ScriptRunner(script="client.py", script_args=data.script_args()))
     for i in range(n_clients):

@@ -1,7 +1,7 @@
 """Trains on this site's images and logs to MLflow, through the server.
 
-This is an ordinary PyTorch loop. What makes it federated are the lines with ``flare``; what makes it tracked are
-the lines with ``mlflow``. This process never talks to an MLflow server and needs no credentials for one.
+This is an ordinary PyTorch loop. The lines with ``flare`` make it federated; the lines with ``mlflow`` make it tracked.
+This process never connects to an MLflow server and needs no credentials for one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from model import SimpleNetwork
 
 
 def main() -> None:
-    """Train whenever the server asks for it, until it has no more to ask."""
+    """Do the server's training tasks until there are no more."""
     parser = data_choice.parser()
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=4, help="how often a round goes through the site's images")

@@ -13,7 +13,7 @@ from fedtrack_mlflow import MLflowReceiver
 
 TrackingUri = Annotated[
     str | None,
-    typer.Option("--tracking-uri", "--tracking_uri", "-t", help="An MLflow server; SQLite in the workspace, if none."),
+    typer.Option("--tracking-uri", "--tracking_uri", "-t", help="MLflow server; by default SQLite in the workspace."),
 ]
 
 

@@ -1,7 +1,7 @@
 """Trains on this site's images and logs to Weights & Biases.
 
-This is an ordinary PyTorch loop. What makes it federated are the lines with ``flare``; what makes it tracked are
-the lines with ``wandb``. The job decides whether the server or this site writes to W&B, not this script.
+This is an ordinary PyTorch loop. The lines with ``flare`` make it federated; the lines with ``wandb`` make it tracked.
+The job, not this script, decides whether the server or this site writes to W&B.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from model import SimpleNetwork
 
 
 def main() -> None:
-    """Train whenever the server asks for it, until it has no more to ask."""
+    """Do the server's training tasks until there are no more."""
     parser = data_choice.parser()
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=4, help="how often a round goes through the site's images")

@@ -60,7 +60,7 @@ def main(
         num_rounds=num_rounds,
         initial_model=data.model("model.py:SimpleNetwork"),
         evaluate_final_model=True,
-        # Without it, what a site logs stays there, and a receiver on the server would wait in vain.
+        # Without it, a site's records stay at the site, and a receiver on the server would get none.
         convert_to_fed_event=streamed_to_server,
         analytics_receiver=streamed_to_server,
     )

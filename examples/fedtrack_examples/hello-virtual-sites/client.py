@@ -1,4 +1,4 @@
-"""The work of one site as two functions; a few processes call them for all sites in turn."""
+"""The work of one site as two functions, which a few processes call for all sites in turn."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train(model: FLModel, site: SiteContext) -> FLModel:
 
     writer = SummaryWriter()
     writer.add_scalar("accuracy", accuracy, model.current_round)
-    # What a site keeps from one round to the next; its process is not its own.
+    # Kept from one round to the next, because another process may do the site's next round.
     site.state["rounds"] = site.state.get("rounds", 0) + 1
     writer.add_scalar("rounds_trained", site.state["rounds"], model.current_round)
 

@@ -1,4 +1,4 @@
-"""Trains one network at a hundred sites, which share a process for each core of this machine."""
+"""Trains one network at a hundred sites, which share one process per core of this machine."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fedtrack_examples import options
 def main(
     n_clients: options.Clients = 100,
     num_rounds: options.Rounds = 10,
-    fraction: Annotated[float, typer.Option(help="The share of the sites that trains in a round.")] = 0.2,
-    workers: Annotated[int | None, typer.Option(min=1, help="How many processes; one per core, if not given.")] = None,
+    fraction: Annotated[float, typer.Option(help="The share of the sites that train in a round.")] = 0.2,
+    workers: Annotated[int | None, typer.Option(min=1, help="How many processes; by default one per core.")] = None,
     workspace: options.Workspace = options.WORKSPACE,
     export_config: options.ExportConfig = False,
     job_root: options.JobRoot = options.JOB_ROOT,

@@ -1,4 +1,4 @@
-"""What the hooks write, read by Prometheus' own parser."""
+"""The hooks write a file that Prometheus' own parser can read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def samples(folder: Path) -> dict[tuple[str, str], float]:
-    """Return the samples in the one file of the folder, by name and by the label that tells them apart."""
+    """Return the samples in the only file of the folder, by name and by the label that distinguishes them."""
     (file,) = folder.glob("*.prom")
     found = {}
     for family in text_string_to_metric_families(file.read_text()):

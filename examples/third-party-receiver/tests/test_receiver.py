@@ -1,4 +1,4 @@
-"""ParquetReceiver keeps the laws of a fedtrack receiver, and its files can be read by others."""
+"""ParquetReceiver keeps the laws of a fedtrack receiver, and other programs can read its files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_full_disk_is_transient_and_loses_nothing(run_info: RunInfo) -> None:
     receiver.open(run_info)
     receiver.receive(batch(0, 3))
     folder = run_info.folder / "parquet"
-    folder.rmdir()  # as good as a disk that refuses
+    folder.rmdir()  # has the same effect as a disk that cannot be written
     with pytest.raises(Transient, match="cannot be written"):
         receiver.flush()
     folder.mkdir()

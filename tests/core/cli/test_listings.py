@@ -1,4 +1,4 @@
-"""Every listing shows what is usable and what is not, as a table and as JSON, and imports no SDK for it."""
+"""Every listing shows the usable plugins and the others, as a table and as JSON, and imports no SDK for it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def rows(group: str) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in json.loads(fedtrack(group, "list", "--json"))}
 
 
-@pytest.mark.parametrize("group", ["plugins", "receivers", "writers", "engines"])
+@pytest.mark.parametrize("group", ["plugins", "receivers", "writers", "workflows", "engines"])
 def test_a_listing_shows_a_broken_plugin_and_what_would_fix_it(install: Install, group: str) -> None:
     install("fedtrack-bad", "raise RuntimeError('no\\nluck')")
     row = rows(group)["bad"]
@@ -95,7 +95,22 @@ def test_writers_are_listed_with_their_import(install: Install) -> None:
 def test_plugins_are_listed_with_what_they_provide_and_which_hooks_they_implement(install: Install) -> None:
     install("fedtrack-csv", WRITER)
     assert rows("plugins")["csv"]["supports"] == ["writer csv", "hook fedtrack_job_ended"]
-    assert rows("plugins")["local"]["supports"] == ["engine local", "workflow CrossSiteEval", "workflow FedAvg"]
+    assert rows("plugins")["local"]["supports"] == [
+        "aggregator weighted",
+        "engine local",
+        "workflow CrossSiteEval",
+        "workflow FedAvg",
+    ]
+
+
+def test_workflows_are_listed_with_the_arguments_that_a_job_can_give() -> None:
+    listed = rows("workflows")
+    assert listed.keys() == {"CrossSiteEval", "FedAvg"}
+    row = listed["FedAvg"]
+    assert (row["package"], row["state"]) == ("fedtrack-local", "loaded")
+    assert row["arguments"][:3] == ["num_clients", "fraction", "num_rounds"]
+    assert "persistor_id" not in row["arguments"]
+    assert row["summary"].startswith("Federated averaging: ")
 
 
 def test_engines_are_listed(install: Install) -> None:
@@ -136,7 +151,7 @@ def test_info_lists_every_argument(install: Install) -> None:
     assert "aliases:   Csv2" in shown
 
 
-@pytest.mark.parametrize("group", ["plugins", "receivers", "writers", "engines"])
+@pytest.mark.parametrize("group", ["plugins", "receivers", "writers", "workflows", "engines"])
 def test_a_listing_imports_no_sdk(group: str) -> None:
     program = (
         "import sys\n"

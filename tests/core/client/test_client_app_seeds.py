@@ -1,4 +1,4 @@
-"""Whatever a function draws depends on site, task and round alone, for every library that has random numbers."""
+"""The random numbers of a function depend only on site, task and round, in every library that has random numbers."""
 
 from __future__ import annotations
 

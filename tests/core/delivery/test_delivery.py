@@ -1,4 +1,4 @@
-"""Delivery: what it hands over, in which order, and what it says at the end."""
+"""Delivery: the records that a receiver gets, their order, and the report at the end."""
 
 import threading
 import time

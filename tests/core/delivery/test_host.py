@@ -1,4 +1,4 @@
-"""ReceiverHost: what a run's last seconds and a second server make of what sites have logged."""
+"""ReceiverHost: the records of a run's last seconds, and of a run that a second server takes over."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What an exported job looks like, and that what was exported is what runs."""
+"""The files of an exported job; and the exported job is the one that runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from fedtrack.errors import ConfigError
 from fedtrack.job import BaseFedJob, CrossSiteEval, FedAvg, FedAvgJob, FedJob, ScriptRunner, ValidationJsonGenerator
+from fedtrack.job.config import Meta
 from fedtrack.job.export import export_job
 from fedtrack.job.load import load_job
 from fedtrack.plugins import remedy
@@ -63,7 +64,8 @@ def test_server_config_names_components_and_no_classes(project: Path) -> None:
     job = make_job()
     job.to_server(MLflowReceiver(tracking_uri="http://localhost:5000", kw_args={"run_name": "r"}))
     config = json.loads((job.export_job(project) / SERVER).read_text())
-    assert config["workflows"] == [{"id": "controller", "path": "FedAvg", "args": {"num_clients": 2, "num_rounds": 3}}]
+    (flow,) = config["workflows"]
+    assert (flow["id"], flow["path"]) == ("controller", "FedAvg")
     assert {item["id"]: item["path"] for item in config["components"]} == {
         "json_generator": "ValidationJsonGenerator",
         "model_selector": "IntimeModelSelector",
@@ -72,7 +74,45 @@ def test_server_config_names_components_and_no_classes(project: Path) -> None:
         "component": "mlflow",
     }
     receiver = next(item for item in config["components"] if item["id"] == "component")
-    assert receiver["args"] == {"tracking_uri": "http://localhost:5000", "kw_args": {"run_name": "r"}}
+    assert receiver["args"]["tracking_uri"] == "http://localhost:5000"
+    assert receiver["args"]["kw_args"] == {"run_name": "r"}
+
+
+def test_every_argument_that_can_be_edited_is_there_also_where_it_is_the_default(project: Path) -> None:
+    job = make_job(validation_json_generator=ValidationJsonGenerator(results_dir="results"))
+    folder = job.export_job(project)
+    server, site = (json.loads((folder / name).read_text()) for name in (SERVER, CLIENT))
+    assert [(item["path"], item["args"]) for item in server["workflows"] + server["components"]] == [
+        (
+            "FedAvg",
+            {
+                "num_clients": 2,
+                "fraction": None,
+                "num_rounds": 3,
+                "start_round": 0,
+                "task_timeout": 0.0,
+                "evaluate_final_model": False,
+                "seed": 0,
+                "aggregator": "weighted",
+            },
+        ),
+        ("ValidationJsonGenerator", {"results_dir": "results", "json_file_name": "cross_val_results.json"}),
+        ("IntimeModelSelector", {"key_metric": "accuracy", "key_metric_mode": "max"}),
+        ("tensorboard", {"events": ["analytix_log_stats", "fed.analytix_log_stats"], "tb_folder": "tb_events"}),
+        ("ModelPersistor", {"initial_model": "initial_model.safetensors"}),
+    ]
+    assert [item["executor"]["args"] for item in site["executors"]] == [
+        {
+            "script": "client.py",
+            "script_args": "--lr 0.1 --note 'two words'",
+            "launch_external_process": False,
+            "command": "python3 -u",
+            "framework": "pytorch",
+        }
+    ]
+    # What FLARE's jobs say and nothing here depends on is no argument to edit.
+    assert [(item["path"], item["args"]) for item in site["components"]] == [("ConvertToFedEvent", {})]
+    assert json.loads((folder / "meta.json").read_text()).keys() == set(Meta.__struct_fields__)
 
 
 def test_what_is_exported_is_what_is_loaded(project: Path) -> None:
@@ -94,7 +134,14 @@ def test_several_workflows_keep_their_order_and_arguments(project: Path) -> None
     assert json.loads((folder / SERVER).read_text())["workflows"][1] == {
         "id": "controller_1",
         "path": "CrossSiteEval",
-        "args": {"submit_model_timeout": 5.0, "participating_clients": ["site-2"]},
+        "args": {
+            "submit_model_timeout": 5,
+            "validation_timeout": 6000.0,
+            "participating_clients": ["site-2"],
+            "cross_val_dir": "cross_site_val",
+            "cleanup_models": False,
+            "submit_model_task_name": "submit_model",
+        },
     }
     loaded = load_job(folder)
     assert list(loaded.workflows.values()) == [

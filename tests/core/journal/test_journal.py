@@ -1,4 +1,4 @@
-"""Journal: every event exactly once, in order, whatever is applied twice, by whom, and on what disk."""
+"""Journal: every event exactly once and in order, also if it is applied again, by two servers, or on a bad disk."""
 
 import os
 import random

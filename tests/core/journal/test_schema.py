@@ -223,7 +223,8 @@ def test_a_kill_at_any_step_of_the_migration_loses_nothing(folder: Path, memory:
         shutil.copytree(folder, victim)
         lived = migrate_and_die(victim, kills + 1)
         check(victim, read_only=True)
-        migrate_and_die(victim, kills // 2 + 1)  # once more, somewhere else
+        if kills % 4 == 0:
+            migrate_and_die(victim, kills // 2 + 1)  # once more, somewhere else
         check(victim, read_only=False)
         kills += 1
     assert kills > 30

@@ -1,4 +1,4 @@
-"""The short way to compare versions says what packaging says, or leaves it to packaging."""
+"""The fast comparison of versions agrees with packaging, or leaves the case to packaging."""
 
 from __future__ import annotations
 

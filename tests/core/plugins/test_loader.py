@@ -1,4 +1,4 @@
-"""Plugins are real distributions, thrown away after the test; whatever one does, the others stay usable."""
+"""A plugin that fails in any way leaves the others usable. Plugins are real distributions, removed after the test."""
 
 from __future__ import annotations
 

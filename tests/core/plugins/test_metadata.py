@@ -1,4 +1,4 @@
-"""What is read of a distribution's metadata is its head, and damage leaves it empty."""
+"""Only the head of a distribution's metadata is read, and it is empty if the file is damaged."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ class CsvWriter(Writer):
 
 class Ring(Workflow):
     laps: int = 1
+    def execute(self, server): ...
 
 class Cloud:
     name, summary = "cloud", "Elsewhere."

@@ -1,4 +1,4 @@
-"""A new plugin installs, passes its own tests, its type check and its linter as it was written."""
+"""A new plugin, unchanged, can be installed and passes its own tests, its type check and its linter."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from fedtrack.errors import ConfigError
 from fedtrack.scaffold import KINDS, write_project
+from support.relay import RELAY
 from support.throwaway import Install, receivers
 from support.venv import Venv
 
@@ -41,7 +42,7 @@ def test_a_new_project_passes_its_own_tests(installed: Installed) -> None:
     output = venv.run("-m", "pytest", "-p", "no:cacheprovider", cwd=project).stdout
     passed = re.search(r"(\d+) passed", output)
     assert passed, output
-    assert int(passed[1]) >= {"receiver": 25, "writer": 4, "hooks": 2}[kind]
+    assert int(passed[1]) >= {"receiver": 25, "writer": 4, "workflow": 5, "hooks": 2}[kind]
 
 
 def test_a_new_project_is_typed_and_tidy(installed: Installed) -> None:
@@ -64,6 +65,8 @@ def test_a_new_project_is_in_the_list(installed: Installed) -> None:
 def test_a_new_project_declares_the_range_of_this_core(tmp_path: Path) -> None:
     text = (write_project("csv", "hooks", tmp_path / "new") / "pyproject.toml").read_text()
     assert 'dependencies = ["fedtrack>=0.1,<0.2"]' in text
+    text = (write_project("slow", "workflow", tmp_path / "slow") / "pyproject.toml").read_text()
+    assert 'dependencies = ["fedtrack>=0.1,<0.2", "fedtrack-local>=0.1,<0.2"]' in text
 
 
 @pytest.mark.parametrize("name", ["", "Csv", "my_own", "-csv", "csv-", "a--b", "../csv", "1csv", "a b"])
@@ -75,9 +78,12 @@ def test_a_name_that_no_distribution_could_have_is_refused(tmp_path: Path, name:
 
 def test_a_name_that_is_taken_is_refused(install: Install, tmp_path: Path) -> None:
     install("other-csv", receivers("csv"))
+    install("other-relay", RELAY)
     with pytest.raises(ConfigError, match="other-csv"):
         write_project("csv", "receiver", tmp_path / "new")
     write_project("csv", "writer", tmp_path / "new")
+    with pytest.raises(ConfigError, match="A workflow called 'Relay' is installed already"):
+        write_project("relay", "workflow", tmp_path / "relay")
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The short way of a plain metric into the spool, in C or in Python: bytes, numbers and refusals.
+"""The fast path of a plain metric into the spool, in C or in Python: bytes, numbers and refusals.
 
-``FEDTRACK_SPEEDUPS=0`` runs these tests, like all others, without what is compiled.
+``FEDTRACK_SPEEDUPS=0`` runs these tests, like all others, without the compiled code.
 """
 
 import math

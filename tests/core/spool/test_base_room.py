@@ -1,4 +1,4 @@
-"""The short way into the spool where there is no room, the disk fails, or a call must wait for it."""
+"""The fast path into the spool if there is no room, if the disk fails, or if a call must wait for the disk."""
 
 import fcntl
 import os

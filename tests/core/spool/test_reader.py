@@ -1,4 +1,4 @@
-"""SpoolReader: what is read from files that grow, rotate, are torn or damaged, whatever the sizes."""
+"""SpoolReader: the records of files that grow, rotate, are torn or damaged, in pieces of any size."""
 
 import os
 import random

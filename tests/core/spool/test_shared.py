@@ -1,4 +1,4 @@
-"""Spools that many sites share: each gets what it logged, whatever is torn, killed, full or forked."""
+"""Spools shared by many sites: each site gets its own records, also after kills, forks, torn writes and full disks."""
 
 from __future__ import annotations
 

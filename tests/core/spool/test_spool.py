@@ -1,4 +1,4 @@
-"""Spool: what a log call leaves on the disk."""
+"""Spool: the bytes of a log call on the disk."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What is compiled of the spool: when it is used, and what it refuses."""
+"""The compiled part of the spool: when it is used, and which calls it refuses."""
 
 import os
 import subprocess

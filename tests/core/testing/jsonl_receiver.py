@@ -1,4 +1,4 @@
-"""A receiver with a file for a backend, good and in several broken forms; the contract must tell them apart."""
+"""A receiver with a file as its backend, in a good and several broken forms, which the contract must distinguish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doubles do what tests of delivery and of writers rely on."""
+"""The doubles behave as tests of delivery and of writers expect."""
 
 from __future__ import annotations
 

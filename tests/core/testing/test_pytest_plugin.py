@@ -1,4 +1,4 @@
-"""The fixtures are there without an import, bind and unbind, and cost other test suites nothing."""
+"""The fixtures need no import, bind and unbind the record log, and cost other test suites nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a script passes becomes a plain value, or a reason that can be printed anywhere."""
+"""The arguments of a log call become plain values, or a reason that can be printed anywhere."""
 
 from __future__ import annotations
 

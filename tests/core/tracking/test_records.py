@@ -1,4 +1,4 @@
-"""Records survive their encoding bit by bit, and no bytes from elsewhere raise anything unexpected."""
+"""Records survive their encoding bit by bit, and decoding foreign bytes raises only the documented errors."""
 
 from __future__ import annotations
 

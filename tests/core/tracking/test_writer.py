@@ -1,4 +1,4 @@
-"""A log call never raises for a bad value, loses none in silence, and keeps every bit of a good one."""
+"""A log call never raises because of a bad value, loses no value in silence, and keeps every bit of a good one."""
 
 from __future__ import annotations
 

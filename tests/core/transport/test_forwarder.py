@@ -1,4 +1,4 @@
-"""Forwarder: from the spools into the journal, whatever fails on the way, and nothing deleted before it arrived."""
+"""Forwarder: records go from the spools to the journal despite all failures, and none is deleted before it is there."""
 
 from pathlib import Path
 from typing import Any

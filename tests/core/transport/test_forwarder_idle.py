@@ -1,4 +1,4 @@
-"""What an idle poll of the forwarder costs."""
+"""The cost of an idle poll of the forwarder."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""The forwarder's thread: sites are brought in while they log, and when it stops."""
+"""The forwarder's thread: records are read while sites log, and once more when the thread stops."""
 
 import threading
 import time

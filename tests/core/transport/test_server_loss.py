@@ -1,4 +1,4 @@
-"""A server that loses its journal while sites hold spool: what it had is said to be lost, and the rest arrives."""
+"""A server loses its journal while sites have spools: its records are reported as lost, and the others arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SpoolShipper: what a site sends, what it keeps, and how it goes on after trouble."""
+"""SpoolShipper: the messages of a site, the records that it keeps, and how it continues after a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs 20,000 metrics, about 2 MB in a spool, and answers with the model as it came."""
+"""Logs 20,000 metrics, about 2 MB in a spool, and sends the model back unchanged."""
 
 import fedtrack.client as flare
 from fedtrack.client.tracking import SummaryWriter

@@ -1,6 +1,6 @@
 """Logs 3,000 losses while all is well, 3,000 during an outage, 1,000 after it, and times the calls.
 
-The test says when the outage begins and ends, by files in the folder that is the only argument.
+The test marks the begin and the end of the outage with files in a folder, which is the only argument.
 """
 
 import json

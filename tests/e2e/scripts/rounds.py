@@ -1,4 +1,4 @@
-"""The federated half of the scripts beside this file: what remains for them is to log."""
+"""The federated part of the other scripts in this folder, which only add log calls."""
 
 from __future__ import annotations
 

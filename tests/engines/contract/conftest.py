@@ -1,4 +1,4 @@
-"""The engines under contract, each through nothing but the protocol, and the jobs that they all run."""
+"""The engines under test, used only through the protocol, and the jobs that all of them run."""
 
 from __future__ import annotations
 

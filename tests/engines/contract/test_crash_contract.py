@@ -1,4 +1,4 @@
-"""What every engine promises when a site's process is killed and another one's spool is damaged."""
+"""The promises of every engine if a site's process is killed and another site's spool is damaged."""
 
 from __future__ import annotations
 

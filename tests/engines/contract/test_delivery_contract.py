@@ -1,4 +1,4 @@
-"""What every engine promises about a run that ends well, while its server is busy, forgetful and slow."""
+"""The promises of every engine for a run that completes while its server is busy, forgetful and slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ClientApp is a script on every engine: each site knows its number, keeps its state and draws its own numbers."""
+"""A ClientApp is a script on every engine: each site has its index, its state and its own random numbers."""
 
 from __future__ import annotations
 

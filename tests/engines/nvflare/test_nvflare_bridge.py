@@ -1,4 +1,4 @@
-"""A fedtrack receiver in a job that is FLARE's own, script and all."""
+"""A fedtrack receiver in a job whose other parts, script included, are FLARE's own."""
 
 from __future__ import annotations
 

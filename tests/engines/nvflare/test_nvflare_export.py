@@ -1,4 +1,4 @@
-"""The FLARE job that a fedtrack job becomes, and what is said before it is sent."""
+"""The FLARE job that is made of a fedtrack job, and the messages before it is sent."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ import pytest
 from fedtrack.engine import RunHandle
 from fedtrack.errors import ConfigError, JobRejected, NotSupported, RunNotFound
 from fedtrack.job import ClientAppRunner, FedAvgJob, ScriptRunner
+from fedtrack.job.load import load_job
 from fedtrack.plugins import registry
 from fedtrack_local.workflows.fedavg import FedAvg
 from fedtrack_nvflare import NVFlareEngine
-from fedtrack_nvflare.export import COLLECTOR, SHIPPER, export
+from fedtrack_nvflare.export import COLLECTOR, SHIPPER, export, job_problems
+from support.median import AGGREGATORS
+from support.throwaway import Install, install, site
+
+__all__ = ["install", "site"]
 
 MakeJob = Callable[..., Path]
 
@@ -101,6 +106,12 @@ def test_functions_for_many_sites_are_refused_with_what_to_do(tmp_path: Path, mo
     job.to_clients(ClientAppRunner("client.py"))
     problems = NVFlareEngine().check(job.export_job(tmp_path / "jobs"), f"simulator:{tmp_path / 'ws'}")
     assert any(problem.fatal and "app.run()" in problem.message for problem in problems)
+
+
+def test_another_aggregator_is_refused_with_what_to_do(make_job: MakeJob, install: Install, tmp_path: Path) -> None:
+    install("fedtrack-robust", AGGREGATORS)
+    problems = job_problems(load_job(make_job(aggregator="median"), node=""))
+    assert problems == ["Its FedAvg uses the aggregator 'median'; on FLARE there is 'weighted' only, use that."]
 
 
 def test_check_notes_what_is_left_out(make_job: MakeJob, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A federation of hospitals: what only a real server with its policies, and real sites, can show."""
+"""A federation of hospitals, to test behaviour that needs a real server with its policies and real sites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who sent a message: origin against words."""
+"""The sender of a message is known from its origin, not from its content."""
 
 from __future__ import annotations
 

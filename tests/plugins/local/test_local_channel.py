@@ -1,4 +1,4 @@
-"""A site whose process sends what is no message: it fails by name and at once, and harms nobody else."""
+"""A site whose process sends an invalid message fails at once and by name, and no other site is affected."""
 
 from __future__ import annotations
 

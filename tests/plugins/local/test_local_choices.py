@@ -1,4 +1,4 @@
-"""What a job says about its best model and about single sites, from the job to what the sites see."""
+"""A job's choices about its best model and about single sites, followed from the job to the sites."""
 
 from __future__ import annotations
 

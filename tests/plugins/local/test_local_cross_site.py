@@ -1,4 +1,4 @@
-"""Cross-site evaluation on the local engine: what sites submit and score, and what becomes of those that do not."""
+"""Cross-site evaluation on the local engine: models and scores of the sites, and sites that send none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durability and the spool's limit, as a job asks for them."""
+"""Durability and the spool's limit, as set in a job."""
 
 from __future__ import annotations
 

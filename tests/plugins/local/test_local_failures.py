@@ -1,4 +1,4 @@
-"""Jobs that fail on the local engine: what the user is told, and what is left behind."""
+"""Jobs that fail on the local engine: the messages to the user, and the remaining files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which GPUs a site sees, and that nothing before its script has started CUDA."""
+"""The GPUs of a site; and CUDA is not started before the site's script starts it."""
 
 from __future__ import annotations
 

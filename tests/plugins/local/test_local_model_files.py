@@ -1,4 +1,4 @@
-"""How models cross between server and sites as files, on whatever file system the workspace lies."""
+"""Models are exchanged between server and sites as files, on any file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that was cut short goes on where it was."""
+"""An interrupted run continues after its last finished round."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugins by somebody else take part in a job like any other."""
+"""Third-party plugins take part in a job like any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run with a site of a newer version, and a run whose journal was removed: what is lost or waits is said."""
+"""A run with a site of a newer version, and a run whose journal was removed: lost and waiting records are reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEWER_SITE = CLIENT.replace(
     """flare.init()
 if flare.get_site_name() == "site-1":
     from fedtrack.spool import frames
-    frames.VERSION = 2
+    frames.VERSION = 3
 """,
 )
 
@@ -43,7 +43,7 @@ def test_a_newer_site_waits_in_its_spool_until_the_server_is_upgraded(
     make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = make_job(script=NEWER_SITE).simulator_run(tmp_path / "ws")
-    newer = "has format 2, this version of fedtrack reads up to 1; upgrade it"
+    newer = "has format 3, this version of fedtrack reads up to 2; upgrade it"
     assert result.status == "completed"
     assert (result.sites["site-1"].logged, result.sites["site-1"].journaled) == (100, 0)
     assert result.sites["site-2"].journaled == 100
@@ -58,7 +58,7 @@ def test_a_newer_site_waits_in_its_spool_until_the_server_is_upgraded(
     assert any(newer in check.problem and check.what.startswith("site-1") for check in verify(run))
     assert newer in replay(run).waiting["site-1"]
 
-    monkeypatch.setattr(frames, "VERSION", 2)
+    monkeypatch.setattr(frames, "VERSION", 3)
     done = replay(run)
     assert (done.journaled["site-1"], done.waiting, done.complete) == (100, {}, True)
     assert take_inventory(run).complete

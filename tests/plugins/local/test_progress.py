@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from fedtrack.job.cross_site_eval import CrossSiteEval
 from fedtrack.job.fedavg import FedAvg
 from fedtrack_local import progress
 from fedtrack_local.progress import Progress
@@ -24,7 +25,7 @@ class Run:
     def __init__(self, sites: int = 2) -> None:
         self.server: Any = SimpleNamespace(rounds=[], waiting=set(), failed={})
         names = [SimpleNamespace(name=f"site-{n}") for n in range(1, sites + 1)]
-        workflows = {"a": FedAvg(num_rounds=2), "b": FedAvg(num_rounds=3), "c": object()}
+        workflows = {"a": FedAvg(num_rounds=2), "b": FedAvg(num_rounds=3), "c": CrossSiteEval()}
         job = SimpleNamespace(sites=names, workflows=workflows, meta=SimpleNamespace(name="[red]job"))
         host = SimpleNamespace(journal=SimpleNamespace(total=lambda: 1234))
         self.active: Any = SimpleNamespace(job=job, host=host)

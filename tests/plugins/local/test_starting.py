@@ -1,4 +1,4 @@
-"""What the fork server imports for the sites."""
+"""The modules that the fork server imports for the sites."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_site_that_kills_its_workers_fails_and_the_others_go_on(make_virtual_job
     train = "if site.name == 'site-9': os._exit(3)"
     result = make_virtual_job(train, n_clients=40, min_clients=30).simulator_run(tmp_path / "ws")
     assert [len(r.sites) for r in result.rounds] == [39, 39]
-    assert "2 workers died while they were at it" in result.sites["site-9"].error
+    assert "2 workers died while working for it" in result.sites["site-9"].error
     assert "status 3" in result.sites["site-9"].error
     assert result.events_complete
 

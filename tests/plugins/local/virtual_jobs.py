@@ -1,4 +1,4 @@
-"""A job whose sites are functions, and what it leaves."""
+"""A job whose sites are functions, and its results."""
 
 from __future__ import annotations
 

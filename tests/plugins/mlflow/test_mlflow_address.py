@@ -1,4 +1,4 @@
-"""What tracking_uri and artifact_location mean, and what the user is told to look at."""
+"""The meaning of tracking_uri and artifact_location, and the command that the user is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLflowReceiver on a real file store, as FLARE's own example asks for: deprecated by MLflow, and still served."""
+"""MLflowReceiver on a real file store, which FLARE's own example uses: MLflow has deprecated it, but it must work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of MLflowReceiver: restarts, closing, and what others do to its store meanwhile."""
+"""The life of MLflowReceiver: restarts, closing, and changes of its store by others."""
 
 from __future__ import annotations
 

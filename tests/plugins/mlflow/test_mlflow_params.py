@@ -1,4 +1,4 @@
-"""A parameter that changes is kept under further names, the same ones at every delivery."""
+"""A changed parameter is stored under a further name, which is the same at every delivery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each metric is one point, at the site's time; one without a step has a step that only depends on the record."""
+"""Each metric is one point, at the site's time. If it has no step, its point gets one that only depends on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the receiver changes in mlflow while it calls it, and that it changes it back."""
+"""The receiver changes settings of mlflow during its calls, and restores them afterwards."""
 
 from __future__ import annotations
 

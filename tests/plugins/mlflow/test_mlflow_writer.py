@@ -1,4 +1,4 @@
-"""MLflowWriter has the calls that FLARE's users write, and puts what they mean into records."""
+"""MLflowWriter has the calls that FLARE's users write, and makes the right records of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the TensorBoard plugin share: a run, a log to write into, and TensorBoard's own readers."""
+"""Fixtures for tests of the TensorBoard plugin: a run, a record log, and TensorBoard's own readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feeds a receiver as delivery does, at least once, until it is killed: run by test_tb_recovery."""
+"""Feeds a receiver at least once, as delivery does, until it is killed; test_tb_recovery runs it."""
 
 import random
 import sys

@@ -1,4 +1,4 @@
-"""The rule that decides in which run a point is shown, and the set that remembers what is written."""
+"""The rule that determines the run of a point, and the set of written sequence numbers."""
 
 from __future__ import annotations
 

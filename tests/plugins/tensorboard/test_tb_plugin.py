@@ -1,4 +1,4 @@
-"""The plugin as the core sees it."""
+"""The plugin as core loads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lands in the event files, read with TensorBoard's EventAccumulator."""
+"""The content of the event files, read with TensorBoard's EventAccumulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exactly once, whatever the crash: torn files at every byte, and SIGKILL at random moments."""
+"""Every record exactly once after any crash: files torn at every byte, and SIGKILL at random moments."""
 
 from __future__ import annotations
 

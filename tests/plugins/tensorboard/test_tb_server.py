@@ -1,4 +1,4 @@
-"""What TensorBoard's own server shows, with its default loader and read while the receiver writes."""
+"""The output of TensorBoard's own server, with its default loader, which reads while the receiver writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A receiver in a folder of its own, with nothing of this machine's W&B set-up, and the processes it started."""
+"""A receiver in a folder of its own, without this machine's settings of W&B, and the processes that it started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads back what W&B's SDK wrote to disk, with a reader of its own: not the plugin's."""
+"""Reads the files that W&B's SDK has written, without using the plugin's reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wandb-core is killed while records are on their way: every row arrives, none twice."""
+"""wandb-core is killed while it has records: every row arrives, none twice."""
 
 from __future__ import annotations
 

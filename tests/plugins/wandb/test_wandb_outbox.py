@@ -1,4 +1,4 @@
-"""Rows that cross to W&B's thread together are the rows that ``run.log`` writes, and are as safe."""
+"""Rows that are sent together are the same as those that ``run.log`` writes, and as safe."""
 
 from __future__ import annotations
 

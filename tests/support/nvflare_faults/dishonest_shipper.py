@@ -1,4 +1,4 @@
-"""A site that speaks in another one's name. FLARE's job processes import it by this module's name."""
+"""A site that sends messages in another site's name. FLARE's job processes import it by this module's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collectors on a bad day. FLARE's job processes import them by this module's name."""
+"""Collectors with faults. FLARE's job processes import them by this module's name."""
 
 from __future__ import annotations
 

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from fedtrack.cli import engines, examples, job, migrate, plugins, receivers, resume, run, runs, submit, writers
+from fedtrack.cli import (
+    engines,
+    examples,
+    job,
+    migrate,
+    plugins,
+    receivers,
+    resume,
+    run,
+    runs,
+    submit,
+    workflows,
+    writers,
+)
 
 
 def build_app() -> typer.Typer:
@@ -25,7 +38,7 @@ def build_app() -> typer.Typer:
     app.command("resume")(resume.resume)
     app.command("submit")(submit.submit)
     app.command("migrate")(migrate.migrate)
-    for group in (receivers, writers, engines, plugins, examples, job, runs):
+    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
 

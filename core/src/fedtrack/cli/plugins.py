@@ -18,6 +18,7 @@ class Kind(StrEnum):
 
     RECEIVER = "receiver"
     WRITER = "writer"
+    WORKFLOW = "workflow"
     HOOKS = "hooks"
 
 

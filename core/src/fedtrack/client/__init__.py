@@ -1,4 +1,4 @@
-"""What a training script imports: ``import fedtrack.client as flare``.
+"""The client API, which a training script imports: ``import fedtrack.client as flare``.
 
 The names, arguments and defaults are those of ``nvflare.client``, so that a script moves over by changing its imports.
 """

@@ -68,7 +68,7 @@ def is_train(ctx: Any = None) -> bool:
 
 
 def is_evaluate(ctx: Any = None) -> bool:
-    """Return whether the current task asks for metrics of the received model only."""
+    """Return whether the current task asks only for metrics of the received model."""
     return current().task_name == _EVALUATE
 
 
@@ -97,7 +97,7 @@ def get_task_name(ctx: Any = None) -> str:
 
 
 def get_config(ctx: Any = None) -> dict[str, Any]:
-    """Return what the job says about this site's executor."""
+    """Return the job's settings of this site's executor."""
     return dict(current().config)
 
 
@@ -118,24 +118,24 @@ def log(
     """Log one value without a writer (FLARE's ``nvflare.client.log``).
 
     Args:
-        key: Name of the value; not used where ``value`` is a mapping.
-        value: A number; with another ``data_type``, what that one holds.
-        data_type: An AnalyticsDataType or its name; a scalar if None.
+        key: Name of the value; not used if ``value`` is a mapping.
+        value: A value of the kind that ``data_type`` names, by default a number.
+        data_type: An AnalyticsDataType or its name; None means a scalar.
         ctx: Not used.
         global_step: The script's step, or None.
-        step: The same, as MLflow and W&B call it.
+        step: Another name of ``global_step``, which MLflow and W&B use.
 
     Raises:
-        TypeError: ``data_type`` is unknown, or a keyword is.
+        TypeError: ``data_type`` or a keyword is unknown.
     """
     kind = data_type_of(data_type)
     record(Writer(), kind, key, value, step if global_step is None else global_step)
 
 
 def clear(ctx: Any = None) -> None:
-    """Do nothing: received models are not cached (kept for scripts written for FLARE)."""
+    """Do nothing, because received models are not cached; exists for scripts written for FLARE."""
 
 
 def shutdown(ctx: Any = None) -> None:
-    """Leave the job: ``is_running`` returns False from now on."""
+    """Leave the job; from now on ``is_running`` returns False."""
     current().shutdown()

@@ -1,4 +1,4 @@
-"""ClientBackend: what the client API delegates to, one per process of a site."""
+"""ClientBackend: the engine's side of the client API, one per process of a site."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
 
-#: Names the backend of a process that an engine started: ``module:function``, the function returns it.
+#: The environment variable by which an engine names a process's backend: ``module:function``, which returns it.
 BACKEND_VARIABLE = "FEDTRACK_CLIENT_BACKEND"
 
 
 class ClientBackend(Protocol):
-    """How a site's process talks to its server; an engine provides it."""
+    """The connection of a site's process to its server; an engine provides it."""
 
     @property
     def site_name(self) -> str:
@@ -30,13 +30,13 @@ class ClientBackend(Protocol):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the job says about this site's executor."""
+        """The job's settings of this site's executor."""
 
     def is_running(self) -> bool:
-        """Wait for the next task; False once there will be none."""
+        """Wait for the next task; return False if the job is over."""
 
     def receive(self, timeout: float | None = None) -> FLModel | None:
-        """Return the current task's model; None once there will be none, or after ``timeout`` seconds."""
+        """Return the current task's model; None if the job is over, or after ``timeout`` seconds."""
 
     def send(self, model: FLModel) -> None:
         """Answer the current task."""
@@ -49,13 +49,13 @@ _current: ClientBackend | None = None
 
 
 def use(backend: ClientBackend | None) -> None:
-    """Make ``backend`` the one of this process; engines call this before they run a script."""
+    """Make ``backend`` this process's backend; engines call this before they run a script."""
     global _current
     _current = backend
 
 
 def current() -> ClientBackend:
-    """Return this process's backend, creating it from the environment where an engine named it there.
+    """Return this process's backend; if an engine named one in the environment, the first call creates it.
 
     Raises:
         ConfigError: The process was not started by a job.

@@ -12,8 +12,8 @@
     if __name__ == "__main__":
         app.run()
 
-A job runs the file with ``ClientAppRunner``; the last two lines also make it a script that ``ScriptRunner`` starts,
-with a process for each site, on every engine. Same idea as Flower's ``ClientApp``.
+A job runs the file with ``ClientAppRunner``. The last two lines also make it a script that ``ScriptRunner`` can run on
+every engine, with a process for each site. The idea is that of Flower's ``ClientApp``.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ class SiteContext:
 
     Attributes:
         name: The site, such as ``site-17``.
-        position: Its number among the job's sites, counted from 0; None where the engine does not know it.
-        total: How many sites the job has, whether or not they take part in this round; 0 likewise.
-        args: What the job gave to ``ClientAppRunner(args=...)``.
-        state: What the site keeps from one task to the next, by name: numbers, texts, bytes, lists, dicts, arrays
-            and tensors; tuples and sets become lists. It is kept when the function returns, and not when it raises.
+        position: Its number among the job's sites, counted from 0; None if the engine does not know it.
+        total: The number of sites of the job, whether or not they take part in this round; 0 if the engine does
+            not know it.
+        args: The arguments that the job gave to ``ClientAppRunner(args=...)``.
+        state: Values that the site keeps from one task to the next, by name: numbers, texts, bytes, lists, dicts,
+            arrays and tensors; tuples and sets become lists. Changes are kept if the function returns, and
+            discarded if it raises.
     """
 
     name: str
@@ -52,10 +54,10 @@ class SiteContext:
 
     @property
     def index(self) -> int:
-        """Its position: which part of a partitioned data set is its own.
+        """The site's position, which says which part of a partitioned data set belongs to it.
 
         Raises:
-            ConfigError: The engine does not know it, because the site has a name that the job does not have.
+            ConfigError: The engine does not know it, because the job has no site of this name.
         """
         if self.position is None:
             raise ConfigError(f"The job has no site called {self.name!r}, so its index is not known; use site.name.")
@@ -64,17 +66,17 @@ class SiteContext:
 
 #: Trains ``model.params`` on the site's data and returns the result.
 TrainFunction: TypeAlias = Callable[[FLModel, SiteContext], FLModel]
-#: Scores ``model.params`` on the site's data; an FLModel can also say how much the scores weigh.
+#: Scores ``model.params`` on the site's data. It returns the scores, or an FLModel that also has their weight.
 EvaluateFunction: TypeAlias = Callable[[FLModel, SiteContext], FLModel | Mapping[str, float]]
 
 
 class ClientApp:
     """Functions for the tasks that a server gives; every site has the same ones.
 
-    A function is called with the global model, a copy of its own that it may change in place, and with the site. Random
-    numbers (``random``, numpy, torch) are seeded from the site's name and the round before each call.
-    What it keeps in global variables is shared with other sites of the same process, or lost between rounds: use
-    ``site.state``. Writers log under the site's name, from the function's own thread or one that it has ended.
+    A function is called with the global model and with the site. The model is a copy that the function may change in
+    place. Random numbers (``random``, numpy, torch) are seeded from the site's name and the round before each call.
+    Global variables are shared with other sites of the same process, or lost between rounds: use ``site.state``.
+    Writers log under the site's name, in the function's own thread and in threads that end before the function does.
     """
 
     def __init__(self) -> None:
@@ -110,7 +112,7 @@ class ClientApp:
             site: The site.
 
         Raises:
-            ConfigError: The app has no function for the task, or the function returns something else than a result.
+            ConfigError: The app has no function for the task, or the function does not return a result.
         """
         function = {"train": self._train, "validate": self._evaluate}.get(task_name)
         if function is None:
@@ -126,12 +128,12 @@ class ClientApp:
         raise ConfigError(f"{function.__name__}() returned a {type(result).__name__}; it must return {expected}.")
 
     def run(self, args: Mapping[str, Any] | None = None) -> None:
-        """Do the tasks of one site until the job is over: what a script does that is started for each site.
+        """Do the tasks of one site until the job is over, in a script that is started for each site.
 
         ``site.state`` lives as long as the process.
 
         Args:
-            args: What ``site.args`` is to hold.
+            args: The value of ``site.args``.
 
         Raises:
             ConfigError: The process was not started by a job.
@@ -154,13 +156,13 @@ class ClientApp:
 
 
 def _seed(text: str) -> None:
-    """Make random numbers a matter of site and round, not of the process and of the sites that were there before."""
+    """Seed the random numbers, so that they do not depend on the process or on the sites that it had before."""
     seed = crc32(text.encode())
     random.seed(seed)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed)
     if torch := sys.modules.get("torch"):
-        # Not torch.manual_seed: without a GPU it keeps a stack trace for each call, for a GPU that never comes.
+        # Not torch.manual_seed: without a GPU it stores a stack trace for each call and never frees it.
         torch.default_generator.manual_seed(seed)
         if _has_gpu():
             torch.cuda.manual_seed_all(seed)
@@ -168,6 +170,6 @@ def _seed(text: str) -> None:
 
 @cache
 def _has_gpu() -> bool:
-    """Return whether torch can use a GPU; asked once, because whoever asks starts CUDA, which keeps what it found."""
+    """Return whether torch can use a GPU. The first call starts CUDA, and its answer cannot change afterwards."""
     available: bool = sys.modules["torch"].cuda.is_available()
     return available

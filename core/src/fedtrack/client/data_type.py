@@ -1,4 +1,4 @@
-"""AnalyticsDataType: says what ``fedtrack.client.log`` is given (FLARE's ``nvflare.apis.analytix``, same names)."""
+"""AnalyticsDataType: the kinds of value that ``fedtrack.client.log`` takes (names of ``nvflare.apis.analytix``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fedtrack.tracking.writer import Writer
 
 
 class AnalyticsDataType(StrEnum):
-    """What a logged value is; the plural ones are mappings of names to values."""
+    """The kind of a logged value. A value of a plural kind is a mapping of names to values."""
 
     SCALAR = "SCALAR"
     SCALARS = "SCALARS"
@@ -24,7 +24,7 @@ class AnalyticsDataType(StrEnum):
 
 
 def data_type_of(value: Any) -> AnalyticsDataType:
-    """Return what the caller means: a member, its name, a member of FLARE's own enum, or None for a scalar.
+    """Return the data type for ``value``: a member, its name, a member of FLARE's own enum, or None for a scalar.
 
     Raises:
         TypeError: It is none of these.
@@ -39,7 +39,7 @@ def data_type_of(value: Any) -> AnalyticsDataType:
 
 
 def record(writer: Writer, data_type: AnalyticsDataType, key: Any, value: Any, step: Any) -> None:
-    """Log ``value`` as what it is; a bad value is counted as rejected and never raises."""
+    """Log ``value`` as a record of ``data_type``; a bad value is counted as rejected and never raises."""
     one = _SINGULAR.get(data_type, data_type)
     if one is data_type:
         _RECORD[one](writer, key, value, step)

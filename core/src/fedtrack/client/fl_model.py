@@ -1,4 +1,4 @@
-"""FLModel: what server and sites hand each other (FLARE's ``nvflare.client.FLModel``, same names and defaults)."""
+"""FLModel: the message between server and sites (FLARE's ``nvflare.client.FLModel``, same names and defaults)."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from fedtrack.errors import ModelError
 
 
 class ParamsType(StrEnum):
-    """Whether ``params`` are a whole model or the difference to the model that was received."""
+    """Whether ``params`` are a whole model, or the difference from the received model."""
 
     FULL = "FULL"
     DIFF = "DIFF"
 
 
 class MetaKey:
-    """Keys of ``FLModel.meta`` that fedtrack itself reads; any other key travels untouched."""
+    """Keys of ``FLModel.meta`` that fedtrack itself reads; other keys are passed on unchanged."""
 
-    #: How many optimizer steps a site took: the weight of its result in an average.
+    #: The number of optimizer steps that a site took, which is the weight of its result in an average.
     NUM_STEPS_CURRENT_ROUND = "NUM_STEPS_CURRENT_ROUND"
     #: Name of the model that a ``submit_model`` task asks for.
     SUBMIT_MODEL_NAME = "submit_model_name"
-    #: Whose model a ``validate`` task of cross-site evaluation carries: a site, or ``SRV_...`` for the server's.
+    #: The owner of the model in a ``validate`` task of cross-site evaluation: a site, or ``SRV_...`` for the server.
     MODEL_OWNER = "_model_owner_"
 
 
 class ModelName:
-    """Which model a ``submit_model`` task can ask for, under ``MetaKey.SUBMIT_MODEL_NAME``."""
+    """The models that a ``submit_model`` task can ask for, under ``MetaKey.SUBMIT_MODEL_NAME``."""
 
     BEST_MODEL = "best_model"
     FINAL_MODEL = "final_model"
@@ -36,20 +36,20 @@ class ModelName:
 
 @dataclass(eq=False)  # comparing dicts of tensors has no single truth value
 class FLModel:
-    """A model, its metrics and what belongs to them.
+    """A model, its metrics, its round and its meta data.
 
     Attributes:
-        params_type: Full parameters or differences; FULL if there are params and nothing else is said.
+        params_type: Full parameters or differences; FULL by default if there are params.
         params: Tensors by name; torch tensors or numpy arrays.
         optimizer_params: State of the optimizer; travels with the model, is not averaged.
         metrics: Scores of the *received* model on the site's data, by name.
         start_round: The job's first round.
         current_round: The round this model belongs to, counted from 0; None outside rounds.
-        total_rounds: How many rounds the job has.
-        meta: Anything msgpack can hold; see MetaKey for the keys that fedtrack reads.
+        total_rounds: The number of rounds of the job.
+        meta: Values that msgpack can hold, by name; see MetaKey for the keys that fedtrack reads.
 
     Raises:
-        ModelError: An argument has the wrong type, or a params_type comes without params.
+        ModelError: An argument has the wrong type, or there is a params_type but no params.
     """
 
     params_type: ParamsType | None = None

@@ -1,7 +1,7 @@
 """The writers of the installed plugins: ``from fedtrack.client.tracking import SummaryWriter``.
 
-Any writer feeds any receiver. Which names exist depends on what is installed; a first-party name whose plugin is
-missing is an ImportError that says what to install.
+Any writer feeds any receiver. The names depend on the installed plugins. If the plugin of a first-party writer is
+missing, the ImportError says what to install.
 """
 
 from __future__ import annotations

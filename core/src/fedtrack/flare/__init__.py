@@ -1,1 +1,1 @@
-"""What exists only for users of NVIDIA FLARE: the move of their scripts and jobs."""
+"""Code for users of NVIDIA FLARE alone: the migration of their scripts and jobs."""

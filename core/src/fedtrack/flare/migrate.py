@@ -1,4 +1,4 @@
-"""Rewrites the imports of a script or job that was written for FLARE; nothing else in it has to change."""
+"""Migration of a script or job that was written for FLARE: its imports are rewritten, nothing else has to change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLUGINS = {
     "WandBReceiver": "fedtrack_wandb",
 }
 
-#: Modules that are imported as a whole; of all others only names are, and those keep their name here.
+#: Modules that scripts import as a whole. From all others they import names, which are the same in fedtrack.
 _MODULES = {"nvflare.client": "fedtrack.client", "nvflare.client.tracking": _TRACKING}
 
 
@@ -30,7 +30,7 @@ class Migrated:
 
     Attributes:
         text: The file with fedtrack's imports.
-        left: What could not be rewritten: (line, counted from 1, and what was imported there).
+        left: The imports that could not be rewritten: (line, counted from 1, and the imported name).
     """
 
     text: str
@@ -74,7 +74,7 @@ def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def _rewritten(node: ast.Import | ast.ImportFrom, text: str) -> tuple[list[str], list[str]]:
-    """Return the statements that take the place of ``node``, and the names for which there is none."""
+    """Return the statements that replace ``node``, and the names that fedtrack does not have."""
     if isinstance(node, ast.Import):
         return _import(node, text)
     module = node.module or ""
@@ -95,7 +95,7 @@ def _import(node: ast.Import, text: str) -> tuple[list[str], list[str]]:
     for alias in node.names:
         if alias.name.partition(".")[0] != "nvflare":
             continue
-        # Without "as", the code below says nvflare.client.send(...), and that stays as it is.
+        # Without "as", the code below says nvflare.client.send(...), which is not rewritten.
         if alias.name in _MODULES and alias.asname:
             text = re.sub(rf"\b{re.escape(alias.name)}(?=\s+as\b)", _MODULES[alias.name], text)
         else:
@@ -108,7 +108,7 @@ def _names(aliases: list[ast.alias]) -> str:
 
 
 def _home(module: str, name: str) -> str:
-    """Return fedtrack's module that has ``name``; "" if none has."""
+    """Return the module of fedtrack that has ``name``; "" if there is none."""
     if f"{module}.{name}" == "nvflare.client.tracking":
         return "fedtrack.client"
     return _homes().get(name, "")
@@ -116,7 +116,8 @@ def _home(module: str, name: str) -> str:
 
 @cache
 def _homes() -> dict[str, str]:
-    # By name alone: FLARE moves its modules from version to version. What jobs and scripts share, scripts need lightly.
+    # By name alone, because FLARE moves its modules from version to version. A name that is in the modules for jobs and
+    # in those for scripts comes from the latter, which import less.
     import fedtrack.client
     import fedtrack.job
 

@@ -19,16 +19,24 @@ ANALYTIC_EVENT_TYPE = LOCAL_EVENT
 
 
 class Component(msgspec.Struct, forbid_unknown_fields=True):
-    """Base of the components that are nothing but their arguments."""
+    """Base of the components that are nothing but their arguments.
+
+    Class attributes:
+        ignored: Arguments that are accepted for jobs written for FLARE and change nothing; an export leaves them out.
+    """
+
+    ignored: ClassVar[frozenset[str]] = frozenset()
 
 
 class ConvertToFedEvent(Component):
     """Lets a site's events cross to the server; a site without it keeps them at home.
 
     Attributes:
-        events_to_convert: Only ``analytix_log_stats`` exists.
-        fed_event_prefix: Only ``fed.`` is valid; kept for jobs written for FLARE.
+        events_to_convert: Only ``analytix_log_stats`` exists; kept for jobs written for FLARE.
+        fed_event_prefix: Only ``fed.`` is valid; kept as well.
     """
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"events_to_convert", "fed_event_prefix"})
 
     events_to_convert: list[str] = msgspec.field(default_factory=lambda: [LOCAL_EVENT])
     fed_event_prefix: Literal["fed."] = "fed."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fedtrack.errors import ConfigError
 from fedtrack.job.paths import check_inside
@@ -45,8 +45,13 @@ class CrossSiteEval(Workflow):
         wait_for_clients_timeout: Accepted likewise; every site is there when a workflow starts.
     """
 
-    submit_model_timeout: float = 600
-    validation_timeout: float = 6000
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"persistor_id", "model_locator_id", "formatter_id", "task_check_period", "validation_task_name"}
+        | {"wait_for_clients_timeout"}
+    )
+
+    submit_model_timeout: float = 600.0
+    validation_timeout: float = 6000.0
     participating_clients: list[str] | None = None
     cross_val_dir: str = "cross_site_val"
     cleanup_models: bool = False

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -36,12 +36,13 @@ from fedtrack.job.config import (
     refuse_secrets,
     write_json,
 )
-from fedtrack.job.find_file import find_file
+from fedtrack.job.files import find_file
 from fedtrack.job.initial_model import INITIAL_MODEL_FILE, ModelWriter, named_model
 from fedtrack.job.local_modules import local_modules
 from fedtrack.job.placeable import Placeable, unused_id
 from fedtrack.job.workflows import name_of
 from fedtrack.partial_engine import open_engine
+from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
@@ -177,24 +178,34 @@ def _executor(runner: Runner, custom: Path) -> ExecutorComponent:
     _copy(script, custom)
     for path in local_modules(script).values():
         _copy(path, custom)
-    args = _changed_fields(runner) | {"script": script.name}
+    args = _arguments(runner, runner.ignored) | {"script": script.name}
     return ExecutorComponent(type(runner).__name__, args)
 
 
 def _component(id_: str, item: Placeable) -> ComponentConfig:
     if isinstance(item, Receiver):
-        return ComponentConfig(id_, item.name, _changed_fields(item.options))
+        return ComponentConfig(id_, item.name, _arguments(item.options))
     name = name_of(item)
     if name is None:
-        raise ConfigError(f"A {type(item).__name__} cannot be exported: core does not know its class.")
-    return ComponentConfig(id_, name, _changed_fields(item))
+        raise ConfigError(_not_nameable(item))
+    return ComponentConfig(id_, name, _arguments(item, item.ignored))
 
 
-def _changed_fields(struct: msgspec.Struct) -> dict[str, Any]:
-    """Return the fields that differ from their defaults: what is not in a job file follows later defaults."""
-    values: Mapping[str, Any] = msgspec.to_builtins(struct)
-    defaults = {f.name: f.default for f in msgspec.structs.fields(struct)}
-    return {name: value for name, value in values.items() if value != defaults[name]}
+def _not_nameable(item: Placeable) -> str:
+    name = type(item).__name__
+    if not isinstance(item, Workflow):
+        return f"A {name} cannot be exported: a job file names components of core, and this is none of them."
+    return (
+        f"The workflow {name} cannot be exported: a job file holds its name, and no installed plugin has a workflow "
+        f"of that name and class (installed: {', '.join(sorted(registry().workflows)) or 'none'}); return the class "
+        "from the hook fedtrack_workflows of an installed distribution: fedtrack plugins new NAME --kind workflow"
+    )
+
+
+def _arguments(struct: msgspec.Struct, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return every argument that a reader of the job could edit, whether or not it is the default."""
+    values: dict[str, Any] = msgspec.to_builtins(struct)
+    return {name: value for name, value in values.items() if name not in without}
 
 
 def _copy(path: Path, folder: Path) -> None:

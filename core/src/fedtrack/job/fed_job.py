@@ -1,4 +1,4 @@
-"""FedJob and its kin: build a job in Python (FLARE's Job API, same names and defaults).
+"""FedJob: builds a job in Python (FLARE's Job API, same names and defaults).
 
 A job is only a description. Exporting it writes the folder that every run starts from, also ``simulator_run``.
 """
@@ -12,22 +12,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 from fedtrack.engine import LOCAL_ENGINE
 from fedtrack.errors import ConfigError
-from fedtrack.job.components import (
-    ConvertToFedEvent,
-    IntimeModelSelector,
-    ModelPersistor,
-    Runner,
-    ValidationJsonGenerator,
-)
-from fedtrack.job.default_receiver import default_receiver
-from fedtrack.job.fedavg import FedAvg
+from fedtrack.job.components import ConvertToFedEvent, ModelPersistor, Runner
+from fedtrack.job.keywords import checked_keywords
 from fedtrack.job.placeable import Placeable, unused_id
 from fedtrack.job.pt_model import PTModel
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import Receiver
 
 if TYPE_CHECKING:
     from fedtrack.runs.result import RunResult
@@ -49,6 +41,7 @@ class FedJob:
             Metrics beyond it are dropped, and counted.
     """
 
+    @checked_keywords
     def __init__(
         self,
         name: str = "fed_job",
@@ -183,107 +176,3 @@ class FedJob:
         chosen = unused_id(id or "component", table)
         table[chosen] = obj
         return chosen
-
-
-class BaseFedJob(FedJob):
-    """A job with what most jobs want: TensorBoard, events that cross to the server, the best model kept.
-
-    Args:
-        name: See FedJob.
-        min_clients: See FedJob.
-        mandatory_clients: See FedJob.
-        key_metric: The metric that decides which global model is the best; "" keeps none.
-        key_metric_mode: Whether more (``max``) or less (``min``) of it is better.
-        validation_json_generator: Where cross-site evaluation writes its results; a default one, if None.
-        intime_model_selector: The model selector; one for ``key_metric``, if None.
-        convert_to_fed_event: The component that lets events cross, or whether to place one; True, if None.
-        analytics_receiver: The default receiver, or whether to place one; TensorBoard's, if None or True.
-        idle_timeout: See FedJob.
-        durability: See FedJob.
-        spool_limit: See FedJob.
-    """
-
-    def __init__(
-        self,
-        name: str = "fed_job",
-        min_clients: int | None = None,
-        mandatory_clients: list[str] | None = None,
-        key_metric: str = "accuracy",
-        key_metric_mode: str = "max",
-        validation_json_generator: ValidationJsonGenerator | None = None,
-        intime_model_selector: IntimeModelSelector | None = None,
-        convert_to_fed_event: ConvertToFedEvent | bool | None = None,
-        analytics_receiver: Receiver | bool | None = None,
-        *,
-        idle_timeout: float = 3600.0,
-        durability: Durability = "process",
-        spool_limit: int = DEFAULT_LIMIT_BYTES,
-    ) -> None:
-        super().__init__(
-            name,
-            min_clients,
-            mandatory_clients,
-            idle_timeout=idle_timeout,
-            durability=durability,
-            spool_limit=spool_limit,
-        )
-        if key_metric_mode not in ("max", "min"):
-            raise ConfigError(f"key_metric_mode is {key_metric_mode!r}; valid are 'max' and 'min'.")
-        self.to_server(validation_json_generator or ValidationJsonGenerator(), id="json_generator")
-        if intime_model_selector is not None or key_metric:
-            selector = intime_model_selector or IntimeModelSelector(key_metric, key_metric_mode)  # type: ignore[arg-type]
-            self.to_server(selector, id="model_selector")
-        if convert_to_fed_event is None or convert_to_fed_event is True:
-            convert_to_fed_event = ConvertToFedEvent()
-        if isinstance(convert_to_fed_event, ConvertToFedEvent):
-            self.to_clients(convert_to_fed_event, id="event_to_fed")
-        if analytics_receiver is None or analytics_receiver is True:
-            analytics_receiver = default_receiver()
-        if isinstance(analytics_receiver, Receiver):
-            self.to_server(analytics_receiver, id="receiver")
-
-
-class FedAvgJob(BaseFedJob):
-    """Federated averaging over ``site-1`` to ``site-n``.
-
-    Args:
-        initial_model: A ``torch.nn.Module``, a dict of tensors, or ``"model.py:Net"``: a callable in a file, called
-            without arguments by a process that may import torch. None lets every site begin with its own.
-        n_clients: How many sites.
-        num_rounds: How many rounds.
-        name: See FedJob.
-        evaluate_final_model: Whether the sites also score the model that the last round made.
-        task_timeout: Seconds within which a site must answer; 0 for no limit but ``idle_timeout``.
-        fraction: The share of the sites that takes part in each round, 0 < fraction <= 1; all, if None.
-        kwargs: See BaseFedJob.
-    """
-
-    def __init__(
-        self,
-        initial_model: Any = None,
-        n_clients: int = 2,
-        num_rounds: int = 5,
-        name: str = "fedavg",
-        *,
-        evaluate_final_model: bool = False,
-        task_timeout: float = 0.0,
-        fraction: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name, **kwargs)
-        if isinstance(n_clients, bool) or not isinstance(n_clients, int) or n_clients < 1:
-            raise ConfigError(f"n_clients is {n_clients!r}; a job needs 1 site or more.")
-        if isinstance(initial_model, Mapping):
-            initial_model = dict(initial_model)
-        self.initial_model = initial_model
-        self.site_names += [f"site-{number}" for number in range(1, n_clients + 1)]
-        self.to_server(ModelPersistor(), id="persistor")
-        self.to_server(
-            FedAvg(
-                num_clients=None if fraction is not None else n_clients,
-                fraction=fraction,
-                num_rounds=num_rounds,
-                evaluate_final_model=evaluate_final_model,
-                task_timeout=task_timeout,
-            )
-        )

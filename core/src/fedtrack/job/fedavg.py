@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from fedtrack.errors import ConfigError
+from collections.abc import Sequence
+from typing import ClassVar
+
+from fedtrack.errors import ConfigError, PluginError
+from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
+
+#: Name of the aggregator that every engine has.
+WEIGHTED = "weighted"
 
 
 class FedAvg(Workflow):
@@ -22,7 +29,10 @@ class FedAvg(Workflow):
             of the job.
         evaluate_final_model: Whether to ask the sites for the metrics of the model that the last round made.
         seed: Decides which sites take part, where not all do.
+        aggregator: Name of what makes the new model of the sites' results; see the hook ``fedtrack_aggregators``.
     """
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"persistor_id"})
 
     num_clients: int | None = None
     fraction: float | None = None
@@ -32,6 +42,7 @@ class FedAvg(Workflow):
     task_timeout: float = 0.0
     evaluate_final_model: bool = False
     seed: int = 0
+    aggregator: str = WEIGHTED
 
     def __post_init__(self) -> None:
         if self.num_clients is not None and self.num_clients < 1:
@@ -46,6 +57,18 @@ class FedAvg(Workflow):
             raise ConfigError(f"FedAvg: num_rounds is {self.num_rounds}; it must be 1 or more.")
         if self.task_timeout < 0:
             raise ConfigError(f"FedAvg: task_timeout is {self.task_timeout}; it must be 0 or more seconds.")
+
+    def check(self, sites: Sequence[str]) -> None:
+        """Check that the aggregator is installed; the weighted mean comes with whatever executes the workflow."""
+        if self.aggregator != WEIGHTED:
+            try:
+                registry().aggregator(self.aggregator)
+            except PluginError as error:
+                raise ConfigError(f"FedAvg: aggregator: {error}") from None
+
+    def planned_rounds(self) -> int:
+        """Return the number of rounds."""
+        return self.num_rounds
 
     def clients_per_round(self, sites: int) -> int:
         """Return how many of as many living sites take part in a round."""

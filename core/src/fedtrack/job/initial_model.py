@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fedtrack.errors import ConfigError
-from fedtrack.job.find_file import find_file
+from fedtrack.job.files import find_file
 
 INITIAL_MODEL_FILE = "initial_model.safetensors"
 

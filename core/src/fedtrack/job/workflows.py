@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.job.components import COMPONENTS
+from fedtrack.errors import PluginError
+from fedtrack.job.components import ALIASES, COMPONENTS
 from fedtrack.job.cross_site_eval import CrossSiteEval
 from fedtrack.job.fedavg import FedAvg
 from fedtrack.plugins import registry
@@ -16,9 +17,25 @@ from fedtrack.plugins.workflow import Workflow
 DESCRIBED: dict[str, type[Workflow]] = {"CrossSiteEval": CrossSiteEval, "FedAvg": FedAvg}
 
 
-def workflow_classes() -> dict[str, type[Workflow]]:
-    """Return every workflow by the name that a job file gives it."""
-    return registry().workflows | DESCRIBED
+def workflow_class(path: str) -> type[Workflow]:
+    """Return the workflow that a job file means.
+
+    Args:
+        path: The name of its class; FLARE's class paths mean the same workflows here.
+
+    Raises:
+        PluginError: No usable plugin has it; the message says what is installed and how to get another one.
+    """
+    name = ALIASES.get(path, path)
+    if name in DESCRIBED:
+        return DESCRIBED[name]
+    try:
+        return registry().workflow(name)
+    except PluginError as error:
+        raise PluginError(
+            f"{error} A workflow comes with a plugin: pip install the distribution that has it, "
+            "or write one: fedtrack plugins new NAME --kind workflow"
+        ) from None
 
 
 def executable(workflow: Workflow) -> Workflow:

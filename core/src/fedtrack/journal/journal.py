@@ -28,9 +28,6 @@ from fedtrack.tracking.counts import Counts
 
 __all__ = ["GapKind", "Goodbye", "Journal", "StoredBatch", "StoredGap", "StoredStream"]
 
-#: Site, stream and what belongs to it.
-SiteCounts = tuple[str, str, Counts | None]
-
 
 class Journal:
     """A journal file; safe to use from several threads of the one process that opened it.
@@ -82,7 +79,7 @@ class Journal:
         self,
         batches: Iterable[tuple[str, str, frames.FrameRange]],
         marks_only: Iterable[tuple[str, str, int]] = (),
-        counts: Iterable[SiteCounts] = (),
+        counts: Iterable[tuple[str, str, Counts | None]] = (),
     ) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
 
@@ -209,11 +206,6 @@ class Journal:
         except sqlite3.Error as error:
             raise WorkspaceError(f"{self.path}: the journal cannot be read: {error}.") from error
         return found
-
-    def source_of(self, batch: int) -> tuple[str, str]:
-        """Return the (site, stream) of a batch that is in the journal."""
-        site, stream = self._all("SELECT site, stream FROM batch WHERE id = ?", (batch,))[0]
-        return site, stream
 
     def prune(self, done: int, before_ns: int, keep: Collection[int] = ()) -> int:
         """Delete batches that nobody needs any more and return how many events that were; see ``pruning.prune``."""

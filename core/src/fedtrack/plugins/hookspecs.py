@@ -13,7 +13,7 @@ keeps the other plugins from being called. Records never travel through hooks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedtrack.plugins.markers import hookspec
 
@@ -49,6 +49,12 @@ def fedtrack_engines() -> Iterable[type[Engine]]:
 @hookspec
 def fedtrack_workflows() -> Iterable[type[Workflow]]:
     """Called once, when plugins are loaded: return the workflow classes that this plugin can execute."""
+    return ()
+
+
+@hookspec
+def fedtrack_aggregators() -> Iterable[type[Any]]:
+    """Called once, when plugins are loaded: return the aggregator classes that this plugin provides."""
     return ()
 
 

@@ -23,7 +23,7 @@ from fedtrack.plugins.compatibility import why_incompatible
 from fedtrack.plugins.markers import PROJECT
 from fedtrack.plugins.metadata import package_of
 from fedtrack.plugins.plugin_registry import KINDS_PROVIDED, Plugin, Registry, State
-from fedtrack.plugins.workflow import Workflow
+from fedtrack.plugins.workflow import Workflow, check_executable
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.writer import Writer
 
@@ -131,18 +131,31 @@ def _validate(kind: str, item: Any, base: type | None) -> None:
     if base is not None and not (isinstance(item, type) and issubclass(item, base)):
         raise TypeError(f"fedtrack_{kind}s returned {item!r}, which is no subclass of {base.__name__}")
     if base is Workflow:
-        return  # the class is its name, and its fields are checked where a job gives them
+        check_executable(item)  # its fields are checked where a job gives them
+        return
     shown = getattr(item, "__name__", repr(item))
     if kind == "engine" and not isinstance(item, type):
         raise TypeError(f"fedtrack_engines returned {item!r}, which is no class")
     for attribute in ("name", "summary"):
         if not isinstance(getattr(item, attribute, None), str):
             raise TypeError(f"{shown}.{attribute} is missing; it must be a str")
+    if kind == "aggregator":
+        _validate_aggregator(item, shown)
     if base is Receiver and not isinstance(getattr(item, "supports", None), frozenset):
         raise TypeError(f"{shown}.supports is missing; it must be a frozenset of record classes")
     if base is not None and item.api not in SUPPORTED_APIS:
         served = ", ".join(map(str, SUPPORTED_APIS))
         raise _OtherApiError(f"{shown} is written for api {item.api}, this core serves {served}")
+
+
+def _validate_aggregator(item: Any, shown: str) -> None:
+    """Check what makes aggregators: a class, or what stands for one that listings are not to import."""
+    if not callable(item):
+        raise TypeError(f"fedtrack_aggregators returned {item!r}; return the class, not an instance")
+    if isinstance(item, type):
+        missing = {name for name in ("accept", "result") if not callable(getattr(item, name, None))}
+        for name in sorted(missing | set(getattr(item, "__abstractmethods__", ()))):
+            raise TypeError(f"{shown}.{name}() is missing; an aggregator has the methods accept and result")
 
 
 def _register(found: Registry, plugin: Plugin, kind: str, item: Any) -> None:

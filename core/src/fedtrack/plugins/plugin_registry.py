@@ -24,7 +24,7 @@ T = TypeVar("T", Receiver, Writer)
 log = logging.getLogger(__name__)
 
 #: What plugins provide; the hook ``fedtrack_<kind>s`` returns it.
-KINDS_PROVIDED = ("receiver", "writer", "engine", "workflow", "example")
+KINDS_PROVIDED = ("receiver", "writer", "engine", "workflow", "aggregator", "example")
 
 #: What core's extra of that name brings.
 _FIRST_PARTY = {
@@ -89,6 +89,7 @@ class Registry:
         writers: Writer classes by name.
         engines: Engine classes by name.
         workflows: Workflow classes by the name of the class.
+        aggregators: Aggregator classes by name; see ``fedtrack_local.Aggregator``.
         examples: Examples by name.
         owners: Which plugin provides a class or an example, by kind and name.
     """
@@ -99,6 +100,7 @@ class Registry:
     writers: dict[str, type[Writer]] = field(default_factory=dict)
     engines: dict[str, Any] = field(default_factory=dict)
     workflows: dict[str, type[Workflow]] = field(default_factory=dict)
+    aggregators: dict[str, Any] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
@@ -159,6 +161,16 @@ class Registry:
             return self.workflows[name]
         raise self._unknown("workflow", name, self.workflows)
 
+    def aggregator(self, name: str) -> Any:
+        """Return the aggregator class with that name.
+
+        Raises:
+            PluginError: No installed plugin provides it.
+        """
+        if name in self.aggregators:
+            return self.aggregators[name]
+        raise self._unknown("aggregator", name, self.aggregators)
+
     def example(self, name: str) -> Example:
         """Return the example with that name.
 
@@ -206,6 +218,7 @@ class Registry:
             "writer": self.writers,
             "engine": self.engines,
             "workflow": self.workflows,
+            "aggregator": self.aggregators,
             "example": self.examples,
         }
         return tables[kind]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -14,8 +14,18 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of the workflows; its fields are the arguments that a job file may give.
 
     A job file holds the name of the class and its arguments. The hook ``fedtrack_workflows`` brings the classes that
-    can be executed; one of a third party is a subclass with fields of its own and an ``execute`` method.
+    can be executed; one of a third party is a subclass with fields of its own and an ``execute`` method. The first
+    line of the docstring is its summary in listings.
+
+    Class attributes:
+        ignored: Arguments that are accepted for jobs written for FLARE and change nothing; an export leaves them out.
     """
+
+    ignored: ClassVar[frozenset[str]] = frozenset()
+
+    def planned_rounds(self) -> int:
+        """Return how many rounds the workflow means to play, for whoever watches it; 0 if it cannot say."""
+        return 0
 
     def check(self, sites: Sequence[str]) -> None:
         """Check the arguments against the job's ``sites``, before anything is started.
@@ -28,7 +38,7 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         """Run the workflow to its end.
 
         Args:
-            server: What the engine offers; see ``fedtrack_local.workflows.Server``.
+            server: What the engine offers; see ``fedtrack_local.Server``.
 
         Raises:
             NotSupported: The class only describes a workflow.
@@ -36,3 +46,20 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         """
         name = type(self).__name__
         raise NotSupported(f"The workflow {name} is described here, but no installed plugin executes it.")
+
+
+def summary_of(workflow: type[Workflow]) -> str:
+    """Return the first line of the class's own docstring, "" if it has none."""
+    return (workflow.__dict__.get("__doc__") or "").strip().partition("\n")[0]
+
+
+def check_executable(workflow: type[Workflow]) -> None:
+    """Check what a plugin gives as a workflow that it executes.
+
+    Raises:
+        TypeError: It has no ``execute`` of its own, or no docstring for listings.
+    """
+    if workflow.execute is Workflow.execute:
+        raise TypeError(f"{workflow.__name__} has no method execute(self, server); a workflow's plugin executes it")
+    if not summary_of(workflow):
+        raise TypeError(f"{workflow.__name__} has no docstring; its first line is the summary in listings")

@@ -16,11 +16,10 @@ from fedtrack.journal.journal import Journal, StoredBatch
 from fedtrack.runs.inventory import take_inventory
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
-from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.records import AnyRecord, Artifact, BlobRef, Control, Image, Metric, Text, decode
+from fedtrack.tracking.records import Artifact, BlobRef, Image, Metric, Record, Text, decode
 
 
 class Check(NamedTuple):
@@ -148,16 +147,16 @@ def _batches(journal: Journal) -> Iterator[StoredBatch]:
         after = batches[-1].id
 
 
-def _records(batch: StoredBatch) -> Iterator[tuple[int, AnyRecord | Control]]:
-    """Yield (seq, record) of what this version knows of a batch."""
-    for seq, payload in frames.split(batch.body):
+def _records(batch: StoredBatch) -> Iterator[tuple[int, Record]]:
+    """Yield (seq, record) of the events of a batch that this version knows."""
+    for seq, payload in batch.events():
         try:
             yield seq, decode(payload)
         except msgspec.DecodeError:
             continue
 
 
-def _is_whole(record: AnyRecord | Control, blobs: BlobStore) -> bool:
+def _is_whole(record: Record, blobs: BlobStore) -> bool:
     data = record.text if isinstance(record, Text) else record.data if isinstance(record, Image | Artifact) else None
     if not isinstance(data, BlobRef):
         return True

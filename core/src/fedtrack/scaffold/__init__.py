@@ -1,7 +1,7 @@
-"""Writes a plugin project from the templates beside this file.
+"""Scaffold: a new plugin project, written from the templates beside this file.
 
-``templates/common`` goes into every project and ``templates/<kind>`` beside it. A file's name ends in ``.template``
-and its text is a ``string.Template``; ``MODULE`` in its path stands for the name of the module.
+Every project has the files of ``templates/common`` and those of ``templates/<kind>``. A template's name ends in
+``.template`` and its text is a ``string.Template``; ``MODULE`` in its path stands for the name of the module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from fedtrack.errors import ConfigError
 from fedtrack.plugins import registry
 
 TEMPLATES = Path(__file__).parent / "templates"
-KINDS = ("receiver", "writer", "hooks")
+KINDS = ("receiver", "writer", "workflow", "hooks")
+
+#: What a plugin of a kind needs, in the range of versions of this core.
+_NEEDS = {"workflow": ("fedtrack", "fedtrack-local")}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _SUFFIX = ".template"
@@ -25,9 +28,9 @@ def write_project(name: str, kind: str = "receiver", folder: Path | None = None)
     """Write a plugin project and return its folder.
 
     Args:
-        name: What users will type; the distribution is called ``fedtrack-<name>``.
+        name: The name that users will type; the distribution is called ``fedtrack-<name>``.
         kind: One of ``KINDS``.
-        folder: Created; ``./fedtrack-<name>``, if None.
+        folder: The project's folder, which is created; None means ``./fedtrack-<name>``.
 
     Raises:
         ConfigError: The name is not valid or taken, or the folder is not empty.
@@ -35,31 +38,32 @@ def write_project(name: str, kind: str = "receiver", folder: Path | None = None)
     name = name.removeprefix("fedtrack-")
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} cannot name a plugin; use lower-case letters, digits and single '-', such as csv.")
-    found = registry()
-    if (owner := found.owners.get((kind, name))) is not None:
+    words = _words(name, kind)
+    taken = words["class_name"] if kind == "workflow" else name  # a workflow is known by its class
+    if (owner := registry().owners.get((kind, taken))) is not None:
         raise ConfigError(
-            f"A {kind} called {name!r} is installed already ({owner.package}); two of one name disable each other, "
+            f"A {kind} called {taken!r} is installed already ({owner.package}); two of one name disable each other, "
             "choose another one."
         )
     folder = folder or Path(f"fedtrack-{name}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not an empty folder; choose another one with --dir.")
-    words = _words(name)
     for source in (TEMPLATES / "common", TEMPLATES / kind):
         for template in sorted(source.rglob(f"*{_SUFFIX}")):
             _write(template, source, folder, words)
     return folder
 
 
-def _words(name: str) -> dict[str, str]:
-    """Return what the templates can name."""
+def _words(name: str, kind: str) -> dict[str, str]:
+    """Return the words that the templates may use, by name."""
     major, minor = version("fedtrack").split(".")[:2]
+    cores = f">={major}.{minor},<{major}.{int(minor) + 1}"
     return {
         "name": name,
         "package": f"fedtrack-{name}",
         "module": f"fedtrack_{name.replace('-', '_')}",
         "class_name": "".join(part.capitalize() for part in name.split("-")),
-        "core_range": f">={major}.{minor},<{major}.{int(minor) + 1}",
+        "dependencies": ", ".join(f'"{needed}{cores}"' for needed in _NEEDS.get(kind, ("fedtrack",))),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a plugin author imports in tests: the laws of a receiver, in-memory doubles, pytest fixtures.
+"""Testing, for the authors of plugins: the laws of a receiver, in-memory doubles, pytest fixtures.
 
 A receiver's test is a class that inherits the laws::
 
@@ -11,7 +11,7 @@ A receiver's test is a class that inherits the laws::
         def read(self, folder):
             return [Stored(site, key, value, step, time_ns) for ... in folder.glob("*.csv")]
 
-Only pytest itself loads this package's modules that need pytest; the core does not depend on it.
+Modules of this package that need pytest are loaded on first use, because core does not depend on pytest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A process of its own for the laws that need one: what construction loads, and what death leaves."""
+"""A child process for two laws: construction loads no SDK, and the death of the process loses nothing."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _WATCHED = ("open", "os.mkdir", "os.rename", "os.remove", "socket.connect", "sql
 
 
 class Order(msgspec.Struct):
-    """What the child process is to do: construct the receiver, and with records run it until it dies.
+    """The order to the child process: construct the receiver and, if there are records, run it until it dies.
 
     Attributes:
         module: The module of the receiver's class.
-        file: That module's file, for a module that cannot be imported by its name, such as a test's.
-        qualname: The class in it.
+        file: That module's file, used if the module cannot be imported by its name, as a test module cannot.
+        qualname: The name of the class in the module.
         options: The receiver's options.
-        run: The fields of RunInfo that are text, or nothing.
+        run: The fields of RunInfo that are text; empty if the receiver is only constructed.
         sites: RunInfo's sites.
-        records: What the receiver is to receive before it dies, as the first records of ``site-1``.
+        records: The records that the receiver receives before it dies, as the first ones of ``site-1``.
     """
 
     module: str
@@ -51,7 +51,7 @@ class Order(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """What constructing a receiver did.
+    """The side effects of constructing a receiver.
 
     Attributes:
         imported: Modules of its SDK that are loaded.

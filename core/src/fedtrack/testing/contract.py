@@ -12,6 +12,6 @@ class ReceiverContract(LifecycleLaws, DeliveryLaws, ValueLaws, KindLaws):
     """Every law of a receiver, as tests.
 
     Override ``make_receiver`` and ``read``. Laws about kinds that the receiver does not support are skipped.
-    Where a backend cannot do better, say so with one of the class attributes of ``Laws`` (``idempotent``,
-    ``survives_kill``, ``time_resolution_ns``, ``relative_error``); each has the strictest value by default.
+    If a backend cannot keep a law in full, declare it with a class attribute of ``Laws`` (``idempotent``,
+    ``survives_kill``, ``time_resolution_ns``, ``relative_error``). Each has the strictest value by default.
     """

@@ -1,4 +1,4 @@
-"""Receivers and logs that live in memory: for tests of whatever calls a receiver or is called by a writer."""
+"""Doubles: receivers and record logs in memory, for tests of delivery and of writers."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class MemoryStore:
     """A backend that ends with the process.
 
     Attributes:
-        stored: What it holds, oldest first.
-        seen: Site, stream and sequence number of everything it holds.
+        stored: The stored records, oldest first.
+        seen: Site, stream and sequence number of each stored record.
     """
 
     stored: list[Stored] = field(default_factory=list)
@@ -49,7 +49,7 @@ _stores: dict[Path, MemoryStore] = {}
 
 
 def memory_store(folder: Path) -> MemoryStore:
-    """Return what MemoryReceivers have stored for the run whose results lie in ``folder``."""
+    """Return the store that the MemoryReceivers of a run share; ``folder`` is the run's folder."""
     return _stores.setdefault(folder, MemoryStore())
 
 
@@ -72,7 +72,7 @@ class MemoryReceiver(Receiver):
 
     @property
     def stored(self) -> list[Stored]:
-        """What the run's store holds, oldest first."""
+        """The records in the run's store, oldest first."""
         return self._store.stored
 
     def open(self, run: RunInfo) -> None:
@@ -82,7 +82,7 @@ class MemoryReceiver(Receiver):
         self._blobs = run.blobs
 
     def receive(self, batch: Batch) -> None:
-        """Store what is not there yet."""
+        """Store the records that are not in the store yet."""
         self.calls.append("receive")
         for seq, record in zip(batch.seqs, batch.records, strict=True):
             self._keep(batch, seq, record)
@@ -96,7 +96,7 @@ class MemoryReceiver(Receiver):
         self.calls.append(f"close {status}")
 
     def results(self) -> Results:
-        """Say that there is nothing to open."""
+        """Return a location that says that there is nothing to open."""
         return Results("memory")
 
     def _keep(self, batch: Batch, seq: int, record: Record) -> None:
@@ -112,10 +112,10 @@ class FaultyOptions(ReceiverOptions):
 
     Attributes:
         open_transient: How many calls of ``open`` raise Transient before the first one succeeds.
-        transient: How many calls of ``receive`` raise Transient, each with half of its batch stored.
-        errors: How many calls of ``receive`` raise RuntimeError, after those.
+        transient: How many calls of ``receive`` raise Transient, each after it has stored half of its batch.
+        errors: How many calls of ``receive``, after those, raise RuntimeError.
         permanent: Keys that are refused for good; a batch's other records are stored.
-        names_indices: Whether Permanent says which records it refuses; if not, nothing of the batch is stored.
+        names_indices: Whether Permanent says which records are refused; if not, nothing of the batch is stored.
         delay_seconds: How long each call of ``receive`` takes.
         hangs: Whether ``receive`` waits until ``release`` is set.
     """
@@ -156,7 +156,7 @@ class FaultyReceiver(MemoryReceiver):
         super().open(run)
 
     def receive(self, batch: Batch) -> None:
-        """Store what is not there yet, or fail."""
+        """Store the records that are not in the store yet, or fail."""
         self._receives += 1
         self._wait()
         if self._receives <= self.options.transient:
@@ -183,12 +183,12 @@ class FaultyReceiver(MemoryReceiver):
 
 
 class MemoryLog:
-    """Where writers put records in a test: a list instead of a spool.
+    """The destination of a writer's records in a test: a list instead of a spool.
 
-    Records pass through their encoding, so that what a spool could not hold fails here as well.
+    Records are encoded and decoded, so that a record that a spool could not hold fails here as well.
 
     Args:
-        folder: Where large values go.
+        folder: The folder for large values.
     """
 
     def __init__(self, folder: Path) -> None:

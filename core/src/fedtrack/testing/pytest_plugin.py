@@ -21,7 +21,7 @@ pytest.register_assert_rewrite("fedtrack.testing.laws")
 
 @pytest.fixture
 def memory_log(tmp_path: Path) -> Iterator[MemoryLog]:
-    """What the writers of this test log: a list instead of a site's spool."""
+    """The record log of this test's writers: a list instead of a site's spool."""
     from fedtrack.testing.doubles import MemoryLog
     from fedtrack.tracking.writer import bind
 

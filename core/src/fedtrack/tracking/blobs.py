@@ -57,27 +57,27 @@ class BlobStore:
         return ref
 
     def path(self, ref: BlobRef) -> Path:
-        """Return where the content lies.
+        """Return the path of the content.
 
         Raises:
-            DamagedError: The digest is not one, or the file is missing, is no plain file or has another size.
+            DamagedError: The digest is not valid, or the file is missing, not a regular file or of another size.
         """
         path = self._named(ref)
         try:
             found = path.lstat()
         except FileNotFoundError:
             raise DamagedError(f"Blob {ref.sha256} is missing from {self.folder}.") from None
-        if not stat.S_ISREG(found.st_mode):  # a link would show a file of the server to whoever opens the path
+        if not stat.S_ISREG(found.st_mode):  # a link could lead to any file of the server
             raise DamagedError(f"Blob {ref.sha256} in {self.folder} is no plain file.")
         if found.st_size != ref.size:
             raise DamagedError(f"Blob {ref.sha256} has {found.st_size} bytes, expected {ref.size}.")
         return path
 
     def read(self, data: bytes | BlobRef) -> bytes:
-        """Return the content of ``data``, wherever it lies.
+        """Return the content of ``data``, which is in the record itself or in this store.
 
         Raises:
-            DamagedError: The content is missing or does not have the digest it is named by.
+            DamagedError: The content is missing, or does not match its digest.
         """
         if not isinstance(data, BlobRef):
             return data
@@ -87,10 +87,10 @@ class BlobStore:
         return content
 
     def read_text(self, text: str | BlobRef) -> str:
-        """Return ``text``, wherever it lies.
+        """Return the content of ``text``, which is in the record itself or in this store.
 
         Raises:
-            DamagedError: The content is missing, was changed, or is no UTF-8.
+            DamagedError: The content is missing, was changed, or is not UTF-8.
         """
         if isinstance(text, str):
             return text
@@ -100,10 +100,10 @@ class BlobStore:
             raise DamagedError(f"Blob {text.sha256} is no UTF-8 text: {error}.") from None
 
     def adopt(self, ref: BlobRef, source: BlobStore) -> None:
-        """Take the content of ``ref`` over from another store: a hard link where possible, else a copy.
+        """Take the content of ``ref`` from another store: by a hard link where possible, else by a copy.
 
         Raises:
-            DamagedError: ``source`` does not have the content.
+            DamagedError: The content is missing from ``source``.
             OSError: The disk is full or the folder cannot be written.
         """
         target = self._named(ref)

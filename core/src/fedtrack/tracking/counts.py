@@ -1,4 +1,4 @@
-"""Counts: the log calls of a stream that are no event, as the process that made them counts them."""
+"""Counts: how many log calls of a stream became no event, as counted by the process that made the calls."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class Counts(NamedTuple):
     """How many log calls of a stream became no event, and why.
 
     Attributes:
-        dropped: They found no room on the disk, or in the spool's limit.
-        withheld: The site's policy keeps them at the site.
-        rejected: Their value fits no record. A rejected call is stored, as a record that says so.
+        dropped: Calls for whose record there was no room on the disk, or under the spool's limit.
+        withheld: Calls whose record the site's policy keeps at the site.
+        rejected: Calls with a value that no record can hold. Each is stored as a ``Rejected`` record.
     """
 
     dropped: int = 0

@@ -24,9 +24,9 @@ class Batch:
     Attributes:
         site: The site's name, taken from the channel and never from what the site wrote.
         stream: 32 hex digits, one stream per incarnation of a process.
-        seqs: The records' sequence numbers in the stream, ascending, with holes where a record was lost, is of
-            another kind or was refused. The same record always carries the same number, so ``(stream, seq)``
-            tells a redelivery from a new record, also after a restart.
+        seqs: The records' sequence numbers in the stream, ascending. A number is missing if its record was lost
+            or refused, or is of a kind that the receiver does not support. The same record always carries the
+            same number, so ``(stream, seq)`` tells a redelivery from a new record, also after a restart.
         records: The records, oldest first, one for each of ``seqs``; only kinds that the receiver supports.
     """
 

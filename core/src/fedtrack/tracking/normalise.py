@@ -1,6 +1,6 @@
-"""Turns what a script passes to a log call into what a record may hold, or says why it cannot.
+"""Normalisation: the arguments of a log call become values that a record may hold, or are refused with a reason.
 
-What comes out are plain str, int and float objects: a subclass may override anything, and none can be encoded.
+The results are plain str, int and float objects. A subclass of these could override any method, and cannot be encoded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def key(value: Any) -> str:
 
 
 def number(value: Any) -> float:
-    """Return ``value`` as a float64: any real number, numpy scalar or tensor of one element, but no bool."""
+    """Return ``value``, any real number, numpy scalar or tensor of one element but not a bool, as a float64."""
     if type(value) is float:
         return value
     found = item(value)
@@ -65,7 +65,7 @@ def wall_time(value: Any) -> int:
 
 
 def scalar(value: Any) -> str | int | float | bool | None:
-    """Return a parameter's value: None, bool, int, float or str as they are, anything else as its str."""
+    """Return a parameter's value: None, a bool, int, float or str as it is, anything else as its ``str()``."""
     found = item(value)
     if found is None or isinstance(found, bool):
         return found
@@ -100,7 +100,7 @@ def reason(error: Exception) -> str:
 
 
 def shorten(value: Any, limit: int = 60) -> str:
-    """Return a printable repr of ``value`` that is never long and never raises."""
+    """Return a short, printable repr of ``value``, also if its own ``__repr__`` raises."""
     try:
         if isinstance(value, str):
             value = str.__getitem__(value, slice(limit))
@@ -113,7 +113,7 @@ def shorten(value: Any, limit: int = 60) -> str:
 
 
 def printable(value: str, limit: int) -> str:
-    """Return ``value`` cut to ``limit`` characters, with everything escaped that a terminal would obey."""
+    """Return ``value`` cut to ``limit`` characters, with the control characters of a terminal escaped."""
     start = str.__getitem__(value, slice(limit + 1))
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
@@ -143,7 +143,7 @@ def _integer(what: str, value: Any) -> int:
 
 def _plain(what: str, value: str, limit: int) -> str:
     length = max(len(value), str.__len__(value))
-    if length > limit:  # before anything copies it: a subclass may claim gigabytes
+    if length > limit:  # checked before the text is copied: a subclass may claim to have gigabytes
         raise Refused(f"the {what} has {length:,} characters, more than {limit:,} bytes")
     plain = str.__str__(value)
     try:

@@ -1,8 +1,8 @@
-"""Receiver: the base class of everything that puts records into a tracking backend.
+"""Receiver: the base class of the classes that put records into a tracking backend.
 
 The laws, checked by ``fedtrack.testing.ReceiverContract``:
 
-* One instance serves all sites; only one thread ever calls it; it never outlives its run.
+* One instance serves all sites of one run, and ends with that run. Only one thread ever calls it.
 * ``open`` comes before anything else. It may raise ``Transient`` and is then called again later.
 * ``receive`` sees each supported record at least once, in order per (site, stream). A site that was never
   seen before is created on its first record.
@@ -11,8 +11,8 @@ The laws, checked by ``fedtrack.testing.ReceiverContract``:
 * The site's wall time and step are kept and never invented. A bool is not a number. NaN and infinities do not
   break a batch. Keys that the backend refuses are encoded reversibly and never dropped.
 
-Construction must not import the backend's SDK, touch files or read the environment: a receiver object is also
-what a job builder holds. All of that happens in ``open``.
+Construction must not import the backend's SDK, touch files or read the environment, because building a job
+constructs its receivers too. ``open`` does all of that.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class RunInfo:
     Attributes:
         run_id: Unique id of this run, stable when it is resumed or replayed: ``[a-z0-9-]{1,64}``.
         job_name: The job's name as the user wrote it.
-        folder: Where this node keeps its results; a receiver's files go here.
+        folder: The folder of this node's results; a receiver puts its files there.
         node: ``"server"`` or the name of the site that hosts the receiver.
-        sites: The sites that the job names; others may still appear.
+        sites: The sites that the job names; records of other sites may still arrive.
         started_ns: Wall clock at the start of the run, nanoseconds since the epoch.
-        blobs: Resolves the data of Text, Image and Artifact records.
+        blobs: Holds the large values of Text, Image and Artifact records.
     """
 
     run_id: str
@@ -57,7 +57,7 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Where a receiver put its records.
+    """The place where a receiver put its records.
 
     Attributes:
         location: A path or URL that a person can open.
@@ -73,7 +73,7 @@ class ReceiverOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         events: The events to listen to. None means ``fed.analytix_log_stats`` on the server and
-            ``analytix_log_stats`` on a site, as FLARE's receivers do.
+            ``analytix_log_stats`` on a site, as for FLARE's receivers.
     """
 
     events: list[str] | None = None
@@ -86,14 +86,14 @@ class Receiver(ABC):
     declares it elsewhere. An unknown or ill-typed argument raises ConfigError.
 
     Class attributes:
-        name: What users type, unique among installed receivers: ``[a-z0-9_-]+``.
+        name: The name that users type, unique among installed receivers: ``[a-z0-9_-]+``.
         summary: One line for listings.
         supports: Record kinds that the backend can hold. Others are counted, never silently dropped.
         aliases: Further names under which a job file may name this receiver.
-        requires: Top-level modules of the SDK that ``open`` imports; a missing one is reported before a job
-            starts, with ``install`` as the remedy.
+        requires: Top-level modules of the SDK that ``open`` imports. If one is missing, the user is told so
+            before the job starts, together with ``install``.
         install: The command that installs them.
-        api: The receiver interface it was written for.
+        api: The version of the receiver interface that the class was written for.
         Options: The typed arguments.
     """
 
@@ -106,8 +106,9 @@ class Receiver(ABC):
     api: ClassVar[int] = 1
     Options: ClassVar[type[ReceiverOptions]] = ReceiverOptions
 
-    #: Seconds from one ``flush`` to the next ``receive``, so that a backend whose cost is per call gets fewer and
-    #: larger ones; read before each. What comes after a longer silence, or fills one call, does not wait.
+    #: Seconds between a ``flush`` and the next ``receive``, read before each ``receive``. A backend with a high cost
+    #: per call sets it, to get fewer and larger calls. Records that come after a longer silence, or that fill one
+    #: call, do not wait.
     gather_seconds: float = 0.25
 
     #: The most records in one call of ``receive``.
@@ -137,13 +138,14 @@ class Receiver(ABC):
     def prepare(self) -> None:  # noqa: B027 - optional
         """Import what ``open`` needs, if that takes long.
 
-        Called once, in a thread of its own, as soon as a run begins and the sites' processes are still starting;
-        ``open`` may be called before it has ended. What it raises is ignored: ``open`` will meet it again.
+        Called once, in a thread of its own, as soon as a run begins, while the sites' processes are starting.
+        ``open`` may be called before ``prepare`` has ended. An exception is ignored, because ``open`` will meet
+        the same problem.
         """
 
     @abstractmethod
     def open(self, run: RunInfo) -> None:
-        """Connect to the backend, or create or adopt what it keeps for this run.
+        """Connect to the backend, and create this run in it, or adopt the run if the backend has it already.
 
         Raises:
             Transient: The backend cannot be reached now.
@@ -165,11 +167,11 @@ class Receiver(ABC):
         """Release the backend; ``status`` is ``"completed"``, ``"failed"`` or ``"aborted"``."""
 
     def count(self, sites: Sequence[str]) -> Mapping[str, int] | None:
-        """Count the metric points that the backend holds of each site; None, the default, if it cannot tell.
+        """Count the metric points of each site in the backend; return None, the default, if that is not possible.
 
-        ``fedtrack runs verify`` compares this with the journal. Count what the backend would show, from the backend
-        itself and not from what this object remembers. Called after ``open`` and instead of ``receive``; a site that
-        the backend does not know has 0.
+        ``fedtrack runs verify`` compares the counts with the journal. Count the points that the backend would show,
+        by asking the backend, never from the memory of this object. Called after ``open`` and instead of
+        ``receive``; a site that the backend does not know has 0.
 
         Raises:
             Transient: The backend cannot be reached now.
@@ -177,19 +179,23 @@ class Receiver(ABC):
         return None
 
     def point(self, metric: Metric) -> Hashable | None:
-        """Return what the backend knows a point of a site by, if it holds equal ones only once; None if it holds all.
+        """Return the key of a metric point within its site, for a backend that stores points with equal keys once.
 
-        Only ``count`` needs it: ``verify`` expects as many points as there are different ones.
+        None, the default, means that the backend stores every point. ``verify`` expects ``count`` to return the
+        number of different keys.
         """
         return None
 
     def results(self) -> Results | None:
-        """Say where the records are; None if there is nothing to look at. Called after ``open`` and after ``close``."""
+        """Return where the records are, or None if there is nothing to look at.
+
+        Called after ``open`` and after ``close``.
+        """
         return None
 
 
 def _signature(options: type[ReceiverOptions]) -> inspect.Signature:
-    """Return how a receiver with these options is called."""
+    """Return the constructor's signature for these options."""
     names = list(options.__struct_fields__)
     # msgspec lists inherited fields first; FLARE's receivers have events behind their own arguments, or among them.
     own = [name for name in inspect.get_annotations(options) if name in names]

@@ -1,8 +1,8 @@
-"""Writer: the base class of what a training script holds.
+"""Writer: the base class of the loggers in a training script.
 
-A writer is a thin dialect: it has the methods of the API that its users know, and each of them ends in one of
-the ``record_...`` methods below. Those normalise the arguments once, so that every receiver can hold what any
-writer logs, and return as soon as the record is in the spool.
+A writer is a thin dialect: it has the methods of an API that its users know, and each of them calls one of the
+``record_...`` methods below. Those normalise the arguments once, so that every receiver can hold the records of
+every writer, and return as soon as the record is in the spool.
 
 A log call never raises for a bad *value*: the value becomes a counted ``Rejected`` record and one warning,
 because a metric must not stop a training. A wrong *keyword* is a TypeError, as for every Python function.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class RecordLog(Protocol):
-    """Where writers put records: a site's spool, or a list in a test."""
+    """The destination of a writer's records: a site's spool, or a list in a test."""
 
     blobs: BlobStore
 
@@ -52,7 +52,7 @@ _bound: RecordLog | None = None
 
 
 def bind(record_log: RecordLog | None) -> RecordLog | None:
-    """Make ``record_log`` what writers of this process use; return what they used before."""
+    """Let the writers of this process use ``record_log``, and return the record log that they used before."""
     global _bound
     previous, _bound = _bound, record_log
     return previous
@@ -62,13 +62,13 @@ class Writer:
     """Base of the dialects; create one after ``fedtrack.client.init()``.
 
     Args:
-        record_log: Where the records go; what ``bind`` was given, if None.
+        record_log: The destination of the records; None means the one that ``bind`` was given.
 
     Class attributes:
-        name: What listings show, unique among installed writers.
+        name: The name in listings, unique among installed writers.
         summary: One line for listings.
         supports: Record kinds that its calls log, for listings.
-        api: The writer interface it was written for.
+        api: The version of the writer interface that the class was written for.
     """
 
     name: ClassVar[str]
@@ -84,7 +84,7 @@ class Writer:
                 "script that a job runs (fedtrack run, or python job.py)."
             )
         self._log = chosen
-        # What a spool has besides the two methods of every record log: a call for metrics that need no normalising.
+        # A spool has one more method than other record logs: it stores metrics that need no normalising.
         self._append_metric: Callable[[Any, Any, Any], bool] = getattr(chosen, "append_metric", _has_none)
         self._append_metrics: Callable[[Any, Any, Any], bool] = getattr(chosen, "append_metrics", _has_none)
         self._warned: set[str] = set()
@@ -128,14 +128,14 @@ class Writer:
         self._log.extend([self._built(key, partial(_metric, key, value, step, time)) for key, value in items])
 
     def record_plain(self, metrics: Any, step: Any) -> bool:
-        """Log what needs no normalising as ``record_metrics`` does; return False, with nothing logged, if it does.
+        """Log metrics of one step if none of them needs normalising; otherwise log nothing and return False.
 
-        For dialects that take ``metrics`` apart otherwise.
+        For dialects that first try this, and convert ``metrics`` in their own way only if it returns False.
         """
         return self._append_metrics(metrics, step, None)
 
     def record_param(self, key: str, value: Any) -> None:
-        """Log a hyperparameter; what is no number, bool, str or None is stored as its ``str()``."""
+        """Log a hyperparameter; a value other than a number, bool, str or None is stored as its ``str()``."""
         self._append(key, lambda: Param(time_ns(), normalise.key(key), normalise.scalar(value)))
 
     def record_tag(self, key: str, value: Any) -> None:
@@ -227,7 +227,7 @@ def _has_none(*_: Any) -> bool:
 
 
 def _numbers(items: list[tuple[Any, Any]]) -> dict[Any, Any] | None:
-    """Return the items with a Python number in place of each numpy scalar or tensor, if they are a dict's."""
+    """Return the items with each numpy scalar or tensor as a Python number; None if the keys do not make a dict."""
     try:
         found = {key: value if type(value) is float else normalise.item(value) for key, value in items}
     except TypeError:  # a key that cannot be hashed

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from fedtrack.spool import frames
+from fedtrack.tracking.records import is_control
 from fedtrack.transport.wire import Bye, Damage, Frames, FromSite, Hello
 
 #: The fields that version 1 does not have.
@@ -16,8 +17,6 @@ _LATER_FIELDS: dict[type, tuple[str, ...]] = {
     Damage: ("kind", "count", "first", "last"),
     Bye: ("withheld", "rejected", "counts", "chain"),
 }
-
-_GAP_KIND = 9
 
 _M = TypeVar("_M", bound=FromSite)
 
@@ -40,7 +39,7 @@ def without_control_records(stream: str, run: frames.FrameRange) -> frames.Frame
     Returns:
         None if there is nothing else in it.
     """
-    kept = [(seq, payload) for seq, payload in frames.split(run.body) if not _is_control(payload)]
+    kept = [(seq, payload) for seq, payload in frames.split(run.body) if not is_control(payload)]
     if len(kept) == run.count:
         return run
     if not kept:
@@ -48,7 +47,3 @@ def without_control_records(stream: str, run: frames.FrameRange) -> frames.Frame
     salt = frames.salt_of(stream)
     body = b"".join(frames.frame(seq, bytes(payload), salt) for seq, payload in kept)
     return frames.FrameRange(kept[0][0], kept[-1][0], len(kept), body)
-
-
-def _is_control(payload: memoryview) -> bool:
-    return not frames.is_event(payload) and payload[1] != _GAP_KIND

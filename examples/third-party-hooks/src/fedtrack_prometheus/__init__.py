@@ -1,4 +1,4 @@
-"""The prometheus plugin for fedtrack: shows running jobs to Prometheus, through the life-cycle hooks.
+"""The prometheus plugin for fedtrack: it reports running jobs to Prometheus, through the life-cycle hooks.
 
 It writes ``fedtrack_<run id>.prom`` into the folder that ``FEDTRACK_PROMETHEUS_DIR`` names, which node_exporter's
 textfile collector reads. Without that variable it does nothing.
@@ -55,7 +55,7 @@ def fedtrack_site_failed(run: RunInfo, site: str) -> None:
 
 @hookimpl
 def fedtrack_round_ended(run: RunInfo, current_round: int, metrics: Mapping[str, float]) -> None:
-    """Show what the round brought."""
+    """Show the metrics of the round."""
     if file := _file(run):
         file.set("fedtrack_round", "The last round that ended, counted from 0.", current_round)
         file.set("fedtrack_round_end_time_seconds", "When it ended.", time.time())

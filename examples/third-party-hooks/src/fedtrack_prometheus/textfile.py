@@ -1,4 +1,4 @@
-"""TextFile: a file in Prometheus' text format, replaced as a whole at every write."""
+"""TextFile: a file in Prometheus' text format that is replaced as a whole at every write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TextFile:
 
     Args:
         path: The file.
-        labels: What every sample is labelled with.
+        labels: The labels of every sample.
     """
 
     def __init__(self, path: Path, labels: Mapping[str, str]) -> None:

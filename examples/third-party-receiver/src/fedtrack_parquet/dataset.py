@@ -1,4 +1,4 @@
-"""Dataset: a folder of Parquet files that grows by one file at a time, without a row twice."""
+"""Dataset: a folder of Parquet files that grows by one file at a time and has no row twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dataset:
     """The files of one run.
 
     Args:
-        folder: Created if it is not there; what it holds is taken over.
+        folder: The folder, which is created if necessary; existing files are adopted.
         compression: ``zstd``, ``snappy`` or ``none``.
 
     Raises:
@@ -43,7 +43,7 @@ class Dataset:
         self.folder = folder
         self._compression = compression
         self._rows: list[dict[str, Any]] = []
-        # Records of a stream come in order, so the last number says what is there already.
+        # Records of a stream come in order, so the last number tells which records are stored already.
         self._last: dict[tuple[str, str], int] = {}
         files = sorted(folder.glob("part-*.parquet"))
         self._next = int(files[-1].stem.removeprefix("part-")) + 1 if files else 0
@@ -51,7 +51,7 @@ class Dataset:
             self._remember(file)
 
     def add(self, batch: Batch) -> None:
-        """Keep the records that are not stored yet."""
+        """Keep the records that are not stored yet for the next ``flush``."""
         place = (batch.site, batch.stream)
         for seq, record in zip(batch.seqs, batch.records, strict=True):
             if seq > self._last.get(place, -1):
@@ -59,10 +59,10 @@ class Dataset:
                 self._last[place] = seq
 
     def write(self) -> None:
-        """Write what was added since the last call; a reader never sees half a file.
+        """Write the records that were added since the last call; a reader never sees a part of a file.
 
         Raises:
-            OSError: The disk refuses it; the next call tries again.
+            OSError: The file cannot be written; the next call tries again.
         """
         if not self._rows:
             return

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class ParquetOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
-    """What a job can set.
+    """The options that a job can set.
 
     Attributes:
-        folder: Where the files go, in the folder of the run.
-        compression: How their columns are packed.
+        folder: The folder of the files, in the folder of the run.
+        compression: The compression of their columns.
     """
 
     folder: str = "parquet"
@@ -26,7 +26,7 @@ class ParquetOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
 class ParquetReceiver(Receiver):
     """Writes a folder of Parquet files with one row for each record, each exactly once.
 
-    A Parquet file cannot be added to, so records are gathered and every ``flush`` writes one file more.
+    Nothing can be appended to a Parquet file, so records are gathered and every ``flush`` writes a new file.
     """
 
     name = "parquet"
@@ -37,7 +37,7 @@ class ParquetReceiver(Receiver):
     Options = ParquetOptions
     options: ParquetOptions
 
-    # Fewer and larger files than the default of a quarter of a second would give.
+    # Longer than the default of a quarter of a second, to write fewer and larger files.
     gather_seconds = 2.0
     max_records = 50_000
 
@@ -46,7 +46,7 @@ class ParquetReceiver(Receiver):
         self._dataset: Dataset | None = None
 
     def open(self, run: RunInfo) -> None:
-        """Make the folder, and find out what an earlier process of this run has written."""
+        """Make the folder, and read which records an earlier process of this run has written."""
         from fedtrack_parquet.dataset import Dataset
 
         folder = run.folder / self.options.folder
@@ -56,12 +56,12 @@ class ParquetReceiver(Receiver):
             raise Transient(f"{folder} cannot be used: {error}") from error
 
     def receive(self, batch: Batch) -> None:
-        """Keep the batch's records until the next flush; what came before is left out."""
+        """Keep the batch's records until the next flush, without those that were stored before."""
         assert self._dataset is not None, "receive() was called before open()"
         self._dataset.add(batch)
 
     def flush(self) -> None:
-        """Write what was received into one more file."""
+        """Write the received records into a new file."""
         if self._dataset is None:
             return
         try:
@@ -70,7 +70,7 @@ class ParquetReceiver(Receiver):
             raise Transient(f"{self._dataset.folder} cannot be written: {error}") from error
 
     def close(self, status: str) -> None:
-        """Nothing is open between two flushes."""
+        """Do nothing, because no file is open between two flushes."""
         self._dataset = None
 
     def results(self) -> Results | None:

@@ -1,19 +1,92 @@
 """fedtrack on one machine: federated averaging, and the engine that runs every site as a process.
 
-Importing this module loads nothing of the engine itself, because listing plugins imports it.
+What the author of a workflow or an aggregator needs is here. Names are loaded when they are first used, because
+listing plugins imports this module: it loads nothing of the engine itself, and no numpy.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedtrack.plugins.markers import hookimpl
+from fedtrack import hookimpl
+from fedtrack.lazy import lazy_names
 from fedtrack_local.engine import LocalEngine
 
 if TYPE_CHECKING:
-    from fedtrack.plugins.workflow import Workflow
+    from fedtrack import Workflow
+    from fedtrack_local.averaging.aggregator import WeightedAggregator, check_fits, weight_of, weighted_metrics
+    from fedtrack_local.averaging.aggregators import Aggregator, Weighted
+    from fedtrack_local.averaging.partial_average import PartialAverage
+    from fedtrack_local.averaging.round_average import RoundAverage
+    from fedtrack_local.models.model_store import ModelStore, StoredModel
+    from fedtrack_local.models.params import load_params, save_params
+    from fedtrack_local.workflows.model_selector import ModelSelector
+    from fedtrack_local.workflows.round import play_round
+    from fedtrack_local.workflows.state import WorkflowState
+    from fedtrack_local.workflows.workflow import (
+        SUBMIT_MODEL,
+        TRAIN,
+        VALIDATE,
+        Answer,
+        GroupAnswer,
+        RoundResult,
+        Server,
+        Task,
+    )
 
-__all__ = ["LocalEngine"]
+_HOMES = {
+    "Aggregator": "fedtrack_local.averaging.aggregators",
+    "Answer": "fedtrack_local.workflows.workflow",
+    "GroupAnswer": "fedtrack_local.workflows.workflow",
+    "ModelStore": "fedtrack_local.models.model_store",
+    "ModelSelector": "fedtrack_local.workflows.model_selector",
+    "PartialAverage": "fedtrack_local.averaging.partial_average",
+    "RoundAverage": "fedtrack_local.averaging.round_average",
+    "RoundResult": "fedtrack_local.workflows.workflow",
+    "SUBMIT_MODEL": "fedtrack_local.workflows.workflow",
+    "Server": "fedtrack_local.workflows.workflow",
+    "StoredModel": "fedtrack_local.models.model_store",
+    "TRAIN": "fedtrack_local.workflows.workflow",
+    "Task": "fedtrack_local.workflows.workflow",
+    "VALIDATE": "fedtrack_local.workflows.workflow",
+    "WeightedAggregator": "fedtrack_local.averaging.aggregator",
+    "WorkflowState": "fedtrack_local.workflows.state",
+    "check_fits": "fedtrack_local.averaging.aggregator",
+    "load_params": "fedtrack_local.models.params",
+    "play_round": "fedtrack_local.workflows.round",
+    "save_params": "fedtrack_local.models.params",
+    "weight_of": "fedtrack_local.averaging.aggregator",
+    "weighted_metrics": "fedtrack_local.averaging.aggregator",
+}
+
+__all__ = [
+    "SUBMIT_MODEL",
+    "TRAIN",
+    "VALIDATE",
+    "Aggregator",
+    "Answer",
+    "GroupAnswer",
+    "LocalEngine",
+    "ModelSelector",
+    "ModelStore",
+    "PartialAverage",
+    "RoundAverage",
+    "RoundResult",
+    "Server",
+    "StoredModel",
+    "Task",
+    "WeightedAggregator",
+    "WorkflowState",
+    "check_fits",
+    "load_params",
+    "play_round",
+    "save_params",
+    "weight_of",
+    "weighted_metrics",
+]
+
+# No __dir__: pluggy asks for every name that it lists, which would load them all.
+__getattr__, _ = lazy_names(__name__, _HOMES)
 
 
 @hookimpl
@@ -29,3 +102,11 @@ def fedtrack_workflows() -> list[type[Workflow]]:
     from fedtrack_local.workflows.fedavg import FedAvg
 
     return [CrossSiteEval, FedAvg]
+
+
+@hookimpl
+def fedtrack_aggregators() -> list[Weighted]:
+    """Provide the weighted mean."""
+    from fedtrack_local.averaging.aggregators import Weighted
+
+    return [Weighted()]

@@ -61,7 +61,8 @@ def _execute(run: ActiveRun, server: LocalServer, outcome: Outcome) -> None:
     run.host.start()
     server.notify("fedtrack_job_started")
     try:
-        for workflow in run.job.workflows.values():
+        for id_, workflow in run.job.workflows.items():
+            server.state.enter(id_)
             executable(workflow).execute(server)
         server.dismiss()
         outcome.status = "completed"

@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
+from fedtrack import RunResult
 from fedtrack.engine import RunHandle, RunState, RunStatus, checked_run_id
 from fedtrack.errors import EngineTimeout, RunNotFound, WorkspaceError
-from fedtrack.job.load import load_job
-from fedtrack.runs.child_run import ChildRun, holder
-from fedtrack.runs.result import SUMMARY_FILE, RunResult
-from fedtrack.runs.workspace import RUN_FOLDER, Workspace, read_record
+from fedtrack.job import load_job
+from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, ChildRun, Workspace, holder, read_record
 
 _POLL_SECONDS = 0.1
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from fedtrack import FedJob, RunResult
     from fedtrack.engine import EngineCaps, Problem, RunHandle, RunStatus
-    from fedtrack.job.fed_job import FedJob
-    from fedtrack.runs.result import RunResult
 
 
 class LocalEngine:
@@ -81,8 +80,8 @@ class LocalEngine:
     def check(self, job: Path, target: str) -> list[Problem]:
         """Return what the workspace ``target`` would refuse."""
         from fedtrack.engine import Problem
-        from fedtrack.job.load import load_job
-        from fedtrack.runs.child_run import holder
+        from fedtrack.job import load_job
+        from fedtrack.runs import holder
 
         load_job(job)
         if holder(Path(target) / "lock") is not None:

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from fedtrack.job.fedavg import FedAvg
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.workflow import RoundResult
@@ -30,7 +29,7 @@ class Progress:
         self._server = server
         self._host = run.host
         self._sites = [site.name for site in job.sites]
-        self._total = sum(w.num_rounds for w in job.workflows.values() if isinstance(w, FedAvg))
+        self._total = sum(workflow.planned_rounds() for workflow in job.workflows.values())
         self._console = Console(stderr=True, highlight=False)
         self._job_name = job.meta.name
         self._stop = threading.Event()
@@ -98,7 +97,8 @@ class Progress:
 def _line(result: RoundResult, total: int) -> str:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.metrics.items()))
     sites = f"{len(result.sites)} sites" if len(result.sites) != 1 else "1 site"
-    text = f"round {result.current_round + 1}/{total}: {sites}, {result.seconds:.1f} s"
+    number = f"{result.current_round + 1}/{total}" if total else f"{result.current_round + 1}"
+    text = f"round {number}: {sites}, {result.seconds:.1f} s"
     return f"{text}; received model: {metrics}" if metrics else text
 
 

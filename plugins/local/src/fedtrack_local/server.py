@@ -20,6 +20,7 @@ from fedtrack_local.processes.messages import SiteLeft
 from fedtrack_local.scripts.script_exchange import total_logged
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack_local.workflows.state import WorkflowState
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, RoundResult, Task
 
 
@@ -45,6 +46,7 @@ class LocalServer:
             self.selector.restore({"best_round": best.current_round, "best_value": value})
         self._rounds_file = run.workspace.server / "rounds.msgpack"
         self.rounds: list[RoundResult] = _read_rounds(self._rounds_file)
+        self.state = WorkflowState(run.workspace.server / "workflow-states.msgpack")
         self.final_metrics: dict[str, float] = {}
         self.cross_site: CrossSiteResults = {}
         results = run.job.results_json

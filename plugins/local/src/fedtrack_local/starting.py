@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fedtrack.job.components import ClientAppRunner, Runner, ScriptRunner
-from fedtrack.job.find_file import find_file
+from fedtrack.job.files import find_file
 from fedtrack.job.local_modules import third_party_modules
 from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry

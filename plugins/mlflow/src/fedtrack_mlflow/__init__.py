@@ -1,13 +1,11 @@
 """MLflow for fedtrack: the writer and the receiver.
 
-This module is what the entry point names, so nothing here may import mlflow: the receiver does so when it opens.
+Every listing of plugins imports this module, so it must not import mlflow: the receiver does so in ``open``.
 """
 
 from __future__ import annotations
 
-from fedtrack.plugins.markers import hookimpl
-from fedtrack.tracking.receiver import Receiver
-from fedtrack.tracking.writer import Writer
+from fedtrack import Receiver, Writer, hookimpl
 from fedtrack_mlflow.receiver import MLflowReceiver
 from fedtrack_mlflow.writer import MLflowWriter
 

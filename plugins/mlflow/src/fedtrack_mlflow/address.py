@@ -1,4 +1,4 @@
-"""Where the receiver's MLflow store is: in the run's folder, in another file, or behind a server."""
+"""Address: the place of the receiver's MLflow store, in the run's folder, in another file, or behind a server."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from fedtrack import Results
 from fedtrack.errors import ConfigError
-from fedtrack.tracking.receiver import Results
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SQLITE = re.compile(r"(?P<head>sqlite(?:\+\w+)?:///)(?P<path>[^?]+)(?P<query>\?.*)?\Z")
@@ -20,10 +20,10 @@ class Address:
     """An MLflow store.
 
     Attributes:
-        uri: What MLflow's client connects to; paths in it are absolute.
-        artifacts: Where a new experiment keeps its artifacts, or None to let MLflow decide.
-        database: The file of a SQLite store.
-        files: The folder of a file store.
+        uri: The URI for MLflow's client; paths in it are absolute.
+        artifacts: Location of a new experiment's artifacts; None lets MLflow decide.
+        database: The file of a SQLite store, or None.
+        files: The folder of a file store, or None.
     """
 
     uri: str
@@ -50,7 +50,7 @@ class Address:
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     def results(self, experiment_id: str) -> Results:
-        """Say where a person finds the experiment."""
+        """Return where a person finds the experiment."""
         if self.is_server:
             return Results(f"{self.shown.rstrip('/')}/#/experiments/{experiment_id}")
         command = f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}"
@@ -60,10 +60,10 @@ class Address:
 
 
 def resolve(tracking_uri: str | None, artifact_location: str | None, folder: Path) -> Address:
-    """Return the address that a receiver's arguments mean for a run with that folder.
+    """Return the address of the store for a receiver's arguments and the folder of its run.
 
     Raises:
-        ConfigError: The URI has no store that outlives the process.
+        ConfigError: The store of this URI would end with the process.
     """
     folder = folder.absolute()
     if tracking_uri is None:
@@ -76,7 +76,7 @@ def resolve(tracking_uri: str | None, artifact_location: str | None, folder: Pat
         path = Path(unquote(urlsplit(tracking_uri).path) if scheme else tracking_uri).absolute()
         return Address(path.as_uri(), artifacts, files=path)
     if artifacts is None and scheme[1].lower() not in ("http", "https"):
-        artifacts = (folder / "mlartifacts").as_uri()  # MLflow would take the working directory
+        artifacts = (folder / "mlartifacts").as_uri()  # otherwise MLflow would use the working directory
     return Address(tracking_uri, artifacts)
 
 

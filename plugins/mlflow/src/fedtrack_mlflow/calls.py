@@ -1,4 +1,4 @@
-"""Cuts what is to be logged into calls that any MLflow server takes."""
+"""Calls: metrics, parameters and tags are divided into calls that any MLflow server accepts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ PARAMS_OR_TAGS = 100
 #: MLflow's limit is 1,000,000 bytes of JSON.
 _BYTES = 900_000
 
-#: What a metric's, parameter's or tag's JSON has beside its texts, at most.
+#: The most bytes of JSON that a metric, parameter or tag needs besides its texts.
 _OVERHEAD = 150
 
 _T = TypeVar("_T")
 
 
 def chunks(items: Iterable[_T], limit: int, texts: Callable[[_T], str]) -> Iterator[list[_T]]:
-    """Yield the items in order, at most ``limit`` in a list and not too many bytes of JSON.
+    """Yield the items in order, as lists of at most ``limit`` items whose JSON fits into one call.
 
     Args:
         items: Metrics, parameters or tags.
-        limit: How many one call may hold.
+        limit: How many items one call may have.
         texts: Returns an item's texts, joined.
     """
     chunk: list[_T] = []
@@ -40,5 +40,5 @@ def chunks(items: Iterable[_T], limit: int, texts: Callable[[_T], str]) -> Itera
 
 
 def _json_bytes(text: str) -> int:
-    """Return a length that the JSON of ``text`` does not exceed: a quote takes 2 bytes there, an emoji 12."""
+    """Return an upper bound of the bytes of ``text`` as JSON, where a quote takes 2 bytes and an emoji 12."""
     return len(text) * (2 if text.isascii() and text.isprintable() else 12)

@@ -1,4 +1,4 @@
-"""Sorts the records of a batch into what MLflow keeps apart: metrics, parameters, tags and files."""
+"""Content: the records of a batch, sorted into metrics, parameters, tags and files, which MLflow stores separately."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_mlflow import points
 from fedtrack_mlflow.keys import encode_path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fedtrack_mlflow.site_run import SiteRun
 
-#: The most characters that MLflow keeps of a value.
+#: The most characters that MLflow stores of a parameter's and of a tag's value.
 PARAM_LIMIT = 6_000
 TAG_LIMIT = 8_000
 
@@ -31,8 +31,8 @@ class File:
 
     Attributes:
         index: Position of its record in the batch, from 0.
-        path: Relative path that MLflow accepts.
-        read: Returns the bytes; raises DamagedError if they are gone.
+        path: A relative path that MLflow accepts.
+        read: Returns the bytes; raises DamagedError if they are missing or changed.
     """
 
     index: int
@@ -42,11 +42,11 @@ class File:
 
 @dataclass
 class Content:
-    """What one batch holds for one run, in the order of its records.
+    """The content of one batch for one run, in the order of its records.
 
     Attributes:
-        metrics: Points, equal ones once.
-        params: Names and values; no name twice.
+        metrics: Points; equal ones appear once.
+        params: Names and values; no name appears twice.
         tags: Names and values; the last value counts.
         files: Artifacts; a later one for the same path replaces the earlier one.
     """
@@ -58,7 +58,7 @@ class Content:
 
 
 def sort(records: Sequence[Record], run: SiteRun, blobs: BlobStore) -> Content:
-    """Return the content of ``records`` in the form that ``run`` stores it."""
+    """Return the content of ``records``, with the names that they have in ``run``."""
     content = Content()
     for index, record in enumerate(records):
         if isinstance(record, Metric):
@@ -83,7 +83,7 @@ def _add_param(content: Content, index: int, record: Param, run: SiteRun) -> Non
 
 
 def _cut(content: Content, index: int, value: str, limit: int) -> str:
-    value = value.replace("\0", "\\x00")  # PostgreSQL refuses a whole batch for one NUL
+    value = value.replace("\0", "\\x00")  # PostgreSQL refuses a whole batch because of one NUL
     if len(value) <= limit:
         return value
     data = value.encode()

@@ -1,7 +1,7 @@
-"""Creates the file of a SQLite store, once, however many processes open it at the same time.
+"""Databases: the file of a SQLite store is created once, even if several processes open it at the same time.
 
-MLflow itself creates a store in place and without a lock: of processes that open a fresh file together all but
-one fail, and one that is killed half-way leaves a file that nothing can open. Here the file appears complete.
+MLflow itself creates a store in place and without a lock. If several processes open a new file together, all but
+one fail; if a process is killed meanwhile, it leaves a file that cannot be opened. Here the file appears complete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import uuid4
 from fedtrack.errors import Transient
 from fedtrack_mlflow import template
 
-#: Another process may be creating the store on a slow disk; creation takes 3 to 10 seconds.
+#: Seconds to wait while another process creates the store, which takes 3 to 10 seconds and longer on a slow disk.
 _LOCK_TIMEOUT_S = 120
 
 
@@ -42,7 +42,7 @@ def ensure(database: Path) -> None:
 
 
 def dispose(uri: str) -> None:
-    """Close what MLflow keeps open of a store; it would go on writing to a file that was deleted meanwhile."""
+    """Close MLflow's connections to a store; otherwise it would go on writing to a file that was deleted meanwhile."""
     from mlflow.tracking._tracking_service.utils import _get_store
 
     engine = getattr(_get_store(uri), "engine", None)  # type: ignore[no-untyped-call]
@@ -83,7 +83,7 @@ def _migrate(database: Path) -> None:
 
 
 def _place_default_experiment(database: Path, artifacts: Path) -> None:
-    """MLflow creates an experiment 0 whose artifacts go to the working directory of that moment."""
+    """Change the artifact location of MLflow's experiment 0, which is otherwise the current working directory."""
     with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = 0", (f"{artifacts.as_uri()}/0",)

@@ -1,4 +1,4 @@
-"""Gets or creates the experiment that holds the runs."""
+"""Experiments: the experiment of the runs is found or created."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _create(client: MlflowClient, name: str, address: Address) -> str:
     try:
         return str(client.create_experiment(name, artifact_location=address.artifacts))
     except MlflowException:
-        # Another receiver may have been faster, or the answer to an earlier attempt was lost.
+        # Another receiver may have created it meanwhile, or the answer to an earlier attempt was lost.
         if (experiment_id := _find(client, name, address)) is None:
             raise
         return experiment_id

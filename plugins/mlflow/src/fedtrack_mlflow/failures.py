@@ -1,4 +1,4 @@
-"""What a failed call means for delivery: try again later, or never."""
+"""Failures: a failed call of MLflow becomes ``Transient`` or ``Permanent`` for delivery."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from contextlib import contextmanager
 from fedtrack.errors import ConfigError, DamagedError, Permanent, ReceiverError, Transient
 
 #: MLflow's codes for "this request is wrong". All others (a lock, a quota, an expired token, a proxy's 404, a bug)
-#: may pass, and records are not given up for them.
+#: may be temporary, and no record is given up for them.
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "ALREADY_EXISTS", "NOT_IMPLEMENTED"}
 
 _REFUSING_STATUSES = {400, 405, 410, 411, 413, 414, 415, 422, 431, 501}
 
-#: An artifact's path that the file system cannot hold, for instance below a path that is a file already.
+#: Errors of a path that the file system cannot hold, for example because its folder is already a file.
 _REFUSING_ERRNOS = {errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL}
 
 _STATUS = re.compile(r"failed with error code (\d{3})")
 
-#: What MLflow says of a run that somebody deleted: the next attempt makes a new one.
+#: MLflow's message for a run that somebody deleted; the next attempt creates a new run.
 _DELETED = re.compile(r"must be in (the )?'?active'?", re.IGNORECASE)
 
 
 @contextmanager
 def translated(action: str) -> Iterator[None]:
-    """Raise what mlflow raises in the block as ``Transient`` or ``Permanent``; ``action`` says what was tried.
+    """Turn mlflow's exceptions in the block into ``Transient`` or ``Permanent``; ``action`` begins their message.
 
-    Exceptions of unknown meaning pass unchanged: delivery tries those a few times before it gives up.
+    Other exceptions pass unchanged: delivery tries again a few times before it gives up.
     """
     try:
         yield
@@ -39,7 +39,7 @@ def translated(action: str) -> Iterator[None]:
 
 
 def failure(error: Exception, action: str) -> ReceiverError | None:
-    """Return what ``error`` means, or None if that is not known."""
+    """Return ``error`` as an exception for delivery, or None if its meaning is not known."""
     import requests
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import OperationalError

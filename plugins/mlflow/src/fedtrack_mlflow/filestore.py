@@ -1,7 +1,7 @@
-"""What MLflow's deprecated file store lacks: names that are files, and points that are there only once.
+"""File stores: two corrections for MLflow's deprecated file store.
 
-In a file store ``loss`` is a file and ``loss/top`` lies in a folder, so a run cannot have both; and a point that
-is logged again is appended again, where a database knows it already.
+In a file store ``loss`` is a file and ``loss/top`` is in a folder: a run cannot have both, so names are encoded. Unlike
+a database, a file store appends a point that is logged again, so points that the run has already are left out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class FileNames:
-    """Encodes keys into names of which none is the folder of another.
+    """Encodes keys so that no name is the folder of another name.
 
     Args:
-        encode: Returns the name that the key has in other stores.
-        taken: Names that exist, in any order.
+        encode: Returns the name of a key in other stores.
+        taken: The existing names, in any order.
     """
 
     def __init__(self, encode: Callable[[str], str], taken: Iterable[str]) -> None:
@@ -33,7 +33,7 @@ class FileNames:
             self._take(name)
 
     def __call__(self, key: str) -> str:
-        """Return the name of ``key``: with ``/`` as it is, unless that collides."""
+        """Return the name of ``key``, in which ``/`` is encoded only if it would collide with another name."""
         name = self._encode(key)
         if name in self._folders or not self._files.isdisjoint(_folders(name)):
             name = keys.encode_flat(name)

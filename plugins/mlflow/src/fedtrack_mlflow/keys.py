@@ -1,8 +1,8 @@
-"""Names that MLflow accepts, for any key: the same key always has the same name, and no two keys share one.
+"""Keys: every key gets a name that MLflow accepts, always the same one, and different from that of any other key.
 
-MLflow allows letters, digits and ``_ - . space : /`` in names, 250 characters, and only normalised paths. A name
-that it would refuse is written with ``_0x<hex>_`` for each refused character (``acc@5`` is ``acc_0x40_5``), so it
-can be read back. One longer than ``MAX_BYTES`` is cut and ends in ``_sha256_<digest of the key>``.
+MLflow allows up to 250 letters, digits and ``_ - . space : /`` in names, and only normalised paths. Each refused
+character is written as ``_0x<hex>_`` (``acc@5`` is ``acc_0x40_5``), so that the name can be decoded. A name longer than
+``MAX_BYTES`` is cut and ends in ``_sha256_<digest of the key>``.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import re
 
-#: In UTF-8, because the file store makes a file name of it.
+#: The most bytes of a name in UTF-8; bytes count because the file store uses the name as a file name.
 MAX_BYTES = 250
 
-#: Tags that mean something to MLflow or to the receiver; a site must not set them.
+#: Prefixes of tags that MLflow or the receiver uses itself; a site must not set them.
 RESERVED_PREFIXES = ("mlflow.", "fedtrack.")
 
 _START = r"(?:\A|(?<=/))"
 _UNSAFE = re.compile(
     r"[^\w\-. :/]"
     rf"|{_START}/|/\Z"  # an empty path component
-    rf"|{_START}\.(?=\.?(?:/|\Z))|\A\.(?=\.)"  # the components "." and "..", and names that start with ".."
-    r"|_(?=0x[0-9a-f])"  # what would read as an escape
+    rf"|{_START}\.(?=\.?(?:/|\Z))|\A\.(?=\.)"  # the components "." and "..", and names that begin with ".."
+    r"|_(?=0x[0-9a-f])"  # text that would look like an escape
 )
 _ESCAPE = re.compile(r"_0x([0-9a-f]+)_")
 _CUT = re.compile(r"_sha256_[0-9a-f]{64}\Z")
@@ -40,7 +40,7 @@ def encode_tag(key: str) -> str:
 
 
 def encode_path(path: str) -> str:
-    """Return the path of an artifact: relative, and with no colon, which servers may take for a drive."""
+    """Return the path of an artifact, which is relative and has no colon: servers may take a colon for a drive."""
     return _fit(_UNSAFE.sub(_escape, path).replace(":", "_0x3a_"), path)
 
 
@@ -50,12 +50,12 @@ def encode_flat(key: str) -> str:
 
 
 def origin_tag(name: str) -> str:
-    """Return the name of the tag that keeps the key of ``name``."""
+    """Return the name of the tag that stores the key of ``name``."""
     return _fit(f"{RESERVED_PREFIXES[1]}key.{name.replace('/', '_0x2f_')}", name)
 
 
 def decode(name: str) -> str | None:
-    """Return the key of a name, or None if the name was cut; the run's ``fedtrack.key.`` tag has it then."""
+    """Return the key of a name; None if the name was cut, in which case the tag ``fedtrack.key.<name>`` has the key."""
     if _CUT.search(name):
         return None
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), name)
@@ -66,7 +66,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _fit(name: str, key: str) -> str:
-    # A short key that looks cut is treated like a long one, or it could be named like one.
+    # A short key that looks like a cut name is treated like a long one, so that their names cannot be equal.
     if name and len(name.encode()) <= MAX_BYTES and not _CUT.search(name):
         return name
     ending = f"_sha256_{hashlib.sha256(key.encode()).hexdigest()}"

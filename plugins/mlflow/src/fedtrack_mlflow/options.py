@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from fedtrack import ReceiverOptions
 from fedtrack.errors import ConfigError
-from fedtrack.tracking.receiver import ReceiverOptions
 
 
 class MLflowOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
@@ -17,10 +17,10 @@ class MLflowOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
         tracking_uri: The store: ``sqlite:///...``, ``http://...``, ``file:///...`` or a database URI. None means
             ``mlflow.db`` in the run's folder.
         kw_args: The fields of ``RunArguments``.
-        artifact_location: Where a new experiment keeps its artifacts; a relative path is below the run's folder.
-        events: See ``ReceiverOptions``; here because its position is FLARE's.
-        buffer_flush_time: The most seconds that records wait for others to travel with, once the call before has
-            ended; a store that answers quickly is called sooner. Records are in MLflow when ``receive`` returns.
+        artifact_location: Location of a new experiment's artifacts; a relative path is below the run's folder.
+        events: See ``ReceiverOptions``; declared here to have the same position as in FLARE.
+        buffer_flush_time: The most seconds between the end of one call and the next, in which records wait for others.
+            A store that answers quickly is called sooner. Records are in MLflow when ``receive`` returns.
     """
 
     tracking_uri: str | None = None
@@ -31,13 +31,13 @@ class MLflowOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
 
 
 class RunArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What ``kw_args`` may hold.
+    """The keys of ``kw_args``.
 
     Attributes:
-        experiment_name: None means the job's name.
-        run_name: Name of the parent run; a site's is ``<run_name>-<site>``. None means the job's name.
-        experiment_tags: Tags of the experiment, passed as they are (``mlflow.note.content`` is its description).
-        run_tags: Tags of the parent and of every site's run, passed as they are.
+        experiment_name: Name of the experiment; None means the job's name.
+        run_name: Name of the parent run; a site's run is called ``<run_name>-<site>``. None means the job's name.
+        experiment_tags: Tags of the experiment, passed on unchanged (``mlflow.note.content`` is its description).
+        run_tags: Tags of the parent run and of every site's run, passed on unchanged.
     """
 
     experiment_name: str | None = None
@@ -60,5 +60,5 @@ def run_arguments(kw_args: dict[str, Any] | None) -> RunArguments:
 
 
 def texts(tags: dict[str, Any] | None) -> dict[str, str]:
-    """Return tags with their values as MLflow takes them."""
+    """Return tags with their values as text, which MLflow requires."""
     return {key: str(value) for key, value in (tags or {}).items()}

@@ -1,7 +1,7 @@
-"""Names for a run's parameters: MLflow never changes one, so a value that changed becomes a further parameter.
+"""Parameters: MLflow never changes a parameter, so a changed value becomes a further parameter with its own name.
 
-The first value of ``lr`` is the parameter ``lr``; a later, different one is ``lr changed <UTC time>``. The time is
-the record's own, so a record that is delivered again gets the same name.
+The first value of ``lr`` is the parameter ``lr``; a later, different one is ``lr changed <UTC time>``. The time is that
+of the record, so a record that is delivered again gets the same name.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ParamHistory:
-    """What a run's parameters were, and when.
+    """The values of a run's parameters over time.
 
     Args:
-        params: Names and values that the run already has.
+        params: Names and values of the run's existing parameters.
         encode: Returns the name of a key.
     """
 
     def __init__(self, params: Mapping[str, str], encode: Callable[[str], str]) -> None:
         self._encode = encode
-        # Per name the values by time; the first one counts from the beginning of time, which is "".
+        # For each name its values by time. The time of the first value is "", which is before all others.
         self._values: dict[str, list[tuple[str, str]]] = {}
         for name, value in params.items():
             if match := _CHANGED.fullmatch(name):
@@ -34,7 +34,7 @@ class ParamHistory:
                 self._add(name, "", value)
 
     def name(self, key: str, value: str, time_ns: int) -> str | None:
-        """Return the name under which to store ``value``, or None if ``key`` has that value at that time."""
+        """Return the name under which to store ``value``, or None if ``key`` already has that value at that time."""
         first = self._encode(key)
         if first not in self._values:
             self._add(first, "", value)
@@ -46,7 +46,7 @@ class ParamHistory:
         return self._encode(f"{key} changed {time}")
 
     def _in_force(self, name: str, time: str) -> tuple[str, str]:
-        """Return the values just before and at ``time``: a record that set one of them is here again."""
+        """Return the values before and at ``time``; a record with one of them is delivered again or changes nothing."""
         values = self._values[name]
         before = bisect_left(values, time, key=_time_of)
         after = bisect_right(values, time, key=_time_of)

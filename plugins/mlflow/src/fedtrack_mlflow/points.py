@@ -1,13 +1,13 @@
-"""Turns metric records into MLflow's points.
+"""Points: metric records become MLflow's points.
 
-MLflow knows a point by (key, timestamp in ms, step, value), and holds equal ones once. That makes delivering twice
-harmless, and it means two things here:
+MLflow identifies a point by (key, timestamp in ms, step, value), and stores equal points once. So delivering a record
+twice is harmless. There are two consequences:
 
-* A metric without a step gets the microseconds since its run's start as its step. So two calls are two points, the
-  step only depends on the record, and the latest value is the one that was logged last, also after a restart.
+* The step of a metric without a step is the microseconds since the start of its run. So two calls are two points, the
+  step depends only on the record, and the latest value is the one that was logged last, also after a restart.
   ``is_stepless`` recognises such a point.
-* Calls with the same key, step and value in the same millisecond are one point, as they are with MLflow's own
-  client: no chart could tell them apart.
+* Calls with the same key, step and value in the same millisecond are one point, as with MLflow's own client: a chart
+  could not distinguish them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def point(record: MetricRecord, name: str, started_ms: int) -> Metric:
     """Return the point of ``record`` under ``name``, in a run that started at ``started_ms`` (epoch, ms)."""
     from mlflow.entities import Metric
 
-    # A clock before 1970 is wrong by years; MLflow refuses negative times, and the point matters more.
+    # MLflow refuses times before 1970. Such a clock is wrong anyway, and the point matters more than its time.
     timestamp = max(0, record.time_ns // 1_000_000)
     step = elapsed_us(record.time_ns, started_ms) if record.step is None else record.step
     return Metric(name, record.value, timestamp, step)
@@ -40,18 +40,18 @@ def elapsed_us(time_ns: int, started_ms: int) -> int:
 
 
 def is_stepless(point: Metric, started_ms: int) -> bool:
-    """Tell whether the record of ``point`` had no step."""
+    """Return whether the record of ``point`` had no step."""
     return bool(point.step // 1000 == point.timestamp - started_ms)
 
 
 def identity(point: Metric) -> tuple[str, int, int, float | None]:
-    """Return what MLflow knows the point by; None stands for NaN, which equals nothing."""
+    """Return the fields by which MLflow identifies the point; None stands for NaN, which does not equal itself."""
     value = point.value
-    # SQL stores hold an infinity as the largest float64 of its sign.
+    # SQL stores hold an infinity as the largest float64 with its sign.
     shown = None if value != value else min(max(value, -_LARGEST), _LARGEST)
     return point.key, point.timestamp, point.step, shown
 
 
 def distinct(points: Iterable[Metric]) -> list[Metric]:
-    """Return the points without those that MLflow would hold only once, in their order."""
+    """Return the points in their order, without duplicates, of which MLflow would store only one."""
     return list({identity(point): point for point in points}.values())

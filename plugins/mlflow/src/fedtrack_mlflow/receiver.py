@@ -1,4 +1,4 @@
-"""MLflowReceiver: puts each site's records into an MLflow run of its own."""
+"""MLflowReceiver: each site's records go to an MLflow run of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Hashable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fedtrack import Batch, Receiver, ReceiverOptions, Results, RunInfo
 from fedtrack.errors import ConfigError, Transient
-from fedtrack.tracking.events import Batch
-from fedtrack.tracking.receiver import Receiver, ReceiverOptions, Results, RunInfo
 from fedtrack.tracking.records import KINDS, Metric, Record
 from fedtrack_mlflow import content, filestore, points
 from fedtrack_mlflow.address import resolve
@@ -23,17 +22,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Of the time, MLflow works at most one part in so many on what a site logs little by little.
-_REST = 10
+#: Records wait for others this many times as long as the last calls took, up to ``buffer_flush_time``. So MLflow works
+#: at most about a tenth of the time while sites log slowly.
+_WAIT_PER_BUSY_SECOND = 10
 
 _STATUSES = {"completed": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
 
 
 class MLflowReceiver(Receiver):
-    """One MLflow run per site, as children of a run for the federated run.
+    """Puts records into one MLflow run per site, which are children of a parent run for the federated run.
 
-    Delivering a batch again changes nothing: points, parameters and tags are known by what they hold, and runs are
-    found by their tags. See ``MLflowOptions`` for the arguments.
+    Delivering a batch again changes nothing: points, parameters and tags are identified by their content, and runs by
+    their tags. See ``MLflowOptions`` for the arguments.
     """
 
     name: ClassVar[str] = "mlflow"
@@ -54,7 +54,7 @@ class MLflowReceiver(Receiver):
         self._busy_seconds = 0.0
 
     def prepare(self) -> None:
-        """Import MLflow, and what a database takes; on a busy machine that is most of what a small job waits for."""
+        """Import MLflow and its database modules, for which a small job waits longest, at least on a busy machine."""
         import_quietly("mlflow")
         if not (self.options.tracking_uri or "").startswith("http"):
             import_quietly("mlflow.store.tracking.sqlalchemy_store")
@@ -85,7 +85,7 @@ class MLflowReceiver(Receiver):
 
         Raises:
             Transient: Try the whole batch again later.
-            Permanent: MLflow refuses some of it; the rest is stored if ``indices`` are given.
+            Permanent: MLflow refuses some records; the others are stored if ``indices`` are given.
         """
         if self._session is None:
             raise RuntimeError("MLflowReceiver.receive() was called before open().")
@@ -95,7 +95,7 @@ class MLflowReceiver(Receiver):
         with calm(), translated(f"MLflow at {self._session.address.shown} did not take records of {batch.site}"):
             try:
                 self._log(self._session, batch)
-            except ConfigError as error:  # somebody deleted the experiment meanwhile, and may restore it
+            except ConfigError as error:  # somebody has deleted the experiment, and may restore it
                 self._session.forget()
                 raise Transient(str(error)) from error
             except Exception:
@@ -105,8 +105,8 @@ class MLflowReceiver(Receiver):
         self._busy_seconds += monotonic() - begun
 
     def flush(self) -> None:
-        """Choose how long the next records wait for others; everything is stored already."""
-        self.gather_seconds = min(self.options.buffer_flush_time, _REST * self._busy_seconds)
+        """Choose how long the next records wait for others; all received records are stored already."""
+        self.gather_seconds = min(self.options.buffer_flush_time, _WAIT_PER_BUSY_SECOND * self._busy_seconds)
         self._busy_seconds = 0.0
 
     def close(self, status: str) -> None:
@@ -132,11 +132,11 @@ class MLflowReceiver(Receiver):
             return {site: self._session.runs.count_points(site) for site in sites}
 
     def point(self, metric: Metric) -> Hashable:
-        """Return the fields that make up the primary key of a point."""
+        """Return the fields of the primary key of a point."""
         return points.identity(points.point(metric, metric.key, 0))
 
     def results(self) -> Results | None:
-        """Say how to look at the experiment."""
+        """Return the place of the experiment, and the command that shows it."""
         return None if self._session is None else self._session.results()
 
     def _log(self, session: Session, batch: Batch) -> None:

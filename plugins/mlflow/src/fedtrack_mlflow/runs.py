@@ -1,7 +1,7 @@
-"""The MLflow runs of one federated run: a parent, and a child for each site.
+"""Runs: the MLflow runs of one federated run, which are a parent and a child for each site.
 
-A run is found by its tags before it is created, so neither a restart nor a replay nor an answer that was lost
-makes a second one.
+Before a run is created, it is looked up by its tags. So neither a restart nor a replay nor a lost answer leads to a
+second one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import RunInfo
+from fedtrack import RunInfo
+from fedtrack.tracking import SERVER
 from fedtrack_mlflow.site_run import SiteRun
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class Runs:
     Args:
         client: MLflow's client.
         run: The federated run.
-        experiment_id: Where the runs are.
+        experiment_id: The experiment of the runs.
         name: The parent's name; a child is called ``<name>-<site>``.
-        tags: Tags for each run that is created.
+        tags: Tags of each new run.
         in_files: Whether the store is a file store.
     """
 
@@ -58,11 +58,11 @@ class Runs:
             self.of(SERVER)
 
     def of(self, site: str) -> SiteRun:
-        """Return the site's run, which is running from now on; ``"server"`` is the parent's site.
+        """Return the site's run, and set its status to running; ``"server"`` is the parent's site.
 
         Raises:
-            MlflowException: The run could not be created. Make a new ``Runs`` before the next attempt: the store
-                may have created it all the same.
+            MlflowException: The run could not be created. Make a new ``Runs`` before the next attempt, because the
+                store may have created the run nevertheless.
         """
         if site not in self._open:
             run = self._found.pop(site, None) or self._create(site)
@@ -72,7 +72,7 @@ class Runs:
         return self._open[site]
 
     def count_points(self, site: str) -> int:
-        """Return how many points the store holds of a site; it stays without a run if it has none."""
+        """Return how many points of a site are in the store; a site without a run gets none by this."""
         run_id = self._open[site].run_id if site in self._open else None
         if run_id is None and site in self._found:
             run_id = self._found[site].info.run_id
@@ -82,11 +82,11 @@ class Runs:
         return sum(len(self._client.get_metric_history(run_id, key)) for key in keys)
 
     def terminate(self, status: str) -> None:
-        """End the runs that are running; ``status`` is one of MLflow's."""
+        """End all running runs; ``status`` is one of MLflow's."""
         for run in self._found.values():
             if run.info.status == "RUNNING":
                 self._client.set_terminated(run.info.run_id, status)
-        for site in reversed(self._open):  # the parent, which is the first, last
+        for site in reversed(self._open):  # the parent was first, so it is last
             self._client.set_terminated(self._open[site].run_id, status)
 
     def _search(self) -> dict[str, Run]:

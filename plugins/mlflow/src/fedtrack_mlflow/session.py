@@ -1,10 +1,10 @@
-"""The receiver's connection to one store: MLflow's client, the experiment and the runs."""
+"""Session: the receiver's connection to one store, with MLflow's client, the experiment and the runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedtrack.tracking.receiver import Results, RunInfo
+from fedtrack import Results, RunInfo
 from fedtrack_mlflow import database, experiment
 from fedtrack_mlflow.address import Address
 from fedtrack_mlflow.options import RunArguments, texts
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """What is open between ``MLflowReceiver.open`` and ``close``; use it within ``settings.calm()``.
+    """The client, the experiment and the runs of a receiver that is open; use it within ``settings.calm()``.
 
     Args:
         address: The store.
@@ -41,7 +41,7 @@ class Session:
         """MLflow's client; the first use creates a SQLite store that does not exist.
 
         Raises:
-            Transient: Another process is creating the store, and takes too long.
+            Transient: Another process is still creating the store after a long wait.
         """
         if self._client is None:
             from mlflow import MlflowClient
@@ -78,7 +78,7 @@ class Session:
         return self._runs
 
     def forget(self) -> None:
-        """Look everything up again at the next use: a failure leaves open what the store has."""
+        """Look everything up again at the next use, because after a failure the content of the store is not known."""
         self._runs = None
 
     def close(self, status: str) -> None:
@@ -97,5 +97,5 @@ class Session:
             self._client = self._runs = None
 
     def results(self) -> Results:
-        """Say how to look at the experiment."""
+        """Return the place of the experiment, and the command that shows it."""
         return self.address.results(self._experiment_id)

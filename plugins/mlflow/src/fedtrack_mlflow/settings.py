@@ -1,8 +1,8 @@
-"""How mlflow behaves while the receiver calls it: silent, no telemetry, and back soon when a server is down.
+"""Settings of mlflow during the receiver's calls: no output, no telemetry, and a short wait for a server that is down.
 
-mlflow takes these settings from the environment. Writing there would leak into the processes that other threads
-start meanwhile, so the defaults of mlflow's own setting objects are swapped instead; what a user has set in the
-environment still wins.
+mlflow reads these settings from the environment. If they were written there, processes that other threads start
+meanwhile would inherit them. So the defaults of mlflow's own setting objects are changed instead. A user's values in
+the environment still have priority.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
 
 _DEFAULTS: dict[str, Any] = {
     "MLFLOW_ALLOW_FILE_STORE": True,
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0,  # delivery retries, and knows for how long
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": 20,  # seconds; a call that hangs ends then
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0,  # delivery retries itself
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": 20,  # seconds until a call that hangs ends
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
     _TELEMETRY: True,
 }
@@ -37,10 +37,10 @@ _before: dict[str, Any] = {}
 
 @contextmanager
 def calm() -> Iterator[None]:
-    """Import mlflow if need be, and apply the settings above for the duration of the block.
+    """Import mlflow if necessary, and apply the settings above in the block.
 
-    Several threads may be inside at once, one per receiver: the first one applies the settings, and the last one to
-    leave restores what was there.
+    Several threads may be in the block at the same time, one per receiver: the first one applies the settings, and the
+    last one restores the old values.
     """
     variables = import_quietly("mlflow.environment_variables")
     _enter(variables)
@@ -74,23 +74,23 @@ def _leave(variables: Any) -> None:
 
 
 def import_quietly(module: str) -> Any:
-    """Import a module of mlflow: without its telemetry, and without the warnings of what it imports itself."""
-    with _importing:  # a module that another thread is importing is in sys.modules, and not ready
+    """Import a module of mlflow, without telemetry and without the warnings of other modules that it imports."""
+    with _importing:  # a module that another thread is importing is in sys.modules but not ready
         return sys.modules.get(module) or _import(module)
 
 
 def _import(module: str) -> Any:
-    # At its end the interpreter looks for garbage among everything that MLflow has imported, several times: that was
-    # 2 to 7 seconds on a busy machine, and 0.3 without.
+    # At its end the interpreter collects garbage several times, among all objects that MLflow has imported: that took
+    # 2 to 7 seconds on a busy machine. Frozen objects are skipped, which takes 0.3 seconds.
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
-    # Telemetry starts with the first import, unless the environment says otherwise at that very moment.
+    # Telemetry starts with the first import, unless the environment disables it at that moment.
     switched = "mlflow" not in sys.modules and _TELEMETRY not in os.environ
     if switched:
         os.environ[_TELEMETRY] = "true"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # under -W error they would be failures that nobody here can mend
+            warnings.simplefilter("ignore")  # under -W error they would be failures that nobody here can fix
             return importlib.import_module(module)
     finally:
         if switched:

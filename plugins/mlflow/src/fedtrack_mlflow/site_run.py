@@ -1,4 +1,4 @@
-"""One site's MLflow run: its id, and what was named in it so far."""
+"""SiteRun: one site's MLflow run, with its id and the names in it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class SiteRun:
-    """The names in a run, remembered so that each is looked at once.
+    """One site's run, which remembers names so that each key is encoded once.
 
     Args:
-        run: The run as the store has it.
+        run: The run in the store.
         in_files: Whether the store is a file store.
 
     Attributes:
         run_id: MLflow's id of the run.
-        started_ms: The run's start as the store has it, milliseconds since the epoch.
+        started_ms: The run's start in the store, milliseconds since the epoch.
     """
 
     def __init__(self, run: Run, in_files: bool) -> None:
@@ -41,7 +41,7 @@ class SiteRun:
         self._params = ParamHistory(run.data.params, self._encode_param)
 
     def metric_name(self, key: str, tags: dict[str, str]) -> str:
-        """Return the name of a metric, and note its key in ``tags`` if that differs and is not noted yet."""
+        """Return the name of a metric. If the key differs and no tag stores it yet, add such a tag to ``tags``."""
         if (name := self._metrics.get(key)) is None:
             name = self._metrics[key] = self._encode(key)
             self._note_origin(name, key, tags)
@@ -55,7 +55,7 @@ class SiteRun:
         return name
 
     def param_name(self, key: str, value: str, time_ns: int, tags: dict[str, str]) -> str | None:
-        """Return the name under which to store a parameter's value, or None if the run has it; see above."""
+        """Return the name under which to store a parameter's value, or None if the run has it; see ``metric_name``."""
         name = self._params.name(key, value, time_ns)
         if name is not None:
             self._note_origin(self._encode_param(key), key, tags)

@@ -1,7 +1,7 @@
-"""A fresh store, kept in the user's cache: MLflow's migrations of a new SQLite file take seconds, a copy does not.
+"""Template: an empty store in the user's cache. MLflow's migrations of a new SQLite file take seconds, a copy does not.
 
-The cache is an optimisation and nothing else. Whatever looks wrong with it (another owner, a damaged file, another
-set of migrations) means that the store is created the ordinary way.
+The cache is only an optimisation. If anything is wrong with it (another owner, a damaged file, another set of
+migrations), the store is created by MLflow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def copy_to(target: Path) -> bool:
-    """Create ``target`` (0600) as a copy of the template; return False if there is none to trust."""
+    """Create ``target`` (0600) as a copy of the template; return False if there is none that can be trusted."""
     try:
         template = _path()
         if not (_is_private(template.parent) and _is_private(template)):
@@ -37,7 +37,7 @@ def copy_to(target: Path) -> bool:
 
 
 def keep(store: Path) -> None:
-    """Make a copy of ``store``, which was just created and is not open, the template of its MLflow version."""
+    """Copy ``store`` to the template of its MLflow version; ``store`` must be new and closed."""
     try:
         template = _path()
         template.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def keep(store: Path) -> None:
 
 
 def _path() -> Path:
-    """Name the template by what determines its content: MLflow's version and its migrations."""
+    """Return the path of the template, whose name has MLflow's version and migrations: they determine its content."""
     import mlflow
     from mlflow.store import db_migrations
 
@@ -69,7 +69,7 @@ def _path() -> Path:
 
 
 def _is_private(path: Path) -> bool:
-    """Tell whether nobody else can have written to ``path``: its triggers would run in our store."""
+    """Return whether no other user can have written to ``path``, whose triggers would run in our store."""
     try:
         status = path.lstat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Sends the content of a batch to a run."""
+"""Upload: the content of a batch is sent to a run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def send(client: MlflowClient, run_id: str, content: Content) -> None:
     """Log parameters, metrics, tags and files, in this order.
 
     Raises:
-        Permanent: The records at ``indices`` hold artifacts that MLflow refuses; all else is stored.
-        Exception: Whatever mlflow raises if it takes something not at all.
+        Permanent: The records at ``indices`` have artifacts that MLflow refuses; all others are stored.
+        Exception: mlflow's own exception, if it refuses anything else.
     """
     from mlflow.entities import Param, RunTag
 

@@ -1,4 +1,4 @@
-"""MLflowWriter: logs with the calls that MLflow's users know, for any receiver."""
+"""MLflowWriter: a writer with the calls of MLflow, for any receiver."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fedtrack.tracking.normalise import Refused
+from fedtrack import Writer
+from fedtrack.tracking import Refused
 from fedtrack.tracking.records import Artifact, Metric, Param, Record, Tag, Text
-from fedtrack.tracking.writer import Writer
 
 
 class MLflowWriter(Writer):
-    """The logging half of MLflow's fluent API; create one after ``fedtrack.client.init()``.
+    """The logging functions of MLflow's fluent API; create one after ``fedtrack.client.init()``.
 
     A bad value becomes a counted ``Rejected`` record and never raises; a wrong keyword is a TypeError.
     """
@@ -58,7 +58,7 @@ class MLflowWriter(Writer):
             source = Path(local_path)
             target = source.name if artifact_path is None else f"{artifact_path.rstrip('/')}/{source.name}"
             data = source.read_bytes()
-        except Exception as error:  # whatever was passed, and whatever the disk says: training goes on
+        except Exception as error:  # a bad argument or a failing disk must not stop the training
             self._append(str(local_path), _refuse(f"the file cannot be read: {type(error).__name__}: {error}"))
             return
         self.record_artifact(target, data)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fedtrack.plugins.markers import hookimpl
+from fedtrack import hookimpl
 from fedtrack_nvflare.engine import NVFlareEngine
 
 if TYPE_CHECKING:

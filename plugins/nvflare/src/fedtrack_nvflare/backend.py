@@ -9,12 +9,11 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ConfigError
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, Spool
-from fedtrack.tracking.writer import bind
-from fedtrack_local.workflows.workflow import SUBMIT_MODEL, VALIDATE
+from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability, Spool, SpoolIdentity
+from fedtrack.tracking import bind
+from fedtrack_local import SUBMIT_MODEL, VALIDATE
 
 #: Where the script's process finds its SiteRun; FLARE's executor starts the script after it is set.
 SITE_RUN_VARIABLE = "FEDTRACK_NVFLARE_SITE_RUN"

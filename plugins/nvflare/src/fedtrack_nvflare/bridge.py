@@ -19,16 +19,13 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 
-from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
-from fedtrack.job.config import refuse_secrets, resolve_references
+from fedtrack import Receiver, RunInfo, Writer
+from fedtrack.delivery import STALL_SECONDS, ReceiverHost
+from fedtrack.job import refuse_secrets, resolve_references
 from fedtrack.plugins import registry
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.spool import Spool
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.events import FED_EVENT, SERVER
-from fedtrack.tracking.receiver import Receiver, RunInfo
-from fedtrack.tracking.writer import Writer
-from fedtrack.transport.spool_source import SpoolSource
+from fedtrack.spool import Spool, SpoolIdentity
+from fedtrack.tracking import FED_EVENT, SERVER, BlobStore
+from fedtrack.transport import SpoolSource
 from fedtrack_nvflare.node import run_folder
 
 

@@ -21,13 +21,11 @@ from nvflare.app_common.abstract.model_persistor import ModelPersistor
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
-from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
-from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.intake import Intake
-from fedtrack.transport.spool_source import SpoolSource
+from fedtrack import RunInfo
+from fedtrack.delivery import STALL_SECONDS, ReceiverHost
+from fedtrack.job import LoadedJob, load_job
+from fedtrack.tracking import SERVER, BlobStore
+from fedtrack.transport import Intake, SpoolSource
 from fedtrack_nvflare.ending import keep, read_state, record, remembered_sites, summarize
 from fedtrack_nvflare.identity import listen
 from fedtrack_nvflare.node import JOB, RESULTS, RunEnd, app_job_folder, run_folder, server_folder

@@ -8,16 +8,15 @@ from time import perf_counter
 
 import msgspec
 
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.delivery.report import DeliveryReport
-from fedtrack.job.load import LoadedJob
-from fedtrack.journal.journal import Journal
-from fedtrack.runs.result import RunResult, SiteSummary, receiver_summary
-from fedtrack.runs.workspace import RunRecord
-from fedtrack.spool import frames
-from fedtrack.tracking.events import SERVER
+from fedtrack import RunResult
+from fedtrack.delivery import DeliveryReport, ReceiverHost
+from fedtrack.job import LoadedJob
+from fedtrack.journal import Journal
+from fedtrack.runs import RunRecord, SiteSummary, receiver_summary
+from fedtrack.spool import split as split_frames
+from fedtrack.tracking import SERVER
 from fedtrack.tracking.records import Gap, Rejected, decode
-from fedtrack.transport.intake import Intake
+from fedtrack.transport import Intake
 from fedtrack_nvflare.node import STATE_FILE, RunEnd
 from fedtrack_nvflare.rounds import Rounds
 from fedtrack_nvflare.shipper import site_of
@@ -127,7 +126,7 @@ def _counts(journal: Journal) -> dict[str, int]:
     after = 0
     while batches := journal.read(after):
         for batch in batches:
-            for _, payload in frames.split(batch.body):
+            for _, payload in split_frames(batch.body):
                 if payload[1] in (8, 9) and isinstance(decode(payload), Rejected | Gap):
                     found[batch.site] = found.get(batch.site, 0) + (payload[1] == 8)
             after = batch.id

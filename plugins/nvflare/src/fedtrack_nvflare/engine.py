@@ -16,7 +16,7 @@ from fedtrack.partial_engine import PartialEngine
 from fedtrack.plugins import remedy
 
 if TYPE_CHECKING:
-    from fedtrack.runs.result import RunResult
+    from fedtrack import RunResult
     from fedtrack_nvflare.federation import Federation
     from fedtrack_nvflare.simulator import Simulator
 
@@ -61,7 +61,7 @@ class NVFlareEngine(PartialEngine):
 
     def check(self, job: Path, target: str) -> list[Problem]:
         """Return what the target would refuse about a job."""
-        from fedtrack.job.load import load_job
+        from fedtrack.job import load_job
         from fedtrack_nvflare.export import job_notes, job_problems
 
         loaded = load_job(job, node="")

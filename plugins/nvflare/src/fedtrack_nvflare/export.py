@@ -17,11 +17,9 @@ from typing import Any
 
 import msgspec
 
+from fedtrack import FedAvg
 from fedtrack.errors import EngineUnavailable, JobRejected
-from fedtrack.job.components import ALIASES, COMPONENTS
-from fedtrack.job.config import CLIENT_FILE, ClientConfig, read_json
-from fedtrack.job.fedavg import FedAvg
-from fedtrack.job.load import LoadedJob, load_job
+from fedtrack.job import ALIASES, CLIENT_FILE, COMPONENTS, WEIGHTED, ClientConfig, LoadedJob, load_job, read_json
 from fedtrack_nvflare.native_job import NativeJob
 from fedtrack_nvflare.node import JOB
 from fedtrack_nvflare.script import MAIN, MAIN_FILE
@@ -122,6 +120,11 @@ def job_problems(job: LoadedJob) -> list[str]:
     if len(flows) != 1 or not isinstance(flows[0], FedAvg):
         names = ", ".join(type(flow).__name__ for flow in flows)
         found.append(f"Its workflows are {names}; on FLARE a job has one FedAvg.")
+    found += [
+        f"Its FedAvg uses the aggregator {flow.aggregator!r}; on FLARE there is {WEIGHTED!r} only, use that."
+        for flow in flows
+        if isinstance(flow, FedAvg) and flow.aggregator != WEIGHTED
+    ]
     if job.client_app is not None:
         found.append(
             "It runs a ClientApp's functions (ClientAppRunner); on FLARE every site runs a script: place "

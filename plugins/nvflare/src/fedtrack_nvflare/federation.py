@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from fedtrack import RunResult
 from fedtrack.engine import Problem, RunHandle, RunState, RunStatus, checked_run_id
 from fedtrack.errors import ConfigError, EngineUnavailable, JobRejected, NotSupported, RunNotFound
-from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.runs.result import RunResult
+from fedtrack.job import LoadedJob, load_job
 from fedtrack_nvflare.export import are_alike, drain_name, export, export_drain, flare_name
 from fedtrack_nvflare.node import RESULTS, STATE_FILE, RunEnd
 from fedtrack_nvflare.simulator import bring

@@ -17,7 +17,7 @@ from nvflare.fuel.f3.cellnet.defs import ReturnCode as CellReturnCode
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.private.defs import CellChannel
 
-from fedtrack.transport.wire import PAYLOAD, TOPIC, Ack, encode
+from fedtrack.transport import PAYLOAD, TOPIC, Ack, encode
 
 
 def listen(engine: Any, handle: Callable[[str, bytes], bytes]) -> None:

@@ -10,16 +10,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fedtrack import RunInfo, Writer
 from fedtrack.errors import ModelError
 from fedtrack.files import write_whole
-from fedtrack.job.components import IntimeModelSelector
-from fedtrack.job.config import Meta
+from fedtrack.job import IntimeModelSelector, Meta
 from fedtrack.plugins import registry
 from fedtrack.runs.result import RoundSummary
 from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import Spool
-from fedtrack.tracking.receiver import RunInfo
-from fedtrack.tracking.writer import Writer
 from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
 from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params

@@ -25,9 +25,8 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedtrack.client import backend as client_backend
 from fedtrack.errors import TransportError
-from fedtrack.job.load import LoadedJob, LoadedSite, load_job
-from fedtrack.transport.shipper import SpoolShipper
-from fedtrack.transport.wire import PAYLOAD, TOPIC, Ack, Bye, FromSite, decode_ack, encode
+from fedtrack.job import LoadedJob, LoadedSite, load_job
+from fedtrack.transport import PAYLOAD, TOPIC, Ack, Bye, FromSite, SpoolShipper, decode_ack, encode
 from fedtrack_nvflare.backend import SITE_RUN_VARIABLE, SiteRun, leave_process, read_left
 from fedtrack_nvflare.node import app_job_folder, site_folder
 

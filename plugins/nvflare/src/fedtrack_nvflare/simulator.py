@@ -8,12 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
+from fedtrack import RunResult
 from fedtrack.engine import Problem, RunHandle, RunState, RunStatus, checked_run_id
 from fedtrack.errors import ConfigError, RunNotFound, WorkspaceError
-from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.runs.child_run import ChildRun
-from fedtrack.runs.result import SUMMARY_FILE, RunResult
-from fedtrack.runs.workspace import RUN_FOLDER
+from fedtrack.job import LoadedJob, load_job
+from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, ChildRun
 from fedtrack_nvflare.ending import read_state
 from fedtrack_nvflare.export import export
 from fedtrack_nvflare.node import FOLDER_VARIABLE, RESULTS

@@ -1,6 +1,6 @@
-"""TensorBoard for fedtrack: a writer with TensorBoard's calls and a receiver that writes its event files.
+"""TensorBoard for fedtrack: a writer with TensorBoard's calls, and a receiver that writes event files.
 
-Listing plugins imports this module, so nothing here imports tensorboard, numpy or torch.
+Every listing of plugins imports this module, so it imports neither tensorboard nor numpy nor torch.
 """
 
 from __future__ import annotations

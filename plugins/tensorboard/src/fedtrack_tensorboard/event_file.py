@@ -1,7 +1,7 @@
-"""Frames an event file consists of: length, checksum of the length, payload, checksum of the payload.
+"""Event files: frames of length, checksum of the length, payload and checksum of the payload.
 
 TensorBoard's own EventFileWriter hands each event to a thread and computes CRC-32C in Python, which costs 128 µs
-per scalar. Framing the events here makes a whole batch one write, which is done when the call returns.
+per scalar. Here a whole batch is framed and written with one write, which is finished when the call returns.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def frame(payload: bytes) -> bytes:
-    """Return ``payload`` as it stands in an event file."""
+    """Return the frame of ``payload`` in an event file."""
     length = len(payload).to_bytes(8, "little")
     return b"".join((length, _masked_crc(length), payload, _masked_crc(payload)))
 
 
 def read_payloads(path: Path) -> Iterator[bytes]:
-    """Yield the payloads of a file up to its end or to the first frame that is torn or damaged."""
+    """Yield the payloads of a file, up to its end or to the first torn or damaged frame."""
     with path.open("rb") as file:
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
             if header[8:] != _masked_crc(header[:8]):
@@ -47,7 +47,7 @@ def append(path: Path, data: bytes | bytearray, *, create: bool) -> None:
         create: Whether the file must not exist yet; otherwise it must exist.
 
     Raises:
-        OSError: The data is not in the file, or only a part of it is.
+        OSError: The file has none of the data, or only a part of it.
     """
     descriptor = os.open(path, _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
     try:

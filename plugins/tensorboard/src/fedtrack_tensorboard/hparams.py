@@ -1,7 +1,7 @@
-"""Shows a site's parameters in TensorBoard's HPARAMS tab.
+"""Hyperparameters: a site's parameters in TensorBoard's HPARAMS tab.
 
-TensorBoard takes the hyperparameters of a run from the first event that has any, all at once. So they have a file
-of their own, which is replaced when they change; a TensorBoard that has read it shows the change after a restart.
+TensorBoard reads the hyperparameters of a run from the first event that has any. So they have a file of their own,
+which is replaced when they change. A TensorBoard that has already read the file shows the change after a restart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
 from fedtrack_tensorboard.event_file import append, frame
 
-#: Sorts before the files of records, so that a reader that follows the latest file stays with it.
+#: Sorts before the files of records, so that a reader that follows the latest file follows the records.
 _FILE_NAME = "events.out.tfevents.00000000.hparams"
 
 
@@ -24,10 +24,10 @@ def write(folder: Path, params: Mapping[str, str], started: float) -> None:
     Args:
         folder: The run's folder, which exists.
         params: Values by key, as text; numbers and bools are shown as such.
-        started: When the first one was logged, seconds since the epoch.
+        started: Time of the first parameter, seconds since the epoch.
 
     Raises:
-        OSError: They cannot be written.
+        OSError: The file cannot be written.
     """
     values = {key: _typed(text) for key, text in params.items()}
     summary = hparams_pb(values, trial_id="", start_time_secs=started)  # "": a row for each run

@@ -1,4 +1,4 @@
-"""Encodes arrays as PNG with the standard library, and reads a PNG's size."""
+"""Images: arrays are encoded as PNG with the standard library, and the size of a PNG is read."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ def pixels_of(image: Any, dataformats: str) -> NDArray[np.uint8]:
     """Return an array or tensor as height x width x channels.
 
     Args:
-        image: Floats from 0 to 1, bools, or integers from 0 to 255; what lies outside is clipped, NaN is black.
-        dataformats: What each axis means: ``C``, ``H`` and ``W`` in any order, or ``H`` and ``W``.
+        image: Floats from 0 to 1, bools, or integers from 0 to 255. Values outside are clipped; NaN is black.
+        dataformats: The meaning of each axis: ``C``, ``H`` and ``W`` in any order, or ``H`` and ``W``.
 
     Raises:
-        ValueError: The formats do not describe the array, or it has no pixels or not 1 to 4 channels.
+        ValueError: ``dataformats`` does not fit the array, or the array has no pixels, or it has more than 4 channels
+            or none.
     """
     import numpy as np
 
@@ -68,7 +69,7 @@ def as_array(values: Any) -> NDArray[Any]:
 
 
 def png_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) in pixels of a PNG; (0, 0) for other data, which TensorBoard shows all the same."""
+    """Return (width, height) in pixels of a PNG; (0, 0) for other data, which TensorBoard shows nevertheless."""
     if not data.startswith(_SIGNATURE) or len(data) < 24:
         return 0, 0
     width, height = struct.unpack_from(">II", data, 16)

@@ -19,14 +19,14 @@ class TBOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
     """Options of TBAnalyticsReceiver.
 
     Attributes:
-        tb_folder: Where the event files go: absolute, or relative to the folder of the run.
+        tb_folder: Folder of the event files: absolute, or relative to the folder of the run.
     """
 
     tb_folder: str = "tb_events"
 
 
 class TBAnalyticsReceiver(Receiver):
-    """Write what each site logs into ``<tb_folder>/<site>``, each record exactly once.
+    """Writes the records of each site into ``<tb_folder>/<site>``, each record exactly once.
 
     Steps that do not ascend within a tag go to ``<tb_folder>/<site>/pass-2`` and so on, because TensorBoard
     forgets points when a step goes back; see ``fedtrack_tensorboard.passes``. A point that was logged without a
@@ -43,7 +43,7 @@ class TBAnalyticsReceiver(Receiver):
 
     options: TBOptions
 
-    # A call is one write of a file: curves may grow while somebody looks at them.
+    # A call costs only one write to a file, so calls may be frequent: curves on a screen grow without delay.
     gather_seconds = 0.05
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,7 +51,7 @@ class TBAnalyticsReceiver(Receiver):
         self._sites: dict[str, SiteLog] = {}
 
     def open(self, run: RunInfo) -> None:
-        """Create the folder; what an earlier process wrote there is taken over.
+        """Create the folder, or adopt the files that an earlier process wrote there.
 
         Raises:
             Transient: The folder cannot be created.
@@ -70,10 +70,10 @@ class TBAnalyticsReceiver(Receiver):
         """Write the records; they survive SIGKILL when the call returns.
 
         Raises:
-            Transient: The disk refuses them now.
+            Transient: The files cannot be written now.
             Permanent: A record's data is damaged, or its steps would begin too many passes.
         """
-        # If anything fails midway the files alone say what is written, and the next call reads them again.
+        # After a failure only the files say which records are written, and the next call reads them again.
         site = self._sites.pop(batch.site, None)
         try:
             site = site or self._new_site(self._folder / folder_name(batch.site), self._blobs)
@@ -90,7 +90,7 @@ class TBAnalyticsReceiver(Receiver):
         """Bring the HPARAMS tab up to date; everything else is durable already.
 
         Raises:
-            Transient: The disk refuses it now.
+            Transient: The file cannot be written now.
         """
         try:
             for site in self._sites.values():
@@ -102,7 +102,7 @@ class TBAnalyticsReceiver(Receiver):
         """Count the scalars in the event files.
 
         Raises:
-            Transient: They cannot be read.
+            Transient: The files cannot be read now.
         """
         from fedtrack_tensorboard.site_log import count_scalars
 

@@ -1,9 +1,9 @@
-"""One TensorBoard run: a folder of event files, of which this process appends to one of its own.
+"""Run folders: the event files of one TensorBoard run. Each process appends to a file of its own.
 
-The files are the only state. A *position*, an event without a value, says which record the next event holds;
-each further event holds the next record of that stream. Whatever a crash leaves behind, the whole frames
-tell exactly which records are written, and a torn frame is never appended to: the next process starts a new file,
-because a reader that has seen half a frame must not find other bytes there.
+The files are the only state. A *position*, an event without a value, says which record the next event holds; each
+further event holds the next record of that stream. After any crash the whole frames say exactly which records are
+written. Nothing is appended to a torn frame: the next process starts a new file, because a reader that has seen a part
+of a frame must not find other bytes there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RunFolder:
     """Reads what earlier processes wrote and appends to a new file.
 
     Args:
-        path: The folder; created (0700) with the first event.
+        path: The folder, which is created (0700) with the first event.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +63,7 @@ class RunFolder:
         """Write the queued events with one write.
 
         Raises:
-            OSError: Not all were written; read the folder again before anything else is added.
+            OSError: Not all events were written. Read the folder again before you add others.
         """
         if not self._pending:
             return

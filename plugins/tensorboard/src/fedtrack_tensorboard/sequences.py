@@ -1,4 +1,4 @@
-"""A set of sequence numbers, small as long as they are nearly consecutive."""
+"""Sequences: sets of sequence numbers that need little memory if the numbers are nearly consecutive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns a site's name into the name of its folder, which is also the run that TensorBoard shows."""
+"""Site folders: a site's name becomes the name of its folder, which is also its run in TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def folder_name(site: str) -> str:
     """Return a file name for ``site``: different for different sites, and never a path.
 
     Letters, digits, ``-``, ``_``, ``.`` and ``~`` stay; everything else is percent-encoded as in a URL, and so
-    is a leading dot. What would be too long ends in ``+`` and a digest: ``+`` itself is always encoded.
+    is a leading dot. A name that would be too long ends in ``+`` and a digest; ``+`` itself is always encoded.
     """
     name = quote(site, safe="", errors="surrogatepass")
     if name.startswith("."):

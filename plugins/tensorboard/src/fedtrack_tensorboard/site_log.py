@@ -1,4 +1,4 @@
-"""What one site logged: a TensorBoard run for its first pass and one below it for each further pass."""
+"""Site logs: a TensorBoard run for a site's first pass, and one below it for each further pass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from fedtrack import Batch
 from fedtrack.errors import DamagedError
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Record
 from fedtrack_tensorboard import hparams
 from fedtrack_tensorboard.passes import Kind, Passes
@@ -16,19 +16,19 @@ from fedtrack_tensorboard.run_folder import RunFolder
 from fedtrack_tensorboard.sequences import SequenceSet
 from fedtrack_tensorboard.summaries import PARAM_PREFIX, event_of, identify, literal_of, series_of
 
-#: A site that never logs ascending steps must not fill the disk with folders.
+#: The most passes of a site: one that never logs ascending steps must not fill the disk with folders.
 MAX_PASSES = 1000
 
-#: A batch of many images is written in pieces of about this many bytes.
+#: A large batch, such as one of many images, is written in pieces of about this many bytes.
 _PIECE = 8 * 1024 * 1024
 
 
 class SiteLog:
-    """Writes each record of a site exactly once, however often it is delivered and whatever was killed.
+    """Writes each record of a site exactly once, also if it is delivered again or a process is killed.
 
     Args:
-        folder: The site's folder; what earlier processes wrote there is read at once.
-        blobs: Resolves data that is kept beside the records.
+        folder: The site's folder; the files of earlier processes in it are read at once.
+        blobs: The store of large values.
     """
 
     def __init__(self, folder: Path, blobs: BlobStore) -> None:
@@ -44,13 +44,13 @@ class SiteLog:
             self._recover(index)
 
     def write(self, batch: Batch) -> dict[int, str]:
-        """Write what is not written yet; it survives SIGKILL when the call returns.
+        """Write the records that are not in the files yet; they survive SIGKILL when the call returns.
 
         Returns:
-            Why records are refused, by their position in the batch.
+            The reasons of refused records, by their position in the batch.
 
         Raises:
-            OSError: Some records are not written; use a new SiteLog for the next attempt.
+            OSError: Some records were not written. Use a new SiteLog for the next attempt.
         """
         written = self._written.setdefault(batch.stream, SequenceSet())
         refused: dict[int, str] = {}
@@ -74,7 +74,7 @@ class SiteLog:
         """Show the site's parameters in TensorBoard's HPARAMS tab, if they changed.
 
         Raises:
-            OSError: They cannot be written.
+            OSError: The file cannot be written.
         """
         if self._params != self._shown:
             hparams.write(self._folder, self._params, self._started)
@@ -97,7 +97,7 @@ class SiteLog:
         return size
 
     def _commit(self) -> None:
-        # In ascending order, so that a crash leaves no pass without the ones before it.
+        # In ascending order, so that after a crash every pass has all passes before it.
         for run in self._runs:
             run.commit()
 
@@ -119,7 +119,7 @@ class SiteLog:
 
 
 def count_scalars(folder: Path) -> int:
-    """Return how many scalars all passes of a site hold."""
+    """Return how many scalars are in all passes of a site."""
     passes = (RunFolder(_pass_folder(folder, index)) for index in range(_count_passes(folder)))
     return sum(identify(event)[1] == "scalar" for run in passes for _, _, event in run.events())
 

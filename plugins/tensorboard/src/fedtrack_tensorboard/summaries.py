@@ -1,7 +1,7 @@
-"""Turns records into TensorBoard's Event messages, and tells from an event what it was.
+"""Summaries: records become TensorBoard's Event messages, and an event is traced back to its record's kind.
 
-The forms are those of torch's SummaryWriter, which every reader of event files understands: TensorBoard itself,
-``EventAccumulator.Scalars`` and the libraries built on it. TensorBoard keeps float32 in any form.
+The messages are like those of torch's SummaryWriter, which every reader of event files understands: TensorBoard itself,
+``EventAccumulator.Scalars`` and the libraries built on it. TensorBoard stores every scalar as float32.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_tensorboard.images import png_size
 from fedtrack_tensorboard.passes import Kind
 
-#: Parameters and tags are texts for TensorBoard; the description that it shows with them tells them apart.
+#: TensorBoard stores parameters and tags as texts; their descriptions, which it shows, distinguish them.
 _DESCRIPTIONS: dict[Kind, str] = {"param": "Parameter", "tag": "Tag", "text": ""}
 _KINDS_OF_TEXT: dict[str, Kind] = {text: kind for kind, text in _DESCRIPTIONS.items()}
 
-#: What precedes the key of a parameter in its tag.
+#: The prefix of a parameter's key in its tag.
 PARAM_PREFIX = "params/"
 
 _TAG_PREFIX = "tags/"
 
 
 def series_of(record: Record) -> tuple[str, Kind]:
-    """Return the tag under which TensorBoard shows a record, and as what."""
+    """Return the tag under which TensorBoard shows a record, and its kind in TensorBoard."""
     match record:
         case Metric(key=key):
             return key, "scalar"
@@ -55,7 +55,7 @@ def event_of(record: Record, tag: str, step: int, blobs: BlobStore) -> Event:
     Raises:
         DamagedError: The record's data is missing or changed.
     """
-    # Of two ints, unlike an int and a float, the quotient is the nearest float64.
+    # The quotient of two ints is the nearest float64; that of an int and a float need not be.
     event = Event(wall_time=record.time_ns / 10**9, step=step)
     value = event.summary.value.add()
     value.tag = tag
@@ -64,7 +64,7 @@ def event_of(record: Record, tag: str, step: int, blobs: BlobStore) -> Event:
 
 
 def identify(event: Event) -> tuple[str, Kind]:
-    """Return tag and kind of an event that ``event_of`` made."""
+    """Return the tag and the kind of an event that ``event_of`` made."""
     value = event.summary.value[0]
     form = value.WhichOneof("value")
     if form == "tensor":
@@ -74,12 +74,12 @@ def identify(event: Event) -> tuple[str, Kind]:
 
 
 def literal(text: str) -> str:
-    """Return Markdown that shows ``text`` as it is."""
+    """Return Markdown that shows ``text`` literally."""
     return "\n".join("    " + line for line in text.split("\n"))
 
 
 def literal_of(event: Event) -> str:
-    """Return the text that ``literal`` was given for a parameter's or tag's event."""
+    """Return the text of a parameter's or tag's event, as it was before ``literal``."""
     shown: str = event.summary.value[0].tensor.string_val[0].decode()
     return "\n".join(line[4:] for line in shown.split("\n"))
 
@@ -114,7 +114,7 @@ def _fill_image(value: Any, record: Image, blobs: BlobStore) -> None:
 
 def _fill_histogram(value: Any, record: Histogram, blobs: BlobStore) -> None:
     filled = [index for index, count in enumerate(record.counts) if count]
-    # Readers drop empty buckets at both ends and take min and max for the outer edges of what is left.
+    # Readers drop empty buckets at both ends, and take min and max as the outer edges of the others.
     first, last = (filled[0], filled[-1]) if filled else (0, len(record.counts) - 1)
     edges, counts = record.edges[first : last + 2], record.counts[first : last + 1]
     middles = [(left + right) / 2 for left, right in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""SummaryWriter: the calls of TensorBoard's writer, as torch and FLARE spell them."""
+"""SummaryWriter: a writer with the calls of torch's and FLARE's ``SummaryWriter``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _BINS = 30
 
 
 class SummaryWriter(Writer):
-    """Log as with ``torch.utils.tensorboard.SummaryWriter``; every receiver of the job gets it.
+    """Logs with the calls of ``torch.utils.tensorboard.SummaryWriter``; every receiver of the job gets the records.
 
-    A call returns when its records are durable, so ``flush`` and ``close`` have nothing to do. Bad values never
-    raise: they are counted as rejected, with a warning.
+    A call returns when its records are durable, so ``flush`` and ``close`` have nothing to do. A bad value never
+    raises: it is counted as rejected, with a warning.
     """
 
     name = "tensorboard"
@@ -31,8 +31,8 @@ class SummaryWriter(Writer):
         Args:
             tag: Its name.
             scalar: A number, numpy scalar or tensor of one element.
-            global_step: The x axis; the receiver counts per tag, if None.
-            walltime: Seconds since the epoch; now, if None.
+            global_step: The x axis; None lets the receiver count per tag.
+            walltime: Seconds since the epoch; None means now.
         """
         if walltime is None:
             self.record_metric(tag, scalar, global_step)
@@ -64,7 +64,7 @@ class SummaryWriter(Writer):
             tag: Its name.
             img_tensor: An array or tensor of 1 to 4 channels: floats from 0 to 1 or integers from 0 to 255.
             global_step: The x axis.
-            dataformats: What each axis is: ``"CHW"``, ``"HWC"``, ``"HW"`` or another order of these letters.
+            dataformats: The meaning of each axis: ``"CHW"``, ``"HWC"``, ``"HW"`` or another order of these letters.
         """
         try:
             data = encode_png(pixels_of(img_tensor, dataformats))
@@ -76,13 +76,13 @@ class SummaryWriter(Writer):
     def add_histogram(
         self, tag: str, values: Any, global_step: int | None = None, bins: int | str | Sequence[float] = _BINS
     ) -> None:
-        """Log how values are distributed; NaN and infinities are left out.
+        """Log the distribution of values; NaN and infinities are left out.
 
         Args:
             tag: Its name.
             values: An array, tensor or sequence of numbers, of any shape.
             global_step: The x axis.
-            bins: A number of buckets, their edges, or a rule that ``numpy.histogram`` knows such as ``"auto"``.
+            bins: A number of buckets, their edges, or a rule of ``numpy.histogram`` such as ``"auto"``.
         """
         try:
             edges, counts = _histogram(values, bins)
@@ -92,7 +92,7 @@ class SummaryWriter(Writer):
             self.record_histogram(tag, edges, counts, global_step)
 
     def add_hparams(self, hparam_dict: Mapping[str, Any], metric_dict: Mapping[str, Any]) -> None:
-        """Log hyperparameters as parameters, and the metrics that they led to."""
+        """Log hyperparameters as parameters, and the resulting metrics."""
         try:
             params, metrics = dict(hparam_dict), dict(metric_dict)
         except Exception as error:
@@ -103,7 +103,7 @@ class SummaryWriter(Writer):
         self.record_metrics(metrics)
 
     def flush(self) -> None:
-        """Return at once: what was logged is durable already."""
+        """Return at once: all records are durable already."""
 
     def close(self) -> None:
         """Return at once: a writer holds nothing open."""
@@ -118,7 +118,7 @@ class SummaryWriter(Writer):
 
 
 def _nanoseconds(walltime: float) -> int:
-    whole, fraction = divmod(float(walltime), 1)  # in one piece, float64 would round to 256 ns
+    whole, fraction = divmod(float(walltime), 1)  # apart, because one float64 is exact only to 256 ns
     time = int(whole) * 10**9 + round(fraction * 1e9)
     if not 0 <= time < 2**63:
         raise ValueError(f"the walltime {walltime!r} is not in seconds since 1970")

@@ -1,6 +1,7 @@
 """Weights & Biases for fedtrack: the ``wandb`` receiver and ``WandBWriter``.
 
-The entry point names this module, so it stays light: W&B's SDK is imported when a receiver starts its first run.
+Every listing of plugins imports this module, so it stays light: a receiver imports W&B's SDK when it starts its first
+run.
 """
 
 from __future__ import annotations

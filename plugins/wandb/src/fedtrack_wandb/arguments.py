@@ -1,4 +1,4 @@
-"""Builds what ``wandb.init`` is called with for a site."""
+"""The arguments of ``wandb.init`` for the run of a site."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fedtrack_wandb.options import WandBOptions, project_from
 
 log = logging.getLogger(__name__)
 
-#: How long the W&B server may take to accept a run, seconds.
+#: Seconds that the W&B server may take to accept a run.
 INIT_TIMEOUT = 30.0
 
-#: How often wandb-core writes its buffer to the run's file, seconds; every 15 by default.
+#: Seconds between two writes of wandb-core's buffer to the run's file; W&B's default is 15.
 FLUSH_INTERVAL = 0.05
 
-#: Nothing of the server's machine, code or console belongs into a site's run.
+#: Settings that keep the server's machine, code and console out of a site's run.
 _QUIET = {
     "silent": True,
     "console": "off",
@@ -34,7 +34,7 @@ def init_arguments(options: WandBOptions, run: RunInfo, site: str, base_url: str
     """Return the keyword arguments of ``wandb.init`` for the run of ``site``, without touching the SDK's state.
 
     Args:
-        options: The receiver's.
+        options: The receiver's options.
         run: The run that the receiver serves.
         site: The site's name.
         base_url: The W&B server, or "" offline.
@@ -52,14 +52,14 @@ def init_arguments(options: WandBOptions, run: RunInfo, site: str, base_url: str
         "config": args.config | {names.OWN_KEY: {"job": run.job_name, "run_id": run.run_id, "site": site}},
         "mode": options.mode,
         "dir": str(run.folder),
-        "resume": "allow",  # a restarted job and a replay go on with the run that is there
+        "resume": "allow",  # a restarted job and a replay continue an existing run
         "reinit": "create_new",  # many runs at once in one process
         "settings": _settings(options.process_timeout, base_url),
     }
 
 
 def project_page(options: WandBOptions, run: RunInfo, base_url: str) -> str:
-    """Return the page to look at: the project's, or the server's as long as only it knows the entity."""
+    """Return the URL of the project's page, or of the server if only the server knows the entity yet."""
     import wandb
 
     page = str(wandb.Settings(base_url=base_url).app_url)
@@ -78,11 +78,11 @@ def _settings(finish_timeout: float, base_url: str) -> Any:
         "x_transaction_log_flush_interval": FLUSH_INTERVAL,
     }
     if base_url:
-        # Without it, wandb would reuse the server of this process's run before.
+        # Without it, wandb would use the server of the previous run in this process.
         known["base_url"] = base_url
     return wandb.Settings(**known)
 
 
 def _refuse_to_stop() -> None:
-    """Do nothing: W&B's default is a Ctrl-C for the main thread, which would end the whole federated job."""
+    """Do nothing. By default W&B sends Ctrl-C to the main thread, which would end the whole federated job."""
     log.warning("Somebody asked in W&B to stop a site's run; a receiver never stops a job, so this is ignored.")

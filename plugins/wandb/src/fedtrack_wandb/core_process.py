@@ -1,4 +1,4 @@
-"""The wandb-core process, which serves every W&B run of this process: started, lost, started again."""
+"""CoreProcess: the wandb-core process that serves all W&B runs of this process, and its replacement if it dies."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from fedtrack import Transient
 
 log = logging.getLogger(__name__)
 
-#: ``wandb.Run``; the SDK is not imported here, so the type is a name only.
+#: ``wandb.Run``; only a name, because the SDK is not imported here.
 Run: TypeAlias = Any
 
 
 class CoreProcess:
-    """Starts runs, and replaces a wandb-core that died or that holds a run id hostage.
+    """Starts runs, and replaces a wandb-core that has died or that does not release a run id.
 
-    There is one per process, whatever the number of receivers. Each replacement ends every run of the process,
-    which their owners notice because ``generation`` has changed.
+    There is one per process, for all receivers. Each replacement ends every run of the process; the owner of a run
+    notices it by the new ``generation``.
 
     Attributes:
-        generation: Counts the replacements.
-        trusts_outbox: Whether runs may share crossings; False once that failed with a wandb-core that was alive.
+        generation: The number of replacements so far.
+        trusts_outbox: Whether an Outbox may send several rows at once; False after that has failed with a wandb-core
+            that was alive.
     """
 
     def __init__(self) -> None:
@@ -36,22 +37,22 @@ class CoreProcess:
         self._lock = threading.RLock()
 
     def acquire(self) -> None:
-        """Say that a receiver is going to start runs."""
-        # wandb reports its own errors to its makers, also offline, unless told not to before it is imported.
+        """Register a receiver that will start runs."""
+        # wandb reports its own errors to W&B, even offline, unless this is set before it is imported.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         with self._lock:
             self._users += 1
 
     def release(self) -> None:
-        """Say that a receiver has finished its runs; the last one stops the process."""
+        """Unregister a receiver that has finished its runs; after the last one the process is stopped."""
         with self._lock:
             self._users -= 1
-            # A run of the host's own script would be ended with it, so then wandb's atexit hook has to do it.
+            # A run of the host's own script would end with it; in that case wandb's atexit hook stops the process.
             if self._users == 0 and not _host_uses_wandb():
                 self._teardown()
 
     def start(self, arguments: dict[str, Any]) -> tuple[Run, int]:
-        """Start a run with ``wandb.init(**arguments)``; return it and the generation it belongs to.
+        """Start a run with ``wandb.init(**arguments)``; return the run and its generation.
 
         Raises:
             Transient: wandb-core or the W&B server cannot start the run now.
@@ -62,7 +63,7 @@ class CoreProcess:
             try:
                 run = wandb.init(**arguments)
             except Exception as error:
-                # wandb-core regards the id as taken after a failed start, for as long as it lives.
+                # After a failed start, this wandb-core regards the run id as taken until it ends.
                 self._teardown()
                 raise Transient(f"W&B cannot start run {arguments['id']}: {describe(error)}") from error
             self._runs[arguments["id"]] = run
@@ -78,15 +79,15 @@ class CoreProcess:
         import wandb
 
         self.generation += 1
-        finish_all([run.finish for run in self._runs.values()])  # or their threads would fail when wandb is gone
+        finish_all([run.finish for run in self._runs.values()])  # otherwise their threads fail when wandb ends
         self._runs.clear()
-        # A dead wandb-core raises here, and one that failed makes wandb exit; the next start works anyway.
+        # This raises if wandb-core is dead, and wandb exits if it failed. The next start works in both cases.
         with contextlib.suppress(Exception, SystemExit):
             wandb.teardown()
 
 
 def finish_all(finishes: Sequence[Callable[[], object]]) -> None:
-    """Call everything at once, because each call may wait for as long as the server is down; ignore failures."""
+    """Call all functions at the same time, because each may wait as long as the server is down; ignore failures."""
     from concurrent.futures import ThreadPoolExecutor
 
     def quietly(finish: Callable[[], object]) -> None:
@@ -99,7 +100,7 @@ def finish_all(finishes: Sequence[Callable[[], object]]) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """Return what W&B said, in one line."""
+    """Return W&B's error message in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
@@ -109,5 +110,5 @@ def _host_uses_wandb() -> bool:
     return wandb.run is not None
 
 
-#: The one of this process.
+#: The CoreProcess of this process.
 CORE = CoreProcess()

@@ -1,4 +1,4 @@
-"""Finds out which W&B server to use and whether this process may write to it, without asking anybody."""
+"""Credentials: which W&B server to use, and whether this process has an API key for it; nobody is ever asked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from fedtrack import Transient
 
-#: Where the public service's keys were stored before it was renamed; wandb still looks there.
+#: The former host of the public service; wandb still looks for keys under this name.
 _FORMER_PUBLIC_HOST = "api.wandb.ai"
 
 
@@ -20,10 +20,10 @@ def base_url() -> str:
 
 
 def require(server: str) -> None:
-    """Check that there are credentials for ``server``, because wandb would ask for them on the terminal.
+    """Check that there are credentials for ``server``; without them wandb would ask on the terminal.
 
     Raises:
-        Transient: There are none; a later ``wandb login`` is enough to go on.
+        Transient: There are none. A later ``wandb login`` is enough to continue.
     """
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or _in_netrc(server):
         return
@@ -34,7 +34,7 @@ def require(server: str) -> None:
 
 
 def _url_of_login() -> str:
-    # Not from wandb.setup(), which would start a wandb-core that nobody stops if there are no credentials.
+    # Not from wandb.setup(): without credentials it would start a wandb-core that nobody stops.
     folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path("~/.config/wandb").expanduser())
     settings = configparser.ConfigParser(interpolation=None)
     try:

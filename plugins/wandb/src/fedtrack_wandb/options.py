@@ -11,7 +11,7 @@ import msgspec
 from fedtrack import ReceiverOptions
 from fedtrack.errors import ConfigError
 
-#: W&B refuses longer names and tags, and these characters in a project's name.
+#: Limits of W&B: the longest name and tag, and the characters that a project's name must not have.
 MAX_PROJECT_CHARS = 128
 _NOT_IN_PROJECT = re.compile(r"[/\\#?%:]")
 
@@ -21,17 +21,17 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class WandBArgs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is passed on to ``wandb.init`` for every site.
+    """Arguments that are passed on to ``wandb.init`` for every site.
 
     Attributes:
-        project: The W&B project; the job's name, if None.
-        name: Sites' runs are called ``<name>-<site>``; the job's name, if None.
-        group: The group that holds the sites' runs; the job's name, if None.
+        project: The W&B project; None means the job's name.
+        name: The run of a site is called ``<name>-<site>``; None means the job's name.
+        group: The group of the sites' runs; None means the job's name.
         job_type: W&B's job type, such as ``"train-validate"``.
         notes: A description of the runs.
         tags: Labels of 1 to 64 characters.
         config: Hyperparameters of every site's run.
-        entity: The user or team that owns the project; the API key's default, if None.
+        entity: The user or team that owns the project; None means the API key's default.
     """
 
     project: Project | None = None
@@ -48,10 +48,10 @@ class WandBOptions(ReceiverOptions):
     """The receiver's arguments, in FLARE's order.
 
     Attributes:
-        wandb_args: What is passed on to ``wandb.init``.
+        wandb_args: Arguments that are passed on to ``wandb.init``.
         mode: ``"offline"`` writes files that ``wandb sync`` uploads later, ``"online"`` uploads at once,
             ``"disabled"`` does nothing.
-        process_timeout: How long the end of a run may wait for uploads, seconds.
+        process_timeout: Seconds that the end of a run may wait for uploads.
     """
 
     wandb_args: WandBArgs = msgspec.field(default_factory=WandBArgs)
@@ -61,12 +61,12 @@ class WandBOptions(ReceiverOptions):
 
 
 def project_from(job_name: str) -> str:
-    """Return the project for a job that names none: the job's name, as far as W&B takes it."""
+    """Return the default project: the job's name, cut to W&B's limit, with ``-`` for characters that W&B refuses."""
     return _NOT_IN_PROJECT.sub("-", job_name)[:MAX_PROJECT_CHARS] or "fedtrack"
 
 
 def check_args(args: Sequence[object], kwargs: Mapping[str, object]) -> None:
-    """Check the keys of ``wandb_args``, whose names the receiver's own error message would not list.
+    """Check the keys of ``wandb_args``, because the general error message for options would not list the valid ones.
 
     Raises:
         ConfigError: A key is unknown.

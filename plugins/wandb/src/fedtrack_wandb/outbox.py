@@ -1,8 +1,7 @@
-"""Sends what a run publishes in few crossings to W&B's thread, instead of one for each row.
+"""Outbox: a run's records are handed to W&B's thread many at a time, instead of one by one.
 
-``run.log`` spends most of its time not on the row but on waking the thread that owns the socket, and on being woken
-by it, so that rows follow each other with two thread switches in between. What is kept back here is what ``run.log``
-made of a row, to the byte; only the crossing is shared.
+``run.log`` spends most of its time on two thread switches per row: it wakes the thread that owns the socket, and that
+thread wakes it. The outbox keeps the records exactly as ``run.log`` has built them, and only shares the switches.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ from typing import Any
 
 from fedtrack_wandb.core_process import Run
 
-#: Versions of wandb whose inside is as this file knows it. With any other, each row crosses alone.
+#: Versions of wandb with the internal interface that this file uses. With any other, rows are sent one by one.
 KNOWN = ("0.31.",)
 
-#: What may be kept back; more gains nothing, and wandb-core should be at work meanwhile.
+#: The most records that are kept back; more gain nothing, and wandb-core should have work meanwhile.
 LIMIT = 256
 
 
 class Outbox:
-    """What one run has published and wandb-core has not been sent yet.
+    """Records that one run has published and that wandb-core has not received yet.
 
-    In a ``with`` block of it, whatever the run publishes is kept back, in order. Requests that wait for an answer are
-    not, so they overtake it.
+    In a ``with`` block of the outbox, the records that the run publishes are kept back, in order. Requests that wait
+    for an answer are sent at once, so they overtake these records.
 
     Args:
-        run: A run of the SDK. If it is None, or its inside is unknown, nothing is ever kept back.
+        run: A run of the SDK. If it is None, or its internal interface is unknown, no record is ever kept back.
     """
 
     def __init__(self, run: Run | None = None) -> None:
@@ -43,15 +42,15 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to hand over."""
+        """Whether it is time to call ``hand_over``."""
         return len(self._records) >= LIMIT
 
     def hand_over(self) -> None:
-        """Send what was kept back, and wait as ``run.log`` waits: until the socket has taken it.
+        """Send the records that were kept back and wait, as ``run.log`` does, until the socket has taken them.
 
         Raises:
-            Exception: wandb-core is gone, or wandb is not what this file takes it for. How much has crossed is unknown,
-                so the run has to be started anew.
+            Exception: wandb-core has ended, or wandb's internal interface is different. It is unknown how many records
+                were sent, so the run has to be started again.
         """
         if not self._records:
             return
@@ -60,7 +59,7 @@ class Outbox:
         records, interface = self._records, self._interface
 
         async def publish() -> None:
-            # As InterfaceSock._publish does it, but for all of them in one visit to the thread.
+            # As in InterfaceSock._publish, but for all records in one call on the thread.
             while records:
                 record = records.popleft()
                 interface._assign(record)
@@ -73,7 +72,7 @@ class Outbox:
 
 
 def _interface_of(run: Run) -> Any:
-    """Return the run's connection to wandb-core, or None if it is not one that this file knows."""
+    """Return the run's connection to wandb-core, or None if this file does not know its interface."""
     try:
         import wandb
         from wandb.sdk.interface.interface_sock import InterfaceSock

@@ -25,7 +25,7 @@ from fedtrack_wandb.transaction_log import count_points
 
 log = logging.getLogger(__name__)
 
-#: How long a flush waits until wandb-core has written its file, seconds; it does so several times a second.
+#: Seconds that a flush waits for wandb-core to write its file, which it does several times a second.
 FLUSH_PATIENCE = 2.0
 
 
@@ -41,7 +41,7 @@ class WandBReceiver(Receiver):
     Options: ClassVar[type[WandBOptions]] = WandBOptions
     options: WandBOptions
 
-    # A flush waits for wandb-core's next write as it is.
+    # Short, because a flush waits for wandb-core's next write anyway.
     gather_seconds = 0.05
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -58,11 +58,11 @@ class WandBReceiver(Receiver):
 
     @property
     def args(self) -> WandBArgs:
-        """What is passed on to ``wandb.init``."""
+        """The arguments that are passed on to ``wandb.init``."""
         return self.options.wandb_args
 
     def open(self, run: RunInfo) -> None:
-        """Find the credentials; sites' runs start with their first record.
+        """Find the credentials; the run of a site starts with the site's first record.
 
         Raises:
             Transient: Online mode without credentials, or a folder that cannot be written.
@@ -81,15 +81,15 @@ class WandBReceiver(Receiver):
         CORE.acquire()
         self._info, self._open = run, True
         if self.options.mode == "offline":
-            # A warning, because a user who expects a page would look for it in vain.
+            # A warning, because a user may expect a page on the W&B server.
             log.warning("W&B runs offline: its files are in %s; nothing is uploaded", run.folder / "wandb")
 
     def receive(self, batch: Batch) -> None:
-        """Hand the batch to the site's run; records that were handed over before are left out.
+        """Hand the batch to the site's run, without the records that this receiver has handed over before.
 
         Raises:
             Transient: wandb-core or the W&B server cannot take the batch now.
-            Permanent: W&B refuses some records; all others were taken.
+            Permanent: W&B refuses some records; it has taken all others.
         """
         if self._info is None:
             return
@@ -106,10 +106,10 @@ class WandBReceiver(Receiver):
             raise Permanent("; ".join(sorted(set(refused.values()))), refused)
 
     def flush(self) -> None:
-        """Wait until wandb-core has everything, and up to two seconds until it is in the runs' files.
+        """Wait until wandb-core has all records, and then up to two seconds until the runs' files have them.
 
         Raises:
-            Transient: A wandb-core that died cannot be replaced now.
+            Transient: wandb-core has died and cannot be replaced now.
         """
         for run in self._runs.values():
             run.sync()
@@ -128,7 +128,7 @@ class WandBReceiver(Receiver):
                 alive.append(run)
             except Transient as error:
                 log.warning("W&B run %s was not ended: %s", run, error)
-                break  # each of the others would wait as long, and fail as well
+                break  # every other one would wait as long and fail too
         exit_code = 0 if status == "completed" else 1
         finish_all([partial(run.finish, exit_code) for run in alive])
         CORE.release()
@@ -136,14 +136,14 @@ class WandBReceiver(Receiver):
         self._open = False
 
     def count(self, sites: Sequence[str]) -> dict[str, int] | None:
-        """Count the points in the offline files; None if the rows are on a server."""
+        """Count the points in the offline files; None in online mode, where the rows are on a server."""
         if self._info is None or self.options.mode != "offline":
             return None
         folder, run_id = self._info.folder / "wandb", self._info.run_id
         return {site: count_points(folder, names.run_id(run_id, site)) for site in sites}
 
     def results(self) -> Results | None:
-        """Return the project's page, or offline the folder; and the command that uploads what is only here."""
+        """Return the project's page, or the folder in offline mode, and the command that uploads the local files."""
         if self._info is None:
             return None
         folder = self._info.folder / "wandb"

@@ -1,4 +1,4 @@
-"""Remembers how far one stream of one site has come, so that a redelivery adds nothing twice."""
+"""Redelivery: the progress of one stream of one site, so that a record that is delivered again is not added again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from fedtrack import Batch
 
 
 class Progress:
-    """How far one stream has come in this process.
+    """The progress of one stream in this process.
 
     Attributes:
-        refused: Why W&B refused a record, by sequence number, until delivery has been told.
+        refused: W&B's reasons for refused records, by sequence number, until they are reported to delivery.
     """
 
     def __init__(self) -> None:
@@ -17,15 +17,15 @@ class Progress:
         self._handed = -1
 
     def unseen(self, batch: Batch) -> list[int]:
-        """Return the positions of the records that were never handed over."""
+        """Return the positions of the records that were not handed over before."""
         return [position for position, seq in enumerate(batch.seqs) if seq > self._handed]
 
     def advance(self, batch: Batch, position: int) -> None:
-        """Note that the records up to ``position`` were handed over or refused."""
+        """Remember that the records up to ``position`` were handed over or refused."""
         self._handed = batch.seqs[position]
 
     def report(self, batch: Batch) -> dict[int, str]:
-        """Return and forget why records of ``batch`` were refused, by position."""
+        """Return the reasons of refused records of ``batch``, by position, and forget them."""
         positions = {seq: position for position, seq in enumerate(batch.seqs)}
         found = [seq for seq in self.refused if seq in positions]
         return {positions[seq]: self.refused.pop(seq) for seq in found}

@@ -1,4 +1,4 @@
-"""Turns records into what ``run.log``, ``run.config`` and ``run.save`` take."""
+"""Rows: records become arguments of ``run.log``, ``run.config`` and ``run.save``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_wandb import names
 
-#: Records that W&B keeps in a run's history, and that make up one row of it.
+#: Kinds of record that W&B stores in the rows of a run's history.
 Row: TypeAlias = tuple[Metric, ...] | tuple[Text] | tuple[Image] | tuple[Histogram]
 
-#: Text up to this length and of one line is a value in the row, as in ``wandb.log``; longer text is a page.
+#: One line of text up to this length is a value in the row, as in ``wandb.log``; other text becomes an HTML page.
 MAX_INLINE_TEXT = 256
 
 #: W&B's limit for the buckets of one histogram.
 MAX_BUCKETS = 512
 
-#: Beyond this, JSON numbers lose digits.
+#: Larger integers lose digits as JSON numbers.
 _EXACT_INT = 2**53
 
 
@@ -40,27 +40,27 @@ def join(records: Iterable[tuple[int, Record]]) -> list[list[tuple[int, Record]]
 
 
 def build(row: Row, blobs: BlobStore, folder: Path) -> dict[str, Any]:
-    """Return the row as ``run.log`` takes it, without its step and time.
+    """Return the values of a row for ``run.log``, without its step and time.
 
     Args:
         row: The records.
-        blobs: Resolves large values.
-        folder: Where a file may be put that is needed until the row is logged.
+        blobs: The store of large values.
+        folder: The folder for files that are needed until the row is logged.
 
     Raises:
-        Exception: The value cannot be shown, for instance because it is no image.
+        Exception: A value cannot be shown, for example because it is not a valid image.
     """
     encode = names.encode if row[0].step is None else names.encode_axis
     return {encode(record.key): _value(record, blobs, folder) for record in row}
 
 
 def setting(record: Param | Tag) -> tuple[str, Any]:
-    """Return the key and value under which a parameter or tag stands in the run's config."""
+    """Return the key and the value of a parameter or tag in the run's config."""
     if isinstance(record, Tag):
         return names.TAG_PREFIX + names.encode(record.key), record.value
     value = record.value
     if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) > _EXACT_INT):
-        value = str(value)  # W&B would make it null, or round it
+        value = str(value)  # W&B would store null, or round the number
     return names.encode_setting(record.key), value
 
 
@@ -93,7 +93,7 @@ def _image(data: bytes, file: Path) -> Any:
     import wandb
 
     file.write_bytes(data)
-    return wandb.Image(str(file))  # from a file, so that its bytes are kept
+    return wandb.Image(str(file))  # from a file, so that W&B keeps the bytes
 
 
 def _histogram(record: Histogram) -> Any:
@@ -104,7 +104,7 @@ def _histogram(record: Histogram) -> Any:
 
 
 def _merge(counts: Sequence[float], edges: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Join neighbouring buckets until W&B takes them; no count is lost."""
+    """Merge adjacent buckets until there are few enough for W&B; no count is lost."""
     width = -(-len(counts) // MAX_BUCKETS)
     merged = [sum(counts[start : start + width]) for start in range(0, len(counts), width)]
     return merged, [*edges[:-1:width], edges[-1]]

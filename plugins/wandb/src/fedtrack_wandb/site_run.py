@@ -1,4 +1,4 @@
-"""One site's W&B run, kept complete across deaths of the wandb-core process."""
+"""SiteRun: one site's W&B run, which stays complete if the wandb-core process dies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtrack import Transient
-from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Artifact, Param, Tag
 from fedtrack_wandb import names, rows
 from fedtrack_wandb.core_process import CoreProcess, Run, describe
@@ -23,18 +23,18 @@ from fedtrack_wandb.transaction_log import TransactionLog
 
 log = logging.getLogger(__name__)
 
-#: Rows kept in memory because W&B may not have them yet. An online run that has sent this many is ended and
-#: resumed, which proves that they have arrived.
+#: The most rows in memory that W&B may not have yet. An online run with this many is ended and resumed, which proves
+#: that they have arrived.
 TAIL_LIMIT = 20_000
 
-#: Under this folder of the run's files lie the scripts' artifacts, apart from W&B's own files.
+#: The folder of the scripts' artifacts among the run's files, apart from W&B's own files.
 ARTIFACTS = "artifacts"
 
-#: Errors of the file system that are the name's fault: trying again would not help.
+#: Errors of the file system that the name causes, so that another attempt would not help.
 _BAD_NAME = (errno.ENAMETOOLONG, errno.EINVAL, None)
 
 
-class Refused(Exception):  # noqa: N818 - says what W&B did
+class Refused(Exception):  # noqa: N818 - names W&B's answer
     """W&B will never take this value; the message says why."""
 
 
@@ -43,21 +43,21 @@ class _CoreDied(Exception):  # noqa: N818
 
 
 class SiteRun:
-    """Feeds one W&B run.
+    """Sends records to one W&B run.
 
-    What was added stays here until W&B has it for certain, and is sent again after a new wandb-core was started:
-    rows until they are in the run's file (offline) or on the server (online), settings and artifacts for good,
-    because sending those twice changes nothing.
+    Records stay in memory until W&B has certainly stored them, and are sent again to a new wandb-core. Rows stay until
+    they are in the run's file (offline) or on the server (online). Settings and artifacts always stay, because sending
+    them twice changes nothing.
 
     Args:
         core: The process that serves the run.
-        arguments: For ``wandb.init``.
-        blobs: Resolves large values.
+        arguments: Arguments of ``wandb.init``.
+        blobs: The store of large values.
         scratch: A folder for files that are needed during one call.
 
     Attributes:
-        project_url: The page of the run's project, once it is known.
-        incomplete: Whether the run has ended before everything was uploaded.
+        project_url: The URL of the project's page, as soon as it is known.
+        incomplete: Whether the run has ended before all of it was uploaded.
     """
 
     def __init__(self, core: CoreProcess, arguments: dict[str, Any], blobs: BlobStore, scratch: Path) -> None:
@@ -74,7 +74,7 @@ class SiteRun:
         self._config: dict[str, Any] = {}
         self._artifacts: dict[str, Artifact] = {}
         self._tail: deque[Row] = deque()
-        # The rest describes the run since it was last started.
+        # The attributes below describe the run since its last start.
         self._outbox = Outbox()
         self._log = TransactionLog(Path())
         self._first_step = 0  # W&B's own step of the first row
@@ -85,10 +85,10 @@ class SiteRun:
         return str(self._arguments["id"])
 
     def ensure(self) -> None:
-        """Make sure that a live wandb-core has everything that was added.
+        """Make sure that a live wandb-core has all records that were added.
 
         Raises:
-            Transient: It cannot have it now. Nothing is lost: the next call tries again.
+            Transient: It cannot take them now. Nothing is lost: the next call tries again.
         """
         self._ensure_run()
         with self._surviving():
@@ -96,7 +96,7 @@ class SiteRun:
         self._ensure_run()
 
     def add_row(self, row: Row) -> None:
-        """Add a row; once this has returned, the row reaches W&B as soon as ``ensure`` succeeds.
+        """Add a row. After this returns, the row reaches W&B as soon as ``ensure`` succeeds.
 
         Raises:
             Refused: The row was not added.
@@ -132,7 +132,7 @@ class SiteRun:
                 raise
 
     def sync(self) -> None:
-        """Make sure that wandb-core has received what was sent; it outlives this process and writes it down.
+        """Make sure that wandb-core has received all records; it outlives this process and writes them to the file.
 
         Raises:
             Transient: See ``ensure``.
@@ -150,7 +150,7 @@ class SiteRun:
             self._forget(self._log.rows)
 
     def finish(self, exit_code: int) -> None:
-        """End the run and wait for its uploads, as long as its settings allow; never raise."""
+        """End the run and wait for its uploads as long as its settings allow. It never raises."""
         try:
             self._run.finish(exit_code=exit_code)
         except TimeoutError:
@@ -161,7 +161,7 @@ class SiteRun:
 
     @property
     def folder(self) -> Path:
-        """Where the run keeps its files."""
+        """The folder of the run's files."""
         return self._log.path.parent
 
     def _ensure_run(self) -> None:
@@ -173,7 +173,7 @@ class SiteRun:
         run, generation = self._core.start(self._arguments)
         first_step = run.starting_step if self._online else 0
         if previous is not None:
-            # Online, what the server lacks has to be sent again; offline, what the file lacks.
+            # The rows to send again are those that the server lacks (online) or that the file lacks (offline).
             self._forget(first_step - self._first_step if self._online else self._log.update())
         self._run, self._generation = run, generation
         self._outbox = Outbox(run if self._core.trusts_outbox else None)
@@ -208,7 +208,7 @@ class SiteRun:
             if row[0].step is not None:
                 values[names.STEP_KEY] = row[0].step
             values["_timestamp"] = row[0].time_ns / 1e9
-            # Never with step=: W&B drops a row whose step is not greater than the one before.
+            # Never with step=, because W&B drops a row if its step is not greater than that of the row before.
             self._run.log(values)
         self._sent += 1
         if self._outbox.is_full:
@@ -221,13 +221,13 @@ class SiteRun:
             if self._answers():
                 log.warning("From now on, W&B gets its rows one by one: %s", describe(error))
                 self._core.trusts_outbox = False
-            # Even then: what has crossed is known only from the file that this wandb-core leaves behind.
+            # Replace it although it is alive: only its file will say which rows it has received.
             raise _CoreDied(describe(error)) from error
 
     def _built(self, row: Row) -> dict[str, Any]:
         try:
             return rows.build(row, self._blobs, self._scratch)
-        except Exception as error:  # any: what is no image fails in as many ways as there are decoders
+        except Exception as error:  # each image decoder raises exceptions of its own
             raise _classify(error) from error
 
     def _save(self, record: Artifact) -> None:
@@ -259,13 +259,13 @@ class SiteRun:
         self.ensure()
 
     def _forget(self, safe: int) -> None:
-        """Drop the rows from the tail that are among the first ``safe`` rows sent."""
+        """Remove the first ``safe`` sent rows from the tail, as far as they are still in it."""
         while self._forgotten < safe and self._tail:
             self._tail.popleft()
             self._forgotten += 1
 
     def _answers(self) -> bool:
-        """Ask wandb-core for the next step, which it tells after everything that it was sent before."""
+        """Ask wandb-core for the next step; it answers after it has processed all earlier records."""
         try:
             return self._run.step is not None
         except Exception:
@@ -273,7 +273,7 @@ class SiteRun:
 
     @contextlib.contextmanager
     def _surviving(self) -> Iterator[None]:
-        """Start over if wandb-core dies in the block; what was being sent is sent again by ``ensure``."""
+        """Replace wandb-core if it dies in the block; ``ensure`` sends the records again."""
         try:
             yield
         except _CoreDied as error:
@@ -292,5 +292,5 @@ class SiteRun:
 
 def _classify(error: Exception) -> Refused | Transient:
     if isinstance(error, OSError) and error.errno not in _BAD_NAME:
-        return Transient(describe(error))  # a full disk, say
+        return Transient(describe(error))  # for example a full disk
     return Refused(describe(error))

@@ -1,7 +1,7 @@
-"""Reads how much of a run is in its ``.wandb`` file, the log that wandb-core writes before anything else.
+"""Transaction logs: the ``.wandb`` file of a run, to which wandb-core writes every record first.
 
-The file is a 7-byte header and blocks of 32 KiB that hold chunks: CRC-32, length and kind of the chunk, then its
-bytes. A record is one chunk, or a first, any number of middle and a last one.
+The file has a 7-byte header and blocks of 32 KiB with chunks: CRC-32, length and kind of the chunk, then its bytes. A
+record is a single chunk, or a first chunk, any number of middle chunks and a last chunk.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class TransactionLog:
     """A ``.wandb`` file that may still be growing.
 
     Args:
-        path: The file; it need not exist yet.
+        path: The file, which need not exist yet.
 
     Attributes:
-        rows: History rows found so far.
+        rows: How many rows of the history were found so far.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,12 +37,12 @@ class TransactionLog:
         self._position = FILE_HEADER
 
     def update(self) -> int:
-        """Read what was written since the last call and return ``rows``."""
+        """Read the new records since the last call and return ``rows``."""
         self.rows += sum(record.WhichOneof("record_type") == "history" for record in self.records())
         return self.rows
 
     def records(self) -> Iterator[Any]:
-        """Yield the records (``wandb_internal_pb2.Record``) from where the last reader stopped."""
+        """Yield the records (``wandb_internal_pb2.Record``) after the last one that was read."""
         from wandb.proto.wandb_internal_pb2 import Record
 
         for payload in self._payloads():
@@ -58,7 +58,7 @@ class TransactionLog:
         while True:
             position += _padding(position)
             chunk = _chunk(data, position - start)
-            if chunk is None:  # nothing more, or half a chunk: the file is being written
+            if chunk is None:  # the end, or a part of a chunk that is being written
                 return
             kind, content = chunk
             payload += content
@@ -70,8 +70,8 @@ class TransactionLog:
 
 
 def count_points(folder: Path, run_id: str) -> int:
-    """Return how many metric points the offline files of a run in ``<folder>`` hold."""
-    # Not below "latest-run", a link to one of them.
+    """Return how many metric points are in the offline files of a run in ``folder``."""
+    # Not in "latest-run", which is a link to one of them.
     files = sorted(folder.glob(f"*run-*/run-{run_id}.wandb"))
     records = (record for file in files for record in TransactionLog(file).records())
     return sum(
@@ -85,7 +85,7 @@ def count_points(folder: Path, run_id: str) -> int:
 def _is_point(item: Any) -> bool:
     key = item.nested_key[0] if item.nested_key else item.key
     if len(item.nested_key) > 1 or key.startswith("_") or key == STEP_KEY:
-        return False  # W&B's own, the step, or a field of an image or a histogram
+        return False  # one of W&B's own keys, the step, or a field of an image or a histogram
     value = json.loads(item.value_json)
     return isinstance(value, int | float) or value in ("NaN", "Infinity", "-Infinity")
 

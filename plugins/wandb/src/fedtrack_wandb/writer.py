@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from time import time_ns
 from typing import Any
 
-from fedtrack.tracking import normalise
+from fedtrack import Writer
+from fedtrack.tracking import Refused, shorten
 from fedtrack.tracking.records import Metric, Record, Text
-from fedtrack.tracking.writer import Writer
 
-#: Dicts nested deeper than this are refused as values: a dict may contain itself.
+#: The deepest nesting of dicts; there is a limit because a dict may contain itself.
 MAX_DEPTH = 16
 
 
@@ -25,8 +25,8 @@ class WandBWriter(Writer):
         """Log the values of one step; the numbers become one row.
 
         Args:
-            metrics: Numbers are metrics and strings are text. A nested dict is flattened as W&B shows it:
-                ``{"val": {"loss": 1.0}}`` logs ``val.loss``. Anything else is counted as rejected.
+            metrics: Numbers become metrics and strings become text. A nested dict is flattened in W&B's way:
+                ``{"val": {"loss": 1.0}}`` logs ``val.loss``. Any other value is counted as rejected.
             step: The script's step, or None; unlike W&B's, it may repeat and go backwards.
         """
         if self.record_plain(metrics, step):
@@ -47,7 +47,7 @@ class WandBWriter(Writer):
             self.record_text(key, text, step)
 
     def flush(self) -> None:
-        """Do nothing: what was logged is already safe."""
+        """Do nothing: all records are durable already."""
 
     def finish(self) -> None:
         """Do nothing: the receiver ends the W&B run when the job ends."""
@@ -57,11 +57,11 @@ def _flatten(metrics: Mapping[str, Any], depth: int = 1) -> Iterator[tuple[str, 
     for key, value in metrics.items():
         if type(value) is not float and isinstance(value, Mapping) and isinstance(key, str) and depth < MAX_DEPTH:
             for inner, item in _flatten(value, depth + 1):
-                # A key that is no str is left alone, so that it is rejected with its own name.
+                # A key that is not a str stays as it is, so that the rejection names it.
                 yield (f"{key}.{inner}" if isinstance(inner, str) else inner), item
         else:
             yield key, value
 
 
 def _refuse(metrics: Any) -> Record:
-    raise normalise.Refused(f"log() takes a dict of metrics, got {normalise.shorten(metrics)}")
+    raise Refused(f"log() takes a dict of metrics, got {shorten(metrics)}")

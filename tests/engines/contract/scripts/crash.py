@@ -1,4 +1,4 @@
-"""Is killed in round 1 at site-1; at site-2 a damaged stream turns up in round 0."""
+"""A script that is killed at site-1 in round 1; at site-2 it leaves a damaged stream in round 0."""
 
 import os
 import pathlib

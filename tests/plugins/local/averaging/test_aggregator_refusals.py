@@ -1,4 +1,4 @@
-"""WeightedAggregator: everything that it refuses, by site and tensor, without a trace."""
+"""WeightedAggregator: a refused result is named by site and tensor, and changes nothing."""
 
 from __future__ import annotations
 

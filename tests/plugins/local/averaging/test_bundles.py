@@ -1,4 +1,4 @@
-"""Tensors that are averaged together come out as if each had been averaged alone."""
+"""Tensors that are averaged together have the same average as if each had been averaged alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays from one block are as good as arrays of their own."""
+"""Arrays from one block behave like arrays with their own memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partial averages: merging groups must be as good as averaging every site in one place."""
+"""Partial averages: merging groups gives the same result as averaging all sites in one place."""
 
 from __future__ import annotations
 

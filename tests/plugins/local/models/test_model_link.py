@@ -1,4 +1,4 @@
-"""A model that lies in a file already is handed over as that file, and anything else is written."""
+"""A model that is already in a file is handed over as a link to that file; any other model is written."""
 
 from __future__ import annotations
 

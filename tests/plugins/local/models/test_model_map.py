@@ -1,4 +1,4 @@
-"""A mapped model can be read as often as one likes, and takes no more memory than is being read."""
+"""A mapped model can be read many times, and takes only the memory of the part that is being read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ModelStore: a model is there whole, or the one before it is."""
+"""ModelStore: a model is saved whole, or the previous one stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model files: what goes in comes out, and nothing else is let in."""
+"""Model files: saved parameters are loaded unchanged, and invalid files are refused."""
 
 from __future__ import annotations
 

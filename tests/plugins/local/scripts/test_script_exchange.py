@@ -135,7 +135,7 @@ def test_a_site_that_is_late_is_killed_and_the_error_says_what_to_raise(make: Ma
     bench = make("first and model.current_round == 3 and time.sleep(600)")
     bench.ask()
     assert list(bench.ask(Task("train", TRAIN.params, 3, 5, timeout=0.4))) == ["b"]
-    expected = "a: did not answer the task 'train' of round 3 within 0.4 s (task_timeout); raise it if it needs longer"
+    expected = "a: did not answer the task 'train' of round 3 within 0.4 s (task_timeout); raise the limit if needed"
     assert error_of(bench) == expected
 
 

@@ -1,4 +1,4 @@
-"""SiteStates: what a site keeps between tasks comes back as it was, and a task done again begins where it began."""
+"""SiteStates: a site's state is kept between tasks, and a repeated task begins with the same state as before."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def test_a_worker_that_is_killed_once_is_replaced_and_nobody_has_failed(
     assert bench.roster.failed == {}
     assert bench.ended == bench.started[:1]
     assert "ended with SIGKILL" in caplog.text
-    assert "It was at site-2 in task 'train'; its group of sites begins again." in caplog.text
+    assert "It was working for site-2 in task 'train'; its group of sites begins again." in caplog.text
 
 
 def test_a_site_that_kills_two_workers_is_the_reason(make: Make) -> None:
@@ -172,7 +172,7 @@ def test_a_site_that_kills_two_workers_is_the_reason(make: Make) -> None:
     answers = {answer.sites: answer for answer in bench.ask()}
     assert list(bench.roster.failed) == ["site-2"]
     message = str(bench.roster.failed["site-2"])
-    assert "2 workers died while they were at it in task 'train'" in message
+    assert "2 workers died while working for it in task 'train'" in message
     assert "ended with status 3; its output is in" in message
     # The one beside it in the group has its answer all the same.
     assert list(answers["site-1", "site-2"].models) == ["site-1"]
@@ -188,7 +188,7 @@ def test_a_site_that_takes_too_long_fails_at_once_and_says_which_limit(make: Mak
     bench = make("time.sleep(600) if site.index == 1 else None")
     answers = bench.ask(Task("train", MODEL, 0, 1, timeout=0.5))
     assert sorted(site for answer in answers for site in answer.models) == ["site-1", "site-3"]
-    message = "site-2: did not answer the task 'train' within 0.5 s; raise it if it needs longer"
+    message = "site-2: did not answer the task 'train' within 0.5 s; raise the limit if needed"
     assert str(bench.roster.failed["site-2"]) == message
 
 

@@ -1,1 +1,1 @@
-"""The laws of a receiver, grouped by what they are about; ``fedtrack.testing.ReceiverContract`` has them all."""
+"""The laws of a receiver, grouped by subject; ``fedtrack.testing.ReceiverContract`` has all of them."""

@@ -1,4 +1,4 @@
-"""Laws about arrival: everything, once, in order, from whichever site."""
+"""Laws about arrival: every record of every site arrives, once and in order."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ LATE_SITE = "site-9"
 
 
 class DeliveryLaws(Laws):
-    """What ``receive`` promises."""
+    """The promises of ``receive``."""
 
     def test_every_point_arrives_exactly_once(self) -> None:
-        """Without faults no point is lost and none is doubled, also the last ones of the last batch."""
+        """Without faults no point is lost and none is stored twice, including the last ones of the last batch."""
         self.needs(Metric)
         values = [i / 4 for i in range(57)]
         points = series("loss", values)
@@ -22,7 +22,7 @@ class DeliveryLaws(Laws):
         assert sorted(self.values("loss"), key=float_of) == values
 
     def test_order_is_kept_per_site_and_stream(self) -> None:
-        """A series is shown in the order in which its site logged it, whatever other sites log in between."""
+        """A series is shown in the order in which its site logged it, even if other sites log in between."""
         self.needs(Metric)
         sites = (SITE, "site-2")
         values = {site: [float(n * 100 + i) for i in range(12)] for n, site in enumerate(sites)}
@@ -41,21 +41,21 @@ class DeliveryLaws(Laws):
         assert self.values("loss") == [0.5]
 
     def test_streams_of_a_site_are_told_apart(self) -> None:
-        """A site's second process counts from 0 again; its records are new ones."""
+        """A site's second process numbers its records from 0 again; they are new records."""
         self.needs(Metric)
         first, second = series("loss", [0.5, 1.5]), series("loss", [2.5, 3.5], first_step=2)
         self.deliver(batch(first), batch(second, stream=OTHER_STREAM))
         assert self.values("loss") == [0.5, 1.5, 2.5, 3.5]
 
     def test_a_redelivered_batch_loses_nothing(self) -> None:
-        """Delivery at least once: a batch may come again, in other portions and with new records behind it."""
+        """Delivery is at least once: a batch may come again, divided differently and followed by new records."""
         self.needs(Metric)
         points = series("loss", [i / 4 for i in range(12)])
         self.deliver(batch(points[:4]), batch(points[:8]), batch(points[6:], first=6))
         assert set(self.values("loss")) == {point.value for point in points}
 
     def test_a_redelivered_batch_adds_nothing(self) -> None:
-        """What an idempotent receiver has stored once, it does not store again, in whatever portions it comes."""
+        """An idempotent receiver stores no record twice, even if the second delivery is divided differently."""
         self.needs(Metric)
         self._needs_idempotence()
         points = series("loss", [i / 4 for i in range(12)])
@@ -63,7 +63,7 @@ class DeliveryLaws(Laws):
         assert self.values("loss") == [point.value for point in points]
 
     def test_a_redelivery_after_a_restart_adds_nothing(self) -> None:
-        """A server that died between storing a batch and noting it delivers it again to a new receiver."""
+        """A server that dies between storing a batch and moving its cursor delivers it again, to a new receiver."""
         self.needs(Metric)
         self._needs_idempotence()
         points = series("loss", [i / 4 for i in range(8)])

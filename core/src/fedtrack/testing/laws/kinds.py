@@ -13,10 +13,10 @@ MARKUP = "<script>alert(1)</script> [x](javascript:alert(1)) \x1b[31m \u202e Ã¤Ã
 
 
 class KindLaws(Laws):
-    """Each law is skipped unless the receiver's ``supports`` names the kind."""
+    """Laws about single kinds; each is skipped unless the receiver's ``supports`` has the kind."""
 
     def test_params_are_kept(self) -> None:
-        """Parameters of every type are there, as the backend writes them."""
+        """Parameters of every type are stored, as the backend writes them."""
         self.needs(Param)
         params: dict[str, str | int | float] = {"lr": 0.001, "epochs": 3, "optimizer": "sgd", "note": MARKUP}
         self.deliver(batch([Param(TIME_NS, key, value) for key, value in {**params, "seed": None}.items()]))
@@ -46,7 +46,7 @@ class KindLaws(Laws):
         assert self.values("phase", Tag)[-1:] == [MARKUP]
 
     def test_hostile_keys_of_params_and_tags_come_back_as_they_were(self) -> None:
-        """Names of parameters and tags are encoded as those of metrics are."""
+        """Names of parameters and tags are encoded in the same way as those of metrics."""
         kinds = [kind for kind in (Param, Tag) if kind in self.make_receiver().supports]
         self.needs(*(kinds or [Param]))
         records: list[Record] = [kind(TIME_NS, key, f"v{i}") for kind in kinds for i, key in enumerate(HOSTILE_KEYS)]
@@ -56,7 +56,7 @@ class KindLaws(Laws):
             assert {key: found.get(key) for key in HOSTILE_KEYS} == {k: f"v{i}" for i, k in enumerate(HOSTILE_KEYS)}
 
     def test_text_is_kept(self) -> None:
-        """Text arrives whole, whether it travels inside the record or beside it."""
+        """Text arrives whole, whether it is in the record or in a file of its own."""
         self.needs(Text)
         long = "line of a long report\n" * 4000
         ref = self.run.blobs.put(long.encode())
@@ -65,7 +65,7 @@ class KindLaws(Laws):
         assert self.values("long", Text) == [long]
 
     def test_images_are_kept(self) -> None:
-        """An image's bytes arrive as they were encoded, whether inside the record or beside it."""
+        """An image's bytes arrive unchanged, whether they are in the record or in a file of their own."""
         self.needs(Image)
         small, large = png(1), png(2)
         ref = self.run.blobs.put(large)
@@ -82,7 +82,7 @@ class KindLaws(Laws):
         assert found == [(edges, counts, 4)]
 
     def test_artifacts_are_kept(self) -> None:
-        """A file arrives under its path, whether its bytes are inside the record or beside it."""
+        """A file arrives under its path, whether its bytes are in the record or in a file of their own."""
         self.needs(Artifact)
         large = bytes(range(256)) * 200
         ref = self.run.blobs.put(large)

@@ -1,4 +1,4 @@
-"""Laws: what the author of a receiver declares, and how a law drives the receiver."""
+"""Laws: the base of all laws, with the declarations of the receiver's author and the helpers that drive a receiver."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Laws(ABC):
     """Base of the groups of laws.
 
     Class attributes:
-        idempotent: Whether a record that is delivered again is not stored again. Declare False for a backend
-            that cannot tell; the laws then only ask that nothing is lost.
-        survives_kill: Whether what was flushed survives SIGKILL. False only if the backend is this process.
-        time_resolution_ns: How coarse the backend's wall time is, in nanoseconds; None if it keeps none.
-        relative_error: How far a stored metric may be off: 0 for float64, ``2**-24`` for float32.
+        idempotent: Whether the backend stores a record that is delivered twice only once. Declare False for a
+            backend that cannot recognise a redelivery; the laws then only require that nothing is lost.
+        survives_kill: Whether flushed records survive SIGKILL. False only if the backend is this process.
+        time_resolution_ns: The resolution of the backend's wall time, nanoseconds; None if it keeps no time.
+        relative_error: The largest relative error of a stored metric: 0 for float64, ``2**-24`` for float32.
 
     Attributes:
         run: The run of the law that is being checked; ``read`` may need its id to find it on a shared server.
@@ -56,14 +56,14 @@ class Laws(ABC):
 
     @abstractmethod
     def read(self, folder: Path) -> list[Stored]:
-        """Return what the backend's real store holds for the run, each series in the order it is shown in.
+        """Return the content of the backend's real store for the run, each series in the order in which it is shown.
 
         Args:
-            folder: ``run.folder``, where a receiver's files are.
+            folder: ``run.folder``, which has the receiver's files.
         """
 
     def make_unreachable_receiver(self) -> Receiver | None:
-        """Return a receiver whose backend does not answer (a closed port, say); None if there is no such thing."""
+        """Return a receiver whose backend does not answer (a closed port, for example); None if that is impossible."""
         return None
 
     @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ class Laws(ABC):
                 receive(receiver, batch)
 
     def stored(self, kind: type[Record] = Metric, site: str = SITE, key: str | None = None) -> list[Stored]:
-        """Return what is in the store of one kind from one site, under one key or under any."""
+        """Return the stored things of one kind and site; with ``key``, only those of that key."""
         found = self.read(self.run.folder)
         return [s for s in found if s.kind is kind and s.site == site and key in (None, s.key)]
 
@@ -97,7 +97,7 @@ class Laws(ABC):
         return [s.value for s in self.stored(kind, site, key)]
 
     def needs(self, *kinds: type[Record]) -> None:
-        """Skip the law if the receiver does not support the kinds that it is about."""
+        """Skip the law if the receiver does not support these kinds."""
         for kind in kinds:
             if kind not in self.make_receiver().supports:
                 pytest.skip(f"{type(self.make_receiver()).__name__} does not support {kind.__name__}")

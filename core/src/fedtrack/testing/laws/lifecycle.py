@@ -21,7 +21,7 @@ from fedtrack.tracking.records import KINDS, AnyRecord, Artifact, Image, Metric,
 
 
 class LifecycleLaws(Laws):
-    """What holds before, between and after the calls of ``receive``."""
+    """Laws before, between and after the calls of ``receive``."""
 
     def test_the_class_says_what_it_is(self) -> None:
         """Listings and the job's check before its start rely on these attributes."""
@@ -34,20 +34,20 @@ class LifecycleLaws(Laws):
         assert cls.api in SUPPORTED_APIS
 
     def test_construction_imports_no_sdk_and_touches_nothing(self, tmp_path: Path) -> None:
-        """A job builder holds receivers too: SDK, files and network belong to ``open``."""
+        """Building a job constructs receivers too: SDK, files and network belong to ``open``."""
         report = child.construct(self.make_receiver(), tmp_path)
         assert report.imported == [], "SDK modules that importing or constructing the receiver has loaded"
         assert report.touched == [], "what constructing the receiver has opened or made"
 
     def test_an_unknown_option_is_a_config_error(self) -> None:
-        """A misspelt option is named, not swallowed."""
+        """A misspelt option is an error that names it."""
         receiver = self.make_receiver()
         options = msgspec.to_builtins(receiver.options, enc_hook=str)
         with pytest.raises(ConfigError, match="no_such_option"):
             type(receiver)(**options, no_such_option=1)
 
     def test_close_runs_after_a_failed_open(self, tmp_path: Path) -> None:
-        """``close`` always runs, and may run twice; without ``open``, and after one that raised."""
+        """``close`` may run twice, without ``open``, and after an ``open`` that raised."""
         never_opened = self.make_receiver()
         never_opened.close("aborted")
         failed = self.make_receiver()
@@ -77,7 +77,7 @@ class LifecycleLaws(Laws):
         assert self.values("loss") == [0.5]
 
     def test_an_unreachable_backend_is_transient(self) -> None:
-        """Delivery waits for a backend that does not answer; it needs to be told that waiting may help."""
+        """A backend that does not answer raises Transient, which tells delivery that waiting may help."""
         receiver = self.make_unreachable_receiver()
         if receiver is None:
             pytest.skip("the contract knows no unreachable backend (make_unreachable_receiver)")
@@ -86,7 +86,7 @@ class LifecycleLaws(Laws):
         receiver.close("failed")
 
     def test_flush_and_close_can_be_repeated(self) -> None:
-        """Both are idempotent, and a flush with nothing to flush is none."""
+        """Both are idempotent, and a flush with nothing to flush changes nothing."""
         self.needs(Metric)
         with self.opened() as receiver:
             receiver.flush()
@@ -98,7 +98,7 @@ class LifecycleLaws(Laws):
         assert self.values("loss") == [0.5, 1.5, 2.5]
 
     def test_a_second_receiver_adopts_the_run(self) -> None:
-        """A resumed or replayed run goes on where it was: what is there stays, what comes is added to it."""
+        """A resumed or replayed run goes on: stored records stay, and new ones are added to them."""
         self.needs(Metric)
         self.deliver(batch(series("loss", [0.5, 1.5])))
         self.deliver(batch(series("loss", [2.5], first_step=2), first=2), batch(series("acc", [0.25]), first=3))
@@ -116,7 +116,7 @@ class LifecycleLaws(Laws):
         assert self.values("loss") == [point.value for point in points]
 
     def test_nothing_is_written_outside_the_results_folder(self) -> None:
-        """No name that a site sends becomes a path that leads elsewhere."""
+        """No name that a site sends becomes a path outside of the results folder."""
         supports = self.make_receiver().supports
         around = self.run.folder.parent.parent
         before = files_beside(around, self.run.folder)
@@ -124,7 +124,7 @@ class LifecycleLaws(Laws):
             for site in ("../../evil-site", f"{around}/evil-site", ".."):
                 for seq, record in enumerate(hostile_names(around)):
                     if type(record) in supports:
-                        with suppress(Permanent):  # to refuse such a name is as good as to encode it
+                        with suppress(Permanent):  # a receiver may refuse such a name instead of encoding it
                             receive(receiver, batch([record], first=seq, site=site))
         assert files_beside(around, self.run.folder) == before
 
@@ -143,7 +143,7 @@ def blocked_folder(folder: Path) -> Path:
 
 
 def hostile_names(target: Path) -> list[AnyRecord]:
-    """Return records whose names lead elsewhere, as a site that forges its frames could send them."""
+    """Return records whose names are paths to ``target``; a site that forges its frames could send them."""
     names = [f"{up}evil" for up in ("../", "../../", "../../../", f"{target}/")]
     return [record for name in names for record in _named(name)]
 

@@ -1,4 +1,4 @@
-"""Laws about values: what a site logged is what the backend shows, whatever it is called."""
+"""Laws about values: the backend shows the values, steps, times and keys that a site logged."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ HOSTILE_KEYS = (
     "%" * 200,
 )
 
-#: Even float32 shows this magnitude; MLflow's stores show infinity as the largest float64.
+#: Values from this magnitude on count as infinite: MLflow stores infinity as the largest float64, float32 holds less.
 _LARGE = 3.4e38
 
 
 class ValueLaws(Laws):
-    """What becomes of values, steps, times and keys."""
+    """Values, steps, times and keys arrive as they were logged."""
 
     def test_steps_are_the_sites(self) -> None:
-        """The script's step is shown, in the script's unit, also if it is large or has holes."""
+        """The script's steps are shown in the script's unit, even if they are large or some are missing."""
         self.needs(Metric)
         steps = [0, 1, 7, 8, 1_000_000, 2**31 + 5]
         self.deliver(batch([Metric(TIME_NS + i * TIME_STEP_NS, "loss", i / 2, s) for i, s in enumerate(steps)]))
@@ -64,21 +64,21 @@ class ValueLaws(Laws):
             assert abs(found.time_ns - point.time_ns) <= self.time_resolution_ns
 
     def test_steps_that_go_back_are_kept(self) -> None:
-        """Local steps start again in each round; no point is dropped or replaced for that."""
+        """Local steps may start again in each round; no point is dropped or replaced because of that."""
         self.needs(Metric)
         points = [Metric(TIME_NS + i * TIME_STEP_NS, "loss", i / 2, i % 4) for i in range(12)]
         self.deliver(batch(points[:6]), batch(points[6:], first=6))
         assert sorted(self.values("loss"), key=float_of) == [point.value for point in points]
 
     def test_points_without_a_step_all_arrive(self) -> None:
-        """A script need not count; such points do not overwrite each other."""
+        """A script may log without steps; such points do not overwrite each other."""
         self.needs(Metric)
         points = [Metric(TIME_NS + i * TIME_STEP_NS, "loss", i / 2) for i in range(6)]
         self.deliver(batch(points))
         assert sorted(self.values("loss"), key=float_of) == [point.value for point in points]
 
     def test_values_keep_their_precision(self) -> None:
-        """A float64 comes back with every bit, or as near as ``relative_error`` says."""
+        """A float64 comes back exactly, or within ``relative_error``."""
         self.needs(Metric)
         values = [0.1, 1 / 3, -2.5e-30, 1e30, 0.0, 16_777_217.0]
         self.deliver(batch(series("loss", values)))
@@ -88,7 +88,7 @@ class ValueLaws(Laws):
             assert abs(stored - logged) <= self.relative_error * abs(logged)
 
     def test_nan_and_infinities_do_not_break_a_batch(self) -> None:
-        """A loss may diverge: the points around it arrive, and it is not shown as an ordinary number."""
+        """The points around a NaN or an infinity arrive, and it is not shown as an ordinary number."""
         self.needs(Metric)
         values = [1.0, math.nan, 2.0, math.inf, 3.0, -math.inf, 4.0]
         self.deliver(batch(series("loss", values)))
@@ -96,14 +96,14 @@ class ValueLaws(Laws):
         assert [shown_as(value) for value in found] == [shown_as(value) for value in values]
 
     def test_hostile_keys_come_back_as_they_were(self) -> None:
-        """A key that the backend refuses is encoded so that it can be read back and is not taken for another."""
+        """A key that the backend refuses is encoded, so that it can be decoded and differs from every other key."""
         self.needs(Metric)
         points = [Metric(TIME_NS + i * TIME_STEP_NS, key, i / 2, i) for i, key in enumerate(HOSTILE_KEYS)]
         self.deliver(batch(points))
         assert {s.key: s.value for s in self.stored()} == {point.key: point.value for point in points}
 
     def test_the_longest_key_is_kept(self) -> None:
-        """Two keys of 1,024 bytes that differ in the last one are two series, also if the backend allows less."""
+        """Two keys of 1,024 bytes that differ in the last byte are two series, even if the backend allows fewer."""
         self.needs(Metric)
         keys = ["k" * (MAX_KEY_BYTES - 1) + end for end in "ab"]
         self.deliver(batch([Metric(TIME_NS, key, i / 2, 0) for i, key in enumerate(keys)]))
@@ -111,7 +111,7 @@ class ValueLaws(Laws):
 
 
 def shown_as(value: float) -> float | str:
-    """Return a finite value as it is and any other as what a person would call it."""
+    """Return a finite value as it is, and any other by its name: ``nan``, ``inf`` or ``-inf``."""
     if math.isnan(value):
         return "nan"
     if abs(value) >= _LARGE:

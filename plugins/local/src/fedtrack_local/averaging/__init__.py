@@ -1,1 +1,1 @@
-"""How the sites' results become one model; the order of the sites decides, not that of their arrival."""
+"""Averaging: the sites' results become one model. They are added in the order of the sites, not of their arrival."""

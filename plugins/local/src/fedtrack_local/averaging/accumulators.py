@@ -1,8 +1,8 @@
 """Accumulators: the running average of one tensor over the sites of a round, one class per kind of dtype.
 
-A difference is added to the reference as it is read, so that full parameters and differences meet in one average.
-Everything happens in pieces that stay in the processor's cache: memory is one accumulator, whatever the model's
-size. A piece is elementwise arithmetic in a fixed order, so that equal inputs give equal bits.
+A difference is added to the reference while it is read, so that one average can take full parameters and differences.
+Tensors are processed in pieces that stay in the processor's cache: the only large memory is the accumulator itself.
+The arithmetic is elementwise and in a fixed order, so that equal inputs give equal bits.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from fedtrack_local.averaging.memory_blocks import MemoryBlocks
 from fedtrack_local.models.params import Array, describe
 
-#: Elements per piece: 256 KiB of float32, about the fastest of 16 Ki to 1 Mi elements measured.
+#: Elements per piece, which are 256 KiB of float32. Of the sizes from 16 Ki to 1 Mi it is about the fastest.
 PIECE = 64 * 1024
 
-#: Which elements of a tensor, and their values as numbers to compute with.
+#: The position of a piece in its tensor, and its values in the dtype of the computation.
 Piece: TypeAlias = tuple[slice, Array]
 
 _WHOLE = slice(None)
@@ -44,7 +44,7 @@ class Accumulator(ABC):
     """The weighted average of the tensors that were added.
 
     Args:
-        reference: The tensor as it entered the round; it gives shape and dtype, and differences start from it.
+        reference: The tensor at the start of the round. It gives shape and dtype, and differences are relative to it.
     """
 
     def __init__(self, reference: Array) -> None:
@@ -52,11 +52,13 @@ class Accumulator(ABC):
         self._reference = _flat(reference)
 
     def pieces(self, values: Array, difference: bool) -> Iterable[Piece]:
-        """Return ``values`` as pieces of full parameters to compute with; one that is small as a single one.
+        """Return ``values`` as pieces of full parameters, in the dtype of the computation.
+
+        The pieces of a tensor of up to ``PIECE`` elements can be iterated more than once.
 
         Args:
             values: A tensor of the reference's shape and dtype.
-            difference: Whether ``values`` start from the reference.
+            difference: Whether ``values`` are relative to the reference.
         """
         flat = _flat(values)
         if 0 < flat.size <= PIECE:
@@ -64,7 +66,7 @@ class Accumulator(ABC):
         return ((part, self._full(part, flat[part], difference)) for part in _parts(flat.size))
 
     def fault(self, pieces: Iterable[Piece]) -> str | None:
-        """Return what ``pieces`` hold that cannot be averaged, or None."""
+        """Return why ``pieces`` cannot be averaged, or None if they can."""
         for _, piece in pieces:
             if fault := self._fault(piece):
                 return fault
@@ -74,7 +76,7 @@ class Accumulator(ABC):
         """Add ``pieces``.
 
         Args:
-            pieces: A tensor without fault.
+            pieces: A tensor in which ``fault`` finds nothing.
             weight: Their weight, greater than 0.
             total: The sum of all weights so far, this one included.
         """
@@ -83,24 +85,24 @@ class Accumulator(ABC):
             self._add(part, piece, weight, share)
 
     def result(self, total: float) -> Array:
-        """Return the average in the reference's shape and dtype; it may be the accumulator's own memory."""
+        """Return the average in the reference's shape and dtype; it may share the accumulator's memory."""
         return self._result(total).view(self._dtype).reshape(self._shape)
 
     @abstractmethod
     def state(self) -> tuple[Array, ...]:
-        """Return what has been added, unrounded, for another accumulator to ``merge``; its own memory."""
+        """Return the unrounded sum or mean for another accumulator to ``merge``; it shares this one's memory."""
 
     @abstractmethod
     def merge(self, state: Sequence[Array], weight: float, total: float) -> None:
-        """Add what another accumulator for the same reference has been given.
+        """Add the tensors that another accumulator for the same reference has added.
 
         Args:
             state: The other one's ``state``.
             weight: The sum of the weights in it.
-            total: The sum of all weights so far, those included.
+            total: The sum of all weights so far, including ``weight``.
 
         Raises:
-            ValueError: ``state`` is not that of such an accumulator, or holds numbers that are not finite.
+            ValueError: ``state`` does not fit this accumulator, or holds numbers that are not finite.
         """
 
     def _full(self, part: slice, values: Array, difference: bool) -> Array:
@@ -112,7 +114,7 @@ class Accumulator(ABC):
         return piece
 
     def _restored(self, reference: Array, difference: Array) -> Array:
-        """Return the full values; integers wrap around as the site's subtraction did, which undoes it exactly."""
+        """Return the full values. Integers wrap around as in the site's subtraction, so the sum is exact."""
         return np.add(reference, difference)
 
     def _fault(self, piece: Array) -> str | None:
@@ -137,18 +139,18 @@ class FloatMean(Accumulator):
         super().__init__(reference)
         dtype = self._reference.dtype
         self._mean = blocks.empty(self._reference.size, np.float64 if dtype == np.float64 else np.float32)
-        # A quarter, so that the distance between two values cannot overflow.
+        # A quarter of the largest number, so that the distance between two values cannot overflow.
         self._limit = min(_largest(dtype), _largest(self._mean.dtype) / 4)
 
     def _typed(self, piece: Array) -> Array:
         return piece if piece.dtype == self._mean.dtype else piece.astype(self._mean.dtype)
 
     def _restored(self, reference: Array, difference: Array) -> Array:
-        with np.errstate(all="ignore"):  # _fault finds what comes of NaN and overflow
+        with np.errstate(all="ignore"):  # _fault finds the NaN and infinities that result
             return np.add(reference, difference)
 
     def _fault(self, piece: Array) -> str | None:
-        low, high = np.minimum.reduce(piece), np.maximum.reduce(piece)  # as min() and max(), in half the time
+        low, high = np.minimum.reduce(piece), np.maximum.reduce(piece)  # half the time of min() and max()
         if -self._limit <= low and high <= self._limit:  # false for NaN
             return None
         found = high if -self._limit <= low else low
@@ -159,7 +161,7 @@ class FloatMean(Accumulator):
         if share == 1.0:
             mean[:] = piece
             return
-        # Subtracted rather than added, so that a negative zero stays one.
+        # Subtracting instead of adding keeps a negative zero.
         step = mean - piece
         step *= share
         mean -= step
@@ -167,7 +169,7 @@ class FloatMean(Accumulator):
     def _result(self, total: float) -> Array:
         if self._reference.dtype == self._mean.dtype:
             return self._mean
-        # In its own memory, whose front is enough for narrower numbers: half-precision models need no second copy.
+        # Written into the mean's own memory, which is large enough: half-precision models need no second copy.
         narrow: Array = self._mean.view(self._reference.dtype)[: self._mean.size]
         for part in _parts(self._mean.size):
             narrow[part] = self._mean[part].astype(self._reference.dtype)
@@ -178,7 +180,7 @@ class FloatMean(Accumulator):
         return (self._mean,)
 
     def merge(self, state: Sequence[Array], weight: float, total: float) -> None:
-        """Add what another accumulator has been given."""
+        """Add the state of another accumulator."""
         (mean,) = _like(state, self._mean)
         for part in _parts(mean.size):
             if fault := self._fault(mean[part]):
@@ -190,8 +192,8 @@ class FloatMean(Accumulator):
 class IntegerMean(Accumulator):
     """The weighted mean, rounded to the nearest integer, halves up.
 
-    Distances to the first site's values are averaged, so that 64-bit integers on which all sites agree come out
-    exactly although float64 cannot hold them.
+    It averages the distances from the first site's values, so that 64-bit integers on which all sites agree are exact,
+    although float64 cannot hold them.
     """
 
     def __init__(self, reference: Array) -> None:
@@ -206,11 +208,11 @@ class IntegerMean(Accumulator):
             self._sum[part] += weight * _distance(self._first[part], piece)
 
     def state(self) -> tuple[Array, ...]:
-        """Return the first values and the weighted sum of the distances from them."""
+        """Return the first site's values and the weighted sum of the distances from them."""
         return self._first, self._sum
 
     def merge(self, state: Sequence[Array], weight: float, total: float) -> None:
-        """Add what another accumulator has been given."""
+        """Add the state of another accumulator."""
         first, sums = _like(state, self._first, self._sum)
         _check_finite(sums)
         for part in _parts(first.size):
@@ -248,11 +250,11 @@ class BoolVote(Accumulator):
         self._votes[part] += np.where(piece, weight, -weight)
 
     def state(self) -> tuple[Array, ...]:
-        """Return the votes for True less those for False."""
+        """Return the weight of the votes for True minus that of the votes for False."""
         return (self._votes,)
 
     def merge(self, state: Sequence[Array], weight: float, total: float) -> None:
-        """Add what another accumulator has been given."""
+        """Add the state of another accumulator."""
         (votes,) = _like(state, self._votes)
         _check_finite(votes)
         self._votes += votes

@@ -1,8 +1,8 @@
 """The weighted average of a round's results: FedAvg's aggregation step (McMahan et al. 2017, algorithm 1).
 
-As in FLARE's ``WeightedAggregationHelper`` a result weighs as much as the optimizer steps behind it
-(``NUM_STEPS_CURRENT_ROUND``, 1.0 if a site does not say). Unlike there, a result that does not fit the model is
-refused whole, and the order in which results are given decides every bit of the average, so fix it.
+As in FLARE's ``WeightedAggregationHelper``, the weight of a result is its number of optimizer steps
+(``NUM_STEPS_CURRENT_ROUND``, or 1.0 if a site does not report it). Unlike FLARE's, it refuses a result as a whole if
+one tensor does not fit the model. The last bits of the average depend on the order of the results: the caller fixes it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fedtrack.client.fl_model import MetaKey, ParamsType
+from fedtrack.client import MetaKey, ParamsType
 from fedtrack.errors import ModelError
-from fedtrack.tracking.normalise import shorten
+from fedtrack.tracking import shorten
 from fedtrack_local.averaging.accumulators import PIECE, Accumulator, Piece, accumulators_for
+from fedtrack_local.averaging.aggregators import Aggregator, Weighted
 from fedtrack_local.averaging.bundles import Bundle, bundles_of
 from fedtrack_local.averaging.partial_average import PartialAverage
 from fedtrack_local.models.model_map import release
@@ -29,24 +30,29 @@ log = logging.getLogger(__name__)
 #: Weights count steps; float64 counts exactly up to here.
 MAX_WEIGHT = 2.0**53
 
-#: Bytes of a model, counted as it is averaged, of which results are held from check to addition. Nothing in it is
-#: larger than a piece.
+#: Largest model, in bytes of its accumulators, whose results are read once and held between check and addition. No
+#: tensor in it is larger than a piece.
 _SMALL_MODEL = 4 * PIECE
 
 
-class WeightedAggregator:
+class WeightedAggregator(Aggregator):
     """Averages results one at a time in the memory of one model (float32 or wider), however many sites there are.
 
-    Laws: the average of equal results is that result, bit for bit. Full parameters and the differences to the same
-    model average to the same, and may be mixed. A refused result leaves no trace. A partial average may be merged
-    elsewhere, as if its sites' results had been accepted there, up to rounding.
+    Laws: the average of equal results is that result, bit for bit. Full parameters and their differences from the
+    reference give the same average, and may be mixed. A refused result changes nothing. Merging a partial average has
+    the same effect as accepting its sites' results, up to rounding.
 
     Args:
-        reference: The global model which entered the round; read while differences are accepted, never written.
+        reference: The global model at the start of the round. It is read while differences are accepted, and never
+            written.
 
     Raises:
         ModelError: The reference holds a dtype that no model can have.
     """
+
+    name: ClassVar[str] = Weighted.name
+    summary: ClassVar[str] = Weighted.summary
+    can_merge: ClassVar[bool] = True
 
     def __init__(self, reference: Mapping[str, Array]) -> None:
         self._reference = dict(reference)
@@ -62,16 +68,17 @@ class WeightedAggregator:
         self._accumulators: list[Accumulator] = []
 
     def accept(self, site: str, params: Mapping[str, Array], params_type: ParamsType, weight: float) -> None:
-        """Add one result; ``params`` are read twice, or once if they are few, and not kept.
+        """Add one result. ``params`` are read twice, or once if the model is small, and not kept.
 
         Args:
-            site: Whose result it is, for error messages.
+            site: The site that sent it, for error messages.
             params: The tensors of the global model, by name, in any order.
-            params_type: Whether they are full or differences to the reference.
+            params_type: Whether they are full parameters or differences from the reference.
             weight: Greater than 0 and at most ``MAX_WEIGHT``.
 
         Raises:
-            ModelError: A weight, a name, shape, dtype or value is wrong; names site, tensor, found and expected.
+            ModelError: A weight, name, shape, dtype or value is wrong. The message has the site, the tensor, and what
+                was found and expected.
         """
         weight = _checked_weight(weight, f"{site}: the result's weight")
         difference = ParamsType(params_type) is ParamsType.DIFF
@@ -86,7 +93,7 @@ class WeightedAggregator:
                 self._release(bundle, params)
 
     def partial(self) -> PartialAverage:
-        """Return what was accepted so far, unrounded, and forget it.
+        """Return the unrounded average of the results so far, and forget them.
 
         Raises:
             ModelError: No result was accepted.
@@ -100,14 +107,14 @@ class WeightedAggregator:
         return PartialAverage(weight, {name: states[name] for name in self._reference})
 
     def merge(self, partial: PartialAverage, origin: str) -> None:
-        """Add what another aggregator of the same round has accepted, as if its sites had sent their results here.
+        """Add a partial average of the same round, as if its sites had sent their results here.
 
         Args:
-            partial: What the other one returned.
-            origin: Where it comes from, for error messages.
+            partial: The partial average of another aggregator.
+            origin: The group that it comes from, for error messages.
 
         Raises:
-            ModelError: It does not fit this round's model; nothing more can be averaged.
+            ModelError: It does not fit this round's model. The aggregator cannot be used any more.
         """
         weight = _checked_weight(partial.weight, f"{origin}: the weight of the partial average")
         if partial.tensors.keys() != self._reference.keys():
@@ -121,10 +128,10 @@ class WeightedAggregator:
                 raise ModelError(f"{origin}: tensor {_listed(bundle.names)} of the partial average {error}.") from None
 
     def result(self) -> dict[str, Array]:
-        """Return the new global model, in the reference's order and dtypes, and forget what was accepted.
+        """Return the new global model, in the reference's order and dtypes, and forget the results.
 
-        Floats are a weighted mean, integers that mean rounded to nearest (halves up), bools a weighted majority (a
-        tie keeps the reference's value).
+        Floats are the weighted mean. Integers are the weighted mean, rounded to the nearest (halves up). Bools are the
+        weighted majority; a tie keeps the reference's value.
 
         Raises:
             ModelError: No result was accepted.
@@ -134,7 +141,7 @@ class WeightedAggregator:
         self._reset()
         found: dict[str, Array] = {}
         for bundle in self._bundles:
-            # Each accumulator goes as soon as its tensors are there: integers and bools need it.
+            # Each accumulator is freed as soon as its tensors exist: those of integers and bools are copies.
             found |= bundle.split(accumulators.pop(0).result(total))
         return {name: found[name] for name in self._reference}
 
@@ -143,7 +150,7 @@ class WeightedAggregator:
             self._accumulators = accumulators_for([bundle.gather(self._reference) for bundle in self._bundles])
 
     def _checked(self, site: str, params: Mapping[str, Array], difference: bool) -> list[Iterable[Piece] | None]:
-        """Return what was read of each bundle; None where the model is too large to hold it until it is added."""
+        """Check each bundle and return its pieces; None instead of pieces if the model is too large to hold them."""
         found: list[Iterable[Piece] | None] = []
         for bundle, accumulator in zip(self._bundles, self._accumulators, strict=True):
             pieces = accumulator.pieces(bundle.gather(params), difference)
@@ -173,10 +180,10 @@ class WeightedAggregator:
 
 
 def check_fits(site: str, params: Mapping[str, Array], reference: Mapping[str, Array]) -> None:
-    """Check that ``params`` are the tensors of ``reference``: same names, shapes and dtypes; no value is read.
+    """Check that ``params`` have the names, shapes and dtypes of ``reference``; no value is read.
 
     Raises:
-        ModelError: They are not; the message names site, tensor, found and expected.
+        ModelError: They differ. The message has the site, the tensor, and what was found and expected.
     """
     if params.keys() != reference.keys():
         missing, unknown = reference.keys() - params.keys(), params.keys() - reference.keys()
@@ -198,7 +205,7 @@ def weight_of(meta: Mapping[str, Any]) -> float:
     """Return a result's weight: the steps that it reports, or FLARE's default 1.0 if it reports none.
 
     Raises:
-        ModelError: The value is no number greater than 0.
+        ModelError: The value is not a number greater than 0.
     """
     key = MetaKey.NUM_STEPS_CURRENT_ROUND
     return _checked_weight(meta.get(key, 1.0), f"meta[{key!r}]")
@@ -207,12 +214,12 @@ def weight_of(meta: Mapping[str, Any]) -> float:
 def weighted_metrics(results: Iterable[tuple[float, Mapping[str, Any]]]) -> dict[str, float]:
     """Return each metric's weighted mean over the sites that report it, in the order of first appearance.
 
-    NaN is how a site says that it has no value (an empty validation set gives 0/0). All sites score the same
-    model, so a NaN is left out rather than let it blank the others' average; a metric that is NaN everywhere stays
-    NaN. A bool counts as 0 or 1. Values that are no numbers are left out with a warning.
+    A NaN means that the site has no value: an empty validation set gives 0/0. It is left out, because all sites score
+    the same model and the others' average is still valid. A metric that is NaN at every site stays NaN. A bool counts
+    as 0 or 1. Values that are not numbers are left out with a warning.
 
     Args:
-        results: Weight and metrics of each site; the weights are valid, see ``weight_of``.
+        results: Weight and metrics of each site. The weights must be valid, see ``weight_of``.
     """
     sums: dict[str, float] = {}
     weights: dict[str, float] = {}

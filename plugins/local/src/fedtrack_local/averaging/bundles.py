@@ -1,15 +1,15 @@
-"""Bundles: the small tensors of a model, put together to be computed with as one.
+"""Bundles: the small tensors of a model, joined so that one numpy call computes with all of them.
 
-A call of numpy costs about a microsecond, which for the bias of a layer is more than the arithmetic. Everything that
-an accumulator does is elementwise, so that together or alone the bits are the same.
+A call of numpy costs about a microsecond, which is more than the arithmetic on the bias of a layer. An accumulator's
+arithmetic is elementwise, so a tensor has the same bits in a bundle as alone.
 
-What it saves was measured by averaging each model with and without bundles in turn, one thread, 15 pairs; processor
-time with bundles, relative to without (quartiles):
+The gain was measured by averaging each model with and without bundles in turn, with one thread and 15 pairs. Processor
+time with bundles, relative to that without (quartiles):
 
 * 0.65 (0.60 to 0.67) for a small network: 60,000 parameters in 10 tensors, which a job of many sites averages often;
 * 0.34 (0.28 to 0.38) for 13 million parameters in 13,000 tensors, and 0.91 (0.83 to 1.12) in 2,000;
 * 0.78 (0.72 to 0.84) for 13 million in 100 layers with a bias and four norms each;
-* 1.01 (0.96 to 1.08) for 13 million in 8 tensors, none of which is put together with another.
+* 1.01 (0.96 to 1.08) for 13 million in 8 tensors, none of which is joined with another.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from fedtrack_local.averaging.accumulators import PIECE
 from fedtrack_local.models.params import Array
 
-#: Elements of a tensor that is put together with others: from here on copying costs more than it saves.
+#: The most elements of a tensor that is joined with others: for larger tensors copying costs more than it saves.
 SMALL = 8192
 
 
@@ -34,7 +34,7 @@ class Bundle:
         reference: These tensors by name, as in the model that entered the round.
 
     Attributes:
-        names: Which tensors.
+        names: The names of the tensors.
     """
 
     def __init__(self, reference: Mapping[str, Array]) -> None:
@@ -43,13 +43,13 @@ class Bundle:
         self._sizes = [array.size for array in reference.values()]
 
     def gather(self, params: Mapping[str, Array]) -> Array:
-        """Return the bundle's tensors out of ``params`` as one; a tensor that is alone is returned as it is."""
+        """Return the bundle's tensors in ``params`` as one vector; a single tensor is returned as it is."""
         if len(self.names) == 1:
             return params[self.names[0]]
         return np.concatenate([params[name] for name in self.names], axis=None)
 
     def split(self, values: Array) -> dict[str, Array]:
-        """Return the tensors that make up ``values``, in their shapes; they share its memory."""
+        """Return the single tensors in ``values``, in their shapes; they share its memory."""
         return {
             name: part.reshape(shape) for (name, part), shape in zip(self._parts(values), self._shapes, strict=True)
         }
@@ -60,10 +60,10 @@ class Bundle:
         return {name: tuple(part[name] for part in parts) for name in self.names}
 
     def gather_state(self, states: Mapping[str, Sequence[Array]]) -> Sequence[Array]:
-        """Return what ``split_state`` was given.
+        """Return the accumulator's state that ``split_state`` took apart into ``states``.
 
         Raises:
-            ValueError: ``states`` are not those of such a bundle.
+            ValueError: ``states`` do not fit this bundle.
         """
         own = [states[name] for name in self.names]
         if len(own) == 1:
@@ -83,12 +83,12 @@ class Bundle:
 
 
 def bundles_of(reference: Mapping[str, Array]) -> list[Bundle]:
-    """Cut a model into bundles: large tensors alone, small ones of one dtype together, up to a piece's size."""
+    """Divide a model into bundles: large tensors alone, small ones of one dtype together, up to a piece's size."""
     bundles: list[Bundle] = []
     small: dict[np.dtype[Any], dict[str, Array]] = {}
     sizes: dict[np.dtype[Any], int] = {}
     for name, array in reference.items():
-        # A complex number's state is two floats, which would need their own counting, and models with many are rare.
+        # Complex tensors stay alone: their state has two floats per number, and models with many of them are rare.
         if array.size > SMALL or array.dtype.kind == "c":
             bundles.append(Bundle({name: array}))
             continue

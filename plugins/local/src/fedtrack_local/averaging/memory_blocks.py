@@ -1,7 +1,7 @@
-"""MemoryBlocks: fresh memory for many arrays at once, cut from blocks that are large enough for huge pages.
+"""MemoryBlocks: new memory for many arrays, cut from blocks that are large enough for huge pages.
 
-A model has many tensors of a megabyte or less. In memory of their own the first touch of each page costs the kernel
-more than an average costs us: 62 ms per 100 MB were measured in 64 arrays, 12 ms in one.
+A model has many tensors of a megabyte or less. If each has memory of its own, the page faults of the first use take
+longer than averaging: 62 ms per 100 MB in 64 arrays, against 12 ms in one array (measured).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 
 from fedtrack_local.models.params import Array
 
-#: Bytes of a block, if as many are wanted: more were not faster, and a quarter was not yet as fast.
+#: The largest size of a block, bytes: larger blocks were not faster, blocks of a quarter were slower.
 BLOCK = 64 * 1024 * 1024
 
-#: Each array begins at a multiple of this many bytes: the length of a line in the processor's cache.
+#: Each array begins at a multiple of this many bytes, the length of a cache line.
 _ALIGNMENT = 64
 
 
@@ -23,7 +23,7 @@ class MemoryBlocks:
     """Hands out uninitialised arrays.
 
     Args:
-        wanted: How many bytes will be asked for in all, about; no block is larger than what is left of it.
+        wanted: About how many bytes will be used in all. No block is larger than the rest of them.
     """
 
     def __init__(self, wanted: int) -> None:

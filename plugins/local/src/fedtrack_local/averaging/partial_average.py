@@ -1,4 +1,4 @@
-"""PartialAverage: the results of some of a round's sites, summed up where they were made."""
+"""PartialAverage: the unrounded average of some of a round's sites, made in the worker that ran them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _WEIGHT = "fedtrack.weight"
 
 @dataclass(frozen=True, slots=True)
 class PartialAverage:
-    """What a WeightedAggregator has accepted, not yet rounded to the model's dtypes.
+    """The average of a WeightedAggregator, not yet rounded to the model's dtypes.
 
     Attributes:
         weight: The sum of the weights in it.
-        tensors: For each tensor of the model the state of its accumulator: one array or two.
+        tensors: The accumulator's state of each tensor of the model: one array or two.
     """
 
     weight: float
@@ -35,10 +35,10 @@ class PartialAverage:
 
     @staticmethod
     def load(path: Path) -> PartialAverage:
-        """Map such a file.
+        """Map a file that ``save`` has written.
 
         Raises:
-            ModelError: It is none.
+            ModelError: The file is not a partial average.
         """
         tensors: dict[str, list[Array]] = {}
         for key, array in load_params(path).items():

@@ -1,4 +1,4 @@
-"""RoundAverage: the average of a round's answers, in an order that does not depend on which is the fastest."""
+"""RoundAverage: the average of a round's answers, added in an order that does not depend on their arrival."""
 
 from __future__ import annotations
 
@@ -6,31 +6,37 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import JobError, ModelError
-from fedtrack_local.averaging.aggregator import WeightedAggregator, weight_of, weighted_metrics
+from fedtrack.job import WEIGHTED
+from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
+from fedtrack_local.averaging.aggregators import make_aggregator
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Server
 
 
 class RoundAverage:
-    """Averages answers in the order of ``sites``, whatever the order in which they arrive.
+    """Averages answers in the order of ``sites``, not in the order of their arrival.
 
-    Floating-point sums depend on their order: the same job must give the same numbers twice. Answers that are early
-    wait on disk, so memory stays that of one model.
+    Floating-point sums depend on their order, and the same job must give the same numbers twice. Answers that arrive
+    early wait on disk, so only one model is in memory.
 
     Args:
-        server: Is told which answers were used and which were not.
-        params: The model that entered the round; None if every site begins with its own.
-        sites: Those that were asked, in the order in which they count.
+        server: Is told which answers were accepted and which were rejected.
+        params: The model at the start of the round; None if every site begins with its own.
+        sites: The sites that were asked, in the order in which their answers are added.
+        aggregator: Name of the aggregator.
 
     Attributes:
-        total_weight: The sum of the weights of the answers that went in so far.
+        total_weight: The sum of the weights of the answers that were added so far.
         size: Bytes of parameters that crossed from the sites so far.
     """
 
-    def __init__(self, server: Server, params: Mapping[str, Any] | None, sites: Sequence[str]) -> None:
+    def __init__(
+        self, server: Server, params: Mapping[str, Any] | None, sites: Sequence[str], aggregator: str = WEIGHTED
+    ) -> None:
         self._server = server
-        self._aggregator = WeightedAggregator(params) if params is not None else None
+        self._kind = aggregator
+        self._aggregator = make_aggregator(aggregator, params) if params is not None else None
         self._waiting = deque(sites)
         self._answers: dict[str, Answer | GroupAnswer] = {}
         self._scored: list[tuple[float, Mapping[str, float]]] = []
@@ -39,14 +45,14 @@ class RoundAverage:
         self.size = 0
 
     def add(self, answer: Answer | GroupAnswer) -> None:
-        """Take an answer; it is averaged as soon as all sites before it are."""
+        """Take an answer; it is added to the average as soon as the answers of all sites before it are."""
         self._answers |= dict.fromkeys(answer.sites, answer)
         self.size += answer.size
         while self._waiting and self._waiting[0] in self._answers:
             self._accept_next()
 
     def close(self) -> tuple[Mapping[str, Any], dict[str, float], tuple[str, ...]]:
-        """Return the average, the weighted metrics and the sites that went in.
+        """Return the average, the weighted metrics, and the sites whose answers are in them.
 
         Raises:
             JobError: No site sent a usable result.
@@ -76,7 +82,7 @@ class RoundAverage:
             if model.params is None:
                 raise ModelError("the result of a train task has no params; send FLModel(params=...)")
             if self._aggregator is None:
-                self._aggregator = WeightedAggregator(model.params)
+                self._aggregator = make_aggregator(self._kind, model.params)
             self._aggregator.accept(answer.site, model.params, model.params_type or ParamsType.FULL, weight)
         except ModelError as error:
             self._server.reject(answer.site, error)

@@ -1,1 +1,1 @@
-"""Models: numpy arrays on the server, safetensors files between processes, and never torch."""
+"""Models: numpy arrays on the server, safetensors files between processes; torch is never imported here."""

@@ -1,4 +1,4 @@
-"""Turns what a job names as initial model into a safetensors file that it can carry."""
+"""The initial model: a module, tensors or a recipe of the job becomes a safetensors file that belongs to the job."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from fedtrack.errors import ConfigError
-from fedtrack.job.initial_model import ModelRecipe
+from fedtrack.job import ModelRecipe
 from fedtrack_local.models.params import save_params
 
 
 def write_model(model: Any, target: Path) -> None:
-    """Write the parameters of ``model``, or of what a ModelRecipe builds, to ``target``; see ``Engine.write_model``."""
+    """Write the parameters of ``model`` to ``target``; a ModelRecipe is built first. See ``Engine.write_model``."""
     if isinstance(model, ModelRecipe):
         build_model_in_subprocess(model, target)
     else:
@@ -38,7 +38,7 @@ def params_of(model: Any) -> Mapping[str, Any]:
 
 
 def build_model(recipe: ModelRecipe, target: Path) -> None:
-    """Follow ``recipe`` in this process and write the parameters of what it returns.
+    """Call the recipe's callable in this process and write the parameters of the returned model.
 
     Raises:
         ConfigError: The callable does not exist.
@@ -55,7 +55,7 @@ def build_model(recipe: ModelRecipe, target: Path) -> None:
 
 
 def _seed() -> None:
-    """Make the same job begin with the same model: a run that cannot be repeated cannot be compared."""
+    """Seed the random numbers, so that the same job begins with the same model and its runs can be compared."""
     random.seed(0)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
@@ -64,7 +64,7 @@ def _seed() -> None:
 
 
 def build_model_in_subprocess(recipe: ModelRecipe, target: Path) -> None:
-    """Do the same in a process of its own, so that this one never imports torch."""
+    """Do the same as ``build_model`` in another process, so that this one never imports torch."""
     arguments = [str(recipe.script), recipe.callable_name, json.dumps(recipe.args), str(target)]
     command = [sys.executable, "-m", "fedtrack_local.models.initial_model", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

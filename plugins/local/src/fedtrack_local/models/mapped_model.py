@@ -1,4 +1,4 @@
-"""MappedModel: a model file that is mapped once and handed out many times."""
+"""MappedModel: a model file that is mapped once and used many times."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import numpy as np
 from fedtrack.errors import ModelError
 from fedtrack_local.models.params import Array, layout_of
 
-#: Up to this many bytes in all, copying the tensors takes less time than mapping the file and having pages copied.
+#: Models up to this many bytes are copied at once: mapping the file and copying single pages would take longer.
 COPIED = 4 * 1024 * 1024
 
 
 class MappedModel:
     """The tensors of a model file, for many users one after the other.
 
-    All of them share the pages of one file. What a user changes is copied page by page, for this user alone; a small
-    model is copied at once.
+    All users share the pages of one file. A page that a user changes is copied for this user; a small model is copied
+    at once.
 
     Args:
         path: A safetensors file; it may be deleted afterwards.
-        framework: What ``fresh`` returns.
+        framework: The kind of tensors that ``fresh`` returns: ``pytorch`` or ``numpy``.
 
     Attributes:
         arrays: The tensors as read-only arrays.
 
     Raises:
-        ModelError: It is no model file, or tensors are wanted and nobody has imported torch.
+        ModelError: The file is not a model, or the framework is ``pytorch`` and torch has not been imported.
     """
 
     def __init__(self, path: Path, framework: Literal["numpy", "pytorch"]) -> None:
@@ -47,7 +47,7 @@ class MappedModel:
         self._copied = self._on_private_pages() if small else None
 
     def fresh(self) -> dict[str, Any]:
-        """Return the tensors, unchanged and free to be changed in place."""
+        """Return the tensors as they are in the file; the caller may change them in place."""
         if self._copied is None:
             return self._on_private_pages()
         if self._torch is None:
@@ -55,7 +55,7 @@ class MappedModel:
         return {name: tensor.clone() for name, tensor in self._copied.items()}
 
     def close(self) -> None:
-        """Release the file; what was handed out stays valid."""
+        """Release the file; tensors that ``fresh`` has returned stay valid."""
         self._file.close()
 
     def _on_private_pages(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hands a model over as a file: as a second name of the file that it was read from, if there is one."""
+"""Model links: a model that was read from a file is handed over as a hard link to that file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fedtrack_local.models.params import save_params
 
 
 def hand_over(params: Mapping[str, Any], target: Path) -> None:
-    """Make ``target`` a file that holds ``params``, replacing what is there in one step.
+    """Make ``target`` a file that holds ``params``; an existing file is replaced in one step.
 
-    Params that are exactly the tensors of a mapped file are not written again: ``target`` becomes a hard link of
-    that file. They are written if the file has been replaced or cannot be linked to.
+    If ``params`` are exactly the tensors of a mapped file, ``target`` becomes a hard link to that file. They are
+    written again if the file has been replaced or cannot be linked to.
 
     Raises:
         ModelError, WorkspaceError: As ``save_params``.
@@ -38,13 +38,13 @@ def hand_over(params: Mapping[str, Any], target: Path) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make ``target`` a second name of ``source``, replacing what is there in one step.
+    """Make ``target`` a hard link to ``source``; an existing file is replaced in one step.
 
-    Readers of both names share one file in memory. Where a file cannot have a second name (a file system without
-    hard links, another file system, too many names) it is copied.
+    Readers of both names share the same memory. The file is copied if a hard link is not possible: the file system has
+    none, the target is on another one, or the file has too many links.
 
     Raises:
-        WorkspaceError: The file cannot be copied either.
+        WorkspaceError: The file can be neither linked nor copied.
     """
     new = _beside(target)
     try:

@@ -1,4 +1,4 @@
-"""ModelMap: a mapped model file that its arrays remember, so that what they hold need not be written again."""
+"""ModelMap: a mapped model file that its arrays refer to, so that unchanged arrays need not be written again."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-#: What says where an array lies in memory and how it is to be read there.
+#: An array's address, dtype, shape and strides, which identify its memory and how it is read.
 _Place = tuple[int, tuple[int, ...], tuple[int, ...], np.dtype[Any]]
 
 
 class ModelMap(mmap.mmap):
-    """The read-only mapping of a model file; every array on it has it as ``base``.
+    """The read-only mapping of a model file; it is the ``base`` of every array on it.
 
     Attributes:
-        path: Where the file was; another one may have taken its place since.
-        device_and_inode: Which file it is.
+        path: The path at which the file was opened; another file may be there by now.
+        device_and_inode: The identity of the mapped file.
     """
 
     path: Path
@@ -38,17 +38,17 @@ class ModelMap(mmap.mmap):
         return mapped
 
     def remember(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Take note of all the tensors of the file."""
+        """Remember the arrays, which are all tensors of the file."""
         self._places = _places(arrays.items())
 
     def holds(self, params: Mapping[str, Any]) -> bool:
-        """Tell whether ``params`` are the tensors of the file: all of them, under their names and in their order."""
+        """Return whether ``params`` are all the tensors of the file, under their names and in their order."""
         return all(isinstance(value, np.ndarray) for value in params.values()) and self._places == _places(
             params.items()
         )
 
     def release(self, array: np.ndarray[Any, Any]) -> None:
-        """Give the memory back into which ``array`` was read; who reads it again finds it in the page cache."""
+        """Free the memory of ``array``'s pages; reading the array again takes them from the page cache."""
         if not array.nbytes:
             return
         start = _address(array) - self._address
@@ -57,13 +57,13 @@ class ModelMap(mmap.mmap):
 
 
 def map_under(value: object) -> ModelMap | None:
-    """Return the mapping that an array lies on; None for any other value."""
+    """Return the mapping that holds the array's memory; None for any other value."""
     base = getattr(value, "base", None)
     return base if isinstance(base, ModelMap) else None
 
 
 def release(*arrays: np.ndarray[Any, Any]) -> None:
-    """Give back the memory of arrays that can be read again from the file that they are mapped from."""
+    """Free the memory of arrays that are mapped from a file; they can be read again from there."""
     for array in arrays:
         mapped = map_under(array)
         if mapped is not None:

@@ -27,7 +27,7 @@ class StoredModel:
 
     Attributes:
         params: Read-only arrays by name, mapped from the file.
-        current_round: The round that was saved with it, counted from 0; None for a file that something else wrote.
+        current_round: The round that was saved with it, counted from 0; None for a file of another program.
         metrics: The metrics that were saved with it.
     """
 
@@ -39,8 +39,8 @@ class StoredModel:
 class ModelStore:
     """Keeps the global model and the best one in a folder.
 
-    A model is on the disk, whole, before a save returns; a crash during a save leaves the model before it. A model
-    that was loaded stays valid when its file is replaced.
+    When a save returns, the whole model is on the disk. A crash during a save leaves the previous model. A loaded
+    model stays valid when its file is replaced.
 
     Args:
         folder: Created (0700) on the first save.
@@ -52,10 +52,10 @@ class ModelStore:
     def save(
         self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None
     ) -> dict[str, Array]:
-        """Keep the model that ``current_round`` has made; a resumed job goes on with the next round.
+        """Save the model that resulted from ``current_round``; a resumed job goes on with the next round.
 
         Returns:
-            The same model mapped from its file: it takes no memory, and can be sent without being written again.
+            The same model, mapped from its file. It takes no memory of its own, and can be sent without a new file.
 
         Raises:
             ModelError: The params cannot be kept in a model file.
@@ -67,7 +67,7 @@ class ModelStore:
     def save_best(
         self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Keep the model that entered ``current_round`` and was scored by that round's ``metrics``.
+        """Save the model from the start of ``current_round``, which the sites scored with ``metrics``.
 
         Raises:
             ModelError, WorkspaceError: As ``save``.

@@ -1,8 +1,8 @@
 """Parameters on disk: tensors by name in a safetensors file, never pickle.
 
-A file is written in one piece under another name and then renamed, so a reader sees a whole model or none; it is
-mapped, not read, so that a model larger than memory can still be averaged. Torch is never imported here: its
-tensors are recognised if the process has already loaded it.
+A file is written under another name and then renamed, so a reader sees a whole model or none. Readers map it, so that
+a model larger than memory can still be averaged. Torch is never imported here: its tensors are recognised if the
+process has loaded it already.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "C64": np.dtype(np.complex64),
 }
 
-#: The same by name; torch uses the same names.
+#: The same dtypes by their names, which torch uses too.
 DTYPES_BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
 _DTYPES = frozenset(DTYPES.values())
 
-#: Metadata entry with the tensors' order: the format sorts them, but scripts zip ``params.values()`` with layers.
+#: Metadata entry with the tensors' order. The format sorts them, but scripts zip ``params.values()`` with their layers.
 _ORDER = "fedtrack.order"
 
 
@@ -62,7 +62,7 @@ _READ_ERRORS = (OSError, ValueError, TypeError, RuntimeError)
 
 
 class TensorLayout(NamedTuple):
-    """Where a tensor lies in a model file.
+    """The place of a tensor in a model file.
 
     Attributes:
         shape: Its shape.
@@ -94,10 +94,10 @@ def supported(dtype: np.dtype[Any]) -> bool:
 def save_params(
     params: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None, *, durable: bool = False
 ) -> None:
-    """Write ``params`` to ``path`` (0600), replacing what is there in one step.
+    """Write ``params`` to ``path`` (0600); an existing file is replaced in one step.
 
-    Tensors that share memory are written once each. A tensor on an accelerator, or one that is not contiguous, is
-    copied to main memory first; all others are written from where they lie.
+    Each tensor is written, also if it shares memory with another one. A tensor on an accelerator, or one that is not
+    contiguous, is first copied in main memory; all others are written without a copy.
 
     Args:
         params: numpy arrays or torch tensors by name.
@@ -114,7 +114,7 @@ def save_params(
     header = {**(metadata or {}), _ORDER: msgspec.json.encode(list(arrays)).decode()}
     temporary = path.with_name(f".{uuid4().hex}")
     try:
-        # `arrays` keeps the memory alive that the specs point to.
+        # `arrays` keeps the memory that the specs point to alive.
         serialize_file(specs, temporary, header)
         temporary.chmod(0o600)
         if durable:
@@ -160,7 +160,7 @@ def load_params(
 
 
 def layout_of(path: Path, max_bytes: int | None = None) -> dict[str, TensorLayout]:
-    """Return where the tensors of a model file lie, in the order in which they were saved.
+    """Return the place of each tensor of a model file, by name, in the order in which they were saved.
 
     Raises:
         ModelError: As ``load_params``.
@@ -175,7 +175,7 @@ def layout_of(path: Path, max_bytes: int | None = None) -> dict[str, TensorLayou
 
 
 def as_arrays(params: Mapping[str, Any]) -> dict[str, Array]:
-    """Return tensors as arrays, which share the memory of those that are contiguous and in main memory.
+    """Return tensors as arrays; a tensor that is contiguous and in main memory is not copied.
 
     Args:
         params: numpy arrays or torch tensors by name.
@@ -210,7 +210,7 @@ def _checked_name(name: object) -> str:
 
 def _as_array(name: str, value: Any) -> Array:
     """Return ``value`` as a little-endian array in row-major order and main memory."""
-    if isinstance(value, (np.ndarray, np.generic)):  # a union would be made anew for each tensor
+    if isinstance(value, (np.ndarray, np.generic)):  # not with |, which builds a union for each tensor
         array = np.asarray(value, order="C")  # np.ascontiguousarray would turn a scalar into a vector
         if array.dtype.byteorder == ">":
             array = array.astype(array.dtype.newbyteorder("<"))
@@ -234,7 +234,7 @@ def _as_array(name: str, value: Any) -> Array:
 
 @cache
 def _dtypes_of_torch() -> dict[Any, tuple[np.dtype[Any], Any]]:
-    """Return each torch dtype's own one; and the one to view it as, if torch hands numpy no array of it."""
+    """Return numpy's dtype of each torch dtype, and the dtype to view it as if torch cannot make an array of it."""
     torch = sys.modules["torch"]
     integers = {1: torch.uint8, 2: torch.int16}
     return {
@@ -262,7 +262,7 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Turn whatever a file that is no model makes its readers raise into a ModelError."""
+    """Turn every exception that a reader raises for a file that is not a model into a ModelError."""
     try:
         yield
     except ModelError:
@@ -272,9 +272,9 @@ def _refusals(path: Path) -> Iterator[None]:
 
 
 def _validate(path: Path, max_bytes: int | None) -> tuple[list[str], dict[str, str]]:
-    """Have safetensors check the header and return the tensors' names in order, and the metadata."""
+    """Let safetensors check the header, and return the tensors' names in order and the metadata."""
     with _refusals(path):
-        if not path.is_file():  # opening a FIFO would wait for ever
+        if not path.is_file():  # opening a FIFO would wait forever
             raise ModelError(f"There is no model file {path}.")
         size = path.stat().st_size
         if max_bytes is not None and size > max_bytes:
@@ -289,7 +289,7 @@ def _validate(path: Path, max_bytes: int | None) -> tuple[list[str], dict[str, s
 
 
 def _saved_order(names: list[str], metadata: Mapping[str, str]) -> list[str]:
-    """Return ``names`` as they were saved, or as they are in a file that another program wrote."""
+    """Return ``names`` in the order of saving, or in the file's order if another program wrote it."""
     try:
         order = msgspec.json.decode(metadata.get(_ORDER, "[]"), type=list[str])
     except msgspec.MsgspecError:

@@ -1,1 +1,1 @@
-"""The processes of a run: the fork server that has imported torch, and the pool that the server sees."""
+"""The processes of a run: the fork server, which has imported torch, and the pool, the server's view of the sites."""

@@ -1,7 +1,8 @@
-"""The fork server: imports what training scripts need once, then forks a process per site.
+"""The fork server: it imports the modules of the training scripts once, then forks a process per site.
 
 Importing torch and using an optimizer for the first time takes longer than a small job's training. It happens here
-while the server is still starting, and never in the server itself. When the server is gone, so is everything here.
+while the server is starting, and never in the server itself. When the server ends, the fork server ends with all its
+children.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class ForkServer:
             self._end_children()
 
     def _serve_once(self) -> bool:
-        # The initial model can be built while torch is warmed up, if that has been ordered by now.
+        # If the server has already ordered the initial model, its process builds it while torch is warmed up here.
         events = self._selector.select(0 if self._is_cold else None)
         if not events:
             self._warm_up()
@@ -79,7 +80,7 @@ class ForkServer:
     def _handle(self, data: bytes, descriptors: list[int]) -> None:
         message = decode_to_fork_server.decode(data)
         if isinstance(message, Preload):
-            with no_collections():
+            with without_garbage_collection():
                 for module in message.modules:
                     preload(module)
             self._is_cold = "torch" in message.modules
@@ -99,7 +100,7 @@ class ForkServer:
     def _warm_up(self) -> None:
         if self._is_cold:
             self._is_cold = False
-            with no_collections():
+            with without_garbage_collection():
                 warm_up_torch()
             forget_torch_finalizers()
 
@@ -116,7 +117,7 @@ class ForkServer:
                 traceback.print_exc()
             os._exit(1)
         with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # the child does the same; whoever is first, a signal can be sent from now on
+            os.setpgid(pid, pid)  # the child does the same, so that from now on a signal reaches the group
         descriptor = os.pidfd_open(pid)
         self._children[name] = (pid, descriptor)
         self._selector.register(descriptor, selectors.EVENT_READ, name)
@@ -124,7 +125,7 @@ class ForkServer:
     def _reap(self, name: str) -> None:
         pid, descriptor = self._children.pop(name)
         _, status = os.waitpid(pid, 0)
-        # What the site's script started (data loader workers, say) ends with it.
+        # Processes that the site's script started, such as data loader workers, end with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
         self._selector.unregister(descriptor)
@@ -153,10 +154,10 @@ class ForkServer:
 
 
 @contextlib.contextmanager
-def no_collections() -> Iterator[None]:
-    """Import without garbage collections: they find nothing, and look through all that is there again and again.
+def without_garbage_collection() -> Iterator[None]:
+    """Import without garbage collection, which would scan all objects again and again and free nothing.
 
-    Nor do those of a child find anything in it, which would also copy the pages that they look at.
+    The imported objects are frozen: a collection in a child would free none of them, and would copy their pages.
     """
     gc.disable()
     try:
@@ -167,9 +168,9 @@ def no_collections() -> Iterator[None]:
 
 
 def forget_torch_finalizers() -> None:
-    """Let no child run torch's finalizers at its end: 200, which in 40 ms take apart what goes with the process.
+    """Remove torch's 200 finalizers, which would take 40 ms at the end of each child to free what the kernel frees.
 
-    Other finalizers stay: what they put away may outlive the process, such as a temporary folder.
+    Other finalizers stay, because they may remove things that outlive the process, such as a temporary folder.
     """
     for finalizer in list(getattr(weakref.finalize, "_registry", ())):
         alive = finalizer.peek()
@@ -178,7 +179,7 @@ def forget_torch_finalizers() -> None:
 
 
 def preload(module: str) -> None:
-    """Import ``module`` if it can be imported; a script that needs it says better what is missing."""
+    """Import ``module`` if possible; otherwise the script that needs it raises the error."""
     try:
         imported = importlib.import_module(module)
         if module == "torch":
@@ -188,14 +189,14 @@ def preload(module: str) -> None:
 
 
 def warm_up_torch() -> None:
-    """Make torch import what it only imports when an optimizer is first used, 1 to 4 seconds' worth."""
+    """Use an optimizer once, which makes torch import more modules and takes 1 to 4 seconds."""
     torch = sys.modules.get("torch")
-    if torch is None:  # it could not be imported
+    if torch is None:  # its import failed
         return
     # No random numbers: seeds must stay as they are.
     weight = torch.zeros(1, requires_grad=True)
-    # Not by backward(), which starts CUDA's driver and threads for its devices: no process forked after that could use
-    # a GPU, or call backward() itself.
+    # Without backward(), which starts CUDA's driver and its threads: no process that is forked afterwards could use a
+    # GPU, or call backward() itself.
     weight.grad = torch.zeros(1)
     found, torch.cuda.is_available = torch.cuda.is_available, lambda: False  # asking starts the driver too
     try:
@@ -208,7 +209,7 @@ def warm_up_torch() -> None:
 
 def _build(message: Build, channel: int) -> None:
     detach(Path(message.log))
-    from fedtrack.job.initial_model import ModelRecipe
+    from fedtrack.job import ModelRecipe
     from fedtrack_local.models.initial_model import build_model
 
     try:
@@ -229,7 +230,7 @@ def main() -> None:
     ForkServer(control).serve()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # the server waits for this: with torch loaded, the interpreter's own end takes seconds
+    os._exit(0)  # the server waits for this process, and with torch loaded the interpreter's shutdown takes seconds
 
 
 if __name__ == "__main__":

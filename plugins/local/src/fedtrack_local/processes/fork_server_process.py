@@ -1,7 +1,7 @@
-"""ForkServerProcess: the fork server as the server sees it, a child process behind a socket.
+"""ForkServerProcess: the server's handle on the fork server, a child process behind a socket.
 
-Imports little, so that it can be started before the rest of the engine is imported: both then import at the same
-time, on a core each.
+The module imports little, so that the fork server can be started before the rest of the engine is imported. Both then
+import at the same time, each on a core of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from time import monotonic
 from types import TracebackType
 
-#: Variables that belong to the process which hosts the receivers, by prefix: no site ever sees them.
+#: Prefixes of the variables that only the process with the receivers may have; no site gets them.
 CREDENTIAL_PREFIXES = ("MLFLOW_", "WANDB_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_")
 
 
@@ -36,7 +36,7 @@ class ForkServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,
-                start_new_session=True,  # Ctrl-C in the terminal is for the server, which ends its sites in order
+                start_new_session=True,  # Ctrl-C in the terminal goes to the server only, which then ends its sites
             )
 
     def __enter__(self) -> ForkServerProcess:
@@ -48,16 +48,16 @@ class ForkServerProcess:
         self.close()
 
     def output(self) -> str:
-        """Return what it has printed."""
+        """Return the output of the fork server so far."""
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace")
 
     def hang_up(self) -> None:
-        """Tell it to end every child and then itself, without waiting for that."""
+        """Let the fork server end every child and then itself, without waiting for that."""
         self.control.close()
 
     def close(self, grace_seconds: float = 3.0) -> None:
-        """End it and every child; what is still running after the grace period is killed."""
+        """End the fork server and its children; those that still run after the grace period are killed."""
         self.hang_up()
         deadline = monotonic() + grace_seconds
         try:
@@ -69,5 +69,5 @@ class ForkServerProcess:
 
 
 def site_environment() -> dict[str, str]:
-    """Return this process's environment without what only receivers may know."""
+    """Return this process's environment without the variables that only receivers may have."""
     return {key: value for key, value in os.environ.items() if not key.startswith(CREDENTIAL_PREFIXES)}

@@ -1,4 +1,4 @@
-"""Deals this machine's GPUs out to the processes of a run."""
+"""GPUs: how the GPUs of this machine are assigned to the processes of a run."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import re
 
 from fedtrack.errors import ConfigError
 
-#: What ``CUDA_VISIBLE_DEVICES`` takes: an index, or a UUID as ``nvidia-smi -L`` shows it, of a GPU or a part of one.
+#: A value for ``CUDA_VISIBLE_DEVICES``: the index of a GPU, or the UUID of a GPU or a part of one (``nvidia-smi -L``).
 _ID = r"(?:\d+|(?:GPU|MIG)-[0-9A-Za-z/-]+)"
 _GROUP = re.compile(rf"\s*(?:({_ID})|\[\s*({_ID}(?:\s*,\s*{_ID})*)\s*\])\s*(?:,|$)")
 
 
 def gpu_groups(gpus: str) -> list[str]:
-    """Return which GPUs each process of a run gets, as ``CUDA_VISIBLE_DEVICES`` takes it.
+    """Return the GPUs of each process of a run, as values of ``CUDA_VISIBLE_DEVICES``.
 
     The first process gets the first group and so on; if there are more processes than groups, they share.
 
     Args:
-        gpus: Ids, comma-separated; in brackets, several for one process: ``"0,1"`` or ``"[0,1],[2,3]"``, as in FLARE.
+        gpus: Ids separated by commas, in brackets if one process gets several: ``"0,1"`` or ``"[0,1],[2,3]"``, as in
+            FLARE.
 
     Raises:
-        ConfigError: It is nothing of this kind.
+        ConfigError: ``gpus`` has another form.
     """
     groups: list[str] = []
     position = 0
@@ -36,7 +37,7 @@ def gpu_groups(gpus: str) -> list[str]:
 
 
 def gpu_environment(gpus: str | None, index: int) -> dict[str, str]:
-    """Return the variables that show process ``index`` (from 0) its GPUs; none if ``gpus`` is None."""
+    """Return the environment variables that give process ``index`` (from 0) its GPUs; none if ``gpus`` is None."""
     if gpus is None:
         return {}
     groups = gpu_groups(gpus)

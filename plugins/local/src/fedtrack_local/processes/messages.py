@@ -6,11 +6,11 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
+from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability
 
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
-    """Server to site: do this. A model that belongs to it lies in the site's exchange folder."""
+    """Server to site: do this task. Its model, if any, is in the site's exchange folder."""
 
     task_id: int
     name: str
@@ -27,7 +27,7 @@ class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
 
 
 class SendResult(msgspec.Struct, tag="result", forbid_unknown_fields=True):
-    """Site to server: the answer to a task. Its parameters lie in the site's exchange folder."""
+    """Site to server: the answer to a task. Its parameters are in the site's exchange folder."""
 
     task_id: int
     has_params: bool
@@ -51,10 +51,11 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         name: The task's name.
         model: File of the global model, or "".
         partial: File to write the average of the sites' results to.
-        sites: Name, and position among the job's sites, of each.
+        sites: Name of each site and its position among the job's sites.
         current_round: Counted from 0; None outside rounds.
-        total_rounds: How many rounds the job has.
-        meta: For ``FLModel.meta``.
+        total_rounds: The number of rounds of the job.
+        meta: The value of ``FLModel.meta``.
+        aggregator: Name of the aggregator of a train task's results.
     """
 
     task_id: int
@@ -66,10 +67,11 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
     current_round: int | None
     total_rounds: int | None
     meta: dict[str, Any]
+    aggregator: str = "weighted"
 
 
 class SiteResult(msgspec.Struct, forbid_unknown_fields=True):
-    """What a site of a worker answered, without parameters; or why it has failed, and with which traceback."""
+    """The answer of one site of a worker, without parameters; or the error and traceback of a site that failed."""
 
     site: str
     metrics: dict[str, float] | None = None
@@ -86,7 +88,7 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
         group: The group.
         results: One for each site, in their order.
         averaged: Whether the file with the average was written.
-        logged: How many log calls of each site returned in this task and found room.
+        logged: For each site, how many log calls in this task returned and found room.
     """
 
     task_id: int
@@ -97,7 +99,7 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
 
 
 class Built(msgspec.Struct, tag="built", forbid_unknown_fields=True):
-    """Builder of the initial model to server: its file is written."""
+    """Builder of the initial model to server: the model's file is written."""
 
 
 class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):
@@ -108,7 +110,7 @@ class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):
 
 
 class SiteLeft(msgspec.Struct, tag="left", forbid_unknown_fields=True):
-    """Site to server: the script is done; how many log calls returned, how many found no room, in which streams."""
+    """Site to server: the script has ended; how many log calls returned, how many found no room, in which streams."""
 
     logged: int
     dropped: int
@@ -121,24 +123,24 @@ ToWorker: TypeAlias = RunSites | EndRun
 
 
 class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
-    """All that a site's process needs to know; paths are absolute.
+    """The start parameters of a site's process; paths are absolute.
 
     Attributes:
         name: The site.
         run_id: The run.
         script: The training script.
         args: Its arguments.
-        custom: The folder it lies in; also the process's working folder.
-        spool: Where its records go.
-        exchange: Where models lie that cross between server and site.
-        log: Where its output goes.
+        custom: The script's folder, which is also the working folder of the process.
+        spool: The folder of the site's spool.
+        exchange: The folder of the models that the server and the site send each other.
+        log: The file for the site's output.
         framework: ``pytorch`` or ``numpy``.
         external: The command of an external process, or empty for a fork.
-        environment: Variables to set.
+        environment: Environment variables to set.
         threads: How many threads a tensor operation may use.
-        config: What ``get_config`` returns.
+        config: The value that ``get_config`` returns.
         durability: See ``fedtrack.spool.spool``.
-        spool_limit: Likewise, bytes.
+        spool_limit: Bytes; see ``fedtrack.spool.spool``.
     """
 
     name: str
@@ -159,25 +161,25 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
-    """All that a process needs to know that works for many sites; paths are absolute.
+    """The start parameters of a worker, a process that works for many sites; paths are absolute.
 
     Attributes:
         name: The worker.
         run_id: The run.
         script: The file with the ClientApp.
-        app: Its name in there.
-        args: What ``SiteContext.args`` gives.
-        custom: The folder the file lies in; also the process's working folder.
-        spool: Where records go.
-        states: Where the sites' state is kept.
-        position: File that says at which site of its group the worker is.
-        log: Where output goes.
+        app: The name of the ClientApp in the file.
+        args: The value of ``SiteContext.args``.
+        custom: The file's folder, which is also the working folder of the process.
+        spool: The folder of the worker's spool.
+        states: The folder of the sites' states.
+        position: The file in which the worker notes the site of its group that it is working for.
+        log: The file for the worker's output.
         framework: ``pytorch`` or ``numpy``.
-        environment: Variables to set.
+        environment: Environment variables to set.
         threads: How many threads a tensor operation may use.
-        total_sites: How many sites the job has.
+        total_sites: The number of sites of the job.
         durability: See ``fedtrack.spool.spool``.
-        spool_limit: Likewise, bytes.
+        spool_limit: Bytes; see ``fedtrack.spool.spool``.
     """
 
     name: str
@@ -205,19 +207,19 @@ class Preload(msgspec.Struct, tag="preload", forbid_unknown_fields=True):
 
 
 class Spawn(msgspec.Struct, tag="spawn", forbid_unknown_fields=True):
-    """Server to fork server: start a site; the descriptor of its channel comes with the message."""
+    """Server to fork server: start a site; its end of the channel comes with the message."""
 
     spec: SiteSpec
 
 
 class SpawnWorker(msgspec.Struct, tag="spawn_worker", forbid_unknown_fields=True):
-    """Server to fork server: start a worker; likewise."""
+    """Server to fork server: start a worker; its end of the channel comes with the message."""
 
     spec: WorkerSpec
 
 
 class Build(msgspec.Struct, tag="build", forbid_unknown_fields=True):
-    """Server to fork server: build the initial model in a process of its own, which has a channel too."""
+    """Server to fork server: build the initial model in a new process; its channel comes with the message."""
 
     script: str
     callable_name: str
@@ -234,7 +236,7 @@ class Kill(msgspec.Struct, tag="kill", forbid_unknown_fields=True):
 
 
 class Exited(msgspec.Struct, tag="exited", forbid_unknown_fields=True):
-    """Fork server to server: a child is gone; ``status`` as ``os.waitstatus_to_exitcode`` gives it."""
+    """Fork server to server: a child has ended; ``status`` is that of ``os.waitstatus_to_exitcode``."""
 
     name: str
     status: int

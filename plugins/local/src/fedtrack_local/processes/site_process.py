@@ -1,4 +1,4 @@
-"""What a freshly forked child does to become a site: leave the fork server behind, then run the script."""
+"""The process of a site: a new child detaches itself from the fork server, then runs the script."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def become_site(spec: SiteSpec, channel: int) -> NoReturn:
 
 
 def lead_own_life(log: Path, environment: dict[str, str], folder: str, run: Callable[[], int]) -> NoReturn:
-    """Leave the fork server behind, do what ``run`` does in ``folder``, and end with the status that it returns."""
+    """Detach from the fork server, call ``run`` in ``folder``, and end with the status that it returns."""
     detach(log)
     os.environ.update(environment)
     os.chdir(folder)
@@ -51,13 +51,13 @@ def lead_own_life(log: Path, environment: dict[str, str], folder: str, run: Call
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        # No interpreter shutdown: it would tear down what the fork server set up, at the price of seconds.
+        # No interpreter shutdown: it would take seconds to free the objects of the fork server.
         os._exit(code)
 
 
 def detach(log: Path) -> None:
-    """Become a process group of one's own, with a log file in place of the terminal."""
-    os.setpgid(0, 0)  # so that one signal reaches everything that the script starts
+    """Make this process a process group of its own, with a log file instead of the terminal."""
+    os.setpgid(0, 0)  # so that one signal reaches every process that the script starts
     _die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -69,7 +69,7 @@ def detach(log: Path) -> None:
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to end this process when the fork server dies, however it does (Linux only)."""
+    """Ask the kernel to end this process when the fork server dies for any reason (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
@@ -113,16 +113,16 @@ def _run(spec: SiteSpec, channel: Connection) -> int:
 
 
 def prepare(threads: int) -> None:
-    """Set up what a script expects of its process: threads for tensors, and a log that is shown."""
+    """Set the number of threads for tensor operations, and let logging print its messages."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
-    else:  # a script may import it by way of another module
+    else:  # a script may import torch through another module
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
 
 
 def run_exit_handlers() -> None:
-    """Do what the interpreter does at its end: join threads, then call exit handlers; both may still log."""
+    """Join threads and call exit handlers, as the interpreter does at its end; both may still log."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
 
@@ -135,8 +135,8 @@ def _exit_code(exit_: SystemExit) -> int:
 
 
 def report_failure(channel: Connection, error: BaseException) -> None:
-    """Say in the log and to the server why the process ends."""
+    """Write the reason of the process's end to the log and send it to the server."""
     traceback.print_exc()
     shown = "".join(traceback.format_exception(error))
-    with contextlib.suppress(OSError):  # the server is gone; the traceback is in the log file
+    with contextlib.suppress(OSError):  # the server has ended; the traceback is in the log file
         channel.send_bytes(encode(SiteFailed(f"{type(error).__name__}: {error}"[:2000], shown[-20_000:])))

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import ConfigError, JobError
-from fedtrack.job.initial_model import ModelRecipe
+from fedtrack.job import ModelRecipe
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.messages import (
     MAX_MESSAGE,
@@ -40,17 +40,17 @@ from fedtrack_local.processes.messages import (
 
 _MODEL_BUILDER = "initial model"
 
-#: How long the rest of a message may take once it has begun.
+#: Seconds that the rest of a message may take after its first byte.
 _MESSAGE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class FromPool:
-    """Something that happened to a site.
+    """A message of a site, or the end of its process.
 
     Attributes:
-        site: Its name.
-        message: What it sent; or that its process is gone.
+        site: The site's name.
+        message: The message that it sent, or ``Exited``.
     """
 
     site: str
@@ -61,7 +61,7 @@ class SitePool:
     """Starts sites, carries messages, and ends them; used by one thread only.
 
     Args:
-        process: The fork server, which the pool ends; one is started, if None.
+        process: The fork server, which the pool ends; None starts a new one.
     """
 
     def __init__(self, process: ForkServerProcess | None = None) -> None:
@@ -73,7 +73,7 @@ class SitePool:
         self._alive: set[str] = set()
 
     def preload(self, modules: Iterable[str]) -> None:
-        """Import modules in the fork server, in the background; sites started later have them already."""
+        """Import modules in the fork server, in the background; sites that are started later have them."""
         self._order(Preload(list(modules)))
 
     def start(self, spec: SiteSpec | WorkerSpec) -> None:
@@ -82,7 +82,7 @@ class SitePool:
         self._order_child(spec.name, order)
 
     def write_model(self, model: Any, target: Path) -> None:
-        """Write an initial model; what has to be built is built in a fork that has torch. See Engine.write_model."""
+        """Write an initial model; a recipe is built in a fork that has torch. See ``Engine.write_model``."""
         if isinstance(model, ModelRecipe):
             self.build_model(model, target)
         else:
@@ -105,7 +105,7 @@ class SitePool:
                 if event.site != _MODEL_BUILDER:
                     continue
                 if isinstance(event.message, Built):
-                    # Its word is enough: the fork server, which warms torch up now, tells later that it is gone.
+                    # Do not wait for the builder's exit: the fork server is warming torch up and reports it later.
                     built = True
                     self._alive.discard(_MODEL_BUILDER)
                 elif isinstance(event.message, Exited) and not built:
@@ -115,12 +115,12 @@ class SitePool:
         log.unlink(missing_ok=True)
 
     def send(self, site: str, message: ToSite | ToWorker) -> None:
-        """Send a message to a site; one that is gone is reported by ``wait``."""
+        """Send a message to a site; if the site has ended, ``wait`` reports it."""
         with contextlib.suppress(OSError):
             self._channels[site].send_bytes(encode(message))
 
     def wait(self, timeout: float | None) -> list[FromPool]:
-        """Return what happened, waiting up to ``timeout`` seconds for something to happen.
+        """Return new messages and ends of sites, after waiting up to ``timeout`` seconds for the first.
 
         Raises:
             JobError: The fork server died, and with it every site.
@@ -150,7 +150,7 @@ class SitePool:
             self._let_go()
 
     def close(self, grace_seconds: float = 3.0) -> None:
-        """End every process; what is still running after the grace period is killed."""
+        """End every process; those that still run after the grace period are killed."""
         self._let_go()
         self._process.close(grace_seconds)
 
@@ -168,8 +168,8 @@ class SitePool:
             raise JobError("The process that starts the sites died, and the sites with it.", output)
         exited = decode_exited.decode(data)
         if exited.name not in self._alive:
-            return []  # the builder of the initial model, which had said that it was done
-        # A last message may still lie in the channel of a process that is gone.
+            return []  # the builder of the initial model, which has sent its result already
+        # The channel of a process that has ended may still hold its last message.
         events = self._drain(exited.name) if exited.name in self._channels else []
         self._alive.discard(exited.name)
         return [*events, FromPool(exited.name, exited)]
@@ -179,9 +179,9 @@ class SitePool:
             data = self._channels[site].recv_bytes(MAX_MESSAGE)
             return [FromPool(site, decode_from_site.decode(data))]
         except EOFError:
-            pass  # the fork server says when, and how, the process ended
+            pass  # the fork server reports when and how the process ended
         except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
-            self.kill(site)  # nothing after a message that is not one of ours can be trusted
+            self.kill(site)  # after an invalid message nothing on the channel can be trusted
         self._selector.unregister(self._channels[site])
         self._channels.pop(site).close()
         return []

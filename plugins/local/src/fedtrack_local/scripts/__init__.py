@@ -1,1 +1,1 @@
-"""Sites as processes: each runs a training script of its own."""
+"""Sites as processes: each site runs a training script in a process of its own."""

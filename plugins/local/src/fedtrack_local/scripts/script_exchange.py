@@ -1,4 +1,4 @@
-"""ScriptExchange: tasks and answers between the server and sites that are a process each."""
+"""ScriptExchange: tasks and answers between the server and sites with a process each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, time
 
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ModelError, SiteError
-from fedtrack.runs.workspace import Workspace
+from fedtrack.runs import Workspace
 from fedtrack_local.models.model_link import hand_over, link_or_copy
 from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
@@ -31,9 +31,9 @@ class ScriptExchange:
     Args:
         roster: The sites.
         idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
-        workspace: Where they run.
-        pool: Their processes, started.
-        on_exit: Called with each site whose process is gone.
+        workspace: The workspace of the run.
+        pool: The sites' processes, already started.
+        on_exit: Called with each site whose process has ended.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ScriptExchange:
         return total_logged(self._left[site], streams) if site in self._left else None
 
     def dropped(self, site: str) -> int | None:
-        """Return how many log calls of a site found no room."""
+        """Return how many log calls of a site stored nothing because there was no room."""
         return self._left[site].dropped if site in self._left else None
 
     def reject(self, site: str, error: Exception) -> None:
@@ -133,7 +133,7 @@ class ScriptExchange:
             if message.has_params:
                 path = self._workspace.exchange / site / RESULT_FILE
                 params, size = load_params(path), path.stat().st_size
-                # Mapped as long as it is needed; with a name it would outlive that, and be written to the disk.
+                # Deleted while it is mapped: a file that keeps its name would be written to the disk.
                 path.unlink()
             model = FLModel(
                 params_type=ParamsType(message.params_type) if message.params_type else None,
@@ -189,7 +189,7 @@ class ScriptExchange:
 
     def _give_up(self, site: str, task: Task, limit: str) -> None:
         about = "" if task.current_round is None else f" of round {task.current_round}"
-        error = SiteError(site, f"did not answer the task {task.name!r}{about} {limit}; raise it if it needs longer")
+        error = SiteError(site, f"did not answer the task {task.name!r}{about} {limit}; raise the limit if needed")
         if task.optional:
             log.warning("%s", error)
             return
@@ -197,19 +197,20 @@ class ScriptExchange:
         self._roster.fail(site, error)
 
     def _idle_seconds(self, site: str) -> float:
-        """Return how long ago the site's spool last changed, whether or not its events cross."""
+        """Return how many seconds ago the site's spool last changed, whether or not its events go to the server."""
         spool = self._workspace.site(site) / "spool"
         times = [path.stat().st_mtime for path in spool.glob("*.spool")]
         return time() - max(times, default=0.0)
 
 
 def total_logged(left: SiteLeft, streams: Mapping[str, int]) -> int:
-    """Return how many log calls returned: as the process counted them, and in streams that it cannot know.
+    """Return how many log calls of a site returned.
 
-    Those are of processes that its script forked, and of the processes before a resume.
+    That is the count of the site's last process, plus the events in streams of other processes: those that the script
+    forked, and those before a resume.
 
     Args:
-        left: What the process said when it left.
+        left: The last message of the site's process, which has its count.
         streams: How many events of each of the site's streams have arrived.
     """
     return left.logged + sum(count for stream, count in streams.items() if stream not in left.streams)

@@ -1,7 +1,7 @@
-"""The site agent: hosts the receivers that a job places on a site, in a process beside the site's training.
+"""The site agent: a process beside a site's training, with the receivers that a job places on the site.
 
-It reads the same spool as the server does, into a journal of the site's own, so that a slow or broken backend at a
-site delays neither the training there nor the server. Unlike the training, it keeps the environment's credentials.
+It reads the same spool as the server, into a journal of the site's own, so that a slow or broken backend at the site
+delays neither the training nor the server. Unlike the training, it has the credentials of the environment.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from fedtrack.transport.spool_source import SpoolSource
 log = logging.getLogger(__name__)
 
 
-#: How long after the last waiting of its receivers an agent may take to report.
+#: Seconds that an agent may take to report after its receivers have stopped waiting.
 _LEAVE_SECONDS = 20.0
 
 
 class AgentSpec(msgspec.Struct, forbid_unknown_fields=True):
-    """What an agent needs to know.
+    """The start parameters of an agent.
 
     Attributes:
-        site: The site it serves.
+        site: The agent's site.
         job: The exported job, which names the receivers.
         folder: The site's own folder.
         run_id: The run.
-        started_ns: When the run started.
-        deletes: Whether it deletes what it has read from the spool; not if the server reads it too.
+        started_ns: Start of the run, nanoseconds since the epoch.
+        deletes: Whether it deletes the parts of the spool that it has read; False if the server reads the spool too.
     """
 
     site: str
@@ -57,18 +57,18 @@ class AgentSpec(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Finish(msgspec.Struct, forbid_unknown_fields=True):
-    """What an agent is told when the site's training has ended."""
+    """Server to agent: the site's training has ended."""
 
     status: str
     stall_seconds: float
 
 
 class AgentReport(msgspec.Struct, forbid_unknown_fields=True):
-    """What an agent says before it ends, or what its journal says if it died.
+    """The last message of an agent; if it died, the server makes it from the agent's journal.
 
     Attributes:
-        journaled: Events in the site's own journal.
-        receivers: By component id.
+        journaled: How many events are in the site's own journal.
+        receivers: The reports of the receivers, by component id.
     """
 
     journaled: int
@@ -79,7 +79,7 @@ class SiteAgent:
     """The server's handle on an agent's process.
 
     Args:
-        spec: What the agent is told.
+        spec: The agent's start parameters.
         receivers: Registered names of the site's receivers, by component id.
     """
 
@@ -94,21 +94,21 @@ class SiteAgent:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            start_new_session=True,  # Ctrl-C is for the server, which says when to finish
+            start_new_session=True,  # Ctrl-C goes to the server, which tells the agent when to finish
         )
 
     def finish(self, status: str, stall_seconds: float) -> None:
-        """Say that the site's training has ended; ``report`` waits for what comes of it."""
-        # The agent bounds its own waiting likewise, unless it is stopped or stuck.
+        """Tell the agent that the site's training has ended; ``report`` waits for its report."""
+        # The agent has the same limit itself; this one is for an agent that is stopped or hangs.
         self._patience = stall_seconds * OPENING_PATIENCE + _LEAVE_SECONDS
         assert self._process.stdin is not None  # noqa: S101 - opened above; narrows the type
-        with contextlib.suppress(OSError):  # it died; its report says so
+        with contextlib.suppress(OSError):  # the agent died; its report says so
             self._process.stdin.write(_encode(Finish(status, stall_seconds)).encode() + b"\n")
             self._process.stdin.close()
         self._process.stdin = None
 
     def report(self) -> AgentReport:
-        """Return what became of the site's records. Ends the agent's process."""
+        """Return the report about the site's records, and end the agent's process."""
         try:
             output, _ = self._process.communicate(timeout=self._patience)
             return msgspec.json.decode(output, type=AgentReport)
@@ -120,7 +120,7 @@ class SiteAgent:
             self._log.close()
 
     def _report_of_the_dead(self) -> AgentReport:
-        """Bring what is left in the spool into the site's journal, and count what its receivers have not taken."""
+        """Move the rest of the spool into the site's journal, and count the records that its receivers lack."""
         log.error("%s: its agent died; what it has not delivered is kept; see %s", self.site, self._log.name)
         folder, blobs = self._spec.folder, BlobStore(self._spec.folder / "blobs")
         journal = Journal(folder / "journal.db")
@@ -145,7 +145,7 @@ class SiteAgent:
 
 
 def serve(spec: AgentSpec) -> AgentReport:
-    """Host the receivers until standard input says that the training has ended, or ends itself."""
+    """Run the receivers until a message on standard input says that the training has ended, or standard input ends."""
     job = load_job(spec.job)
     receivers = next(site.receivers for site in job.sites if site.name == spec.site)
     blobs = BlobStore(spec.folder / "blobs")
@@ -154,7 +154,7 @@ def serve(spec: AgentSpec) -> AgentReport:
     host.add_source(SpoolSource(spec.site, spec.folder / "spool", host.journal, blobs, delete=spec.deletes))
     host.start()
     line = sys.stdin.readline()
-    # Without an order the server is gone: deliver what is there, but do not outlive it for long.
+    # No message means that the server has ended: deliver the stored records, but not for long.
     order = msgspec.json.decode(line, type=Finish) if line else Finish("aborted", 1.0)
     host.forwarder.end(spec.site)
     reports = host.finish(order.status, order.stall_seconds)
@@ -175,12 +175,12 @@ def _encode(struct: msgspec.Struct) -> str:
 def main() -> None:
     """Serve the spec in the first argument and print the report."""
     spec = msgspec.json.decode(sys.argv[1], type=AgentSpec, dec_hook=lambda type_, value: type_(value))
-    # Receivers and their SDKs may print; only the report goes where the server reads it.
+    # Receivers and their SDKs may print; the server must read nothing but the report.
     output = os.dup(1)
     os.dup2(2, 1)
     report = serve(spec)
     os.write(output, msgspec.json.encode(report))
-    os._exit(0)  # a receiver that hangs in a call must not keep the process
+    os._exit(0)  # a receiver that hangs in a call must not keep the process alive
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""SiteBackend: how a script in a site's process talks to the server over the channel that it was started with."""
+"""SiteBackend: the client API of a script in a site's process, over the process's channel to the server."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.client.fl_model import FLModel
+from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.spool import Spool
-from fedtrack.tracking.writer import bind
+from fedtrack.spool import Spool, SpoolIdentity
+from fedtrack.tracking import bind
 from fedtrack_local.models.params import load_params, save_params
 from fedtrack_local.processes.messages import (
     EndRun,
@@ -34,7 +33,7 @@ log = logging.getLogger(__name__)
 #: Names of the files in a site's exchange folder.
 TASK_FILE, RESULT_FILE = "task.safetensors", "result.safetensors"
 
-#: Where an external process finds its SiteSpec and the descriptor of its channel.
+#: Environment variables with an external process's SiteSpec and the descriptor of its channel.
 SPEC_VARIABLE, CHANNEL_VARIABLE = "FEDTRACK_SITE_SPEC", "FEDTRACK_SITE_CHANNEL"
 
 
@@ -66,9 +65,9 @@ class SiteBackend:
         return self._task.name if self._task else ""
 
     def is_running(self) -> bool:
-        """Wait for the next task; an optional one that the script comes back from without an answer is skipped."""
+        """Wait for the next task. If the script has not answered an optional task, that task is skipped."""
         if self._task is not None and self._task.optional and self._shown:
-            # The script has no branch for it: say so, or the server would wait and the script spin until the timeout.
+            # The script does not handle this task. Without SkipTask the server would wait until the timeout.
             self._skip(self._task)
         task = self._next_task(None)
         self._shown = True
@@ -109,9 +108,9 @@ class SiteBackend:
         self._ended = True
 
     def leave(self) -> None:
-        """Say that the script is done and how much it logged."""
+        """Tell the server that the script has ended and how much it logged."""
         if os.getpid() != self._owner:
-            return  # a child that the script forked has its own stream and must not speak for the site
+            return  # a child that the script forked has a stream of its own, and must not send the site's counts
         self.spool.close()
         try:
             self._post(SiteLeft(self.spool.stored, self.spool.dropped, self.spool.streams))
@@ -136,13 +135,13 @@ class SiteBackend:
         return self._task
 
     def _is_given_up(self, task: SendTask) -> bool:
-        """Return whether the server has gone on to something newer than this optional task."""
+        """Return whether the server no longer waits for this optional task, because it has sent a newer message."""
         return task.optional and self._channel.poll()
 
     def _skip(self, task: SendTask) -> None:
         log.warning("the script did not answer the task %r; the server goes on without it", task.name)
         self._task = None
-        with contextlib.suppress(OSError):  # the server is gone, as the next read will tell
+        with contextlib.suppress(OSError):  # the server has ended, which the next read reports
             self._post(SkipTask(task.task_id))
 
     def _post(self, message: msgspec.Struct) -> None:
@@ -154,7 +153,7 @@ class SiteBackend:
 
 
 def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
-    """Return ``metrics`` as plain floats: scripts put numpy scalars and one-element tensors there."""
+    """Return ``metrics`` as plain floats; scripts also pass numpy scalars and one-element tensors."""
     if metrics is None:
         return None
     found: dict[str, float] = {}
@@ -167,7 +166,7 @@ def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
 
 
 def from_environment() -> SiteBackend:
-    """Join the job from an external process; the variables were set by whoever started it."""
+    """Join the job from an external process, with the environment variables that the pool has set."""
     spec = msgspec.json.decode(Path(os.environ[SPEC_VARIABLE]).read_bytes(), type=SiteSpec)
     backend = SiteBackend(spec, Connection(int(os.environ[CHANNEL_VARIABLE])))
     # Runs after the script's own exit handlers, which may still log: handlers run in reverse order.

@@ -1,4 +1,4 @@
-"""Works out what a site's process needs to know from what the job wants of it."""
+"""Site specs: the start parameters of a site's process, made from the job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def site_spec(site: LoadedSite, run: ActiveRun) -> SiteSpec:
-    """Return what the process of ``site`` needs to know."""
+    """Return the start parameters of the process of ``site``."""
     job, workspace = run.job, run.workspace
     folder = workspace.site(site.name)
     runner = site.runner

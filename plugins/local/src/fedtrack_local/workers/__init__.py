@@ -1,1 +1,1 @@
-"""Sites as tasks of a worker: a few processes do the work of many sites."""
+"""Workers: a few processes that do the work of many sites."""

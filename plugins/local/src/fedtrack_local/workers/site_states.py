@@ -1,4 +1,4 @@
-"""SiteStates: what sites without a process of their own keep from one task to the next, a small file for each."""
+"""SiteStates: the states that a worker's sites keep from one task to the next, one small file per site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from fedtrack.errors import ModelError
 from fedtrack.files import write_whole
-from fedtrack.tracking.normalise import shorten
+from fedtrack.tracking import shorten
 from fedtrack_local.models.params import DTYPES_BY_NAME, as_arrays
 
 _ARRAY, _TENSOR = 1, 2
@@ -22,7 +22,7 @@ _ARRAY, _TENSOR = 1, 2
 class _Stored(msgspec.Struct):
     """A state before and after the last task that changed it.
 
-    A task that is done again, by another worker or by a resumed run, must find what it found the first time.
+    A task that is repeated, by another worker or by a resumed run, must begin with the same state as the first time.
     """
 
     task: str
@@ -40,7 +40,7 @@ class SiteStates:
     """The states of all sites of a run.
 
     Args:
-        folder: Created (0700) with the first state that is kept.
+        folder: Created (0700) when the first state is saved.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,9 +54,9 @@ class SiteStates:
 
         Args:
             site: The site.
-            task: Says which task it is; the same text in a second attempt.
+            task: Identifies the task; a second attempt has the same text.
         """
-        # Asked at each turn, and in most jobs no site has a state: access() says so without an exception.
+        # Called for each task, and in most jobs no site has a state: access() needs no exception to say so.
         if not os.access(self._folder_name, os.F_OK):
             self._found[site] = b""
             return {}
@@ -69,11 +69,11 @@ class SiteStates:
         return self._decoder.decode(self._found[site]) if self._found[site] else {}
 
     def save(self, site: str, task: str, state: dict[str, Any]) -> None:
-        """Keep the state that ``site`` has after ``task``; nothing is written if it has not changed.
+        """Save the state of ``site`` after ``task``; nothing is written if it has not changed.
 
         Raises:
-            ModelError: It holds something that cannot be kept.
-            WorkspaceError: The disk is full; the last state stays.
+            ModelError: The state has a value that cannot be saved.
+            WorkspaceError: The state cannot be written, for example to a full disk; the last saved state stays.
         """
         before = self._found.pop(site, b"")
         try:
@@ -89,7 +89,7 @@ class SiteStates:
         write_whole(self._path(site), msgspec.msgpack.encode(_Stored(task, before, after)))
 
     def _path(self, site: str) -> Path:
-        # Hashed: no name becomes a path, and names that differ in case only stay apart on every file system.
+        # Hashed, so that no name is used as a path, and names that differ only in case differ on every file system.
         return self._folder / f"{sha256(site.encode()).hexdigest()[:32]}.msgpack"
 
 

@@ -1,4 +1,4 @@
-"""Worker: does a task for one site after the other, and averages what they return."""
+"""Worker: it does a task for one site after the other, and averages the results."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.client.client_app import ClientApp, SiteContext
-from fedtrack.client.fl_model import FLModel, ParamsType
+from fedtrack.client import ClientApp, FLModel, ParamsType, SiteContext
 from fedtrack.errors import ConfigError, ModelError
-from fedtrack.spool.shared import SharedSpool
-from fedtrack_local.averaging.aggregator import WeightedAggregator, weight_of
+from fedtrack.spool import SharedSpool
+from fedtrack_local.averaging.aggregator import weight_of
+from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
 from fedtrack_local.models.mapped_model import MappedModel
 from fedtrack_local.models.params import as_arrays
 from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
@@ -22,30 +22,30 @@ from fedtrack_local.scripts.site_backend import plain_metrics
 from fedtrack_local.workers.site_states import SiteStates
 from fedtrack_local.workflows.workflow import TRAIN
 
-#: The most that a site may send besides parameters, so that a group's answer is no larger than a message may be.
+#: The most bytes that a site may send besides parameters, so that the answer of a group fits into one message.
 _MAX_RESULT = MAX_MESSAGE // 128
 
 
 class Position:
-    """Says, to a server that looks when the worker has died or is late, at which site of its group it is.
+    """The site of its group that a worker is working for. The server reads it if the worker has died or is late.
 
     Args:
-        path: The file to say it in; created, or begun again.
+        path: The file that holds it; created or overwritten.
     """
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(8))
         with path.open("r+b") as file:
-            # A plain store of a machine word: struct.pack_into would show another process a zero in between.
+            # A single store of a machine word: with struct.pack_into another process could read a zero in between.
             self._word = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")
 
     def set(self, number: int) -> None:
-        """Say that the site with this number, counted from 1, is being worked for; 0 stands for none."""
+        """Store the number of the site in its group, counted from 1; 0 stands for none."""
         self._word[0] = number
 
 
 def read_position(path: Path) -> int:
-    """Return what a worker has said last; 0 if it never did."""
+    """Return the number that a worker has stored last; 0 if there is none."""
     try:
         return int.from_bytes(path.read_bytes(), sys.byteorder)
     except FileNotFoundError:
@@ -53,12 +53,12 @@ def read_position(path: Path) -> int:
 
 
 class Worker:
-    """Does tasks for the sites of a worker; also the client API's backend while a function runs.
+    """Does tasks for many sites; it is also the backend of the client API while a function runs.
 
     Args:
-        spec: The worker.
+        spec: The worker's start parameters.
         app: The functions.
-        spool: Where the sites' records go.
+        spool: The spool for the records of all sites.
     """
 
     def __init__(self, spec: WorkerSpec, app: ClientApp, spool: SharedSpool) -> None:
@@ -73,10 +73,11 @@ class Worker:
         self._position = Position(Path(spec.position))
         self._model: MappedModel | None = None
         self._model_path = ""
+        self._accepted = 0
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the job says about this site's executor."""
+        """The job's settings of this site's executor."""
         return {
             "site_name": self.site_name,
             "site_index": self._site_index,
@@ -90,21 +91,24 @@ class Worker:
         raise _not_here("is_running")
 
     def receive(self, timeout: float | None = None) -> FLModel | None:
-        """Refuse, likewise."""
+        """Refuse: the functions of a ClientApp are called with each model."""
         raise _not_here("receive")
 
     def send(self, model: FLModel) -> None:
-        """Refuse, likewise."""
+        """Refuse: the functions of a ClientApp return their results."""
         raise _not_here("send")
 
     def shutdown(self) -> None:
-        """Refuse, likewise."""
+        """Refuse: the functions of a ClientApp end when they return."""
         raise _not_here("shutdown")
 
     def work(self, message: RunSites) -> SitesDone:
-        """Do a task for a group of sites; one whose function raises has failed, and the others go on."""
+        """Do a task for a group of sites. A site whose function raises has failed; the others go on."""
         model = self._mapped(message.model) if message.model else None
-        aggregator = WeightedAggregator(model.arrays) if model is not None and message.name == TRAIN else None
+        aggregator = None
+        if model is not None and message.name == TRAIN:
+            aggregator = make_aggregator(message.aggregator, model.arrays)
+        self._accepted = 0
         results: list[SiteResult] = []
         logged: dict[str, int] = {}
         for number, (site, index) in enumerate(message.sites, start=1):
@@ -113,7 +117,7 @@ class Worker:
             results.append(self._answer(message, model, aggregator, site, index))
             logged[site] = self._spool.stored - before
         self._position.set(0)
-        averaged = aggregator is not None and aggregator.total_weight > 0
+        averaged = self._accepted > 0
         if aggregator is not None and averaged:
             aggregator.partial().save(Path(message.partial))
         return SitesDone(message.task_id, message.group, results, averaged, logged)
@@ -131,19 +135,19 @@ class Worker:
         return self._model
 
     def _answer(
-        self, message: RunSites, model: MappedModel | None, aggregator: WeightedAggregator | None, site: str, index: int
+        self, message: RunSites, model: MappedModel | None, aggregator: Aggregator | None, site: str, index: int
     ) -> SiteResult:
         self.site_name, self._site_index, self.task_name = site, index, message.name
         self._spool.enter(site, message.current_round)
         try:
             return self._do(message, model, aggregator, site, index)
-        except (Exception, SystemExit) as error:  # a script's sys.exit ends its site, not its neighbours
+        except (Exception, SystemExit) as error:  # a script's sys.exit ends its own site, not the other sites
             traceback.print_exc()
             shown = "".join(traceback.format_exception(error))
             return SiteResult(site, error=f"{type(error).__name__}: {error}"[:1000], traceback=shown[-4000:])
 
     def _do(
-        self, message: RunSites, model: MappedModel | None, aggregator: WeightedAggregator | None, site: str, index: int
+        self, message: RunSites, model: MappedModel | None, aggregator: Aggregator | None, site: str, index: int
     ) -> SiteResult:
         task = f"{message.name}/{message.current_round}"
         context = SiteContext(site, index, self._spec.total_sites, self._spec.args, self._states.load(site, task))
@@ -160,6 +164,7 @@ class Worker:
                 raise ModelError("the result of a train task has no params; return FLModel(params=...)")
             kind = answer.params_type or ParamsType.FULL
             aggregator.accept(site, as_arrays(answer.params), kind, weight_of(answer.meta))
+            self._accepted += 1
         self._states.save(site, task, context.state)
         return result
 

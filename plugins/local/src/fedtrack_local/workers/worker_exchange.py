@@ -1,4 +1,4 @@
-"""WorkerExchange: tasks and answers between the server and the processes that work for all sites."""
+"""WorkerExchange: tasks and answers between the server and the workers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from fedtrack.client.fl_model import FLModel
+from fedtrack.client import FLModel
 from fedtrack.errors import JobError, ModelError, SiteError
-from fedtrack.runs.workspace import Workspace
+from fedtrack.runs import Workspace
 from fedtrack_local.averaging.partial_average import PartialAverage
 from fedtrack_local.models.model_link import hand_over
 from fedtrack_local.processes.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 _LEAVE_SECONDS = 60.0
 
-#: A group's sites are averaged in the worker: more of them save work on the server, fewer share it out more evenly.
+#: The most sites of a group. Large groups leave the server less to add, small ones keep all workers busy to the end.
 _MOST_IN_GROUP = 64
 _LEAST_GROUPS = 32
 
-#: How often a site may be at work when its worker dies, before it counts as the reason.
+#: A site has failed when this many workers have died while they were working for it.
 _ATTEMPTS = 2
 
-#: How many workers may die in succession while they are at no site, before the job is given up.
+#: The job has failed when this many workers in succession have died while they were working for no site.
 _IDLE_DEATHS = 5
 
 
@@ -43,9 +43,9 @@ class _Group:
     """Sites that are given to a worker together.
 
     Attributes:
-        number: In the order of the task's sites.
-        sites: The group.
-        left: Those of them that have not killed a worker too often.
+        number: Position of the group in the task, counted from 0.
+        sites: The sites of the group.
+        left: The sites without those at which a worker was late or died too often.
     """
 
     number: int
@@ -58,10 +58,10 @@ class _Worker:
     """A worker's process.
 
     Attributes:
-        spec: What it was told.
-        group: What it is working at, or None.
-        position: What it has said last of where it is in the group.
-        since: When it said so, by the monotonic clock.
+        spec: Its start parameters.
+        group: The group that it is working for, or None.
+        position: The number of the site in the group that it has stored last.
+        since: When that number was first seen, by the monotonic clock.
     """
 
     spec: WorkerSpec
@@ -73,19 +73,18 @@ class _Worker:
 class WorkerExchange:
     """See ``fedtrack_local.exchange.Exchange``; used by one thread only.
 
-    Which sites make a group depends on the task's sites alone, so that the average has the same bits however many
-    workers there are. A worker that dies is replaced and its group done again, except for the site that it was at
-    if that happens twice.
+    The groups depend on the task's sites alone, so that the average has the same bits with any number of workers. A
+    worker that dies is replaced, and its group is done again. A site at which two workers have died is left out.
 
     Args:
         roster: The sites.
         idle_timeout: Seconds that a worker may take for one site.
-        workspace: Where they run.
+        workspace: The workspace of the run.
         pool: Starts the processes.
-        spec_of: Says what the next worker is to be told.
+        spec_of: Returns the start parameters of the next worker.
         on_start: Called with each worker's spec before it is started.
-        on_exit: Called with the name of each worker whose process is gone.
-        workers: How many processes.
+        on_exit: Called with the name of each worker whose process has ended.
+        workers: How many workers run at a time.
     """
 
     def __init__(
@@ -113,7 +112,7 @@ class WorkerExchange:
         self._late: dict[str, float] = {}
         self._raised: dict[str, SiteFailed] = {}
         self._task_id = 0
-        #: By worker, what it has counted for each site; and the streams that hold it, once it has left in order.
+        #: The log calls of each site, as counted by each worker; and the streams of the workers that ended in order.
         self._logged: dict[str, Counter[str]] = {}
         self._streams: dict[str, list[str]] = {}
         self._idle_deaths = 0
@@ -149,7 +148,7 @@ class WorkerExchange:
         self._roster.fail(site, SiteError(site, str(error)))
 
     def dismiss(self) -> None:
-        """Say that there is nothing more to do, and wait until the workers have ended."""
+        """Tell the workers that there is no further task, and wait until they have ended."""
         for name in self._workers:
             self._pool.send(name, EndRun())
         deadline = monotonic() + _LEAVE_SECONDS
@@ -162,13 +161,13 @@ class WorkerExchange:
 
     def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
         """Return how many log calls of a site returned."""
-        # Of a worker that did not leave in order, the journal says how much of the site's calls had returned.
+        # If a worker did not end in order, its own count is missing; then the site's events in the journal count.
         counted = {stream for known in self._streams.values() for stream in known}
         own = sum(self._logged[name][site] for name in self._streams if name in self._logged)
         return own + sum(count for stream, count in streams.items() if stream not in counted)
 
     def dropped(self, site: str) -> int | None:
-        """Return None: what finds no room is counted by worker, and reported as a gap."""
+        """Return None: calls without room are counted by worker, not by site, and reported as a gap."""
         return None
 
     def _start(self) -> None:
@@ -196,6 +195,7 @@ class WorkerExchange:
             task.current_round,
             task.total_rounds,
             task.meta,
+            task.aggregator,
         )
         self._pool.send(worker.spec.name, message)
 
@@ -221,7 +221,7 @@ class WorkerExchange:
             try:
                 size = path.stat().st_size
                 partial = PartialAverage.load(path)
-                path.unlink()  # it stays mapped as long as it is needed
+                path.unlink()  # it stays mapped after it is deleted
             except (ModelError, OSError) as error:
                 raise JobError(f"The average of {len(group.left)} sites cannot be read: {error}") from None
         models: dict[str, FLModel] = {}
@@ -239,7 +239,7 @@ class WorkerExchange:
         return GroupAnswer(group.sites, models, partial, size)
 
     def _bury(self, worker: _Worker, exited: Exited, task: Task, todo: deque[_Group]) -> GroupAnswer | None:
-        """Replace a worker that died, and see to what it was working at."""
+        """Replace a worker that died, and decide what happens to the group that it was working for."""
         name = worker.spec.name
         del self._workers[name]
         self._on_exit(name)
@@ -249,7 +249,7 @@ class WorkerExchange:
             self._idle_deaths += 1
             if name in self._raised or self._idle_deaths >= _IDLE_DEATHS:
                 raise JobError(reason, details)
-            log.warning("%s It was at no site; another one takes its place.", reason)
+            log.warning("%s It was working for no site; another worker takes its place.", reason)
             self._start()
             if group is not None:
                 todo.appendleft(group)
@@ -257,15 +257,13 @@ class WorkerExchange:
         self._start()
         site = group.left[number - 1]
         self._deaths[site] += 1
-        log.warning("%s It was at %s in task %r; its group of sites begins again.", reason, site, task.name)
+        log.warning("%s It was working for %s in task %r; its group of sites begins again.", reason, site, task.name)
         if site in self._late or self._deaths[site] >= _ATTEMPTS:
             group.left.remove(site)
             if site in self._late:
-                text = (
-                    f"did not answer the task {task.name!r} within {self._late[site]:g} s; raise it if it needs longer"
-                )
+                text = f"did not answer the task {task.name!r} within {self._late[site]:g} s; raise the limit if needed"
             else:
-                text = f"{self._deaths[site]} workers died while they were at it in task {task.name!r}. {reason}"
+                text = f"{self._deaths[site]} workers died while working for it in task {task.name!r}. {reason}"
             self._roster.fail(site, SiteError(site, text, details))
         if group.left:
             todo.appendleft(group)
@@ -281,7 +279,7 @@ class WorkerExchange:
         return f"The process {name} ended with {how}; its output is in {worker.spec.log}.", ""
 
     def _end_late(self, task: Task) -> None:
-        """Kill workers that take too long for one site; what becomes of the site is decided when they are gone."""
+        """Kill workers that take too long for one site; the site's fate is decided when they have ended."""
         now = monotonic()
         limit = task.timeout or self._idle_timeout
         for worker in self._workers.values():
@@ -308,5 +306,5 @@ def _groups(sites: Sequence[str]) -> Iterator[_Group]:
 
 
 def worker_count(wanted: int | None, sites: int) -> int:
-    """Return how many workers to start: as wanted or one for each processor core, and no more than there are sites."""
+    """Return how many workers to start: ``wanted``, or one per processor core, but not more than there are sites."""
     return min(wanted or len(os.sched_getaffinity(0)), sites)

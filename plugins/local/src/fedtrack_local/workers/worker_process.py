@@ -1,4 +1,4 @@
-"""What a freshly forked child does to become a worker, which does the tasks of many sites."""
+"""The process of a worker: a new child of the fork server that does the tasks of many sites."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from fedtrack.client import ClientApp
 from fedtrack.client import backend as client_backend
-from fedtrack.client.client_app import ClientApp
 from fedtrack.errors import ConfigError
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.shared import SharedSpool
-from fedtrack.tracking.writer import bind
+from fedtrack.spool import SharedSpool, SpoolIdentity
+from fedtrack.tracking import bind
 from fedtrack_local.processes.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
 from fedtrack_local.processes.site_process import lead_own_life, prepare, report_failure, run_exit_handlers
 from fedtrack_local.workers.worker import Worker

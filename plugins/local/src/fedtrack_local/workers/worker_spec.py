@@ -1,4 +1,4 @@
-"""Works out what a worker's process needs to know from what the job wants of its sites."""
+"""Worker specs: the start parameters of a worker, made from the job."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def worker_spec(workers: int, runner: ClientAppRunner, run: ActiveRun) -> WorkerSpec:
-    """Return what the next worker needs to know, and make its folder.
+    """Return the start parameters of the next worker, and make its folder.
 
     Args:
-        workers: How many run at a time.
-        runner: What the job says about them.
+        workers: How many workers run at a time.
+        runner: The job's settings of the workers.
         run: The run.
     """
     job, workspace = run.job, run.workspace

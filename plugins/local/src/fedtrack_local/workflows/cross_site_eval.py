@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fedtrack.client.fl_model import MetaKey, ModelName, ParamsType
+import fedtrack.job as described
+from fedtrack.client import MetaKey, ModelName, ParamsType
 from fedtrack.errors import JobError, ModelError
-from fedtrack.job import cross_site_eval as described
 from fedtrack_local.workflows.cross_site_results import record_keys, write_results
 from fedtrack_local.workflows.workflow import SUBMIT_MODEL, VALIDATE, Answer, GroupAnswer, Server, Task
 
@@ -27,7 +27,7 @@ MODELS_DIR = "models"
 
 
 class CrossSiteEval(described.CrossSiteEval):
-    """The workflow that ``fedtrack.job.CrossSiteEval`` describes."""
+    """Cross-site evaluation: every site scores the server's models and every other site's model on its own data."""
 
     def execute(self, server: Server) -> None:
         """Collect the models and have each of them scored.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from time import perf_counter
 from typing import Any
 
-from fedtrack.client.fl_model import FLModel
-from fedtrack.job import fedavg as described
-from fedtrack_local.workflows.workflow import TRAIN, VALIDATE, RoundResult, Server, Task
+import fedtrack.job as described
+from fedtrack.client import FLModel
+from fedtrack_local.workflows.round import play_round
+from fedtrack_local.workflows.workflow import TRAIN, VALIDATE, Server, Task
 
 
 class FedAvg(described.FedAvg):
-    """The workflow that ``fedtrack.job.FedAvg`` describes."""
+    """Federated averaging: rounds of local training, averaged with the number of local steps as weight."""
 
     def execute(self, server: Server) -> None:
         """Run the rounds.
@@ -24,40 +24,10 @@ class FedAvg(described.FedAvg):
         params = server.initial_params()
         first = max(self.start_round, server.next_round)
         for current_round in range(first, self.start_round + self.num_rounds):
-            params = self._play_round(server, current_round, params)
+            sites = self._sample(server.sites(), current_round)
+            params, _ = play_round(server, self._task(TRAIN, params, current_round), sites)
         if self.evaluate_final_model:
             self._evaluate(server, params)
-
-    def _play_round(self, server: Server, current_round: int, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        from fedtrack_local.averaging.round_average import RoundAverage  # needs numpy, which describing a job does not
-
-        started = perf_counter()
-        server.notify("fedtrack_round_started", current_round=current_round)
-        sites = self._sample(server.sites(), current_round)
-        task = self._task(TRAIN, params, current_round)
-        average = RoundAverage(server, params, sites)
-        for answer in server.ask(task, sites):
-            average.add(answer)
-        new_params, metrics, used = average.close()
-        if params is not None and server.selector is not None and server.selector.observe(current_round, metrics):
-            server.models.save_best(params, current_round, metrics)
-        new_params = server.models.save(new_params, current_round)
-        result = RoundResult(
-            current_round, metrics, used, perf_counter() - started, average.size + len(sites) * _size(params)
-        )
-        server.finish_round(result)
-        server.log_metrics(
-            metrics
-            | {
-                "round/seconds": result.seconds,
-                "round/bytes": float(result.size),
-                "round/sites": float(len(used)),
-                "round/steps": average.total_weight,
-            },
-            current_round,
-        )
-        server.notify("fedtrack_round_ended", current_round=current_round, metrics=metrics)
-        return new_params
 
     def _evaluate(self, server: Server, params: Mapping[str, Any] | None) -> None:
         from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics  # needs numpy
@@ -81,8 +51,4 @@ class FedAvg(described.FedAvg):
 
     def _task(self, name: str, params: Mapping[str, Any] | None, current_round: int | None) -> Task:
         total = self.start_round + self.num_rounds
-        return Task(name, params, current_round, total, timeout=self.task_timeout)
-
-
-def _size(params: Mapping[str, Any] | None) -> int:
-    return sum(int(array.nbytes) for array in params.values()) if params else 0
+        return Task(name, params, current_round, total, timeout=self.task_timeout, aggregator=self.aggregator)

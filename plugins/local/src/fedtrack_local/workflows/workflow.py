@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from fedtrack.client.fl_model import FLModel
-from fedtrack.tracking.receiver import RunInfo
+from fedtrack import RunInfo
+from fedtrack.client import FLModel
+from fedtrack.job import WEIGHTED
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack_local.workflows.state import WorkflowState
 
 if TYPE_CHECKING:  # they need numpy, which describing a job does not
     from fedtrack_local.averaging.partial_average import PartialAverage
@@ -35,6 +37,7 @@ class Task:
         timeout: Seconds within which a site must answer; 0 waits as long as the site gives a sign of life.
         optional: Whether a site may leave the task unanswered: one that is too late, or whose script goes on without
             an answer, is left alone and gets later tasks. One that dies has failed, as in any task.
+        aggregator: Name of what averages the results of sites whose processes average them.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Task:
     meta: dict[str, Any] = field(default_factory=dict)
     timeout: float = 0.0
     optional: bool = False
+    aggregator: str = WEIGHTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +117,10 @@ class Server(Protocol):
         run: The run.
         models: Keeps the last and the best global model.
         selector: Decides which one is the best; None if the job has no selector.
-        rounds: The finished rounds; a workflow appends to it.
+        rounds: The finished rounds, also those before the run was resumed; ``finish_round`` adds to it.
         final_metrics: The sites' metrics of the last model; a workflow sets it.
         next_round: The first round that is not finished yet, counted from 0.
+        state: What the workflow remembers itself; kept for a run that is resumed.
         cross_site: What cross-site evaluation has found; a workflow fills it.
         cross_site_file: Where those results go as JSON, or None if the job wants no file.
     """
@@ -126,6 +131,7 @@ class Server(Protocol):
     rounds: list[RoundResult]
     final_metrics: dict[str, float]
     next_round: int
+    state: WorkflowState
     cross_site: CrossSiteResults
     cross_site_file: Path | None
 

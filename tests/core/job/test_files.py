@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import ConfigError
-from fedtrack.job.find_file import find_file
+from fedtrack.job.files import find_file
 
 
 @pytest.fixture

@@ -1,0 +1,123 @@
+"""Builds what a job's files name; what is wrong with a name or an argument is said with its place in the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fedtrack.errors import ConfigError, PluginError
+from fedtrack.job.components import ALIASES, COMPONENTS, Component
+from fedtrack.job.config import ComponentConfig, refuse_secrets, resolve_references
+from fedtrack.job.workflows import workflow_class
+from fedtrack.plugins import registry
+from fedtrack.plugins.workflow import Workflow
+from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT
+from fedtrack.tracking.receiver import Receiver
+
+
+def workflows_of(path: Path, items: list[ComponentConfig]) -> dict[str, Workflow]:
+    """Return the workflows by id, in the order in which they run.
+
+    Raises:
+        ConfigError: There is none, an id is used twice, or a name or an argument is wrong.
+    """
+    found: dict[str, Workflow] = {}
+    for index, item in enumerate(items):
+        where = f"$.workflows[{index}]"
+        if item.id in found:
+            raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids of workflows are unique.")
+        try:
+            cls = workflow_class(item.path)
+        except PluginError as error:
+            raise ConfigError(f"{path}: {where}.path: {error}") from None
+        found[item.id] = _filled(path, where, cls, item.args)
+    if not found:
+        raise ConfigError(f"{path}: $.workflows is empty; name one, such as FedAvg.")
+    return found
+
+
+def components_of(
+    path: Path, items: list[ComponentConfig], own_event: str, *, build: bool
+) -> dict[str, Component | Receiver]:
+    """Return the components of a node by id.
+
+    Args:
+        path: The file that names them.
+        items: What it says.
+        own_event: What the node's events are called.
+        build: Whether to build receivers, too; they are left out otherwise.
+
+    Raises:
+        ConfigError: An id is used twice, or a name or an argument is wrong.
+    """
+    found: dict[str, Component | Receiver] = {}
+    for index, item in enumerate(items):
+        where = f"$.components[{index}]"
+        if item.id in found:
+            raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids are unique in a node.")
+        if ALIASES.get(item.path, item.path) in COMPONENTS:
+            found[item.id] = structure(path, where, item.path, item.args, COMPONENTS)
+        elif build:
+            found[item.id] = _receiver(path, where, item, own_event)
+    return found
+
+
+def _receiver(path: Path, where: str, item: ComponentConfig, own_event: str) -> Receiver:
+    try:
+        cls = registry().receiver(item.path)
+    except PluginError as error:
+        known = ", ".join(sorted(COMPONENTS))
+        raise ConfigError(f"{path}: {where}.path: {error} Components of core: {known}.") from None
+    refuse_secrets(item.args, f"{path}: {where}.args")
+    args = resolve_references(item.args, dict(os.environ), f"{path}: {where}.args")
+    try:
+        receiver = cls(**args)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"{path}: {where}.args: {error}") from None
+    for event in receiver.options.events or ():
+        if event not in (LOCAL_EVENT, FED_EVENT):
+            raise ConfigError(
+                f"{path}: {where}.args.events: {event!r} does not exist; valid are {LOCAL_EVENT!r} and {FED_EVENT!r}."
+            )
+    if receiver.options.events is not None and own_event == LOCAL_EVENT and LOCAL_EVENT not in receiver.options.events:
+        raise ConfigError(
+            f"{path}: {where}.args.events: at a site events are called {LOCAL_EVENT!r}; "
+            f"{receiver.options.events} would never see one."
+        )
+    return receiver
+
+
+def structure(path: Path, where: str, name: str, args: dict[str, Any], table: Mapping[str, type[Any]]) -> Any:
+    """Return the item of ``table`` that is called ``name``, with ``args``.
+
+    Raises:
+        ConfigError: There is none, or an argument is wrong; the message begins with ``path`` and ``where``.
+    """
+    cls = table.get(ALIASES.get(name, name))
+    if cls is None:
+        raise ConfigError(f"{path}: {where}.path: {name!r} is unknown; valid are {', '.join(sorted(table))}.")
+    return _filled(path, where, cls, args)
+
+
+def _filled(path: Path, where: str, cls: type[Any], args: dict[str, Any]) -> Any:
+    try:
+        return msgspec.convert(args, cls)
+    except (msgspec.ValidationError, ConfigError) as error:
+        fields = ", ".join(cls.__struct_fields__)
+        raise ConfigError(f"{path}: {where}.args: {error}; valid arguments of {cls.__name__}: {fields}.") from None
+
+
+def only(path: Path, components: Mapping[str, Component | Receiver], cls: type[Any]) -> Any:
+    """Return the one component of that class, or None.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    found = [id_ for id_, item in components.items() if isinstance(item, cls)]
+    if len(found) > 1:
+        raise ConfigError(f"{path}: $.components has {len(found)} {cls.__name__} ({', '.join(found)}); keep one.")
+    return components[found[0]] if found else None

@@ -1,0 +1,64 @@
+"""A round: sites do a task, their results are averaged, and what came of it is kept and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from fedtrack.errors import ConfigError
+from fedtrack_local.workflows.workflow import RoundResult, Server, Task
+
+
+def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mapping[str, Any], RoundResult]:
+    """Play the round ``task.current_round``.
+
+    The model is saved, the best one too if the job selects one, the round's metrics are logged, and the plugins'
+    hooks of a round are called. A run that is killed is resumed with the round after the last one whose model was
+    saved.
+
+    Args:
+        server: What the workflow was given.
+        task: What the sites are asked, with the model that enters the round.
+        sites: Those that are asked, in the order in which their results count.
+
+    Returns:
+        The model that the round made, mapped from its file, and what else the round brought.
+
+    Raises:
+        ConfigError: The task names no round.
+        JobError: No site sent a usable result, or too few sites are left.
+    """
+    from fedtrack_local.averaging.round_average import RoundAverage  # needs numpy, which describing a job does not
+
+    if task.current_round is None:
+        raise ConfigError(f"The task {task.name!r} has no current_round; a round is numbered, counted from 0.")
+    started = perf_counter()
+    params, current_round = task.params, task.current_round
+    server.notify("fedtrack_round_started", current_round=current_round)
+    average = RoundAverage(server, params, sites, task.aggregator)
+    for answer in server.ask(task, sites):
+        average.add(answer)
+    new_params, metrics, used = average.close()
+    if params is not None and server.selector is not None and server.selector.observe(current_round, metrics):
+        server.models.save_best(params, current_round, metrics)
+    new_params = server.models.save(new_params, current_round)
+    size = average.size + len(sites) * _size(params)
+    result = RoundResult(current_round, metrics, used, perf_counter() - started, size)
+    server.finish_round(result)
+    server.log_metrics(
+        metrics
+        | {
+            "round/seconds": result.seconds,
+            "round/bytes": float(result.size),
+            "round/sites": float(len(used)),
+            "round/steps": average.total_weight,
+        },
+        current_round,
+    )
+    server.notify("fedtrack_round_ended", current_round=current_round, metrics=metrics)
+    return new_params, result
+
+
+def _size(params: Mapping[str, Any] | None) -> int:
+    return sum(int(array.nbytes) for array in params.values()) if params else 0
