@@ -29,6 +29,7 @@ class CsvWriter(Writer):
     name, summary, supports = "csv", "Rows.", frozenset({Metric})
 
 class Ring(Workflow):
+    '''One after the other.'''
     laps: int = 1
     def execute(self, server): ...
 
