@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,10 +35,15 @@ class Run:
         return Progress(self.active, self.server)
 
 
-def test_what_runs_is_said_at_once_and_each_round_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_runs_is_said_at_once_and_each_round_on_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "_POLL_SECONDS", 0.01)
     run = Run()
     with run():
-        run.server.rounds += [result(0, loss=0.5, auc=0.25), result(1, sites=1)]
+        run.server.rounds.append(result(0, loss=0.5, auc=0.25))
+        sleep(0.1)  # a few looks in between
+        run.server.rounds.append(result(1, sites=1))
     out, err = capsys.readouterr()
     assert out == ""  # standard output is the scripts'
     assert err.splitlines() == [
