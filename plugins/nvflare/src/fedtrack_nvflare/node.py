@@ -28,29 +28,37 @@ RESULTS, JOB = "fedtrack", "fedtrack_job"
 STATE_FILE = "state.json"
 
 
-class RunEnd(msgspec.Struct, forbid_unknown_fields=True):
-    """How a run ended, as the server keeps it.
+class RunEnd(msgspec.Struct):
+    """How a run ended, as the server keeps it; keys are only ever added.
 
     Attributes:
         status: ``completed``, ``failed`` or ``aborted``.
         missing: The sites that did not say goodbye, or of which the journal does not have everything.
         gaps: How many damaged or lost ranges the journal records.
+        dropped: How many log calls found no room at their site, as far as that is known.
+        lost: How many events were logged and are nowhere, as far as that is known.
+        complete: Whether every log call is known to be where it belongs; see ``RunResult.events_complete``.
     """
 
     status: str
     missing: list[str]
     gaps: int
+    dropped: int = 0
+    lost: int = 0
+    complete: bool = True
 
     @property
     def events_complete(self) -> bool:
         """Whether every event arrived."""
-        return not self.missing and not self.gaps
+        return self.complete and not self.missing and not self.gaps
 
     @property
     def remark(self) -> str:
         """What is missing, as the end of a sentence; "" if nothing is."""
         parts = [f"no goodbye of {', '.join(self.missing)}"] if self.missing else []
-        return "; ".join(parts + ([f"{self.gaps} gaps"] if self.gaps else []))
+        counted = {"gaps": self.gaps, "log calls dropped": self.dropped, "events lost": self.lost}
+        parts += [f"{count:,} {what}" for what, count in counted.items() if count]
+        return "; ".join(parts or ([] if self.complete else ["not every log call is known to have arrived"]))
 
 
 def node_folder(fl_ctx: Any) -> Path:

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
-from uuid import uuid4
 
 import ml_dtypes
 import msgspec
@@ -24,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
 from fedtrack.errors import ModelError, WorkspaceError
+from fedtrack.files import written_beside
 from fedtrack_local.models.model_map import ModelMap
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -112,21 +112,17 @@ def save_params(
     arrays = as_arrays(params)
     specs = {name: _spec(array) for name, array in arrays.items()}
     header = {**(metadata or {}), _ORDER: msgspec.json.encode(list(arrays)).decode()}
-    temporary = path.with_name(f".{uuid4().hex}")
     try:
-        # `arrays` keeps the memory that the specs point to alive.
-        serialize_file(specs, temporary, header)
-        temporary.chmod(0o600)
-        if durable:
-            _sync(temporary)
-        temporary.replace(path)
+        with written_beside(path) as temporary:
+            # `arrays` keeps the memory that the specs point to alive.
+            serialize_file(specs, temporary, header)
+            temporary.chmod(0o600)
+            if durable:
+                _sync(temporary)
         if durable:
             _sync(path.parent)
     except (SafetensorError, OSError) as error:
         raise WorkspaceError(f"Cannot write the model {path}: {error}; free space or check rights.") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def load_params(

@@ -101,6 +101,7 @@ class RoundResult(msgspec.Struct, frozen=True):
         sites: The sites whose results were averaged.
         seconds: How long the round took.
         size: Bytes of parameters that crossed between server and sites, both ways.
+        steps: The optimizer steps behind the results that were averaged; None if that is not known.
     """
 
     current_round: int
@@ -108,6 +109,7 @@ class RoundResult(msgspec.Struct, frozen=True):
     sites: tuple[str, ...]
     seconds: float
     size: int
+    steps: float | None = None
 
 
 class Server(Protocol):
