@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedtrack_local.averaging.accumulators import PIECE, Accumulator, accumulators_for
-from fedtrack_local.models.params import DTYPES, Array
+from fedtrack_local.models.arrays import DTYPES, Array
 
 law = settings(deadline=None, derandomize=True, max_examples=40)
 WEIGHTS = st.integers(1, 1000)

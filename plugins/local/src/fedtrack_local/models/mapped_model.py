@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack_local.models.params import Array, layout_of
+from fedtrack_local.models.arrays import Array
+from fedtrack_local.models.params import layout_of
 
 #: Models up to this many bytes are copied at once: mapping the file and copying single pages would take longer.
 COPIED = 4 * 1024 * 1024

@@ -15,8 +15,8 @@ from fedtrack.errors import ConfigError, ModelError
 from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
+from fedtrack_local.models.arrays import as_arrays
 from fedtrack_local.models.mapped_model import MappedModel
-from fedtrack_local.models.params import as_arrays
 from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
 from fedtrack_local.scripts.site_backend import plain_metrics
 from fedtrack_local.workers.site_states import SiteStates
