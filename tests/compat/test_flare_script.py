@@ -25,6 +25,8 @@ from fedtrack.tracking.records import decode, kind_of
 from fedtrack_local.models.params import load_params
 from fedtrack_tensorboard import TBAnalyticsReceiver
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = str(Path(__file__).with_name("flare_script.py"))
 ARGS = "--lr 0.5 --note 'two words'"
 

@@ -21,6 +21,8 @@ from fedtrack.spool import frames
 
 from .conftest import CLIENT, MakeJob
 
+pytestmark = pytest.mark.slow
+
 #: As the next version of fedtrack would write its spool, on one of the sites.
 NEWER_SITE = CLIENT.replace(
     "flare.init()",

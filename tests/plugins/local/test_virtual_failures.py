@@ -21,6 +21,8 @@ from fedtrack.tracking.records import Metric
 
 from .virtual_jobs import MakeJob, model_of, summary_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_function_that_raises_fails_its_site_alone(make_virtual_job: MakeJob, tmp_path: Path) -> None:
     train = "if site.name in ('site-3', 'site-90'): raise ValueError(f'no data at {site.name}')"

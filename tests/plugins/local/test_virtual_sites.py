@@ -19,6 +19,8 @@ from fedtrack_tensorboard.receiver import TBAnalyticsReceiver
 
 from .virtual_jobs import MakeJob, journal_of, model_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_results_are_those_of_scripts(make_virtual_job: MakeJob, tmp_path: Path) -> None:
     train = 'writer.record_metric("rate", site.args["rate"], None)'

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
+from fedtrack import Writer
 from fedtrack.errors import SiteError
 from fedtrack.files import write_whole
 from fedtrack.runs import Goodbye
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.writer import Writer
+from fedtrack.tracking import SERVER
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.models.model_store import ModelStore

@@ -16,13 +16,8 @@ from fedtrack.files import write_whole
 from fedtrack.job import IntimeModelSelector, Meta
 from fedtrack.plugins import registry
 from fedtrack.runs import RoundSummary
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.spool import Spool
-from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
-from fedtrack_local.models.model_store import ModelStore
-from fedtrack_local.models.params import load_params
-from fedtrack_local.workflows.model_selector import ModelSelector
-from fedtrack_local.workflows.round_metrics import finite, round_metrics
+from fedtrack.spool import Spool, SpoolIdentity
+from fedtrack_local import ModelSelector, ModelStore, finite, load_params, round_metrics, weight_of, weighted_metrics
 
 _ROUNDS_FILE = "rounds.json"
 

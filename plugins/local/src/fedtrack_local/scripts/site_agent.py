@@ -16,16 +16,13 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.delivery.delivery import OPENING_PATIENCE
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.delivery.report import ReceiverTally
-from fedtrack.job.load import load_job
-from fedtrack.journal.journal import Journal
-from fedtrack.runs.workspace import RUN_FOLDER
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.forwarder import Forwarder
-from fedtrack.transport.spool_source import SpoolSource
+from fedtrack import RunInfo
+from fedtrack.delivery import OPENING_PATIENCE, ReceiverHost, ReceiverTally
+from fedtrack.job import load_job
+from fedtrack.journal import Journal
+from fedtrack.runs import RUN_FOLDER
+from fedtrack.tracking import BlobStore
+from fedtrack.transport import Forwarder, SpoolSource
 
 log = logging.getLogger(__name__)
 
