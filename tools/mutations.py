@@ -39,8 +39,8 @@ _APPLY = "            for stream in self._applied(journal, streams):\n"
 _DELETE = "                self.found |= self._attempt(stream, stream.source.settle) and stream.found\n"
 
 _FLUSH = "            self._retry.call_receiver(self._receiver.flush, now, patient=True)\n"
-_CLAIM = """                # The number is claimed before the write. An exception between the two may leave a hole, which is
-                # legal, but never two records with one number: the journal would drop the second one.
+_CLAIM = """                # Claimed before the write. An exception between the two may leave a hole, which is legal, but
+                # never two records with one number: the journal would drop the second one.
                 self._next_seq = seq + 1
 """
 _WRITE = """                try:
