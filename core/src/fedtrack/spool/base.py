@@ -82,8 +82,8 @@ class PythonSpoolBase:
                 size = self._segment_size + len(data)
                 if size > self._plain_until:
                     return self._salt != salt  # a child that was forked inside this call, which the parent completes
-                # Claimed before the write. An exception between the two may leave a hole, which is legal, but
-                # never two records with one number: the journal would drop the second one.
+                # Claimed before the write. An exception between the two may leave a hole, which is legal,
+                # but never two records with one number: the journal would drop the second one.
                 self._next_seq = seq + 1
                 try:
                     written = os.write(self._fd, data)
