@@ -83,7 +83,7 @@ class Database:
         """Return this thread's connection for reading: a reader never waits for the writer in WAL mode."""
         connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
         if connection is None:
-            # Beside a writer of this process, an ordinary one: the last connection to close removes the write-ahead log.
+            # Beside a writer of this process, an ordinary one: the last to be closed removes the write-ahead log.
             name = _reading_uri(self.path) if self.read_only else str(self.path)
             connection = self._connect(name, uri=self.read_only)
             self._show(connection)
