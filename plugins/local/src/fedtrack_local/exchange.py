@@ -1,4 +1,4 @@
-"""Exchange: how the local engine's server gives tasks to its sites, whatever processes they are."""
+"""Exchange: the interface through which the local engine's server gives tasks to its sites."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Task
 
 
 class Exchange(Protocol):
-    """One for sites that are a process each, one for sites that share a few.
+    """One implementation is for sites with a process each, one for sites that share workers.
 
     Attributes:
         waiting: The sites that have not answered the current task yet.
@@ -35,7 +35,7 @@ class Exchange(Protocol):
         """Say that there is nothing more to do, and wait until the processes have ended."""
 
     def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
-        """Return how many log calls of a site returned; None if its process died before it could say.
+        """Return how many log calls of a site returned; None if its process died before it reported.
 
         Args:
             site: The site.
@@ -43,4 +43,7 @@ class Exchange(Protocol):
         """
 
     def dropped(self, site: str) -> int | None:
-        """Return how many log calls of a site found no room; None likewise, or where nobody counts them by site."""
+        """Return how many log calls of a site were dropped.
+
+        None means that its process died before it reported, or that nobody counts them by site.
+        """
