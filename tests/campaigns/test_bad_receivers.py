@@ -19,7 +19,7 @@ import pytest
 
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.journal.journal import Journal
 from fedtrack.testing import run_info
 from fedtrack.tracking.events import Batch
@@ -127,7 +127,7 @@ class Run:
     """
 
     healthy: Healthy
-    reports: dict[str, DeliveryReport]
+    reports: dict[str, ReceiverTally]
     working: float
     grown_mib: float
 

@@ -19,7 +19,7 @@ import pytest
 
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
 from fedtrack.testing import run_info
@@ -77,13 +77,13 @@ class Server:
             self.most = max(self.most, resident_mib())
             sleep(0.05)
 
-    def finish(self) -> DeliveryReport:
+    def finish(self) -> ReceiverTally:
         self.delivery.drain("completed")
         report = self.delivery.finish(60.0)
         self.most = max(self.most, resident_mib())
         return report
 
-    def check(self, report: DeliveryReport, first: int = 0, sites: int = SITES) -> None:
+    def check(self, report: ReceiverTally, first: int = 0, sites: int = SITES) -> None:
         """Look for every event of every site, once and in order, steps counting from ``first``."""
         names = [f"site-{number}" for number in range(sites)]
         assert self.journal.counts() == dict.fromkeys(sorted(names), EVENTS)

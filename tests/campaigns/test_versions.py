@@ -21,7 +21,7 @@ import pytest
 
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import DamagedError, Permanent
 from fedtrack.journal import journal
 from fedtrack.journal.journal import Journal
@@ -200,7 +200,7 @@ class Taking(Receiver):
         self.taken += batch.records
 
 
-def deliver(opened: Journal, ledger: Ledger, receiver: Receiver, run: RunInfo) -> DeliveryReport:
+def deliver(opened: Journal, ledger: Ledger, receiver: Receiver, run: RunInfo) -> ReceiverTally:
     delivery = Delivery("taking", receiver, opened, ledger, run)
     delivery.start()
     delivery.drain("completed")

@@ -21,9 +21,9 @@ import pytest
 
 from fedtrack.job import ClientAppRunner, FedAvgJob
 from fedtrack.journal.journal import Journal
-from fedtrack.runs.inventory import take_inventory
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.verify import verify
 from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, decode
@@ -134,7 +134,7 @@ def test_nothing_that_a_virtual_site_logged_is_lost_doubled_or_moved(
     result = RunResult.load(workspace / "server" / "simulate_job" / "run_summary.json")
     assert [item.current_round for item in result.rounds] == list(range(ROUNDS))
     assert result.events_complete
-    assert take_inventory(StoredRun(workspace)).complete
+    assert tally_of(StoredRun(workspace)).complete
     assert not [check for check in verify(StoredRun(workspace)) if check.problem]
     with closing(sqlite3.connect(workspace / "server" / "simulate_job" / "journal.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -21,10 +21,11 @@ from fedtrack.job import (
 )
 from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import RunResult
-from fedtrack.spool import frames
 from fedtrack.tracking.records import decode, kind_of
 from fedtrack_local.models.params import load_params
 from fedtrack_tensorboard import TBAnalyticsReceiver
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = str(Path(__file__).with_name("flare_script.py"))
 ARGS = "--lr 0.5 --note 'two words'"
@@ -39,7 +40,7 @@ def keys_and_kinds(result: RunResult, site: str) -> tuple[set[str], Counter[str]
     journal = Journal(result.folder / "journal.db")
     batches = [batch for batch in journal.read(0) if batch.site == site]
     journal.close()
-    records = [decode(payload) for batch in batches for _, payload in frames.split(batch.body)]
+    records = [decode(payload) for batch in batches for _, payload in batch.events()]
     return {getattr(record, "key", "") for record in records}, Counter(map(kind_of, records))
 
 

@@ -138,11 +138,11 @@ def logged(tmp_path: Path) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "keywords", "kind", "fields"),
     [
-        (("k", 0.5), {}, Metric, [("k", 0.5, None)]),
-        (("k", 0.5, "SCALAR"), {"global_step": 3}, Metric, [("k", 0.5, 3)]),
-        (("k", 0.5, flare.AnalyticsDataType.METRIC, None), {"step": 0}, Metric, [("k", 0.5, 0)]),
-        (("k", {"a": 1, "b": 2}, "SCALARS"), {"global_step": 3}, Metric, [("a", 1.0, 3), ("b", 2.0, 3)]),
-        (("k", {"a": 1}, "metrics"), {}, Metric, [("a", 1.0, None)]),
+        (("k", 0.5), {}, Metric, [("k", 0.5, None, None)]),
+        (("k", 0.5, "SCALAR"), {"global_step": 3}, Metric, [("k", 0.5, 3, None)]),
+        (("k", 0.5, flare.AnalyticsDataType.METRIC, None), {"step": 0}, Metric, [("k", 0.5, 0, None)]),
+        (("k", {"a": 1, "b": 2}, "SCALARS"), {"global_step": 3}, Metric, [("a", 1.0, 3, None), ("b", 2.0, 3, None)]),
+        (("k", {"a": 1}, "metrics"), {}, Metric, [("a", 1.0, None, None)]),
         (("k", 0.5, "PARAMETER"), {}, Param, [("k", 0.5)]),
         (("k", {"a": 1, "b": "x"}, "PARAMETERS"), {}, Param, [("a", 1), ("b", "x")]),
         (("k", "words", "TEXT"), {"step": 1}, Text, [("k", "words", 1)]),

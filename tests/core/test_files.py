@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.files import write_whole
+from fedtrack.files import write_whole, written_beside
 
 
 @contextmanager
@@ -44,3 +45,18 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> N
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="gone/file: No such file or directory; free space or check rights"):
         write_whole(tmp_path / "gone" / "file", b"data")
+
+
+def test_a_block_that_raises_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"before")
+    with contextlib.suppress(RuntimeError), written_beside(path) as beside:
+        beside.write_bytes(b"half")
+        raise RuntimeError
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"before", [path])
+    with pytest.raises(FileNotFoundError), written_beside(path):
+        pass  # nothing was written
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"before", [path])
+    with written_beside(path) as beside:
+        beside.write_bytes(b"after")
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"after", [path])

@@ -13,6 +13,8 @@ from fedtrack.tracking.records import KINDS
 from support.pages import files_on
 from support.venv import ROOT, Venv
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "plugins" / "writing-a-receiver.md").read_text()
 
 

@@ -14,11 +14,11 @@ from fedtrack import plugins
 from fedtrack.errors import ConfigError, WorkspaceError
 from fedtrack.journal.journal import Journal
 from fedtrack.runs import dead_letters
-from fedtrack.runs.inventory import take_inventory
 from fedtrack.runs.prune import prune
 from fedtrack.runs.replay import replay
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import find_run, find_runs
+from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.verify import verify
 from fedtrack.runs.workspace import Workspace
 from fedtrack.spool.spool import Spool
@@ -90,7 +90,7 @@ def test_what_a_backend_missed_is_delivered_later_and_once(picky: Path, tmp_path
     updated = RunResult.load(result.folder / "run_summary.json").receivers[shown]
     assert (updated.delivered, updated.pending, updated.error) == (everything, 0, "")
     assert [check for check in verify(run) if check.problem] == []
-    assert take_inventory(run).complete
+    assert tally_of(run).complete
 
 
 def test_a_receiver_that_the_job_does_not_name_gets_everything(tmp_path: Path) -> None:
@@ -146,6 +146,48 @@ def test_verify_counts_in_every_backend_and_sees_each_difference(tmp_path: Path)
     assert any("server: journal, site-2" in problem for problem in problems())
 
 
+def test_verify_believes_no_count_that_another_one_contradicts(tmp_path: Path) -> None:
+    make_job("log_steps.py").simulator_run(tmp_path)
+    run = find_run(tmp_path)
+    assert [check for check in verify(run) if check.problem] == []
+    for file, change, seen in [
+        ("journal.db", "UPDATE stream SET n = n + {}", "server: journal, site-1"),
+        ("delivery.db", "UPDATE cursor SET delivered = delivered + {}", "delivered, skipped and dead"),
+        ("delivery.db", "UPDATE cursor SET dead = dead + {}", "receiver: dead letters"),
+    ]:
+        _sql(run.folder / file, change.format(1))
+        assert any(seen in check.what for check in verify(run) if check.problem), change
+        _sql(run.folder / file, change.format(-1))
+    assert [check for check in verify(run) if check.problem] == []
+
+
+def test_what_nobody_can_say_is_not_complete(tmp_path: Path) -> None:
+    """As after the death of a server: its sites may be alive, and nobody has said how much they logged."""
+    make_job("log_steps.py").simulator_run(tmp_path)
+    run = find_run(tmp_path)
+    (run.folder / "run_summary.json").unlink()
+    tally = tally_of(run)
+    assert (tally.sites["site-1"].logged, tally.sites["site-1"].journaled, tally.complete) == (None, 40, False)
+    receiver = tally.receivers["receiver"]
+    assert (receiver.receiver, receiver.pending, receiver.addressed) == ("tensorboard", 0, receiver.delivered)
+    verified = fedtrack("verify", str(tmp_path))
+    assert (verified.returncode, "Everything is there." in verified.stdout) == (1, False)
+    assert "how many log calls were made is not known" in verified.stdout
+    assert "events: incomplete" in fedtrack("show", str(tmp_path)).stdout
+
+
+def test_arguments_of_a_replay_follow_the_rules_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_job("log_steps.py", analytics_receiver=False).simulator_run(tmp_path)
+    replayed = ["replay", str(tmp_path), "--receiver", "tensorboard", "--args"]
+    monkeypatch.setenv("WHERE_TO", "elsewhere")
+    assert fedtrack(*replayed, '{"tb_folder": "${ENV:WHERE_TO}"}').returncode == 0
+    run = find_run(tmp_path)
+    assert read_tensorboard(run.folder / "elsewhere")["site-1"].points == 40
+    refused = fedtrack(*replayed, '{"token": "hunter2"}')
+    assert (refused.returncode, "hunter2" in refused.stderr) == (2, False)
+    assert "--args.token holds a secret" in refused.stderr
+
+
 def _sql(path: Path, statement: str) -> None:
     import sqlite3
     from contextlib import closing
@@ -161,10 +203,10 @@ def test_a_site_that_nobody_read_is_read_by_a_replay(tmp_path: Path) -> None:
     run = find_run(tmp_path)
     spool = Spool(run.node("site-2") / "spool")
     spool.extend([Metric(step, "late", 0.5, step) for step in range(500)])
-    assert take_inventory(run).sites["site-2"].in_spool == 500
+    assert tally_of(run).sites["site-2"].in_spool == 500
     spool.close()
     assert replay(run).new == {"receiver": 500}
-    assert take_inventory(run).sites["site-2"].in_spool == 0
+    assert tally_of(run).sites["site-2"].in_spool == 0
     assert not list((run.node("site-2") / "spool").glob("*.spool"))
     assert len(read_tensorboard(run.folder / "tb_events")["site-2"].metrics["late"]) == 500
 
@@ -197,7 +239,7 @@ def test_dropped_letters_stay_counted(picky: Path, tmp_path: Path) -> None:
     run = find_run(tmp_path / "ws")
     assert dead_letters.drop(run, "own") == dead
     assert dead_letters.list_dead(run) == []
-    assert take_inventory(run).receivers["own"].dead == dead
+    assert tally_of(run).receivers["own"].dead == dead
     checks = {check.what: check for check in verify(run)}
     assert checks["own: dead letters"].problem == ""
     with pytest.raises(ConfigError, match="has no dead letters; those that have some: none"):
@@ -244,7 +286,7 @@ def test_only_what_every_receiver_has_is_pruned(tmp_path: Path) -> None:
     assert prune(run, 0.0) == {"server": 0}  # it would have to be delivered once more
     replay(run)
     assert prune(run, 0.0) == {"server": everything}
-    inventory = take_inventory(run)
+    inventory = tally_of(run)
     assert (inventory.sites["site-1"].journaled, inventory.complete) == (40, True)
     assert [check for check in verify(run) if check.problem] == []
     assert replay(run).new == {"receiver": 0}
@@ -264,7 +306,7 @@ def test_a_workspace_in_use_is_left_alone(tmp_path: Path) -> None:
     for action in actions:
         with pytest.raises(WorkspaceError, match="is in use by the process"):
             action()
-    take_inventory(run)  # looking does no harm
+    tally_of(run)  # looking does no harm
     assert _content(tmp_path) == before
     server.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import Permanent
 from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
@@ -90,7 +90,7 @@ class Bench:
     def delivery(self, receiver: Receiver, name: str = "r", **options: Any) -> Delivery:
         return Delivery(name, receiver, self.journal, self.ledger, self.run, **{"backoff_seconds": 0.001} | options)
 
-    def deliver(self, receiver: Receiver, stall_seconds: float = 10, **options: Any) -> DeliveryReport:
+    def deliver(self, receiver: Receiver, stall_seconds: float = 10, **options: Any) -> ReceiverTally:
         """Deliver everything there is and report."""
         delivery = self.delivery(receiver, **options)
         delivery.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,13 +17,26 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         WorkspaceError: The file cannot be written; an existing file is unchanged.
     """
-    temporary = path.with_name(f".{uuid4().hex}")
     try:
-        with open(temporary, "xb", opener=_private) as file:
+        with written_beside(path) as temporary, open(temporary, "xb", opener=_private) as file:
             file.write(data)
-        temporary.replace(path)
     except OSError as error:
         raise WorkspaceError(f"Cannot write {path}: {error.strerror}; free space or check rights.") from None
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield the name of a file to write, which takes the place of ``path`` in one step at the end of the block.
+
+    If the block raises, nothing is left of it, and what was there still is.
+
+    Raises:
+        OSError: The file is not there at the end of the block, or cannot take the place of ``path``.
+    """
+    temporary = path.with_name(f".{uuid4().hex}")
+    try:
+        yield temporary
+        temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedtrack.delivery.report import count_receiver
+from fedtrack.delivery.report import ReceiverTally, count_receiver
 from fedtrack.errors import Permanent, Transient
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.records import Gap, Metric, Rejected, Text, encode
@@ -69,8 +69,10 @@ def test_every_event_is_counted_once_whatever_happens(
             file.writer.execute("PRAGMA synchronous=OFF")  # the power stays on
 
         def check() -> None:
-            counts = count_receiver(bench.journal, bench.ledger, "r", listens.__contains__)
-            assert counts.total == sum(n for site, n in bench.journal.counts().items() if site in listens)
+            receiver = ReceiverTally("fussy", "server", id="r")
+            counts = count_receiver(receiver, bench.journal, bench.ledger, listens.__contains__)
+            addressed = sum(n for site, n in bench.journal.counts().items() if site in listens)
+            assert counts.seen == counts.addressed == addressed
 
         def put(found: list[tuple[str, list[str]]]) -> None:
             for site, kinds in found:

@@ -5,9 +5,8 @@ import time
 
 import pytest
 
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import Transient
-from fedtrack.tracking.receiver import Results
 from fedtrack.tracking.records import Gap, Text
 from support.delivering import Bench, Scripted, always, until
 
@@ -20,7 +19,9 @@ def test_everything_arrives_in_order_and_the_receiver_is_closed(bench: Bench) ->
     assert receiver.got == list(range(2_600))
     assert receiver.calls == 3  # of at most 1,000 records
     assert receiver.log == ["open", "flush", ("close", "completed")]
-    assert report == DeliveryReport(name="r", receiver="scripted", delivered=2_600, results=Results("here"))
+    assert report == ReceiverTally(
+        "scripted", "server", 2_600, location="here", id="r", skipped_total=0, addressed=2_600
+    )
 
 
 def test_what_a_receiver_does_not_support_or_listen_to_is_counted_or_skipped(bench: Bench) -> None:
@@ -172,7 +173,7 @@ def test_marks_alone_move_the_cursor_and_wake_no_backend(bench: Bench) -> None:
     bench.log(b"\x93\x20\x01\x02")
     report = bench.deliver(receiver)
     assert receiver.log == ["open", ("close", "completed")]
-    assert (report.total, report.skipped, bench.ledger.cursor("r").batch) == (0, {}, 2)
+    assert (report.seen, report.skipped, bench.ledger.cursor("r").batch) == (0, {}, 2)
 
 
 def test_skipped_kinds_are_counted_over_the_lives_of_a_server(bench: Bench) -> None:

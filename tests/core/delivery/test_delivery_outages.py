@@ -59,7 +59,7 @@ def test_an_open_that_cannot_succeed_stops_this_delivery_and_closes(
     receiver.opening = [error]
     bench.log(1)
     report = bench.deliver(receiver)
-    assert (report.error, report.pending, report.results) == (status, 1, None)
+    assert (report.error, report.pending, report.location) == (status, 1, "")
     assert [entry for entry in receiver.log if entry != "open"] in ([("close", "aborted")], [("close", "completed")])
 
 

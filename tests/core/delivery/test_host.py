@@ -57,7 +57,7 @@ def test_stalled_receivers_are_waited_for_once_and_named(tmp_path: Path) -> None
     host.start()
     log(tmp_path, 100)
     started = time.monotonic()
-    reports = {report.name: report for report in host.finish("completed", stall_seconds=0.5)}
+    reports = {report.id: report for report in host.finish("completed", stall_seconds=0.5)}
     assert time.monotonic() - started < 0.5 + 2 * 2.0 + 1.5
     assert [reports[name].pending for name in ("a", "b", "healthy")] == [100, 100, 0]
     assert healthy.got == list(range(100))

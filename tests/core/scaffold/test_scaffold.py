@@ -15,7 +15,7 @@ from support.relay import RELAY
 from support.throwaway import Install, receivers
 from support.venv import Venv
 
-pytestmark = pytest.mark.xdist_group("scaffold")
+pytestmark = [pytest.mark.xdist_group("scaffold"), pytest.mark.slow]
 
 
 class Installed(NamedTuple):

@@ -81,6 +81,7 @@ def test_a_record_beyond_a_frame_is_rejected_and_counted(tmp_path: Path, read_sp
     assert [type(record) for _, record in records] == [Rejected, Metric, Rejected, Metric]
     assert records[0][1].key == "weights"
     assert "1,048,576" in records[0][1].reason
+    assert spool.counts.rejected == 2
 
 
 def test_other_kinds_are_stored_as_they_are(tmp_path: Path, read_spool: Read) -> None:

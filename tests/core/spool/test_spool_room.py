@@ -14,7 +14,7 @@ from fedtrack.spool import frames
 from fedtrack.spool.reader import SpoolReader
 from fedtrack.spool.segments import list_streams
 from fedtrack.spool.spool import RESERVE_BYTES, Spool, SpoolFull
-from fedtrack.tracking.records import Gap, decode
+from fedtrack.tracking.records import Gap, Rejected, decode
 from support.spooled import Put, Read, gaps, metric, values
 
 
@@ -198,3 +198,17 @@ def test_on_full_block_waits_until_there_is_room(put: Put, tmp_path: Path, read_
     (records,) = read_spool(tmp_path).values()
     assert values(sorted((kept | dict(records)).items())) == list(range(2_000))
     assert spool.dropped == 0
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_rejected_call_that_finds_no_room_is_dropped_and_nothing_else(tmp_path: Path, together: bool) -> None:
+    spool = Spool(tmp_path, limit_bytes=2 * RESERVE_BYTES)
+    refused = Rejected(1, "key", "no number" * 20)
+    for _ in range(1_000):
+        if together:
+            spool.extend([refused, refused])
+        else:
+            spool.append(refused)
+            spool.append(refused)
+    assert spool.dropped > 1_000
+    assert spool.counts.rejected == spool.stored == 2_000 - spool.dropped

@@ -14,6 +14,8 @@ from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Metric
 from fedtrack.tracking.writer import Writer, bind
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 

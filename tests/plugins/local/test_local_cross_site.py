@@ -19,6 +19,8 @@ from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, decode
 from fedtrack_local.models.params import load_params
 
+pytestmark = pytest.mark.slow
+
 #: Site n adds n in every round, so that two rounds of two sites make a global model of 3 and a local one of 1.5 + n.
 CLIENT = """
 import fedtrack.client as flare

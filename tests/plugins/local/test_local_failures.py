@@ -18,6 +18,8 @@ from fedtrack_local.workflows.fedavg import FedAvg
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 ONLY_SITE_1 = "if flare.get_site_name() == 'site-1' and model.current_round == 1:"
 
 

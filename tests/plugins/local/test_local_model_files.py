@@ -15,6 +15,8 @@ from fedtrack_local.models.params import load_params
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 #: Notes which file a site was sent, and which one the server keeps.
 NOTE = """
 import json, os, pathlib

@@ -15,6 +15,8 @@ from support.throwaway import Install, receivers
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 HOOKS = "from fedtrack import hookimpl\n@hookimpl\n"
 
 UPGRADE = "pip install .*--upgrade fedtrack-csv"

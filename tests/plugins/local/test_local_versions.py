@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from fedtrack.plugins import registry
-from fedtrack.runs.inventory import take_inventory
 from fedtrack.runs.replay import replay
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import LOST_JOURNAL, find_run
+from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.verify import verify
 from fedtrack.spool import frames
 
 from .conftest import CLIENT, MakeJob
+
+pytestmark = pytest.mark.slow
 
 #: As the next version of fedtrack would write its spool, on one of the sites.
 NEWER_SITE = CLIENT.replace(
@@ -52,14 +54,14 @@ def test_a_newer_site_waits_in_its_spool_until_the_server_is_upgraded(
     shown = fedtrack("show", str(tmp_path / "ws"))
     assert (shown.returncode, newer in shown.stdout, "events: incomplete" in shown.stdout) == (0, True, True)
     run = find_run(tmp_path / "ws")
-    assert take_inventory(run).sites["site-2"].journaled == 100
+    assert tally_of(run).sites["site-2"].journaled == 100
     assert any(newer in check.problem and check.what.startswith("site-1") for check in verify(run))
     assert newer in replay(run).waiting["site-1"]
 
     monkeypatch.setattr(frames, "VERSION", 3)
     done = replay(run)
     assert (done.journaled["site-1"], done.waiting, done.complete) == (100, {}, True)
-    assert take_inventory(run).complete
+    assert tally_of(run).complete
     assert [check for check in verify(run) if check.problem] == []
 
 
@@ -67,7 +69,7 @@ def test_a_run_whose_journal_was_removed_says_so_in_every_way(make_job: MakeJob,
     make_job().simulator_run(tmp_path / "ws")
     run = find_run(tmp_path / "ws")
     (run.folder / "journal.db").unlink()
-    assert not take_inventory(run).complete
+    assert not tally_of(run).complete
     assert LOST_JOURNAL in [check.problem for check in verify(run)]
     assert ("server", LOST_JOURNAL) in replay(run).gaps
     assert ("server", LOST_JOURNAL) in replay(run).gaps  # also when there is a journal again
@@ -104,4 +106,4 @@ def test_a_server_that_was_killed_and_wiped_is_resumed_with_a_gap_and_fresh_even
     assert ("server", LOST_JOURNAL) in result.gaps
     # What the sites still had in their spools is there as well as what they logged afterwards.
     assert result.sites["site-1"].journaled >= 2 * 50
-    assert not take_inventory(find_run(tmp_path / "ws")).complete
+    assert not tally_of(find_run(tmp_path / "ws")).complete

@@ -18,6 +18,8 @@ from fedtrack.runs.workspace import Workspace
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys, time
 from pathlib import Path

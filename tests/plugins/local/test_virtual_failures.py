@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import JobError
-from fedtrack.runs.inventory import take_inventory
 from fedtrack.runs.replay import replay
 from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.verify import verify
 from fedtrack.spool.shared import SharedSpool
 from fedtrack.tracking.records import Metric
 
 from .virtual_jobs import MakeJob, model_of, summary_of
+
+pytestmark = pytest.mark.slow
 
 
 def test_function_that_raises_fails_its_site_alone(make_virtual_job: MakeJob, tmp_path: Path) -> None:
@@ -147,9 +149,9 @@ def test_what_killed_workers_left_is_delivered_by_a_replay(make_virtual_job: Mak
         spool.enter("site-7")
         spool.append(Metric(1, "late", float(number)))
     spool.close()
-    inventory = take_inventory(stored)
+    inventory = tally_of(stored)
     assert inventory.sites["@worker-9"].in_spool == 5
     assert not inventory.complete
     done = replay(stored)
     assert done.journaled["site-7"] == 2 + 5
-    assert take_inventory(stored).sites["site-7"].journaled == 7
+    assert tally_of(stored).sites["site-7"].journaled == 7

@@ -12,12 +12,14 @@ import pytest
 
 from fedtrack.errors import ConfigError
 from fedtrack.job import ClientAppRunner, CrossSiteEval, FedAvgJob, IntimeModelSelector, ScriptRunner
-from fedtrack.runs.inventory import take_inventory
 from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.verify import verify
 from fedtrack_tensorboard.receiver import TBAnalyticsReceiver
 
 from .virtual_jobs import MakeJob, journal_of, model_of
+
+pytestmark = pytest.mark.slow
 
 
 def test_results_are_those_of_scripts(make_virtual_job: MakeJob, tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_every_site_s_metrics_arrive_under_its_own_name(make_virtual_job: MakeJo
     assert counts == {f"site-{number}": 3 for number in range(1, 101)}
     assert all(result.sites[name].logged == 3 for name in counts)
     assert result.events_complete
-    assert take_inventory(stored).complete
+    assert tally_of(stored).complete
     assert not [check for check in verify(stored) if check.problem]
     assert not list((tmp_path / "ws").glob("site-*"))  # no folder for each of thousands
 

@@ -49,6 +49,7 @@ def _options(struct: Any) -> str:
     changed = {
         field.name: getattr(struct, field.name)
         for field in msgspec.structs.fields(struct)
-        if getattr(struct, field.name) != field.default
+        if getattr(struct, field.name)
+        != (field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory())
     }
     return " ".join(f"{key}={value!r}" for key, value in changed.items())

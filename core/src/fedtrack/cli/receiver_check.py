@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import tempfile
 import time
@@ -13,10 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import msgspec
-
-from fedtrack.errors import ConfigError, FedtrackError, Transient
-from fedtrack.job.config import refuse_secrets, resolve_references
+from fedtrack.cli.arguments import resolved_arguments, written_arguments
+from fedtrack.errors import FedtrackError, Transient
 from fedtrack.plugins import registry
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
@@ -79,7 +76,7 @@ def check_receiver(name: str, args: str) -> list[Step]:
     # The output of an SDK must not get into that of --json.
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_StepFailedError):
         cls = done.do("load", lambda: registry().receiver(name), _package)
-        receiver = done.do("arguments", lambda: cls(**_arguments(args)), lambda _: args)
+        receiver = done.do("arguments", lambda: cls(**resolved_arguments(written_arguments(args))), lambda _: args)
         _open_and_close(done, receiver)
     return done.steps
 
@@ -104,16 +101,6 @@ def _throw_away_run(folder: Path) -> RunInfo:
 def _package(cls: type[Receiver]) -> str:
     plugin = registry().owner("receiver", cls.name)
     return f"{cls.__name__} of {plugin.package} {plugin.version}"
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        args = msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"--args {text!r} is no JSON object: {error}.") from None
-    refuse_secrets(args, "--args")
-    resolved: dict[str, Any] = resolve_references(args, dict(os.environ), "--args")
-    return resolved
 
 
 def _where(receiver: Receiver) -> str:

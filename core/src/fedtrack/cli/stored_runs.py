@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
 
 if TYPE_CHECKING:
-    from fedtrack.runs.inventory import Inventory, SiteCounts
+    from fedtrack.runs.tally import Tally
 
 #: Of more sites, or counts, than this not each one gets a line.
 _MOST_ROWS = 100
@@ -48,19 +48,23 @@ def show(run: Run, as_json: AsJson = False) -> None:
     """Print what came of a run: its events at each stage and receiver, what is lost, and what was refused."""
     import msgspec
 
-    from fedtrack.runs.inventory import take_inventory
     from fedtrack.runs.stored_run import find_run
+    from fedtrack.runs.stored_tally import tally_of
 
     stored = find_run(run)
-    inventory, result = take_inventory(stored), stored.result
+    tally, result = tally_of(stored), stored.result
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(inventory) | {"complete": inventory.complete}, indent=2))
+        shown = msgspec.to_builtins(tally)
+        for label, receiver in tally.receivers.items():  # a number here, as it was before it was known by kind
+            shown["receivers"][label] |= {"skipped": receiver.not_supported, "skipped_by_kind": receiver.skipped}
+        complete = {"complete": tally.complete, "events_complete": tally.events_complete}
+        typer.echo(json.dumps(shown | complete, indent=2))
         return
     if result is None:
         typer.echo(f"unfinished: its server died; go on with it: fedtrack resume {stored.base}")
     else:
         typer.echo(f"{result.job_name}: {result.status}{': ' if result.error else ''}{result.error}")
-    _show_inventory(inventory)
+    _show_tally(tally)
 
 
 @app.command()
@@ -74,10 +78,11 @@ def replay(
     patience: Patience = 30.0,
 ) -> None:
     """Deliver what receivers have not got: from the sites' spools, then from the journal. Twice is as good as once."""
+    from fedtrack.cli.arguments import written_arguments
     from fedtrack.runs.replay import replay as deliver
     from fedtrack.runs.stored_run import find_run
 
-    other = None if receiver is None else (receiver, _arguments(args))
+    other = None if receiver is None else (receiver, written_arguments(args))
     done = deliver(find_run(run), other, again=again, patience=patience)
     for name, summary in done.receivers.items():
         place = f"; {summary.location}" if summary.location else ""
@@ -128,64 +133,29 @@ def prune(
         typer.echo(f"{node}: {count:,} events deleted from the journal")
 
 
-def _arguments(text: str) -> dict[str, Any]:
-    from fedtrack.errors import ConfigError
+def _show_tally(tally: Tally) -> None:
+    from fedtrack.runs.refusals import kinds_refused
+    from fedtrack.runs.tally_rows import grouped_sites, receiver_rows, site_rows
 
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"--args {text!r} is no JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"--args {text!r} is no JSON object; write it as '{{\"name\": value}}'.")
-    return value
-
-
-def _shown_sites(sites: dict[str, SiteCounts]) -> dict[str, SiteCounts]:
-    """Return the sites as a screen can hold them: of many, those of which everything is in the journal in one line."""
-    from fedtrack.runs.inventory import SiteCounts
-    from fedtrack.tracking.events import SERVER
-
-    if len(sites) <= _MOST_ROWS:
-        return sites
-    done = {
-        name: site
-        for name, site in sites.items()
-        if name != SERVER and site.streams_to_server and not site.in_spool and site.logged == site.journaled
-    }
-    total = sum(site.journaled for site in done.values())
-    together = SiteCounts(total, 0, total)
-    return {f"{len(done):,} sites": together, **{name: site for name, site in sites.items() if name not in done}}
-
-
-def _show_inventory(inventory: Inventory) -> None:
-    from fedtrack.runs.inventory import kinds_refused
-
-    sites = [
-        {
-            "site": name if site.streams_to_server else f"{name} (stays there)",
-            "logged": "?" if site.logged is None else site.logged,
-            "in the spool only": site.in_spool,
-            "in the journal": site.journaled,
-        }
-        for name, site in _shown_sites(inventory.sites).items()
-    ]
-    show_rows(sites, ("site", "logged", "in the spool only", "in the journal"), as_json=False)
-    receivers = [
-        {"receiver": name, "delivered": r.delivered, "not held": r.skipped, "refused": r.dead, "pending": r.pending}
-        for name, r in inventory.receivers.items()
-    ]
+    sites = site_rows(grouped_sites(tally.sites, _MOST_ROWS), always=("logged", "in spool", "journaled"))
+    show_rows(sites, tuple(sites[0]), as_json=False)
+    receivers = receiver_rows(tally.receivers)
     if receivers:
         typer.echo()
-        show_rows(receivers, ("receiver", "delivered", "not held", "refused", "pending"), as_json=False)
+        show_rows(receivers, tuple(receivers[0]), as_json=False)
     typer.echo()
-    for name, receiver in inventory.receivers.items():
+    for name, receiver in tally.receivers.items():
         if receiver.error:
             typer.echo(f"{name}: {receiver.error}")
-    for site_name, site in inventory.sites.items():
+    for site_name, site in tally.sites.items():
         if site.unreadable:
             typer.echo(f"waits in its spool: {site_name}: {site.unreadable}")
-    for site_name, reason in inventory.gaps:
+        if site.dropped:
+            typer.echo(f"dropped: {site_name}: {site.dropped:,} log calls found no room in its spool")
+        if site.lost:
+            typer.echo(f"lost: {site_name}: {site.lost:,} events were logged, and are in no spool and no journal")
+    for site_name, reason in tally.gaps:
         typer.echo(f"lost: {site_name}: {reason}")
-    for (name, reason), count in kinds_refused(inventory.refused).items():
+    for (name, reason), count in kinds_refused(tally.refused).items():
         typer.echo(f"refused: {name}: {count:,} events: {reason}")
-    typer.echo("events: complete" if inventory.complete else "events: incomplete")
+    typer.echo("events: complete" if tally.complete else "events: incomplete")

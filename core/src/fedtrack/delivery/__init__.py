@@ -9,20 +9,25 @@ from fedtrack.lazy import lazy_names
 if TYPE_CHECKING:
     from fedtrack.delivery.delivery import OPENING_PATIENCE
     from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
-    from fedtrack.delivery.report import DeliveryReport
+    from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
+    from fedtrack.delivery.report import ReceiverTally
 
 _HOMES = {
-    "DeliveryReport": "fedtrack.delivery.report",
+    "LEDGER_FILE": "fedtrack.delivery.ledger",
+    "Ledger": "fedtrack.delivery.ledger",
     "OPENING_PATIENCE": "fedtrack.delivery.delivery",
     "ReceiverHost": "fedtrack.delivery.host",
+    "ReceiverTally": "fedtrack.delivery.report",
     "STALL_SECONDS": "fedtrack.delivery.host",
 }
 
 __all__ = [
+    "LEDGER_FILE",
     "OPENING_PATIENCE",
     "STALL_SECONDS",
-    "DeliveryReport",
+    "Ledger",
     "ReceiverHost",
+    "ReceiverTally",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -16,7 +16,7 @@ from time import monotonic
 
 from fedtrack.delivery.ledger import Cursor, Ledger
 from fedtrack.delivery.load import Load
-from fedtrack.delivery.report import DeliveryReport, count_receiver
+from fedtrack.delivery.report import ReceiverTally, count_receiver
 from fedtrack.delivery.retry import FIRST_BACKOFF_SECONDS, Later, Retry, describe
 from fedtrack.errors import Permanent
 from fedtrack.journal.journal import Journal
@@ -91,7 +91,7 @@ class Delivery:
         self._draining.set()
         self._tell()
 
-    def finish(self, stall_seconds: float) -> DeliveryReport:
+    def finish(self, stall_seconds: float) -> ReceiverTally:
         """Wait until everything is delivered, or until there was no progress for ``stall_seconds``; then report.
 
         The time starts at ``drain``, so that several stalled receivers are waited for at once. A first ``open`` that
@@ -109,22 +109,20 @@ class Delivery:
                 break
         return self.report()
 
-    def report(self) -> DeliveryReport:
+    def report(self) -> ReceiverTally:
         """Return the current report."""
-        counts = count_receiver(self._journal, self._ledger, self.name, self._addressed)
-        return DeliveryReport(
-            name=self.name,
+        results = self._results
+        report = ReceiverTally(
             receiver=self._receiver.name,
-            delivered=counts.delivered,
-            skipped=counts.skipped,
-            dead=counts.dead,
-            pending=counts.pending,
-            lost=counts.lost,
+            node=self._run.node,
             error=self._retry.error,
-            results=self._results,
+            location=results.location if results else "",
+            command=results.command if results else "",
             outage_seconds=self._retry.outage_seconds,
             outage=self._retry.outage,
+            id=self.name,
         )
+        return count_receiver(report, self._journal, self._ledger, self._addressed)
 
     def step(self, now: float) -> float | None:
         """Do the next piece of work: one call of the receiver, one read of the journal or one write of the ledger.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.journal.journal import Journal, StoredGap
 from fedtrack.plugins import registry
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
@@ -42,6 +44,9 @@ class ReceiverHost:
         self.journal.set_meta("run_id", run.run_id)
         self.journal.set_meta("job_name", run.job_name)
         self.forwarder = Forwarder()
+        self._own_only = {
+            id_ for id_, item in receivers.items() if run.node == SERVER and not hears_sites(SERVER, item)
+        }
         self._deliveries = [
             Delivery(id_, receiver, self.journal, self.ledger, run, addressed=addressed(run, receiver))
             for id_, receiver in receivers.items()
@@ -57,12 +62,13 @@ class ReceiverHost:
         """Forward the events of one more spool into the journal."""
         self.forwarder.add(source)
 
-    def finish(self, status: str, stall_seconds: float = STALL_SECONDS) -> list[DeliveryReport]:
+    def finish(self, status: str, stall_seconds: float = STALL_SECONDS) -> list[ReceiverTally]:
         """Forward the rest of the spools, deliver it, close the receivers and report."""
         self.forwarder.stop()
         for delivery in self._deliveries:
             delivery.drain(status)
-        return [delivery.finish(stall_seconds) for delivery in self._deliveries]
+        reports = [delivery.finish(stall_seconds) for delivery in self._deliveries]
+        return [msgspec.structs.replace(report, own_only=report.id in self._own_only) for report in reports]
 
     def gaps(self) -> list[StoredGap]:
         """Return the losses: those recorded in the journal, and the damage that deliveries found in it."""
@@ -84,7 +90,11 @@ def addressed(run: RunInfo, receiver: Receiver) -> Callable[[str], bool]:
     At a site, all events in the journal are the site's own. On the server, events of sites are federated events. The
     server's own records are local and federated at once, so every receiver shows them.
     """
-    events = listened_events(receiver, FED_EVENT if run.node == SERVER else LOCAL_EVENT)
-    if run.node != SERVER or FED_EVENT in events:
+    if run.node != SERVER or hears_sites(run.node, receiver):
         return lambda site: True
     return lambda site: site == SERVER
+
+
+def hears_sites(node: str, receiver: Receiver) -> bool:
+    """Return whether a receiver on ``node`` listens to the events of sites."""
+    return FED_EVENT in listened_events(receiver, FED_EVENT if node == SERVER else LOCAL_EVENT)

@@ -1,79 +1,93 @@
-"""ReceiverCounts and DeliveryReport: what became of one receiver's share of the events."""
+"""ReceiverTally: what became of one receiver's share of the events."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+import msgspec
+
+from fedtrack.delivery.label import receiver_label
 from fedtrack.delivery.ledger import Ledger
 from fedtrack.journal.journal import Journal
-from fedtrack.tracking.receiver import Results
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiverCounts:
-    """A receiver's share of the events, counted.
+class ReceiverTally(msgspec.Struct):
+    """One receiver's share of the events; keys are only ever added.
 
-    Together they are the events that the journal has, or had before they were pruned, of the sites that the receiver
-    listens to; gap records and control records are no events.
+    ``addressed = delivered + skipped_total + dead + pending + lost``, whatever was restarted, refused or tried again.
 
     Attributes:
-        delivered: Events the receiver took and flushed.
+        receiver: Its registered name.
+        node: ``server``, or the site that hosts it.
+        delivered: Events that it took and flushed.
         skipped: Events of kinds that it does not support, by kind.
-        dead: Events it refused for good; they are kept beside the journal.
-        pending: Events it has not taken yet; they are in the journal.
-        lost: Events that were damaged in the journal before it could take them.
+        dead: Events that it refused for good; they are kept beside the journal with the reason.
+        pending: Events that it has not taken yet; they are in the journal.
+        error: The last error that is still unresolved, or "".
+        location: Where the records are, once the receiver has opened its backend.
+        command: The command that shows them.
+        outage_seconds: For how long in all its backend took nothing, and then worked again.
+        outage: What it said then, at the last time.
+        id: The component's id in the job.
+        skipped_total: Events of kinds that it does not support; None in a summary of an older version.
+        addressed: Events in the journal of the sites that it listens to; None if that is not known.
+        own_only: Whether it listens to the server's own events only.
+        lost: Events that were damaged in the journal before it could take them, as far as that is known.
     """
 
+    receiver: str
+    node: str
     delivered: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = {}
     dead: int = 0
     pending: int = 0
+    error: str = ""
+    location: str = ""
+    command: str = ""
+    outage_seconds: float = 0.0
+    outage: str = ""
+    id: str = ""
+    skipped_total: int | None = None
+    addressed: int | None = None
+    own_only: bool = False
     lost: int = 0
 
     @property
-    def total(self) -> int:
-        """All of them."""
-        return self.delivered + sum(self.skipped.values()) + self.dead + self.pending + self.lost
+    def label(self) -> str:
+        """What people call it."""
+        return receiver_label(self.node, self.id)
 
+    @property
+    def not_supported(self) -> int:
+        """How many events it skipped, in all."""
+        return sum(self.skipped.values()) if self.skipped_total is None else self.skipped_total
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryReport(ReceiverCounts):
-    """A receiver's counts, and what its delivery has to say.
-
-    Attributes:
-        name: The receiver component's id in the job.
-        receiver: The receiver's registered name.
-        error: The last error that is still unresolved, or "".
-        results: Where the records are, if the receiver got as far as opening its backend.
-        outage_seconds: For how long in all the backend took nothing, and then worked again.
-        outage: What it said then, at the last time.
-    """
-
-    name: str
-    receiver: str
-    error: str = ""
-    results: Results | None = None
-    outage_seconds: float = 0.0
-    outage: str = ""
+    @property
+    def seen(self) -> int:
+        """How many events these are together."""
+        return self.delivered + self.not_supported + self.dead + self.pending + self.lost
 
 
 def count_receiver(
-    journal: Journal, ledger: Ledger, name: str, listens: Callable[[str], bool] = lambda site: True
-) -> ReceiverCounts:
-    """Count a receiver's share of the events as the files have it.
+    receiver: ReceiverTally, journal: Journal, ledger: Ledger, listens: Callable[[str], bool] = lambda site: True
+) -> ReceiverTally:
+    """Return a receiver with its share of the events counted as the files have it, also while they are written.
 
     Args:
+        receiver: What else is known of it; its id names its cursor.
         journal: What is delivered from.
         ledger: The journal's.
-        name: The receiver component's id.
         listens: Whether the receiver listens to the events of a site.
     """
-    cursor = ledger.cursor(name)
-    return ReceiverCounts(
+    cursor = ledger.cursor(receiver.id)  # first: what is stored meanwhile is pending then
+    rows = journal.counts()
+    return msgspec.structs.replace(
+        receiver,
         delivered=cursor.delivered,
-        skipped=ledger.skipped(name),
+        skipped=ledger.skipped(receiver.id),
+        skipped_total=cursor.skipped,
         dead=cursor.dead,
         pending=journal.events_after(cursor.batch, listens),
         lost=sum(count for site, count in ledger.lost_up_to(cursor.batch).items() if listens(site)),
+        addressed=sum(count for site, count in rows.items() if listens(site)),
     )

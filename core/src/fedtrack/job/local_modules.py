@@ -35,15 +35,15 @@ def local_modules(script: Path) -> dict[str, Path]:
 def third_party_modules(script: Path) -> list[str]:
     """Return the top-level modules that ``script`` and its local modules import from elsewhere, sorted."""
     local = local_modules(script)
-    names = {name for path in [script, *_python_files(local)] for name in _imported_names(path)}
-    return sorted(name for name in names if f"{name}.py" not in local and name not in local)
+    names = {name for path in [script, *_python_files(local)] for name in _imported_names(path, relative=False)}
+    return sorted(name for name in names - {script.stem} if f"{name}.py" not in local and name not in local)
 
 
 def _python_files(local: dict[str, Path]) -> list[Path]:
     return [file for path in local.values() for file in ([path] if path.is_file() else sorted(path.rglob("*.py")))]
 
 
-def _imported_names(path: Path) -> set[str]:
+def _imported_names(path: Path, *, relative: bool = True) -> set[str]:
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError) as error:
@@ -52,7 +52,7 @@ def _imported_names(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and (relative or not node.level):
             # "from . import x" and "from .x import y" also name a local module.
             module = (node.module or "").partition(".")[0]
             names |= {module} if module else {alias.name for alias in node.names}

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fedtrack.journal.goodbyes import Goodbye
     from fedtrack.journal.journal import Journal
 
 _HOMES = {
+    "Goodbye": "fedtrack.journal.goodbyes",
     "Journal": "fedtrack.journal.journal",
 }
 
 __all__ = [
+    "Goodbye",
     "Journal",
 ]
 

@@ -9,49 +9,47 @@ from fedtrack.lazy import lazy_names
 if TYPE_CHECKING:
     from fedtrack.runs.child_run import ChildRun, holder
     from fedtrack.runs.page import print_summary
-    from fedtrack.runs.result import (
-        SUMMARY_FILE,
-        ReceiverSummary,
-        RoundSummary,
-        RunResult,
-        SiteSummary,
-        receiver_summary,
-    )
+    from fedtrack.runs.result import SUMMARY_FILE, RoundSummary, RunResult
     from fedtrack.runs.stored_run import StoredRun
+    from fedtrack.runs.tally import CountedSite, Goodbye, SiteTally, Tally, take_tally
     from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, Workspace, read_record
 
 _HOMES = {
     "ChildRun": "fedtrack.runs.child_run",
+    "CountedSite": "fedtrack.runs.tally",
+    "Goodbye": "fedtrack.runs.tally",
     "RUN_FOLDER": "fedtrack.runs.workspace",
-    "ReceiverSummary": "fedtrack.runs.result",
     "RoundSummary": "fedtrack.runs.result",
     "RunRecord": "fedtrack.runs.workspace",
     "RunResult": "fedtrack.runs.result",
     "SUMMARY_FILE": "fedtrack.runs.result",
-    "SiteSummary": "fedtrack.runs.result",
+    "SiteTally": "fedtrack.runs.tally",
     "StoredRun": "fedtrack.runs.stored_run",
+    "Tally": "fedtrack.runs.tally",
     "Workspace": "fedtrack.runs.workspace",
     "holder": "fedtrack.runs.child_run",
     "print_summary": "fedtrack.runs.page",
     "read_record": "fedtrack.runs.workspace",
-    "receiver_summary": "fedtrack.runs.result",
+    "take_tally": "fedtrack.runs.tally",
 }
 
 __all__ = [
     "RUN_FOLDER",
     "SUMMARY_FILE",
     "ChildRun",
-    "ReceiverSummary",
+    "CountedSite",
+    "Goodbye",
     "RoundSummary",
     "RunRecord",
     "RunResult",
-    "SiteSummary",
+    "SiteTally",
     "StoredRun",
+    "Tally",
     "Workspace",
     "holder",
     "print_summary",
     "read_record",
-    "receiver_summary",
+    "take_tally",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

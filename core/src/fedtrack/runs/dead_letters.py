@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.label import split_label
 from fedtrack.delivery.ledger import LEDGER_FILE, DeadLetter, Ledger
 from fedtrack.errors import ConfigError
 from fedtrack.journal.journal import Journal
-from fedtrack.runs.inventory import Refusal, refusal
+from fedtrack.runs.refusals import Refusal, refusals
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.spool import frames
@@ -34,7 +35,7 @@ def list_dead(run: StoredRun) -> list[Refusal]:
     found = []
     for node in run.journaling_nodes():
         with run.stores(node) as (_, ledger):
-            found += [refusal(letter, node) for letter in ledger.dead_letters()]
+            found += refusals(ledger, node)
     return found
 
 
@@ -104,11 +105,11 @@ def _run(stream: str, letters: list[DeadLetter]) -> frames.FrameRange:
 @contextmanager
 def _owner(run: StoredRun, receiver: str) -> Iterator[tuple[str, str, Ledger]]:
     """Yield the node that hosts a receiver, the receiver's id there, and the ledger with its dead letters."""
-    node, _, id_ = receiver.rpartition("/")
-    with run.stores(node or SERVER, write=True) as (_, ledger):
+    node, id_ = split_label(receiver)
+    with run.stores(node, write=True) as (_, ledger):
         if not ledger.dead_letters(id_):
             owners = sorted({item.receiver for item in list_dead(run)})
             raise ConfigError(
                 f"The receiver {receiver!r} has no dead letters; those that have some: {', '.join(owners) or 'none'}."
             )
-        yield node or SERVER, id_, ledger
+        yield node, id_, ledger

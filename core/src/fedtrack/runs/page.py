@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.runs.cross_site_table import cross_site_table
-from fedtrack.runs.result import SUMMARY_FILE, ReceiverSummary, RunResult, SiteSummary
-from fedtrack.tracking.events import SERVER
+from fedtrack.runs.result import SUMMARY_FILE, RunResult
+from fedtrack.runs.tally_rows import Row, grouped_sites, receiver_rows, site_rows
 
 #: Of more sites than this not each one gets a line.
 _MOST_SITES = 20
@@ -27,9 +28,9 @@ def print_summary(result: RunResult) -> None:
         console.print(_rounds_table(result))
     if result.cross_site:
         console.print(cross_site_table(result.cross_site, result.key_metric))
-    console.print(_sites_table(result))
+    console.print(_counts_table("Events", site_rows(grouped_sites(result.sites, _MOST_SITES))))
     if result.receivers:
-        console.print(_receivers_table(result))
+        console.print(_counts_table("Receivers", _receiver_rows(result), left=2))
     for line in _remarks(result):
         console.print(line, markup=False)
     console.print(f"Results:     {result.folder}", markup=False)
@@ -70,36 +71,22 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _sites_table(result: RunResult) -> Table:
-    table = Table(title="Events", title_justify="left")
-    table.add_column("site")
-    table.add_column("logged", justify="right")
-    table.add_column("journaled", justify="right")
-    for name, site in _shown_sites(result.sites).items():
-        stays = "" if site.streams_to_server else " (stay there)"
-        table.add_row(name + stays, "?" if site.logged is None else f"{site.logged:,}", f"{site.journaled:,}")
-    return table
+def _receiver_rows(result: RunResult) -> list[Row]:
+    rows = receiver_rows(result.receivers, always=("delivered",))
+    labels = [row.pop("receiver") for row in rows]
+    return [
+        {"receiver": result.receivers[label].receiver, "component": label} | row
+        for label, row in zip(labels, rows, strict=True)
+    ]
 
 
-def _shown_sites(sites: dict[str, SiteSummary]) -> dict[str, SiteSummary]:
-    """Return the sites as a screen can hold them: of many, those that agree with the journal in one line."""
-    if len(sites) <= _MOST_SITES:
-        return sites
-    alike = {name: s for name, s in sites.items() if name != SERVER and s.logged == s.journaled and s.streams_to_server}
-    together = sum(site.journaled for site in alike.values())
-    others = {name: site for name, site in sites.items() if name not in alike}
-    return {f"{len(alike):,} sites": SiteSummary(together, together), **others}
-
-
-def _receivers_table(result: RunResult) -> Table:
-    table = Table(title="Receivers", title_justify="left")
-    table.add_column("receiver")
-    table.add_column("component")
-    table.add_column("delivered", justify="right")
-    table.add_column("of", justify="right")
-    for name, receiver in result.receivers.items():
-        addressed = receiver.delivered + sum(receiver.skipped.values()) + receiver.dead + receiver.pending
-        table.add_row(receiver.receiver, name, f"{receiver.delivered:,}", f"{addressed:,}")
+def _counts_table(title: str, rows: list[Row], left: int = 1) -> Table:
+    """Return the rows as a table of which the first ``left`` columns are words."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(rows[0]):
+        table.add_column(column, justify="left" if index < left else "right")
+    for row in rows:
+        table.add_row(*row.values())
     return table
 
 
@@ -124,8 +111,10 @@ def _site_remarks(result: RunResult) -> list[str]:
             lines.append(f"Failed:      {site.error}")
         if site.logged is None:
             lines.append(
-                f"Note:        {name} was ended before it could count its log calls; each call that returned is kept."
+                f"Note:        {name} did not say how many log calls it made; those that are stored are not lost."
             )
+        if site.lost:
+            lines.append(f"Lost:        {name}: {site.lost:,} events were logged, and are in no spool and no journal.")
         if site.dropped:
             lines.append(f"Lost:        {name}: {site.dropped:,} log calls found no room on the disk.")
         if site.rejected:
@@ -135,7 +124,7 @@ def _site_remarks(result: RunResult) -> list[str]:
     return lines
 
 
-def _receiver_remarks(result: RunResult, name: str, receiver: ReceiverSummary) -> list[str]:
+def _receiver_remarks(result: RunResult, name: str, receiver: ReceiverTally) -> list[str]:
     lines = []
     skipped = ", ".join(f"{count:,} {kind}" for kind, count in sorted(receiver.skipped.items()))
     if skipped:

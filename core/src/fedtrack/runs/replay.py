@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,16 @@ from typing import Any
 import msgspec
 
 from fedtrack.delivery.host import ReceiverHost
+from fedtrack.delivery.label import receiver_label
 from fedtrack.delivery.ledger import Cursor
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
+from fedtrack.job.config import resolve_references
 from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
-from fedtrack.runs.result import ReceiverSummary, RunResult, receiver_summary
+from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.worker_folders import worker_folders, worker_source
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
@@ -44,7 +49,7 @@ class Replayed:
     """
 
     journaled: dict[str, int]
-    receivers: dict[str, ReceiverSummary] = field(default_factory=dict)
+    receivers: dict[str, ReceiverTally] = field(default_factory=dict)
     new: dict[str, int] = field(default_factory=dict)
     gaps: list[tuple[str, str]] = field(default_factory=list)
     waiting: dict[str, str] = field(default_factory=dict)
@@ -62,7 +67,8 @@ def replay(
 
     Args:
         run: A run that is over.
-        other: Name and arguments of a receiver to deliver everything to, instead of those that the job names.
+        other: Name and arguments of a receiver to deliver everything to, instead of those that the job names;
+            ``${ENV:NAME}`` in an argument stands for an environment variable, as in a job.
         again: Whether to begin at the first event, also with receivers that have had it.
         patience: Seconds without any progress after which a receiver is left behind.
 
@@ -85,7 +91,9 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
     """Return the receivers by node and id: those that the job names, or the other one alone."""
     if other is not None:
         cls = registry().receiver(other[0])
-        return {SERVER: {other_name(cls.name, other[1]): cls(**other[1])}}
+        # The cursor is named after what was written: a secret that changes makes no other receiver.
+        args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
+        return {SERVER: {other_name(cls.name, other[1]): cls(**args)}}
     job = run.job()
     return {SERVER: job.receivers} | {site.name: site.receivers for site in job.sites if site.receivers}
 
@@ -114,19 +122,18 @@ def _replay(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None, *, agai
         before: dict[str, Cursor] = {}
         for node, host in hosts.items():
             for id_ in receivers.get(node, {}):
-                before[_shown(node, id_)] = host.ledger.cursor(id_)
+                before[receiver_label(node, id_)] = host.ledger.cursor(id_)
             host.start()
         done = Replayed({})
-        for node, host in hosts.items():
+        for host in hosts.values():
             for report in host.finish(result.status if result else "aborted", patience):
-                shown = _shown(node, report.name)
-                done.receivers[shown] = receiver_summary(report, node)
-                done.new[shown] = report.delivered - before[shown].delivered
+                done.receivers[report.label] = report
+                done.new[report.label] = report.delivered - before[report.label].delivered
             done.waiting |= host.forwarder.errors
         done.journaled = hosts[SERVER].journal.counts()
         done.gaps = [(gap.site, gap.reason) for gap in hosts[SERVER].gaps()]
     if result is not None:
-        _update(run, result, done, sites, again=again)
+        _update(run, result, done, again=again)
     return done
 
 
@@ -166,19 +173,15 @@ def _hosts(
             host.close()
 
 
-def _update(run: StoredRun, result: RunResult, done: Replayed, sites: Mapping[str, bool], *, again: bool) -> None:
+def _update(run: StoredRun, result: RunResult, done: Replayed, *, again: bool) -> None:
     """Bring the run's summary up to date, so that it says what is true now."""
-    for name, site in result.sites.items():
-        if name == SERVER or sites.get(name, True):
-            site.journaled = done.journaled.get(name, 0)
     for id_, summary in done.receivers.items():
         old = result.receivers.get(id_)
         if old is not None and not again and not summary.location:
             summary = msgspec.structs.replace(summary, location=old.location, command=old.command)
         result.receivers[id_] = summary
-    result.gaps, result.waiting = done.gaps, done.waiting
+    found = tally_of(run, result)
+    result.sites = found.sites
+    result.receivers = {label: found.receivers[label] for label in result.receivers}
+    result.gaps, result.waiting = found.gaps, done.waiting
     msgspec.structs.replace(result, workspace=run.base, folder=run.folder).save()
-
-
-def _shown(node: str, id_: str) -> str:
-    return id_ if node == SERVER else f"{node}/{id_}"

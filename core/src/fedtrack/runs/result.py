@@ -6,14 +6,16 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.delivery.report import DeliveryReport
+from fedtrack.delivery.label import split_label
+from fedtrack.delivery.report import ReceiverTally
 from fedtrack.files import write_whole
+from fedtrack.runs.tally import SiteTally, events_complete
 
 SUMMARY_FILE = "run_summary.json"
 
 
 class RoundSummary(msgspec.Struct):
-    """One round.
+    """One round; keys are only ever added.
 
     Attributes:
         current_round: Counted from 0.
@@ -21,6 +23,7 @@ class RoundSummary(msgspec.Struct):
         sites: The sites whose results were averaged.
         seconds: How long it took.
         bytes: Parameters that crossed between server and sites, both ways.
+        steps: The optimizer steps behind the results that were averaged; None in a summary of an older version.
     """
 
     current_round: int
@@ -28,75 +31,7 @@ class RoundSummary(msgspec.Struct):
     sites: list[str]
     seconds: float
     bytes: int
-
-
-class SiteSummary(msgspec.Struct):
-    """One site's share of the events.
-
-    Attributes:
-        logged: Events whose log call returned, as the site's process counted them; None if it died before it
-            could say.
-        journaled: Events in the server's journal, or in the site's own if its events stay at home.
-        dropped: Log calls for which there was no room on the site's disk.
-        rejected: Log calls whose value no record can hold.
-        streams_to_server: Whether the site lets its events cross.
-        error: Why the site failed, or "".
-    """
-
-    logged: int | None
-    journaled: int
-    dropped: int = 0
-    rejected: int = 0
-    streams_to_server: bool = True
-    error: str = ""
-
-
-class ReceiverSummary(msgspec.Struct):
-    """One receiver's share of the events.
-
-    Attributes:
-        receiver: Its registered name.
-        node: ``server``, or the site that hosts it.
-        delivered: Events that it took.
-        skipped: Events of kinds it cannot hold, by kind.
-        dead: Events that it refused for good; they are kept in the journal with the reason.
-        pending: Events it has not taken; they are kept in the journal.
-        error: What kept it from taking them, or "".
-        location: Where the records are.
-        command: The command that shows them.
-        outage_seconds: For how long in all its backend took nothing, and then worked again.
-        outage: What it said then, at the last time.
-    """
-
-    receiver: str
-    node: str
-    delivered: int
-    skipped: dict[str, int]
-    dead: int
-    pending: int
-    error: str
-    location: str = ""
-    command: str = ""
-    outage_seconds: float = 0.0
-    outage: str = ""
-
-
-def receiver_summary(report: DeliveryReport, node: str) -> ReceiverSummary:
-    """Return a receiver's share as the run's summary holds it."""
-    results = report.results
-    return ReceiverSummary(
-        receiver=report.receiver,
-        node=node,
-        delivered=report.delivered,
-        skipped=report.skipped,
-        dead=report.dead,
-        pending=report.pending,
-        error=report.error,
-        location=results.location if results else "",
-        command=results.command if results else "",
-        outage_seconds=report.outage_seconds,
-        outage=report.outage,
-    )
+    steps: float | None = None
 
 
 class RunResult(msgspec.Struct):
@@ -132,8 +67,8 @@ class RunResult(msgspec.Struct):
     rounds: list[RoundSummary]
     final_metrics: dict[str, float | None]
     best_round: int | None
-    sites: dict[str, SiteSummary]
-    receivers: dict[str, ReceiverSummary]
+    sites: dict[str, SiteTally]
+    receivers: dict[str, ReceiverTally]
     gaps: list[tuple[str, str]]
     cross_site: dict[str, dict[str, dict[str, float | None]]] = {}
     key_metric: str = ""
@@ -141,10 +76,8 @@ class RunResult(msgspec.Struct):
 
     @property
     def events_complete(self) -> bool:
-        """Whether every site said how much it logged, and all of that is in the journal, without a gap."""
-        return not (self.gaps or self.waiting) and all(
-            site.logged is not None and site.journaled >= site.logged for site in self.sites.values()
-        )
+        """Whether every log call is known to be where it belongs; see ``Tally.events_complete``."""
+        return events_complete(self.sites, self.gaps, self.waiting)
 
     def moved(self, workspace: Path, folder: Path) -> RunResult:
         """Return and save the result as it is after its files were brought to ``folder`` in ``workspace``."""
@@ -173,5 +106,8 @@ class RunResult(msgspec.Struct):
 
     @staticmethod
     def load(path: Path) -> RunResult:
-        """Read a ``run_summary.json``."""
-        return msgspec.json.decode(path.read_bytes(), type=RunResult, dec_hook=lambda type_, value: type_(value))
+        """Read a ``run_summary.json``, also of an earlier version."""
+        result = msgspec.json.decode(path.read_bytes(), type=RunResult, dec_hook=lambda type_, value: type_(value))
+        for label, receiver in result.receivers.items():
+            receiver.id = receiver.id or split_label(label)[1]
+        return result

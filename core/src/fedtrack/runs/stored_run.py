@@ -78,7 +78,7 @@ class StoredRun:
             if SERVER in self.journaling_nodes():
                 with self.journal() as journal:
                     named += journal.counts()
-            found += [name for name in dict.fromkeys(named) if name != SERVER]
+            found += [name for name in dict.fromkeys(named) if name != SERVER and not name.startswith(WORKERS[0])]
         return found
 
     @property

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from fedtrack.delivery.host import addressed
-from fedtrack.delivery.ledger import Ledger
-from fedtrack.delivery.report import count_receiver
+from fedtrack.delivery.label import receiver_label
+from fedtrack.delivery.ledger import Cursor, Ledger
 from fedtrack.errors import DamagedError, FedtrackError, ReceiverError
 from fedtrack.journal.journal import Journal, StoredBatch
-from fedtrack.runs.inventory import take_inventory
+from fedtrack.runs.journal_facts import is_host, read_facts
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
+from fedtrack.runs.stored_tally import tally_of
+from fedtrack.runs.tally import SiteTally
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
@@ -50,51 +52,99 @@ def verify(run: StoredRun) -> list[Check]:
 
 
 def _checks(run: StoredRun) -> Iterator[Check]:
-    inventory = take_inventory(run)
-    for name, site in inventory.sites.items():
-        yield _check(
-            f"{name}: in the spool only", 0, site.in_spool, "are not in the journal; try: fedtrack runs replay"
-        )
-        if site.unreadable:
-            yield Check(f"{name}: in the spool", 0, None, site.unreadable)
-        if site.logged is not None and (site.streams_to_server or site.journaled):
-            yield _check(f"{name}: logged and in the journal", site.logged, site.journaled, "differ")
-    for site_name, reason in inventory.gaps:
-        yield Check(f"{site_name}: lost", 0, None, reason)
+    tally = tally_of(run)
     receivers = receivers_of(run)
-    for node in run.journaling_nodes():
+    rows = {node: _count_rows(run, node) for node in run.journaling_nodes()}
+    for name, site in tally.sites.items():
+        found = rows[site.node].events(name) if site.node in rows else None
+        yield from _check_site(name, site, found)
+    for site_name, reason in tally.gaps:
+        yield Check(f"{site_name}: lost", 0, None, reason)
+    for node, counted in rows.items():
         info = run.info(node, tuple(run.sites()) if node == SERVER else (node,))
         with run.stores(node) as (journal, ledger):
-            yield from _check_journal(node, journal, info.blobs)
+            yield from _check_journal(node, journal, ledger, counted)
             for id_, receiver in receivers.get(node, {}).items():
-                yield from _check_receiver(id_, receiver, journal, ledger, info, run)
+                yield from _check_receiver(id_, receiver, journal, ledger, info, counted, run)
 
 
-def _check_journal(node: str, journal: Journal, blobs: BlobStore) -> Iterator[Check]:
-    """Recount the events in the rows, and read what they refer to."""
-    counted: Counter[str] = Counter()
+def _check_site(name: str, site: SiteTally, rows: int | None) -> Iterator[Check]:
+    """Compare what a site's processes counted with the rows of the journal; ``rows`` is None if there is none."""
+    waiting = (site.in_spool or 0) if site.node else 0
+    yield _check(f"{name}: in the spool only", 0, waiting, "are not in the journal; try: fedtrack runs replay")
+    if site.unreadable:
+        yield Check(f"{name}: in the spool", 0, None, site.unreadable)
+    if site.dropped is None:
+        yield Check(f"{name}: dropped", 0, None, "how many log calls found no room is not known")
+    else:
+        yield _check(f"{name}: dropped", 0, site.dropped, "log calls found no room in the spool, and are lost")
+    if site.logged is None:
+        if not is_host(name):  # of a process for many sites, each site has its own count
+            yield Check(f"{name}: logged", rows or 0, None, "how many log calls were made is not known")
+    elif rows is not None:
+        yield _check(f"{name}: logged and in the journal", site.logged, rows, "differ")
+
+
+class _Rows(NamedTuple):
+    """What was found when every row of a journal was read again.
+
+    Attributes:
+        found: Events by site.
+        pruned: Events by site that were deleted because every receiver has them.
+        reports: Records by site that are no events, and that a journal of format 1 counts among them.
+        damaged: Records by site whose files do not hold what was logged.
+        changed: Batches that were changed after they were written.
+    """
+
+    found: Counter[str]
+    pruned: dict[str, int]
+    reports: Counter[str]
+    damaged: Counter[str]
+    changed: int
+
+    def events(self, site: str) -> int:
+        """Return how many events of a site were received."""
+        return self.found[site] + self.pruned.get(site, 0)
+
+
+def _count_rows(run: StoredRun, node: str) -> _Rows:
+    """Read every record of a journal, and what it refers to."""
+    found: Counter[str] = Counter()
+    reports: Counter[str] = Counter()
     damaged: Counter[str] = Counter()
     changed = 0
-    for batch in _batches(journal):
-        counted[batch.site] += batch.recount()
-        changed += bool(batch.lost_bytes)
-        for _, record in _records(batch):
-            damaged[batch.site] += not _is_whole(record, blobs)
-    for site, count in journal.counts().items():
-        yield _check(f"{node}: journal, {site}", count, counted[site] + journal.pruned(site), "differ from its mark")
-        yield _check(f"{node}: damaged files, {site}", 0, damaged[site], "do not hold what was logged")
-    yield _check(f"{node}: damaged batches", 0, changed, "were changed after they were written")
+    blobs = BlobStore(run.node(node) / "blobs")
+    with run.journal(node) as journal:
+        for batch in _batches(journal):
+            events = sum(1 for _ in batch.events())
+            found[batch.site] += events
+            reports[batch.site] += batch.recount() - events
+            changed += bool(batch.lost_bytes)
+            damaged[batch.site] += sum(not _is_whole(record, blobs) for _, record in _records(batch))
+        pruned = {site: journal.pruned(site) for site in journal.counts()}
+        return _Rows(found, pruned, reports, damaged, changed)
+
+
+def _check_journal(node: str, journal: Journal, ledger: Ledger, rows: _Rows) -> Iterator[Check]:
+    """Compare the rows with the marks that were stored beside them."""
+    for site, count in read_facts(journal, ledger).events().items():
+        yield _check(f"{node}: journal, {site}", count, rows.events(site), "differ from its mark")
+        yield _check(f"{node}: damaged files, {site}", 0, rows.damaged[site], "do not hold what was logged")
+    yield _check(f"{node}: damaged batches", 0, rows.changed, "were changed after they were written")
 
 
 def _check_receiver(
-    id_: str, receiver: Receiver, journal: Journal, ledger: Ledger, info: RunInfo, run: StoredRun
+    id_: str, receiver: Receiver, journal: Journal, ledger: Ledger, info: RunInfo, rows: _Rows, run: StoredRun
 ) -> Iterator[Check]:
-    counts = count_receiver(journal, ledger, id_, addressed(info, receiver))
-    shown = id_ if info.node == SERVER else f"{info.node}/{id_}"
-    yield _check(f"{shown}: pending", 0, counts.pending, "wait; try: fedtrack runs replay")
+    cursor = ledger.cursor(id_)
+    shown = receiver_label(info.node, id_)
+    listens = addressed(info, receiver)
+    pending = sum(batch.recount() for batch in _batches(journal, cursor.batch) if listens(batch.site))
+    yield _check(f"{shown}: pending", 0, pending, "wait; try: fedtrack runs replay")
+    yield _check_passed(shown, cursor, pending, rows, listens)
     kept = len(ledger.dead_letters(id_)) + len(ledger.dropped(id_))
-    yield _check(f"{shown}: refused", 0, counts.dead, "were refused; see: fedtrack runs dlq list")
-    yield _check(f"{shown}: dead letters", counts.dead, kept, "differ from the cursor")
+    yield _check(f"{shown}: refused", 0, cursor.dead, "were refused; see: fedtrack runs dlq list")
+    yield _check(f"{shown}: dead letters", cursor.dead, kept, "differ from the cursor")
     expected = _expected_points(id_, receiver, journal, ledger, info)
     try:
         held = _held(receiver, info, [*expected], run)
@@ -105,8 +155,16 @@ def _check_receiver(
         what = f"{shown}: points of {site} in {receiver.name}"
         if held is None:
             yield Check(what, count, None)
-        elif not (journal.pruned(site) and held[site] >= count):  # what was deleted here is only there
+        elif not (rows.pruned.get(site) and held[site] >= count):  # what was deleted here is only there
             yield _check(what, count, held[site], "are missing" if held[site] < count else "are there too often")
+
+
+def _check_passed(shown: str, cursor: Cursor, pending: int, rows: _Rows, listens: Callable[[str], bool]) -> Check:
+    """Compare what a cursor has counted with the rows that it has passed."""
+    sites = [site for site in rows.found.keys() | rows.pruned.keys() if listens(site)]
+    passed = sum(rows.events(site) + rows.reports[site] for site in sites) - pending
+    counted = cursor.delivered + cursor.skipped + cursor.dead
+    return _check(f"{shown}: delivered, skipped and dead", passed, counted, "differ from the rows of the journal")
 
 
 def _held(receiver: Receiver, info: RunInfo, sites: list[str], run: StoredRun) -> dict[str, int] | None:
@@ -140,8 +198,8 @@ def _expected_points(id_: str, receiver: Receiver, journal: Journal, ledger: Led
     return dict(sorted(counts.items())) if Metric in receiver.supports else {}
 
 
-def _batches(journal: Journal) -> Iterator[StoredBatch]:
-    after = 0
+def _batches(journal: Journal, after: int = 0) -> Iterator[StoredBatch]:
+    """Yield what is beyond a batch."""
     while batches := journal.read(after):
         yield from batches
         after = batches[-1].id

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fedtrack.spool.counts import read_counts
     from fedtrack.spool.frames import split
     from fedtrack.spool.identity import SpoolIdentity
     from fedtrack.spool.shared import SharedSpool
@@ -22,6 +23,7 @@ _HOMES = {
     "SharedSpool": "fedtrack.spool.shared",
     "Spool": "fedtrack.spool.spool",
     "SpoolIdentity": "fedtrack.spool.identity",
+    "read_counts": "fedtrack.spool.counts",
     "split": "fedtrack.spool.frames",
 }
 
@@ -31,6 +33,7 @@ __all__ = [
     "SharedSpool",
     "Spool",
     "SpoolIdentity",
+    "read_counts",
     "split",
 ]
 

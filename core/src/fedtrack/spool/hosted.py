@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-#: The kind of a wrapped payload.
-HOSTED_KIND = 10
+from fedtrack.tracking.records import HOSTED_KIND
 
 _THREE_ITEMS = 0x93
 

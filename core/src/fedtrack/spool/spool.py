@@ -153,7 +153,8 @@ class Spool(SpoolBase):
         """
         payload = self._encode(record)
         if len(payload) > frames.MAX_PAYLOAD:
-            payload = self._encode(_refusal(record, len(payload)))
+            record = _refusal(record, len(payload))
+            payload = self._encode(record)
         with self._lock:
             if self._writing:
                 self._inner().append(record)
@@ -175,16 +176,15 @@ class Spool(SpoolBase):
         payloads = [self._encode(record) for record in records]
         for index, payload in enumerate(payloads):
             if len(payload) > frames.MAX_PAYLOAD:
-                payloads[index] = self._encode(_refusal(records[index], len(payload)))
+                records[index] = _refusal(records[index], len(payload))
+                payloads[index] = self._encode(records[index])
         with self._lock:
             if self._writing:
                 self._inner().extend(records)
                 return
             self._writing = True
             try:
-                self._store_all(payloads)
-                if Rejected in map(type, records):
-                    self._counts.add(rejected=sum(type(record) is Rejected for record in records))
+                self._store_all(payloads, [type(record) is Rejected for record in records])
             finally:
                 self._writing = False
 
@@ -290,7 +290,8 @@ class Spool(SpoolBase):
             self._nested._round = self._round
         return self._nested
 
-    def _store_all(self, payloads: list[bytes]) -> None:
+    def _store_all(self, payloads: list[bytes], rejected: list[bool]) -> None:
+        """Store payloads; ``rejected`` says which of them say why a call was rejected."""
         chunk: list[bytes] = []
         size = 0
         full: SpoolFull | None = None
@@ -299,7 +300,8 @@ class Spool(SpoolBase):
             size += frames.FRAME_SIZE + len(payload)
             if size >= _CHUNK_BYTES or index == len(payloads):
                 try:
-                    self._store(chunk)
+                    if self._store(chunk) and (count := sum(rejected[index - len(chunk) : index])):
+                        self._counts.add(rejected=count)
                 except SpoolFull as error:
                     full = error  # the other chunks are nevertheless tried and counted
                 chunk, size = [], 0

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import stat
 from pathlib import Path
-from uuid import uuid4
 
 from fedtrack.errors import DamagedError
+from fedtrack.files import written_beside
 from fedtrack.tracking.records import BlobRef
 
 #: Values up to this many bytes stay inside the record.
@@ -43,17 +42,11 @@ class BlobStore:
             return ref
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A reader must never see half a file, and two processes may write the same content at once.
-        temporary = self.folder / f".{uuid4().hex}"
-        try:
-            with open(temporary, "xb", opener=_private) as file:
-                file.write(data)
-                if self._durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
+        with written_beside(target) as temporary, open(temporary, "xb", opener=_private) as file:
+            file.write(data)
+            if self._durable:
+                file.flush()
+                os.fsync(file.fileno())
         return ref
 
     def path(self, ref: BlobRef) -> Path:

@@ -215,3 +215,13 @@ def decode(payload: bytes | memoryview) -> AnyRecord | Control:
 def kind_of(record: Record) -> str:
     """Return the record's kind as listings print it, such as ``"metric"``."""
     return type(record).__name__.lower()
+
+
+#: A kind's number, which is the second byte of a payload: for those who look at payloads without decoding them.
+TEXT_KIND, IMAGE_KIND, ARTIFACT_KIND, REJECTED_KIND, GAP_KIND = (
+    int(str(kind.__struct_config__.tag)) for kind in (Text, Image, Artifact, Rejected, Gap)
+)
+#: In the place of a kind: ``[10, site, payload]``, a record in a spool that sites share.
+HOSTED_KIND = 10
+#: The kinds of record that may refer to a blob.
+KINDS_WITH_BLOBS = frozenset((TEXT_KIND, IMAGE_KIND, ARTIFACT_KIND))

@@ -8,13 +8,10 @@ from pathlib import Path
 
 from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
+from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image, Text, decode
 from fedtrack.transport.wire import MAX_BATCH, Ack, FilePart
 
 log = logging.getLogger(__name__)
-
-#: Second byte of a payload (the record's kind) of the records that may refer to a file.
-_KINDS_WITH_FILES = frozenset((4, 5, 7))
 
 
 class FileShipper:
@@ -66,7 +63,7 @@ class FileShipper:
 
 def _references(run: frames.FrameRange) -> Iterator[BlobRef]:
     for _, payload in frames.split(run.body):
-        if len(payload) < 2 or payload[1] not in _KINDS_WITH_FILES:
+        if len(payload) < 2 or payload[1] not in KINDS_WITH_BLOBS:
             continue
         record = decode(payload)
         data: object = None

@@ -20,13 +20,11 @@ from fedtrack.spool.rounds import Rounds, StreamRounds
 from fedtrack.spool.segments import Listing, Segment, continues, is_open
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.counts import Counts
-from fedtrack.tracking.records import Artifact, BlobRef, Image, Text, decode
+from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image, Text, decode
 
 log = logging.getLogger(__name__)
 
-#: Second byte of a payload (the record's kind) of the records that may refer to a blob.
-_KINDS_WITH_BLOBS = frozenset((4, 5, 7))
-_MAY_HOLD_BLOB = frames.kinds_pattern(_KINDS_WITH_BLOBS)
+_MAY_HOLD_BLOB = frames.kinds_pattern(KINDS_WITH_BLOBS)
 
 
 @dataclass(slots=True)
@@ -215,7 +213,7 @@ class SpoolSource:
             return
         source = BlobStore(self.folder / "blobs")
         for _, payload in frames.split(run.body):
-            if len(payload) < 2 or payload[1] not in _KINDS_WITH_BLOBS:
+            if len(payload) < 2 or payload[1] not in KINDS_WITH_BLOBS:
                 continue
             try:
                 record = decode(payload)

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from fedtrack_local.averaging.aggregators import Aggregator, Weighted
     from fedtrack_local.averaging.partial_average import PartialAverage
     from fedtrack_local.averaging.round_average import RoundAverage
+    from fedtrack_local.models.initial_model import write_model
     from fedtrack_local.models.model_store import ModelStore, StoredModel
     from fedtrack_local.models.params import load_params, save_params
     from fedtrack_local.workflows.model_selector import ModelSelector
     from fedtrack_local.workflows.round import play_round
+    from fedtrack_local.workflows.round_metrics import finite, round_metrics
     from fedtrack_local.workflows.state import WorkflowState
     from fedtrack_local.workflows.workflow import (
         SUBMIT_MODEL,
@@ -55,6 +57,9 @@ _HOMES = {
     "load_params": "fedtrack_local.models.params",
     "play_round": "fedtrack_local.workflows.round",
     "save_params": "fedtrack_local.models.params",
+    "finite": "fedtrack_local.workflows.round_metrics",
+    "round_metrics": "fedtrack_local.workflows.round_metrics",
+    "write_model": "fedtrack_local.models.initial_model",
     "weight_of": "fedtrack_local.averaging.aggregator",
     "weighted_metrics": "fedtrack_local.averaging.aggregator",
 }
@@ -78,11 +83,14 @@ __all__ = [
     "WeightedAggregator",
     "WorkflowState",
     "check_fits",
+    "finite",
     "load_params",
     "play_round",
+    "round_metrics",
     "save_params",
     "weight_of",
     "weighted_metrics",
+    "write_model",
 ]
 
 # No __dir__: pluggy asks for every name in it, which would load all of them.

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.job.load import LoadedJob
-from fedtrack.runs.workspace import RunRecord, Workspace
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.spool import Spool
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.spool_source import SpoolSource
+from fedtrack import RunInfo
+from fedtrack.delivery import ReceiverHost
+from fedtrack.job import LoadedJob
+from fedtrack.runs import RunRecord, Workspace
+from fedtrack.spool import Spool, SpoolIdentity
+from fedtrack.tracking import SERVER, BlobStore
+from fedtrack.transport import SpoolSource
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_agent import SiteAgent

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import traceback
 
-from fedtrack.delivery.host import STALL_SECONDS
+from fedtrack import RunResult
+from fedtrack.delivery import STALL_SECONDS
 from fedtrack.errors import FedtrackError, JobError, WorkspaceError
-from fedtrack.job.workflows import executable
-from fedtrack.runs.page import print_summary
-from fedtrack.runs.result import RunResult
+from fedtrack.job import executable
+from fedtrack.runs import print_summary
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.scripts.script_exchange import ScriptExchange

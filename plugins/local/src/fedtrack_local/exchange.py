@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from fedtrack.runs import Goodbye
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Task
 
 
@@ -34,16 +35,5 @@ class Exchange(Protocol):
     def dismiss(self) -> None:
         """Say that there is nothing more to do, and wait until the processes have ended."""
 
-    def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
-        """Return how many log calls of a site returned; None if its process died before it reported.
-
-        Args:
-            site: The site.
-            streams: How many events of each of its streams have arrived.
-        """
-
-    def dropped(self, site: str) -> int | None:
-        """Return how many log calls of a site were dropped.
-
-        None means that its process died before it reported, or that nobody counts them by site.
-        """
+    def goodbye(self, site: str) -> Goodbye | None:
+        """Return the counts of a site's processes, after their end; None if they are not known."""

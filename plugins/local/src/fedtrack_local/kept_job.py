@@ -6,8 +6,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from fedtrack.job.load import LoadedJob, LoadedSite, load_job
-from fedtrack.runs.workspace import Workspace
+from fedtrack.job import LoadedJob, LoadedSite, load_job
+from fedtrack.runs import Workspace
 
 
 def keep_job(job: LoadedJob, workspace: Workspace) -> LoadedJob:

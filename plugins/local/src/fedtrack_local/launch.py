@@ -12,17 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, time_ns
 
+from fedtrack import FedJob, Receiver, RunResult
 from fedtrack.engine import checked_run_id
 from fedtrack.errors import JobError, WorkspaceError
-from fedtrack.job.components import Runner
-from fedtrack.job.export import export_job
-from fedtrack.job.fed_job import FedJob
-from fedtrack.job.load import LoadedJob, load_job
-from fedtrack.runs.result import SUMMARY_FILE, RunResult
-from fedtrack.runs.stored_run import StoredRun
-from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, Workspace
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import Receiver
+from fedtrack.job import LoadedJob, Runner, export_job, load_job
+from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, RunRecord, StoredRun, Workspace
+from fedtrack.tracking import SERVER
 from fedtrack_local.active_run import begin_run
 from fedtrack_local.course import play
 from fedtrack_local.kept_job import keep_job

@@ -8,16 +8,15 @@ from typing import Any
 
 import msgspec
 
+from fedtrack import Writer
 from fedtrack.errors import SiteError
 from fedtrack.files import write_whole
-from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.writer import Writer
+from fedtrack.runs import Goodbye
+from fedtrack.tracking import SERVER
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
-from fedtrack_local.processes.messages import SiteLeft
-from fedtrack_local.scripts.script_exchange import total_logged
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
 from fedtrack_local.workflows.state import WorkflowState
@@ -45,7 +44,7 @@ class LocalServer:
             value = best.metrics.get(self.selector.key_metric)
             self.selector.restore({"best_round": best.current_round, "best_value": value})
         self._rounds_file = run.workspace.server / "rounds.msgpack"
-        self.rounds: list[RoundResult] = _read_rounds(self._rounds_file)
+        self.rounds: list[RoundResult] = read_rounds(self._rounds_file)
         self.state = WorkflowState(run.workspace.server / "workflow-states.msgpack")
         self.final_metrics: dict[str, float] = {}
         self.cross_site: CrossSiteResults = {}
@@ -71,20 +70,16 @@ class LocalServer:
         """Return the sites that are alive, in the job's order."""
         return self._active.roster.alive()
 
-    def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
-        """Return how many log calls of a site, or of the server, returned; see ``Exchange.logged``."""
+    def goodbye(self, site: str) -> Goodbye | None:
+        """Return what the processes of a site, or of the server, have counted; see ``Exchange.goodbye``."""
         if site == SERVER:
-            own = SiteLeft(self._active.spool.stored, self._active.spool.dropped, self._active.spool.streams)
-            return total_logged(own, streams)
-        return self._exchange.logged(site, streams)
+            spool = self._active.spool
+            return Goodbye(spool.stored, spool.dropped, frozenset(spool.streams))
+        return self._exchange.goodbye(site)
 
-    def dropped(self, site: str) -> int | None:
-        """Return how many log calls of a site found no room; see ``Exchange.dropped``."""
-        return self._exchange.dropped(site)
-
-    def journal_of(self, site: str) -> Path:
-        """Return where a site that hosts receivers keeps its own journal."""
-        return self._active.workspace.site(site) / "journal.db"
+    def folder_of(self, site: str) -> Path:
+        """Return the folder of a site, or of the server."""
+        return self._active.workspace.site(site)
 
     def initial_params(self) -> Mapping[str, Any] | None:
         """Return the job's initial model."""
@@ -119,5 +114,6 @@ class LocalServer:
         yield from self._exchange.ask(task, sites)
 
 
-def _read_rounds(path: Path) -> list[RoundResult]:
+def read_rounds(path: Path) -> list[RoundResult]:
+    """Return the finished rounds that a file holds, also of an earlier version; none if there is no file."""
     return msgspec.msgpack.decode(path.read_bytes(), type=list[RoundResult]) if path.exists() else []

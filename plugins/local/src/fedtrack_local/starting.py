@@ -7,14 +7,12 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedtrack.job.components import ClientAppRunner, Runner, ScriptRunner
-from fedtrack.job.files import find_file
-from fedtrack.job.local_modules import third_party_modules
-from fedtrack.journal.journal import Journal
+from fedtrack import ClientAppRunner, Receiver, ScriptRunner
+from fedtrack.job import Runner, find_file, third_party_modules
+from fedtrack.journal import Journal
 from fedtrack.plugins import registry
 from fedtrack.runs.worker_folders import worker_folders, worker_name, worker_source
-from fedtrack.tracking.receiver import Receiver
-from fedtrack.transport.spool_source import SpoolSource
+from fedtrack.transport import SpoolSource
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.scripts.site_agent import SiteAgent, agent_spec

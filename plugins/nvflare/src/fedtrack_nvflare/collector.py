@@ -26,9 +26,9 @@ from fedtrack.delivery import STALL_SECONDS, ReceiverHost
 from fedtrack.job import LoadedJob, load_job
 from fedtrack.tracking import SERVER, BlobStore
 from fedtrack.transport import Intake, SpoolSource
-from fedtrack_nvflare.ending import keep, read_state, record, remembered_sites, summarize
+from fedtrack_nvflare.ending import keep, read_state, record, remembered_sites, run_end, summarize
 from fedtrack_nvflare.identity import listen
-from fedtrack_nvflare.node import JOB, RESULTS, RunEnd, app_job_folder, run_folder, server_folder
+from fedtrack_nvflare.node import JOB, RESULTS, app_job_folder, run_folder, server_folder
 from fedtrack_nvflare.rounds import Rounds
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
             self._started,
         )
         self._host.close()
-        keep(result, RunEnd(status, missing, len(result.gaps)), self._folder, run_folder(fl_ctx) / RESULTS)
+        keep(result, run_end(result, missing), self._folder, run_folder(fl_ctx) / RESULTS)
         self._host.notify("fedtrack_job_ended", status=status)
         log.info("run %s: %s, missing=%s, gaps=%d", self.run_id, status, missing, len(result.gaps))
 

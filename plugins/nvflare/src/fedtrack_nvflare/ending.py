@@ -9,13 +9,13 @@ from time import perf_counter
 import msgspec
 
 from fedtrack import RunResult
-from fedtrack.delivery import DeliveryReport, ReceiverHost
+from fedtrack.delivery import ReceiverHost, ReceiverTally
+from fedtrack.files import write_whole
 from fedtrack.job import LoadedJob
+from fedtrack.journal import Goodbye as SaidGoodbye
 from fedtrack.journal import Journal
-from fedtrack.runs import RunRecord, SiteSummary, receiver_summary
-from fedtrack.spool import split as split_frames
+from fedtrack.runs import CountedSite, Goodbye, RunRecord, take_tally
 from fedtrack.tracking import SERVER
-from fedtrack.tracking.records import Gap, Rejected, decode
 from fedtrack.transport import Intake
 from fedtrack_nvflare.node import STATE_FILE, RunEnd
 from fedtrack_nvflare.rounds import Rounds
@@ -29,7 +29,7 @@ def summarize(
     host: ReceiverHost,
     intake: Intake,
     rounds: Rounds,
-    reports: list[DeliveryReport],
+    reports: list[ReceiverTally],
     sites: list[str],
     status: str,
     error: str,
@@ -37,6 +37,9 @@ def summarize(
 ) -> RunResult:
     """Collect what came of a run."""
     folder = host.run.folder
+    byes = intake.byes()
+    counted = [*(_counted(job, intake, byes.get(site), site) for site in sites), _own(rounds)]
+    tally = take_tally({SERVER: (host.journal, host.ledger)}, counted, reports, waiting=host.forwarder.errors)
     return RunResult(
         run_id=host.run.run_id,
         job_name=job.meta.name,
@@ -48,9 +51,22 @@ def summarize(
         rounds=rounds.rounds,
         final_metrics={},
         best_round=rounds.best_round,
-        sites=_sites(job, host.journal, intake, rounds, sites),
-        receivers={report.name: receiver_summary(report, SERVER) for report in reports},
-        gaps=[(gap.site, gap.reason) for gap in host.gaps()],
+        sites=tally.sites,
+        receivers=tally.receivers,
+        gaps=tally.gaps,
+        waiting=tally.waiting,
+    )
+
+
+def run_end(result: RunResult, missing: list[str]) -> RunEnd:
+    """Return how a run ended for its events."""
+    return RunEnd(
+        status=result.status,
+        missing=missing,
+        gaps=len(result.gaps),
+        dropped=sum(site.dropped or 0 for site in result.sites.values()),
+        lost=sum(site.lost or 0 for site in result.sites.values()),
+        complete=result.events_complete,
     )
 
 
@@ -72,7 +88,7 @@ def keep(result: RunResult, end: RunEnd, folder: Path, target: Path) -> None:
 
 def write_state(folder: Path, end: RunEnd) -> None:
     """Write down how a run ended, where the admin's session can read it."""
-    (folder / STATE_FILE).write_bytes(msgspec.json.encode(end))
+    write_whole(folder / STATE_FILE, msgspec.json.encode(end))
 
 
 def read_state(folder: Path) -> RunEnd | None:
@@ -98,36 +114,25 @@ def record(folder: Path, run_id: str, started_ns: int) -> RunRecord:
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
     found = RunRecord(run_id, "job", started_ns)
-    path.write_bytes(msgspec.json.encode(found))
+    write_whole(path, msgspec.json.encode(found))
     return found
 
 
-def _sites(
-    job: LoadedJob, journal: Journal, intake: Intake, rounds: Rounds, sites: list[str]
-) -> dict[str, SiteSummary]:
-    journaled, byes = journal.counts(), intake.byes()
-    rejected = _counts(journal)
-    found: dict[str, SiteSummary] = {}
-    for site in sites:
-        bye, count = byes.get(site), journaled.get(site, 0)
-        logged = bye.logged if bye else None
-        if logged is None and intake.has_everything_of(site):
-            logged = count  # its process died before it could count; the spool had every call that returned
-        streams = site_of(job, site).streams_to_server
-        found[site] = SiteSummary(logged, count, bye.dropped if bye else 0, rejected.get(site, 0), streams)
-    own = journaled.get(SERVER, 0)
-    found[SERVER] = SiteSummary(max(rounds.logged, own), own)
-    return found
+def _counted(job: LoadedJob, intake: Intake, bye: SaidGoodbye | None, site: str) -> CountedSite:
+    """Return a site as the tally is told about it; its spool is on another machine."""
+    if not site_of(job, site).streams_to_server:  # its goodbye is empty: nobody here knows what it logged
+        return CountedSite(site, None, None, streams_to_server=False, node="")
+    return CountedSite(site, None, _goodbye(intake, bye, site))
 
 
-def _counts(journal: Journal) -> dict[str, int]:
-    """Count the log calls whose value no record can hold, by site."""
-    found: dict[str, int] = {}
-    after = 0
-    while batches := journal.read(after):
-        for batch in batches:
-            for _, payload in split_frames(batch.body):
-                if payload[1] in (8, 9) and isinstance(decode(payload), Rejected | Gap):
-                    found[batch.site] = found.get(batch.site, 0) + (payload[1] == 8)
-            after = batch.id
-    return found
+def _goodbye(intake: Intake, bye: SaidGoodbye | None, site: str) -> Goodbye | None:
+    if bye is not None and bye.logged is not None:
+        # One of an earlier version has no time, and counted its reports of drops as events.
+        return Goodbye(bye.logged, bye.dropped, None, bye.said_ns is None, bye.withheld, bye.rejected)
+    # A process that died before it could count: once its spool is here, that says it all.
+    return Goodbye() if intake.has_everything_of(site) else None
+
+
+def _own(rounds: Rounds) -> CountedSite:
+    spool = rounds.spool
+    return CountedSite(SERVER, spool.folder, Goodbye(spool.stored, spool.dropped, frozenset(spool.streams)))

@@ -55,7 +55,7 @@ class NVFlareEngine(PartialEngine):
 
     def write_model(self, model: Any, target: Path) -> None:
         """Write an initial model to ``target``, as for a run on this machine."""
-        from fedtrack_local.models.initial_model import write_model
+        from fedtrack_local import write_model
 
         write_model(model, target)
 

@@ -27,29 +27,37 @@ RESULTS, JOB = "fedtrack", "fedtrack_job"
 STATE_FILE = "state.json"
 
 
-class RunEnd(msgspec.Struct, forbid_unknown_fields=True):
-    """The end of a run, as the server stores it.
+class RunEnd(msgspec.Struct):
+    """The end of a run, as the server stores it; keys are only ever added.
 
     Attributes:
         status: ``completed``, ``failed`` or ``aborted``.
         missing: Sites without a goodbye, or whose events are not all in the journal.
         gaps: How many damaged or lost ranges are recorded in the journal.
+        dropped: How many log calls were dropped at their site, as far as that is known.
+        lost: How many logged events are lost, as far as that is known.
+        complete: Whether every log call is known to be where it belongs; see ``RunResult.events_complete``.
     """
 
     status: str
     missing: list[str]
     gaps: int
+    dropped: int = 0
+    lost: int = 0
+    complete: bool = True
 
     @property
     def events_complete(self) -> bool:
         """Whether every event arrived."""
-        return not self.missing and not self.gaps
+        return self.complete and not self.missing and not self.gaps
 
     @property
     def remark(self) -> str:
         """The missing goodbyes and events, as the end of a sentence; "" if nothing is missing."""
         parts = [f"no goodbye of {', '.join(self.missing)}"] if self.missing else []
-        return "; ".join(parts + ([f"{self.gaps} gaps"] if self.gaps else []))
+        counted = {"gaps": self.gaps, "log calls dropped": self.dropped, "events lost": self.lost}
+        parts += [f"{count:,} {what}" for what, count in counted.items() if count]
+        return "; ".join(parts or ([] if self.complete else ["not every log call is known to have arrived"]))
 
 
 def node_folder(fl_ctx: Any) -> Path:

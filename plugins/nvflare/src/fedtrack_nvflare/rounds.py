@@ -15,13 +15,9 @@ from fedtrack.errors import ModelError
 from fedtrack.files import write_whole
 from fedtrack.job import IntimeModelSelector, Meta
 from fedtrack.plugins import registry
-from fedtrack.runs.result import RoundSummary
-from fedtrack.spool.identity import SpoolIdentity
-from fedtrack.spool.spool import Spool
-from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
-from fedtrack_local.models.model_store import ModelStore
-from fedtrack_local.models.params import load_params
-from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack.runs import RoundSummary
+from fedtrack.spool import Spool, SpoolIdentity
+from fedtrack_local import ModelSelector, ModelStore, finite, load_params, round_metrics, weight_of, weighted_metrics
 
 _ROUNDS_FILE = "rounds.json"
 
@@ -61,11 +57,6 @@ class Rounds:
         """How many rounds had been trained when the best model was found."""
         return self._selector.best_round if self._selector else None
 
-    @property
-    def logged(self) -> int:
-        """How many of the server's own log calls are in its spool."""
-        return self.spool.stored
-
     def initial_params(self, file: Path | None) -> dict[str, Any]:
         """Return the model of round 0, as arrays that may be written to; empty if every site begins with its own."""
         if file is None:
@@ -100,16 +91,16 @@ class Rounds:
         if self._params and self._selector is not None and self._selector.observe(self._current, metrics):
             self._models.save_best(self._params, self._current, metrics)
         summary = RoundSummary(
-            self._current, dict(metrics), sorted(self._sites), monotonic() - self._started, self._bytes()
+            self._current,
+            finite(metrics),
+            sorted(self._sites),
+            seconds=monotonic() - self._started,
+            bytes=self._bytes(),
+            steps=sum(weight for weight, _ in self._scored),
         )
         self.rounds.append(summary)
         write_whole(self._file, msgspec.json.encode(self.rounds))
-        own = {
-            "round/seconds": summary.seconds,
-            "round/bytes": float(summary.bytes),
-            "round/sites": float(len(self._sites)),
-        }
-        self._writer.record_metrics(dict(metrics) | own, self._current)
+        self._writer.record_metrics(dict(metrics) | round_metrics(summary), self._current)
         self._notify("fedtrack_round_ended", current_round=self._current, metrics=metrics)
 
     def _bytes(self) -> int:

@@ -26,8 +26,9 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from fedtrack.client import backend as client_backend
 from fedtrack.errors import TransportError
 from fedtrack.job import LoadedJob, LoadedSite, load_job
-from fedtrack.transport import PAYLOAD, TOPIC, Ack, Bye, FromSite, SpoolShipper, decode_ack, encode
+from fedtrack.transport import PAYLOAD, TOPIC, Ack, FromSite, SpoolShipper, decode_ack, encode
 from fedtrack_nvflare.backend import SITE_RUN_VARIABLE, SiteRun, leave_process, read_left
+from fedtrack_nvflare.goodbye import goodbye
 from fedtrack_nvflare.node import app_job_folder, site_folder
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
         leave_process()
         left = read_left(shipper.folder)
         done = shipper.finish(
-            lambda final: Bye(self.run_id, final, left.logged if left else None, left.dropped if left else 0),
+            lambda final: goodbye(self.run_id, final, shipper.folder, left),
             self.finish_timeout,
         )
         if done and self._ships:

@@ -20,7 +20,8 @@ from fedtrack.client.fl_model import ParamsType
 from fedtrack.errors import ModelError
 from fedtrack_local.averaging.accumulators import PIECE
 from fedtrack_local.averaging.aggregator import MAX_WEIGHT, WeightedAggregator
-from fedtrack_local.models.params import DTYPES, Array, load_params, save_params
+from fedtrack_local.models.arrays import DTYPES, Array
+from fedtrack_local.models.params import load_params, save_params
 
 FULL, DIFF = ParamsType.FULL, ParamsType.DIFF
 FLOATS = [np.dtype(code) for code in ("f2", "f4", "f8", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, "c8")]

@@ -12,7 +12,7 @@ from fedtrack.client.fl_model import ParamsType
 from fedtrack.errors import ModelError
 from fedtrack_local.averaging.accumulators import PIECE
 from fedtrack_local.averaging.aggregator import MAX_WEIGHT, WeightedAggregator
-from fedtrack_local.models.params import Array
+from fedtrack_local.models.arrays import Array
 
 FULL, DIFF = ParamsType.FULL, ParamsType.DIFF
 

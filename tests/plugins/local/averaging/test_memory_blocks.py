@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedtrack_local.averaging.memory_blocks import BLOCK, MemoryBlocks
-from fedtrack_local.models.params import Array
+from fedtrack_local.models.arrays import Array
 
 
 def test_arrays_do_not_overlap_and_are_aligned() -> None:

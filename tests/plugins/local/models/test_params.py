@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import ModelError, WorkspaceError
-from fedtrack_local.models.params import DTYPES, describe, load_metadata, load_params, save_params
+from fedtrack_local.models.arrays import DTYPES, describe
+from fedtrack_local.models.params import load_metadata, load_params, save_params
 
 
 def model_file(path: Path, header: dict[str, Any] | bytes, data: bytes) -> Path:

@@ -1,9 +1,8 @@
-"""CrossSiteEval with a server in memory: its arguments, its tasks, and the results that it makes of the answers."""
+"""CrossSiteEval against a server in memory: its arguments, its tasks, and what it makes of the answers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,9 @@ import pytest
 
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError, JobError
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.receiver import RunInfo
-from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.workflows.cross_site_eval import CrossSiteEval
-from fedtrack_local.workflows.cross_site_results import CrossSiteResults
-from fedtrack_local.workflows.model_selector import ModelSelector
-from fedtrack_local.workflows.state import WorkflowState
-from fedtrack_local.workflows.workflow import Answer, RoundResult, Task
-
-Script = Callable[[str, Task], FLModel | None]
+from fedtrack_local.workflows.workflow import RoundResult, Task
+from support.memory_server import MemoryServer, Script
 
 
 def ones(value: float) -> dict[str, Any]:
@@ -37,60 +29,21 @@ def obliging(site: str, task: Task) -> FLModel | None:
     return FLModel(metrics={"accuracy": float(task.params["w"][0])})
 
 
-class MemoryServer:
-    """Answers for its sites at once, in reverse order; a script that returns None does not answer."""
+class EvaluationServer(MemoryServer):
+    """Its sites oblige, if no other script is given."""
 
     def __init__(self, folder: Path, script: Script = obliging, sites: int = 2) -> None:
-        names = tuple(f"site-{n}" for n in range(1, sites + 1))
-        self.run = RunInfo(
-            run_id="r",
-            job_name="j",
-            folder=folder,
-            node="server",
-            sites=names,
-            started_ns=0,
-            blobs=BlobStore(folder / "blobs"),
-        )
-        self.models = ModelStore(folder / "app_server")
-        self.selector: ModelSelector | None = None
-        self.rounds: list[RoundResult] = []
-        self.final_metrics: dict[str, float] = {}
-        self.next_round = 0
-        self.state = WorkflowState(folder / "states.msgpack")
-        self.cross_site: CrossSiteResults = {}
-        self.cross_site_file: Path | None = folder / "results" / "all.json"
-        self.initial: Mapping[str, Any] | None = None
-        self.asked: list[tuple[Task, list[str]]] = []
-        self.logged: list[tuple[dict[str, float], int | None]] = []
-        self._script = script
-
-    def sites(self) -> list[str]:
-        return list(self.run.sites)
-
-    def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer]:
-        self.asked.append((task, list(sites)))
-        for site in reversed(sites):
-            model = self._script(site, task)
-            if model is not None:
-                yield Answer(site, model, 0)
+        super().__init__(folder, script, sites)
 
     def reject(self, site: str, error: Exception) -> None:
         raise AssertionError(f"{site} was rejected: {error}")
 
-    def initial_params(self) -> Mapping[str, Any] | None:
-        return self.initial
-
     def finish_round(self, result: RoundResult) -> None:
         raise AssertionError("an evaluation has no rounds")
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
-        self.logged.append((dict(metrics), step))
-
-    def notify(self, hook: str, **arguments: Any) -> None: ...
-
 
 def test_models_are_scored_one_after_the_other_by_all(tmp_path: Path) -> None:
-    server = MemoryServer(tmp_path)
+    server = EvaluationServer(tmp_path)
     server.models.save(ones(7), 4)
     server.models.save_best(ones(6), 3)
     CrossSiteEval().execute(server)
@@ -112,7 +65,7 @@ def test_models_are_scored_one_after_the_other_by_all(tmp_path: Path) -> None:
 
 
 def test_tasks_are_optional_and_carry_the_timeouts(tmp_path: Path) -> None:
-    server = MemoryServer(tmp_path)
+    server = EvaluationServer(tmp_path)
     CrossSiteEval(submit_model_timeout=3, validation_timeout=5).execute(server)
     assert {(task.name, task.timeout, task.optional) for task, _ in server.asked} == {
         ("submit_model", 3, True),
@@ -123,13 +76,13 @@ def test_tasks_are_optional_and_carry_the_timeouts(tmp_path: Path) -> None:
 
 
 def test_without_a_global_model_the_sites_models_are_scored(tmp_path: Path) -> None:
-    server = MemoryServer(tmp_path)
+    server = EvaluationServer(tmp_path)
     CrossSiteEval().execute(server)
     assert list(server.cross_site["site-1"]) == ["site-1", "site-2"]
 
 
 def test_submitted_models_are_mapped_and_kept_on_disk(tmp_path: Path) -> None:
-    server = MemoryServer(tmp_path, sites=5)
+    server = EvaluationServer(tmp_path, sites=5)
     CrossSiteEval().execute(server)
     scored = [task.params["w"] for task, _ in server.asked if task.params is not None]
     assert not any(array.flags.owndata for array in scored)
@@ -142,7 +95,7 @@ def test_site_that_missed_one_score_is_not_asked_again(tmp_path: Path) -> None:
         late = site == "site-1" and task.meta.get("_model_owner_") == "site-1"
         return None if late else obliging(site, task)
 
-    server = MemoryServer(tmp_path, script)
+    server = EvaluationServer(tmp_path, script)
     server.initial = ones(0)
     CrossSiteEval().execute(server)
     assert [sites for _, sites in server.asked] == [["site-1", "site-2"]] * 3 + [["site-2"]]
@@ -155,7 +108,7 @@ def test_results_so_far_are_kept_when_the_job_fails(tmp_path: Path) -> None:
             raise JobError("too few sites")
         return obliging(site, task)
 
-    server = MemoryServer(tmp_path, script)
+    server = EvaluationServer(tmp_path, script)
     with pytest.raises(JobError, match="too few sites"):
         CrossSiteEval(cleanup_models=True).execute(server)
     assert list(json.loads((tmp_path / "results" / "all.json").read_text())["site-1"]) == ["site-1"]
@@ -167,21 +120,21 @@ def test_answer_without_metrics_is_a_gap_and_a_warning(tmp_path: Path, caplog: p
         silent = site == "site-2" and task.name == "validate"
         return FLModel() if silent else obliging(site, task)
 
-    server = MemoryServer(tmp_path, script)
+    server = EvaluationServer(tmp_path, script)
     CrossSiteEval().execute(server)
     assert list(server.cross_site) == ["site-1"]
     assert "site-2: its score of the model of site-1 has no metrics" in caplog.text
 
 
 def test_no_file_is_written_if_the_job_wants_none(tmp_path: Path) -> None:
-    server = MemoryServer(tmp_path)
+    server = EvaluationServer(tmp_path)
     server.cross_site_file = None
     CrossSiteEval().execute(server)
     assert not (tmp_path / "results").exists()
 
 
 def test_nothing_to_score_is_an_error(tmp_path: Path) -> None:
-    server = MemoryServer(tmp_path)
+    server = EvaluationServer(tmp_path)
     with pytest.raises(JobError, match="no model to score"):
         CrossSiteEval(submit_model_task_name="").execute(server)
     assert server.asked == []

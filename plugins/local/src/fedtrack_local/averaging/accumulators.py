@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from fedtrack_local.averaging.memory_blocks import MemoryBlocks
-from fedtrack_local.models.params import Array, describe
+from fedtrack_local.models.arrays import Array, describe
 
 #: Elements per piece, which are 256 KiB of float32. Of the sizes from 16 Ki to 1 Mi it is about the fastest.
 PIECE = 64 * 1024

@@ -22,8 +22,8 @@ from fedtrack_local.averaging.accumulators import PIECE, Accumulator, Piece, acc
 from fedtrack_local.averaging.aggregators import Aggregator, Weighted
 from fedtrack_local.averaging.bundles import Bundle, bundles_of
 from fedtrack_local.averaging.partial_average import PartialAverage
+from fedtrack_local.models.arrays import Array, describe, supported
 from fedtrack_local.models.model_map import release
-from fedtrack_local.models.params import Array, describe, supported
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from fedtrack.plugins import registry
 if TYPE_CHECKING:
     from fedtrack.client import ParamsType
     from fedtrack_local.averaging.partial_average import PartialAverage
-    from fedtrack_local.models.params import Array
+    from fedtrack_local.models.arrays import Array
 
 
 class Aggregator(Protocol):

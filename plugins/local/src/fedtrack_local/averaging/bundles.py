@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fedtrack_local.averaging.accumulators import PIECE
-from fedtrack_local.models.params import Array
+from fedtrack_local.models.arrays import Array
 
 #: The most elements of a tensor that is joined with others: for larger tensors copying costs more than it saves.
 SMALL = 8192

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fedtrack_local.models.params import Array
+from fedtrack_local.models.arrays import Array
 
 #: The largest size of a block, bytes: larger blocks were not faster, blocks of a quarter were slower.
 BLOCK = 64 * 1024 * 1024

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedtrack.errors import ModelError
-from fedtrack_local.models.params import Array, load_metadata, load_params, save_params
+from fedtrack_local.models.arrays import Array
+from fedtrack_local.models.params import load_metadata, load_params, save_params
 
 _WEIGHT = "fedtrack.weight"
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fedtrack.errors import ModelError
-from fedtrack_local.models.params import Array, layout_of
+from fedtrack_local.models.arrays import Array
+from fedtrack_local.models.params import layout_of
 
 #: Models up to this many bytes are copied at once: mapping the file and copying single pages would take longer.
 COPIED = 4 * 1024 * 1024
@@ -36,12 +37,12 @@ class MappedModel:
 
     def __init__(self, path: Path, framework: Literal["numpy", "pytorch"]) -> None:
         self._layout = layout_of(path)
-        self._file = path.open("rb")
         self._torch: Any = None
         if framework == "pytorch":
             self._torch = sys.modules.get("torch")
             if self._torch is None:
                 raise ModelError(f"Loading {path} for PyTorch needs torch; import it, or use framework='numpy'.")
+        self._file = path.open("rb")
         self.arrays = self._arrays(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
         small = sum(array.nbytes for array in self.arrays.values()) <= COPIED
         self._copied = self._on_private_pages() if small else None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from fedtrack.errors import WorkspaceError
-from fedtrack_local.models.model_map import map_under
+from fedtrack.files import written_beside
+from fedtrack_local.models.model_map import ModelMap, map_under
 from fedtrack_local.models.params import save_params
 
 
@@ -25,16 +24,21 @@ def hand_over(params: Mapping[str, Any], target: Path) -> None:
         ModelError, WorkspaceError: As ``save_params``.
     """
     mapped = map_under(next(iter(params.values()), None))
-    if mapped is not None and mapped.holds(params):
-        link = _beside(target)
-        with contextlib.suppress(OSError):
+    if mapped is None or not mapped.holds(params) or not _link(mapped, target):
+        save_params(params, target)
+
+
+def _link(mapped: ModelMap, target: Path) -> bool:
+    """Make ``target`` a second name of a mapped file; return whether that was possible."""
+    try:
+        with written_beside(target) as link:
             os.link(mapped.path, link)
             status = link.stat()
-            if (status.st_dev, status.st_ino) == mapped.device_and_inode:
-                link.replace(target)
-                return
-        link.unlink(missing_ok=True)
-    save_params(params, target)
+            if (status.st_dev, status.st_ino) != mapped.device_and_inode:
+                raise FileNotFoundError(f"{mapped.path} is another file by now")
+    except OSError:
+        return False
+    return True
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -46,19 +50,12 @@ def link_or_copy(source: Path, target: Path) -> None:
     Raises:
         WorkspaceError: The file can be neither linked nor copied.
     """
-    new = _beside(target)
     try:
-        try:
-            os.link(source, new)
-        except OSError:
-            shutil.copyfile(source, new)
-            new.chmod(0o600)
-        new.replace(target)
+        with written_beside(target) as new:
+            try:
+                os.link(source, new)
+            except OSError:
+                shutil.copyfile(source, new)
+                new.chmod(0o600)
     except OSError as error:
         raise WorkspaceError(f"Cannot write the model {target}: {error}; free space or check rights.") from None
-    finally:
-        new.unlink(missing_ok=True)
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{uuid4().hex}")

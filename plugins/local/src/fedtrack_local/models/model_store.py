@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import ModelError, WorkspaceError
-from fedtrack_local.models.params import Array, load_metadata, load_params, save_params
+from fedtrack_local.models.arrays import Array
+from fedtrack_local.models.params import load_metadata, load_params, save_params
 
 GLOBAL_MODEL = "FL_global_model.safetensors"
 BEST_MODEL = "best_FL_global_model.safetensors"

@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import logging
 import os
-import random
 import runpy
 import signal
 import sys
@@ -21,6 +20,7 @@ from typing import NoReturn
 import msgspec
 
 from fedtrack.client import backend as client_backend
+from fedtrack.errors import ConfigError
 from fedtrack_local.processes.messages import SiteFailed, SiteSpec, encode
 from fedtrack_local.scripts.site_backend import CHANNEL_VARIABLE, SPEC_VARIABLE, SiteBackend
 
@@ -46,6 +46,8 @@ def lead_own_life(log: Path, environment: dict[str, str], folder: str, run: Call
     code = 1
     try:
         code = run()
+    except BaseException:  # such as a command of the job that does not exist
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -80,13 +82,18 @@ def _execute(spec: SiteSpec, channel: int) -> NoReturn:
     os.environ[SPEC_VARIABLE] = str(path)
     os.environ[CHANNEL_VARIABLE] = str(channel)
     command = [*spec.external, spec.script, *spec.args]
-    os.execvp(command[0], command)  # noqa: S606 - the job's own command, no shell
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - the job's own command, no shell
+    except OSError as error:
+        raise ConfigError(
+            f"{spec.name}: the command {command[0]!r} cannot be started: {error.strerror}; give ScriptRunner a command "
+            "that this machine has."
+        ) from None
 
 
 def _run(spec: SiteSpec, channel: Connection) -> int:
-    random.seed()  # otherwise every site would have the fork server's state
     if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()
+        numpy.random.seed()  # the fork server's state is every site's state; ``random`` sees to that itself
     prepare(spec.threads)
     backend = SiteBackend(spec, channel)
     client_backend.use(backend)

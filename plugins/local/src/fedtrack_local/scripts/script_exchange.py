@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic, time
 
 from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ModelError, SiteError
-from fedtrack.runs import Workspace
+from fedtrack.runs import Goodbye, Workspace
 from fedtrack_local.models.model_link import hand_over, link_or_copy
 from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
@@ -54,13 +54,11 @@ class ScriptExchange:
         self._raised: dict[str, SiteFailed] = {}
         self._task_id = 0
 
-    def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
-        """Return how many log calls of a site returned."""
-        return total_logged(self._left[site], streams) if site in self._left else None
-
-    def dropped(self, site: str) -> int | None:
-        """Return how many log calls of a site stored nothing because there was no room."""
-        return self._left[site].dropped if site in self._left else None
+    def goodbye(self, site: str) -> Goodbye:
+        """Return what the process of a site counted; nothing if it was killed, and its spool says it all."""
+        left = self._left.get(site)
+        # Streams that it does not name are of processes that its script forked, and of those before a resume.
+        return Goodbye(left.logged, left.dropped, frozenset(left.streams)) if left else Goodbye()
 
     def reject(self, site: str, error: Exception) -> None:
         """Treat a site's answer as a failure of that site."""
@@ -201,19 +199,6 @@ class ScriptExchange:
         spool = self._workspace.site(site) / "spool"
         times = [path.stat().st_mtime for path in spool.glob("*.spool")]
         return time() - max(times, default=0.0)
-
-
-def total_logged(left: SiteLeft, streams: Mapping[str, int]) -> int:
-    """Return how many log calls of a site returned.
-
-    That is the count of the site's last process, plus the events in streams of other processes: those that the script
-    forked, and those before a resume.
-
-    Args:
-        left: The last message of the site's process, which has its count.
-        streams: How many events of each of the site's streams have arrived.
-    """
-    return left.logged + sum(count for stream, count in streams.items() if stream not in left.streams)
 
 
 def _tail(path: Path, lines: int = 30) -> str:

@@ -16,18 +16,13 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.delivery.delivery import OPENING_PATIENCE
-from fedtrack.delivery.host import ReceiverHost
-from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.delivery.report import count_receiver
-from fedtrack.job.load import load_job
-from fedtrack.journal.journal import Journal
-from fedtrack.runs.result import ReceiverSummary, receiver_summary
-from fedtrack.runs.workspace import RUN_FOLDER
-from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.receiver import RunInfo
-from fedtrack.transport.forwarder import Forwarder
-from fedtrack.transport.spool_source import SpoolSource
+from fedtrack import RunInfo
+from fedtrack.delivery import OPENING_PATIENCE, ReceiverHost, ReceiverTally
+from fedtrack.job import load_job
+from fedtrack.journal import Journal
+from fedtrack.runs import RUN_FOLDER
+from fedtrack.tracking import BlobStore
+from fedtrack.transport import Forwarder, SpoolSource
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +59,13 @@ class Finish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AgentReport(msgspec.Struct, forbid_unknown_fields=True):
-    """The last message of an agent; if it died, the server makes it from the agent's journal.
+    """What an agent says of its receivers before it ends; what they have taken stands in the site's ledger.
 
     Attributes:
-        journaled: How many events are in the site's own journal.
-        receivers: The reports of the receivers, by component id.
+        receivers: In the order of the job.
     """
 
-    journaled: int
-    receivers: dict[str, ReceiverSummary]
+    receivers: list[ReceiverTally]
 
 
 class SiteAgent:
@@ -120,7 +113,7 @@ class SiteAgent:
             self._log.close()
 
     def _report_of_the_dead(self) -> AgentReport:
-        """Move the rest of the spool into the site's journal, and count the records that its receivers lack."""
+        """Bring what is left in the spool into the site's journal, which says what its receivers have taken."""
         log.error("%s: its agent died; what it has not delivered is kept; see %s", self.site, self._log.name)
         folder, blobs = self._spec.folder, BlobStore(self._spec.folder / "blobs")
         journal = Journal(folder / "journal.db")
@@ -130,18 +123,12 @@ class SiteAgent:
             forwarder.add(source)
             forwarder.end(self.site)
             forwarder.stop()
-            ledger = Ledger(folder / LEDGER_FILE, journal, read_only=True)
-            receivers = {}
-            for id_, name in self._receivers.items():
-                counts = count_receiver(journal, ledger, id_)
-                reason = f"the site's agent died; see {self._log.name}"
-                receivers[id_] = ReceiverSummary(
-                    name, self.site, counts.delivered, counts.skipped, counts.dead, counts.pending, reason
-                )
-            ledger.close()
-            return AgentReport(journal.counts().get(self.site, 0), receivers)
         finally:
             journal.close()
+        reason = f"the site's agent died; see {self._log.name}"
+        return AgentReport(
+            [ReceiverTally(name, self.site, error=reason, id=id_) for id_, name in self._receivers.items()]
+        )
 
 
 def serve(spec: AgentSpec) -> AgentReport:
@@ -158,9 +145,8 @@ def serve(spec: AgentSpec) -> AgentReport:
     order = msgspec.json.decode(line, type=Finish) if line else Finish("aborted", 1.0)
     host.forwarder.end(spec.site)
     reports = host.finish(order.status, order.stall_seconds)
-    journaled = host.journal.counts().get(spec.site, 0)
     host.close()
-    return AgentReport(journaled, {report.name: receiver_summary(report, spec.site) for report in reports})
+    return AgentReport(reports)
 
 
 def agent_spec(site: str, job: Path, root: Path, run: RunInfo, *, deletes: bool) -> AgentSpec:

@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from fedtrack.job.load import LoadedSite
+from fedtrack.job import LoadedSite
 from fedtrack_local.processes.gpus import gpu_environment
 from fedtrack_local.processes.messages import SiteSpec
 

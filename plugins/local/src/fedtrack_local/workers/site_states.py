@@ -14,7 +14,7 @@ import numpy as np
 from fedtrack.errors import ModelError
 from fedtrack.files import write_whole
 from fedtrack.tracking import shorten
-from fedtrack_local.models.params import DTYPES_BY_NAME, as_arrays
+from fedtrack_local.models.arrays import DTYPES_BY_NAME, as_arrays
 
 _ARRAY, _TENSOR = 1, 2
 

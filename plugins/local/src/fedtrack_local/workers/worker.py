@@ -15,8 +15,8 @@ from fedtrack.errors import ConfigError, ModelError
 from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
+from fedtrack_local.models.arrays import as_arrays
 from fedtrack_local.models.mapped_model import MappedModel
-from fedtrack_local.models.params import as_arrays
 from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
 from fedtrack_local.scripts.site_backend import plain_metrics
 from fedtrack_local.workers.site_states import SiteStates
@@ -122,10 +122,15 @@ class Worker:
             aggregator.partial().save(Path(message.partial))
         return SitesDone(message.task_id, message.group, results, averaged, logged)
 
+    def close(self) -> None:
+        """Release the last model."""
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+
     def _mapped(self, path: str) -> MappedModel:
         if self._model is None or self._model_path != path:
-            if self._model is not None:
-                self._model.close()
+            self.close()
             self._model, self._model_path = MappedModel(Path(path), self._spec.framework), path
         return self._model
 

@@ -6,14 +6,14 @@ import logging
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
 from fedtrack.client import FLModel
 from fedtrack.errors import JobError, ModelError, SiteError
-from fedtrack.runs import Workspace
+from fedtrack.runs import Goodbye, Workspace
 from fedtrack_local.averaging.partial_average import PartialAverage
 from fedtrack_local.models.model_link import hand_over
 from fedtrack_local.processes.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
@@ -112,9 +112,9 @@ class WorkerExchange:
         self._late: dict[str, float] = {}
         self._raised: dict[str, SiteFailed] = {}
         self._task_id = 0
-        #: The log calls of each site, as counted by each worker; and the streams of the workers that ended in order.
+        #: By worker, what it has counted for each site; and what it said of itself, once it has left in order.
         self._logged: dict[str, Counter[str]] = {}
-        self._streams: dict[str, list[str]] = {}
+        self._left: dict[str, SiteLeft] = {}
         self._idle_deaths = 0
         for _ in range(workers):
             self._start()
@@ -155,20 +155,17 @@ class WorkerExchange:
         while any(self._pool.is_alive(name) for name in self._workers) and monotonic() < deadline:
             for event in self._pool.wait(_POLL_SECONDS):
                 if isinstance(event.message, SiteLeft):
-                    self._streams[event.site] = event.message.streams
+                    self._left[event.site] = event.message
                 elif isinstance(event.message, Exited):
                     self._on_exit(event.site)
 
-    def logged(self, site: str, streams: Mapping[str, int]) -> int | None:
-        """Return how many log calls of a site returned."""
-        # If a worker did not end in order, its own count is missing; then the site's events in the journal count.
-        counted = {stream for known in self._streams.values() for stream in known}
-        own = sum(self._logged[name][site] for name in self._streams if name in self._logged)
-        return own + sum(count for stream, count in streams.items() if stream not in counted)
-
-    def dropped(self, site: str) -> int | None:
-        """Return None: calls without room are counted by worker, not by site, and reported as a gap."""
-        return None
+    def goodbye(self, site: str) -> Goodbye | None:
+        """Return what the workers counted for a site; None if one of them dropped calls, and knows not whose."""
+        if any(left.dropped for left in self._left.values()):
+            return None
+        # Of a worker that did not leave in order, its spool says how much of the site's calls had returned.
+        counted = frozenset(stream for left in self._left.values() for stream in left.streams)
+        return Goodbye(sum(self._logged[name][site] for name in self._left if name in self._logged), 0, counted)
 
     def _start(self) -> None:
         spec = self._spec_of()

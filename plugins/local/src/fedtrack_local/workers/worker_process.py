@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -35,7 +36,8 @@ def _run(spec: WorkerSpec, channel: Connection) -> int:
     try:
         worker = Worker(spec, _load(spec), spool)
         client_backend.use(worker)
-        _serve(worker, channel)
+        with closing(worker):
+            _serve(worker, channel)
     except BaseException as error:
         report_failure(channel, error)
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from fedtrack.job.components import ClientAppRunner
+from fedtrack import ClientAppRunner
 from fedtrack.runs.worker_folders import next_worker_folder, spool_of, worker_name
 from fedtrack_local.processes.gpus import gpu_environment
 from fedtrack_local.processes.messages import WorkerSpec

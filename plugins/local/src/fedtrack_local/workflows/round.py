@@ -28,7 +28,9 @@ def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mappin
         ConfigError: The task has no round.
         JobError: No site sent a usable result, or too few sites are left.
     """
-    from fedtrack_local.averaging.round_average import RoundAverage  # needs numpy; the description of a job does not
+    # They need numpy, or a journal, which neither a site nor the description of a job does.
+    from fedtrack_local.averaging.round_average import RoundAverage
+    from fedtrack_local.workflows.round_metrics import round_metrics, summary_of
 
     if task.current_round is None:
         raise ConfigError(f"The task {task.name!r} has no current_round; a round is numbered, counted from 0.")
@@ -43,18 +45,9 @@ def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mappin
         server.models.save_best(params, current_round, metrics)
     new_params = server.models.save(new_params, current_round)
     size = average.size + len(sites) * _size(params)
-    result = RoundResult(current_round, metrics, used, perf_counter() - started, size)
+    result = RoundResult(current_round, metrics, used, perf_counter() - started, size, average.total_weight)
     server.finish_round(result)
-    server.log_metrics(
-        metrics
-        | {
-            "round/seconds": result.seconds,
-            "round/bytes": float(result.size),
-            "round/sites": float(len(used)),
-            "round/steps": average.total_weight,
-        },
-        current_round,
-    )
+    server.log_metrics(metrics | round_metrics(summary_of(result)), current_round)
     server.notify("fedtrack_round_ended", current_round=current_round, metrics=metrics)
     return new_params, result
 

@@ -102,6 +102,7 @@ class RoundResult(msgspec.Struct, frozen=True):
         sites: The sites whose results were averaged.
         seconds: The duration of the round.
         size: Bytes of parameters that server and sites sent to each other.
+        steps: The optimizer steps behind the averaged results; None if that is not known.
     """
 
     current_round: int
@@ -109,6 +110,7 @@ class RoundResult(msgspec.Struct, frozen=True):
     sites: tuple[str, ...]
     seconds: float
     size: int
+    steps: float | None = None
 
 
 class Server(Protocol):

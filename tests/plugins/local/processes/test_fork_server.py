@@ -20,6 +20,8 @@ from fedtrack_local.processes.fork_server import forget_torch_finalizers
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.sites import FromPool, SitePool
 
+pytestmark = pytest.mark.slow
+
 MODULE = """
 import atexit, pathlib
 pathlib.Path("imported").touch()

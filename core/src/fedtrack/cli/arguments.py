@@ -1,0 +1,39 @@
+"""Arguments of a receiver on the command line, under the rules that hold in a job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from fedtrack.errors import ConfigError
+from fedtrack.job.config import refuse_secrets, resolve_references
+
+_WHERE = "--args"
+
+
+def written_arguments(text: str) -> dict[str, Any]:
+    """Return what ``--args`` says, with ``${ENV:NAME}`` as it stands there.
+
+    Raises:
+        ConfigError: It is no JSON object, or holds a secret that is written out.
+    """
+    try:
+        args = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        # Without the text: beside what is wrong in it there may be a secret.
+        raise ConfigError(f"{_WHERE} is no JSON object: {error}; write it as '{{\"name\": value}}'.") from None
+    refuse_secrets(args, _WHERE)
+    return args
+
+
+def resolved_arguments(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``args`` with every ``${ENV:NAME}`` replaced by the environment variable.
+
+    Raises:
+        ConfigError: A variable is not set.
+    """
+    resolved: dict[str, Any] = resolve_references(dict(args), dict(os.environ), _WHERE)
+    return resolved

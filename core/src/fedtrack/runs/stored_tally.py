@@ -1,0 +1,89 @@
+"""The tally of a stored run, which may still be going on: counted from its files, without changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TypeAlias
+
+from fedtrack.delivery.host import hears_sites
+from fedtrack.delivery.ledger import Ledger
+from fedtrack.delivery.report import ReceiverTally
+from fedtrack.errors import FedtrackError
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.journal_facts import is_host
+from fedtrack.runs.refusals import refusals
+from fedtrack.runs.result import RunResult
+from fedtrack.runs.stored_run import LOST_JOURNAL, StoredRun
+from fedtrack.runs.tally import CountedSite, Goodbye, SiteTally, Tally, take_tally
+from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
+from fedtrack.tracking.events import SERVER
+
+#: By node.
+Stores: TypeAlias = dict[str, tuple[Journal, Ledger]]
+
+
+def tally_of(run: StoredRun, result: RunResult | None = None) -> Tally:
+    """Count what is in the spools, the journals and with the receivers of a run.
+
+    Args:
+        run: The run.
+        result: Its summary; the one in its folder, if None.
+    """
+    result = run.result if result is None else result
+    with ExitStack() as stack:
+        stores = {node: stack.enter_context(run.stores(node)) for node in run.journaling_nodes()}
+        workers = {worker_name(folder): spool_of(folder) for folder in worker_folders(run.workers)}
+        found = take_tally(
+            stores,
+            _sites(run, result, stores),
+            _receivers(run, result, stores),
+            workers=workers if SERVER in stores else None,
+        )
+        for node, (_, ledger) in stores.items():
+            found.refused += refusals(ledger, node)
+    if SERVER not in stores and result is not None:
+        found.gaps += result.gaps
+    if run.journal_is_lost:
+        found.gaps.append((SERVER, LOST_JOURNAL))
+    return found
+
+
+def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator[CountedSite]:
+    known = [name for name in result.sites if not is_host(name)] if result else []
+    for name in dict.fromkeys([SERVER, *run.sites(), *known]):
+        before = result.sites.get(name) if result else None
+        crosses = before.streams_to_server if before else True
+        home = name if name in stores else before.node if before and before.node != SERVER else ""
+        yield CountedSite(
+            name=name,
+            spool=run.node(name) / "spool",
+            goodbye=_goodbye(before),
+            streams_to_server=crosses,
+            node=SERVER if crosses else home,
+            error=before.error if before else "",
+            before=before,
+        )
+
+
+def _goodbye(before: SiteTally | None) -> Goodbye | None:
+    """Return what the summary says that the site's processes said; without a summary they may still be alive."""
+    if before is None or before.logged is None:
+        return None
+    older = before.in_spool is None and before.lost is None  # which counted the reports of drops as events
+    return Goodbye(before.logged, before.dropped or 0, None, older, before.withheld, before.rejected)
+
+
+def _receivers(run: StoredRun, result: RunResult | None, stores: Stores) -> list[ReceiverTally]:
+    """Return what the summary says of the receivers, and the job of those that it does not name."""
+    known = dict(result.receivers) if result else {}
+    unnamed = {id_ for id_ in stores[SERVER][1].cursors() if id_ not in known} if SERVER in stores else set()
+    if unnamed:
+        try:
+            named = {id_: item for id_, item in run.job().receivers.items() if id_ in unnamed}
+        except FedtrackError:
+            named = {}  # then they are taken to listen to everything
+        for id_, item in named.items():
+            own_only = not hears_sites(SERVER, item)
+            known[id_] = ReceiverTally(item.name, SERVER, 0, {}, 0, 0, id=id_, own_only=own_only)
+    return list(known.values())

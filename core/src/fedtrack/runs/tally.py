@@ -1,0 +1,146 @@
+"""Tally: what became of every log call of a run; one for all engines, while it runs and afterwards.
+
+    calls  = logged + withheld + dropped                       for each site; rejected calls are among the logged
+    logged = journaled + in the spool + lost                   for each site
+    addressed = delivered + skipped + dead + pending + lost    for each receiver, of the sites that it listens to
+
+A log call counts once it has returned. Records that say something about calls, such as how many were dropped, are no
+events. What is not known is None and never 0, and nothing that is unknown, dropped or lost counts as complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from fedtrack.delivery.label import receiver_label
+from fedtrack.delivery.ledger import Ledger
+from fedtrack.delivery.report import ReceiverTally, count_receiver
+from fedtrack.journal.journal import Journal
+from fedtrack.runs.journal_facts import JournalFacts, add_counts, is_host, read_facts
+from fedtrack.runs.refusals import Refusal
+from fedtrack.runs.site_tally import CountedSite, Goodbye, SiteTally, count_site, together, why_unreadable
+from fedtrack.runs.spool_count import count_beyond
+from fedtrack.tracking.counts import Counts
+from fedtrack.tracking.events import SERVER
+
+__all__ = ["CountedSite", "Goodbye", "SiteTally", "Tally", "events_complete", "take_tally"]
+
+
+class Tally(msgspec.Struct):
+    """A run's log calls; keys are only ever added.
+
+    Attributes:
+        sites: By name; the server's own records under ``server``, processes for many sites under ``@...``.
+        receivers: By label; see ``receiver_label``.
+        gaps: Damaged or lost ranges: (site, what happened).
+        refused: The dead letters.
+        waiting: Why records of a site are in its spool and not in the journal, by site.
+    """
+
+    sites: dict[str, SiteTally] = {}
+    receivers: dict[str, ReceiverTally] = {}
+    gaps: list[tuple[str, str]] = []
+    refused: list[Refusal] = []
+    waiting: dict[str, str] = {}
+
+    @property
+    def events_complete(self) -> bool:
+        """Whether every log call is known to be in a journal, or where it belongs instead."""
+        return events_complete(self.sites, self.gaps, self.waiting)
+
+    @property
+    def complete(self) -> bool:
+        """Whether, besides, every receiver has taken everything."""
+        return self.events_complete and not any(one.pending or one.dead for one in self.receivers.values())
+
+
+def events_complete(
+    sites: Mapping[str, SiteTally], gaps: Iterable[tuple[str, str]], waiting: Mapping[str, str]
+) -> bool:
+    """Return whether every log call is known to be where it belongs."""
+    return not list(gaps) and not waiting and all(site.complete for site in sites.values())
+
+
+def take_tally(
+    stores: Mapping[str, tuple[Journal, Ledger]],
+    sites: Iterable[CountedSite],
+    receivers: Iterable[ReceiverTally] = (),
+    *,
+    waiting: Mapping[str, str] | None = None,
+    workers: Mapping[str, Path] | None = None,
+) -> Tally:
+    """Count a run's log calls from its journals, its spools and what its processes said.
+
+    Args:
+        stores: Each node's journal, and the ledger of what was delivered from it; open.
+        sites: The sites, and the server.
+        receivers: What is known of receivers besides what the journals say.
+        waiting: Why records of a site are not in the journal, by site.
+        workers: Spool folders of processes that work for many sites, by name; see ``runs.worker_folders``.
+    """
+    facts = {node: read_facts(*pair) for node, pair in stores.items()}
+    found = Tally({}, {}, [], [], dict(waiting or {}))
+    homes = {SERVER}
+    hosts = _count_hosts(facts.get(SERVER), stores[SERVER][0] if SERVER in stores else None, workers or {})
+    shared = add_counts(one.counts for one in hosts.values())
+    for site in sites:
+        journal = stores[site.node][0] if site.node in stores else None
+        found.sites[site.name] = count_site(site, journal, facts.get(site.node), shared)
+        homes.add(site.node)
+    for name, one in hosts.items():
+        dropped = one.counts.dropped if one.counts else None
+        if one.waiting or one.unreadable or dropped != 0:
+            found.sites[name] = SiteTally(None, 0, dropped, in_spool=one.waiting, unreadable=one.unreadable)
+    for node, said in facts.items():
+        found.gaps += [(lost.site, lost.reason) for lost in said.lost if node in homes]
+    _count_receivers(found, stores, {one.label: one for one in receivers})
+    return found
+
+
+class _Host(NamedTuple):
+    """A process that works for many sites: what it has counted, and what waits in its spool."""
+
+    counts: Counts | None
+    waiting: int | None
+    unreadable: str
+
+
+def _count_hosts(facts: JournalFacts | None, journal: Journal | None, workers: Mapping[str, Path]) -> dict[str, _Host]:
+    if facts is None or journal is None:
+        return {}
+    found: dict[str, _Host] = {}
+    for name in dict.fromkeys([*workers, *(site for site in facts.streams if is_host(site))]):
+        arrived = facts.streams.get(name, {})
+        beyond = count_beyond(workers[name], journal.high_waters(name)) if name in workers else None
+        waiting = beyond.streams if beyond else {}
+        streams = dict.fromkeys([*arrived, *waiting])
+        counts = add_counts(together(arrived.get(stream), waiting.get(stream)).counts for stream in streams)
+        found[name] = _Host(counts, beyond.events if beyond else 0, why_unreadable(beyond))
+    return found
+
+
+def _count_receivers(
+    found: Tally, stores: Mapping[str, tuple[Journal, Ledger]], known: Mapping[str, ReceiverTally]
+) -> None:
+    """Let the ledgers have the last word: they are right also where a process died before it could report."""
+    found.receivers.update(known)
+    for node, (journal, ledger) in stores.items():
+        ids = {receiver.id for receiver in known.values() if receiver.node == node and receiver.id}
+        for id_ in sorted(ids | ledger.cursors().keys()):
+            label = receiver_label(node, id_)
+            # Named by a replay, the component's id begins with the receiver's name.
+            receiver = known.get(label) or ReceiverTally(id_.partition("+")[0], node, id=id_)
+            listens = _is_server if receiver.own_only else _is_any
+            found.receivers[label] = count_receiver(receiver, journal, ledger, listens)
+
+
+def _is_server(site: str) -> bool:
+    return site == SERVER
+
+
+def _is_any(site: str) -> bool:
+    return True

@@ -1,0 +1,53 @@
+"""Tables: aligned for people, complete for programs, a line for each row whatever a cell holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fedtrack.cli.table import kinds, plugin_row, show
+from fedtrack.plugins import Plugin, State
+from fedtrack.tracking.records import Artifact, Metric, Tag
+
+ROWS = [
+    {"name": "csv", "supports": ["metric", "tag"], "reason": "line one\n  line two", "hidden": Path("/x")},
+    {"name": "a-much-longer-name", "supports": [], "hidden": 5},
+]
+
+
+def test_columns_are_aligned_and_a_row_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show(ROWS, ("name", "supports", "reason"), as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME                SUPPORTS    REASON",
+        "csv                 metric,tag  line one line two",
+        "a-much-longer-name",
+    ]
+
+
+def test_json_has_every_key_and_its_own_types(capsys: pytest.CaptureFixture[str]) -> None:
+    show(ROWS, ("name",), as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found[0] == ROWS[0] | {"hidden": "/x"}
+    assert found[1]["hidden"] == 5
+
+
+def test_a_table_of_nothing_is_its_header(capsys: pytest.CaptureFixture[str]) -> None:
+    show([], ("name", "state"), as_json=False)
+    assert capsys.readouterr().out == "NAME  STATE\n"
+    show([], ("name",), as_json=True)
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_what_is_wrong_with_a_plugin_stands_in_for_its_summary() -> None:
+    plugin = Plugin("csv", "fedtrack-csv", "1.0", summary="Rows.")
+    assert plugin_row(plugin)["summary"] == "Rows."
+    plugin.fail(State.FAILED, "KeyError: 'home'", "pip install x")
+    assert plugin_row(plugin)["summary"] == "fedtrack-csv 1.0: KeyError: 'home'; to fix it: pip install x"
+    plugin.fail(State.DISABLED, "you said so")
+    assert plugin_row(plugin)["summary"] == "fedtrack-csv 1.0: you said so"
+
+
+def test_kinds_are_in_the_documented_order() -> None:
+    assert kinds(frozenset({Artifact, Tag, Metric})) == ["metric", "tag", "artifact"]

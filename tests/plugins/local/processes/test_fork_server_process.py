@@ -1,0 +1,67 @@
+"""The fork server as a child: what it sees of this process, and that it always ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from fedtrack_local.processes.fork_server_process import CREDENTIAL_PREFIXES, ForkServerProcess, site_environment
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process exists and is no zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return dict(entry.decode().split("=", 1) for entry in entries if entry)
+
+
+def test_no_credential_reaches_it_and_everything_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for prefix in CREDENTIAL_PREFIXES:
+        monkeypatch.setenv(f"{prefix}TOKEN", "secret")
+    monkeypatch.setenv("DATA_FOLDER", "/data")
+    with ForkServerProcess() as process:
+        found = environment_of(process._process.pid)
+    assert found == site_environment()
+    assert found["DATA_FOLDER"] == "/data"
+    assert "secret" not in found.values()
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_it() -> None:
+    with ForkServerProcess() as process:
+        assert os.getsid(process._process.pid) != os.getsid(0)
+
+
+def test_it_ends_when_it_is_closed_and_when_its_server_hangs_up() -> None:
+    with ForkServerProcess() as process:
+        pid = process._process.pid
+    assert not is_running(pid)
+    other = ForkServerProcess()
+    other.hang_up()
+    assert other._process.wait(30) == 0
+    other.close()
+
+
+def test_one_that_does_not_end_in_time_is_killed() -> None:
+    process = ForkServerProcess()
+    os.kill(process._process.pid, signal.SIGSTOP)
+    begun = monotonic()
+    process.close(grace_seconds=0.1)
+    assert process._process.returncode == -signal.SIGKILL
+    assert monotonic() - begun < 10
+
+
+def test_what_it_printed_before_it_died_can_be_shown() -> None:
+    with ForkServerProcess() as process:
+        process.control.send(b"no message")
+        assert process._process.wait(60) == 1
+        assert "msgspec.ValidationError" in process.output()

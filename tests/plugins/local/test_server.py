@@ -1,0 +1,89 @@
+"""LocalServer: where a run that is resumed goes on, from nothing but what is on the disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedtrack.job.components import IntimeModelSelector
+from fedtrack.runs.workspace import RunRecord, Workspace
+from fedtrack.spool.spool import Spool
+from fedtrack_local.models.params import save_params
+from fedtrack_local.server import LocalServer
+from fedtrack_local.workflows.workflow import RoundResult
+
+Start = Callable[..., LocalServer]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return a starter of servers, one after the other, in one workspace."""
+    workspace = Workspace(tmp_path / "ws")
+    workspace.create(RunRecord("r", "job/j", 0), [])
+    save_params({"w": np.zeros(2)}, tmp_path / "initial")
+    spools: list[Spool] = []
+
+    def start(selector: IntimeModelSelector | None = None, initial: bool = True) -> LocalServer:
+        spools.append(Spool(tmp_path / "spool"))
+        job = SimpleNamespace(
+            selector=selector, results_json=None, initial_model=tmp_path / "initial" if initial else None
+        )
+        run: Any = SimpleNamespace(job=job, info=None, workspace=workspace, spool=spools[-1])
+        nobody: Any = None
+        return LocalServer(run, nobody)
+
+    yield start
+    for spool in spools:
+        spool.close()
+    workspace.close()
+
+
+def value(server: LocalServer) -> Any:
+    params = server.initial_params()
+    return params["w"].tolist() if params else None
+
+
+def test_a_fresh_run_begins_with_the_jobs_model_if_it_has_one(start: Start) -> None:
+    server = start()
+    assert (server.next_round, value(server), server.rounds) == (0, [0.0, 0.0], [])
+    assert start(initial=False).initial_params() is None
+
+
+def test_a_resumed_run_goes_on_after_the_last_model_that_was_kept(start: Start) -> None:
+    start().models.save({"w": np.ones(2)}, 4)
+    server = start()
+    assert (server.next_round, value(server)) == (5, [1.0, 1.0])
+
+
+def test_rounds_outlive_the_server_with_whatever_they_measured(start: Start) -> None:
+    first = RoundResult(0, {"loss": math.nan, "auc": math.inf}, ("a",), 1.5, 10)
+    start().finish_round(first)
+    server = start()
+    server.finish_round(RoundResult(1, {}, (), 0.5, 0))
+    found = start().rounds
+    assert [result.current_round for result in found] == [0, 1]
+    assert math.isnan(found[0].metrics["loss"])
+    assert found[0].metrics["auc"] == math.inf
+
+
+def test_a_resumed_run_knows_the_best_model_that_there_was(start: Start) -> None:
+    start().models.save_best({"w": np.ones(2)}, 3, {"auc": 0.75, "loss": 2.0})
+    server = start(IntimeModelSelector("auc"))
+    assert server.selector is not None
+    assert (server.selector.best_round, server.selector.best_value) == (3, 0.75)
+    assert not server.selector.observe(4, {"auc": 0.75})
+    assert server.selector.observe(5, {"auc": 0.8})
+    assert start().selector is None
+
+
+def test_its_own_log_calls_are_counted_also_those_before_a_resume(start: Start) -> None:
+    server = start()
+    server.log_metrics({"loss": 0.5, "auc": 0.25}, 1)
+    assert server.logged("server", {}) == 2
+    assert server.logged("server", {"ab" * 16: 3}) == 5

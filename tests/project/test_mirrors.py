@@ -1,0 +1,105 @@
+"""Tests mirror source files, so that a test that fails points at the file to look into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: Where the tests of a distribution's modules are.
+HOMES = {
+    ROOT / "core" / "src" / "fedtrack": ROOT / "tests" / "core",
+    ROOT / "plugins" / "local" / "src" / "fedtrack_local": ROOT / "tests" / "plugins" / "local",
+}
+
+#: Shorter modules have little that could fail by itself.
+LINES = 60
+
+#: Modules without a test of their name, and the test that reaches them; a module that gets one leaves this list.
+EXCEPTIONS = {
+    # Declarations: a protocol, structures, and what they are called.
+    "fedtrack/job/loaded_job.py": "tests/core/job/test_load.py",
+    "fedtrack/partial_engine.py": "tests/engines/contract/test_delivery_contract.py",
+    "fedtrack_local/active_run.py": "tests/plugins/local/test_local_run.py",
+    "fedtrack_local/workflows/workflow.py": "tests/plugins/local/workflows/test_fedavg.py",
+    # Parts of one thing, which is tested as a whole.
+    "fedtrack/job/base_fed_job.py": "tests/core/job/test_export.py",
+    "fedtrack/job/fed_job.py": "tests/core/job/test_export.py",
+    "fedtrack/job/fedavg_job.py": "tests/core/job/test_export.py",
+    "fedtrack/job/named_items.py": "tests/core/job/test_load.py",
+    "fedtrack/job/shared_processes.py": "tests/plugins/local/test_virtual_sites.py",
+    "fedtrack/journal/batches.py": "tests/core/journal/test_journal.py",
+    "fedtrack/journal/database.py": "tests/core/journal/test_journal.py",
+    "fedtrack/journal/gaps.py": "tests/core/journal/test_journal.py",
+    "fedtrack/journal/goodbyes.py": "tests/core/transport/test_forwarder_counts.py",
+    "fedtrack/spool/segments.py": "tests/core/spool/test_spool.py",
+    "fedtrack/spool/stream_counts.py": "tests/core/spool/test_counter_page.py",
+    "fedtrack/transport/file_shipper.py": "tests/core/transport/test_forwarder.py",
+    "fedtrack/transport/forward_pass.py": "tests/core/transport/test_forwarder.py",
+    "fedtrack/transport/shared_source.py": "tests/core/spool/test_shared.py",
+    "fedtrack/transport/spool_source.py": "tests/core/transport/test_forwarder.py",
+    "fedtrack/delivery/load.py": "tests/core/delivery/test_delivery.py",
+    "fedtrack/delivery/report.py": "tests/core/delivery/test_counts.py",
+    "fedtrack/delivery/retry.py": "tests/core/delivery/test_delivery_outages.py",
+    "fedtrack_local/workflows/round.py": "tests/plugins/local/workflows/test_fedavg.py",
+    # Commands about whole runs, which need one.
+    "fedtrack/cli/runs.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack/cli/stored_runs.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack/cli/submit.py": "tests/plugins/local/test_detached.py",
+    "fedtrack/runs/dead_letters.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack/runs/inventory.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack/runs/page.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack/runs/replay.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack/runs/result.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack/runs/stored_run.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack/runs/verify.py": "tests/e2e/test_stored_runs.py",
+    "fedtrack_local/course.py": "tests/plugins/local/test_local_run.py",
+    "fedtrack_local/engine.py": "tests/engines/contract/test_delivery_contract.py",
+    "fedtrack_local/launch.py": "tests/plugins/local/test_local_run.py",
+    "fedtrack_local/summary.py": "tests/plugins/local/test_local_run.py",
+}
+
+
+def modules() -> Iterator[tuple[Path, Path, str]]:
+    """Yield each long module, the folder of its tests and its name as an exception would have it."""
+    for source, tests in HOMES.items():
+        for path in sorted(source.rglob("*.py")):
+            inside = path.relative_to(source)
+            if path.name != "__init__.py" and len(path.read_text().splitlines()) > LINES:
+                yield path, tests / inside.parent, f"{source.name}/{inside}"
+
+
+def namesakes(module: Path, folder: Path) -> list[Path]:
+    """Return ``test_<module>.py`` and ``test_<module>_<aspect>.py``, but not what is a longer-named neighbour's."""
+    neighbours = {path.stem for path in module.parent.glob(f"{module.stem}_*.py")}
+    found = [*folder.glob(f"test_{module.stem}.py"), *folder.glob(f"test_{module.stem}_*.py")]
+    return [path for path in found if not any(path.stem.startswith(f"test_{name}") for name in neighbours)]
+
+
+@pytest.mark.parametrize(("module", "folder", "name"), [pytest.param(*found, id=found[2]) for found in modules()])
+def test_a_module_has_a_test_of_its_name(module: Path, folder: Path, name: str) -> None:
+    if name in EXCEPTIONS:
+        assert not namesakes(module, folder), f"{name} has a test now; take it off EXCEPTIONS"
+        return
+    assert namesakes(module, folder), (
+        f"write {folder.relative_to(ROOT)}/test_{module.stem}.py, or name it in EXCEPTIONS"
+    )
+
+
+def test_every_exception_is_a_long_module_and_names_a_test_that_exists() -> None:
+    assert EXCEPTIONS.keys() - {name for _, _, name in modules()} == set()
+    assert {where for where in EXCEPTIONS.values() if not (ROOT / where).exists()} == set()
+
+
+def test_a_namesake_is_not_that_of_a_neighbour_with_a_longer_name(tmp_path: Path) -> None:
+    source, tests = tmp_path / "source", tmp_path / "tests"
+    for path in (source / "worker.py", source / "worker_spec.py", tests / "test_worker_spec.py"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert namesakes(source / "worker.py", tests) == []
+    (tests / "test_worker_room.py").touch()
+    assert namesakes(source / "worker.py", tests) == [tests / "test_worker_room.py"]
+    assert namesakes(source / "worker_spec.py", tests) == [tests / "test_worker_spec.py"]
