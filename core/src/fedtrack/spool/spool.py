@@ -291,7 +291,7 @@ class Spool(SpoolBase):
         return self._nested
 
     def _store_all(self, payloads: list[bytes], rejected: list[bool]) -> None:
-        """Store payloads; ``rejected`` says which of them say why a call was rejected."""
+        """Store payloads; ``rejected`` tells which of them are rejected calls."""
         chunk: list[bytes] = []
         size = 0
         full: SpoolFull | None = None

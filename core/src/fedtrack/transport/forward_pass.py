@@ -43,7 +43,7 @@ class ForwardPass:
     def _read(self, source: SpoolSource) -> None:
         try:
             streams = source.begin()
-        except Exception as error:  # of whatever kind: the other sites' records must not wait for this one
+        except Exception as error:  # of any kind: the other sites' records must not wait for this one
             self.failures[source] = error
             return
         for stream in streams:

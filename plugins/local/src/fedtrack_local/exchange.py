@@ -33,7 +33,7 @@ class Exchange(Protocol):
         """
 
     def dismiss(self) -> None:
-        """Say that there is nothing more to do, and wait until the processes have ended."""
+        """Tell the processes that there are no further tasks, and wait for their end."""
 
     def goodbye(self, site: str) -> Goodbye | None:
         """Return the counts of a site's processes, after their end; None if they are not known."""
