@@ -39,8 +39,8 @@ _APPLY = "            for stream in self._applied(journal, streams):\n"
 _DELETE = "                self.found |= self._attempt(stream, stream.source.settle) and stream.found\n"
 
 _FLUSH = "            self._retry.call_receiver(self._receiver.flush, now, patient=True)\n"
-_CLAIM = """                # Claimed before the write: an exception between the two may leave a hole, which is legal,
-                # but never two records with one number, of which the journal would drop the second.
+_CLAIM = """                # Claimed before the write. An exception between the two may leave a hole, which is legal,
+                # but never two records with one number: the journal would drop the second one.
                 self._next_seq = seq + 1
 """
 _WRITE = """                try:
@@ -393,7 +393,7 @@ MUTATIONS = (
     Mutation(
         "A backend that cannot be opened does not delay the end of a run",
         f"{CORE}/delivery/delivery.py",
-        "            if self._opening:  # it has taken its time; that each further attempt fails is no progress\n",
+        "            if self._opening:  # it has had its time; further failed attempts are not progress\n",
         "            if True:\n",
         DELIVERY,
     ),

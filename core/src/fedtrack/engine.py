@@ -1,8 +1,8 @@
-"""Engine: the protocol of whatever runs a job, and the plain values that cross it.
+"""Engine: the protocol of the systems that run jobs, and its plain data types.
 
 A job is an exported folder; a target is a string that only the engine understands (a workspace, an admin's startup
-kit). Nothing here starts anything, and everything here survives being written down as JSON: the process that asks
-for a run's status need not be the one that submitted it.
+kit). All data types can be stored as JSON, because the process that asks for a run's status need not be the one that
+submitted it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedtrack.job.fed_job import FedJob
     from fedtrack.runs.result import RunResult
 
-#: Where the command line keeps the handle of a run that it submitted, in the run's workspace.
+#: The file in a run's workspace in which the command line keeps the run's handle.
 HANDLE_FILE = "handle.json"
 
 #: Name of the engine that runs jobs on this machine.
@@ -30,13 +30,13 @@ _RUN_ID = re.compile(r"[a-z0-9-]{1,64}\Z")
 
 
 def checked_run_id(run_id: str | None) -> str:
-    """Return ``run_id``, or a fresh one if it is None.
+    """Return ``run_id``, or a new id if it is None.
 
     Raises:
-        ConfigError: It is none: ids name folders and backends' runs.
+        ConfigError: The id is not valid. Ids name folders and backends' runs.
     """
     if run_id is None:
-        from uuid import uuid4  # 4 ms, which a run has after its fork server was started and not before
+        from uuid import uuid4  # takes 4 ms, which cost nothing after the start of the fork server
 
         return uuid4().hex
     if not _RUN_ID.match(run_id):
@@ -49,14 +49,14 @@ class EngineCaps(msgspec.Struct, frozen=True):
 
     Attributes:
         name: The engine.
-        version: Of whatever it drives: this core, or the distributed system that is installed.
+        version: The version of the system that it drives: of this core, or of an installed distributed system.
         script_lifetime: ``run``: a site's script lives as long as the run. ``task``: it is started once per task.
         event_path: How events reach the journal: ``direct`` from the spool on the same machine, ``acked`` in
             acknowledged batches while the script runs, ``reply`` only with a task's answer, ``external`` not by
             the engine at all.
-        max_batch_bytes: The most that one batch may hold; 0 if there are no batches.
-        site_identity: Whether a site's name is what the transport authenticated, or only what the site claims.
-        spool_survives: What a site's undelivered events outlive: the ``run`` only, or the ``site`` as a whole.
+        max_batch_bytes: The most bytes of one batch; 0 if there are no batches.
+        site_identity: Whether the transport authenticates a site's name, or the site only claims it.
+        spool_survives: How long a site's undelivered events are kept: with the ``run``, or with the ``site``.
         can_abort: Whether ``abort`` works.
         can_reattach: Whether ``status``, ``wait`` and ``fetch`` work from another process.
         live_read: Whether the journal can be read while the job runs.
@@ -81,11 +81,11 @@ class EngineCaps(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something that a target would refuse, or that would not work there.
+    """A part of a job that a target would refuse, or that would not work there.
 
     Attributes:
-        message: What, where, and what to do.
-        fatal: Whether the job cannot run; otherwise it runs, with the consequence that the message names.
+        message: The problem, its place, and what to do.
+        fatal: Whether the job cannot run; otherwise it runs, and the message names the consequence.
     """
 
     message: str
@@ -93,13 +93,13 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class RunHandle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is needed to find a run again, from any process.
+    """The data to find a run again, from any process.
 
     Attributes:
         engine: Name of the engine that runs it.
-        target: Where it runs, as it was given to ``submit``.
+        target: The target of the run, as it was given to ``submit``.
         run_id: fedtrack's id of the run; the same when it is submitted again.
-        native_id: The engine's own id of it.
+        native_id: The engine's own id of the run.
     """
 
     engine: str
@@ -116,7 +116,7 @@ class RunHandle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Read a handle.
 
         Raises:
-            ConfigError: The text is none.
+            ConfigError: The text is not a handle.
         """
         try:
             return msgspec.json.decode(text, type=RunHandle)
@@ -125,7 +125,7 @@ class RunHandle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunState(StrEnum):
-    """Where a run is in its life."""
+    """The states of a run."""
 
     SUBMITTED = "submitted"
     RUNNING = "running"
@@ -137,18 +137,18 @@ class RunState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the run is over."""
         return self not in (RunState.SUBMITTED, RunState.RUNNING)
 
 
 class RunStatus(msgspec.Struct, frozen=True):
-    """A run's state.
+    """A run's state, and whether its events have arrived.
 
     Attributes:
-        state: Where it is in its life.
-        detail: The engine's own words.
-        events_complete: Whether every site said goodbye with its final number and the journal has everything up to
-            it; None as long as that cannot be known. Only ``completed`` with True means that all metrics arrived.
+        state: The state of the run.
+        detail: The engine's own description.
+        events_complete: Whether every site has sent its final number and the journal has all events up to it; None
+            while that is not known. Only ``completed`` with True means that all metrics arrived.
     """
 
     state: RunState
@@ -157,17 +157,17 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """Runs jobs somewhere. Constructing one imports and connects nothing.
+    """A system that runs jobs. Its constructor imports and connects nothing.
 
     Class attributes:
-        name: What users type after ``--engine``.
+        name: The name that users type after ``--engine``.
         summary: One line for listings.
 
-    An engine has every method. One that cannot do what a method is for raises NotSupported, with a sentence that says
-    what to do instead, and says the same in its ``caps``: see ``fedtrack.partial_engine.PartialEngine``.
+    An engine has every method. A method that it does not support raises NotSupported, with a sentence that names the
+    alternative, and ``caps`` shows that too: see ``fedtrack.partial_engine.PartialEngine``.
 
-    Any method that talks to the target raises EngineUnavailable if it cannot be reached or is not installed, and
-    EngineVersionError if its version is not supported.
+    Any method that talks to the target raises EngineUnavailable if the target cannot be reached or is not installed,
+    and EngineVersionError if the target's version is not supported.
     """
 
     name: ClassVar[str]
@@ -184,46 +184,46 @@ class Engine(Protocol):
             target: The file to write.
 
         Raises:
-            ConfigError: ``model`` is none of these, or what it names cannot be built.
-            ModelError: A parameter is no tensor.
+            ConfigError: ``model`` has another type, or its recipe cannot be built.
+            ModelError: A parameter is not a tensor.
             NotSupported: The engine writes no models.
         """
 
     def run(self, job: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
-        """Run a job on this machine and stay until its end. Ctrl-C and SIGTERM end the run in order.
+        """Run a job on this machine and return at its end. Ctrl-C and SIGTERM end the run in order.
 
         Args:
             job: An exported job.
             workspace: Folder for everything that the run writes; an earlier run in it is moved aside.
-            gpus: GPU ids for the sites, dealt out in turn: ``"0,1"``, or ``"[0,1],[2,3]"`` for two GPUs a site. None
+            gpus: GPU ids for the sites, assigned in turn: ``"0,1"``, or ``"[0,1],[2,3]"`` for two GPUs a site. None
                 leaves every GPU to every site.
-            run_id: fedtrack's id for the run; a fresh one, if None.
+            run_id: fedtrack's id for the run; None means a new one.
 
         Raises:
             ConfigError: The job or an argument is not valid; nothing was started.
             WorkspaceError: The workspace cannot be used.
-            JobError, KeyboardInterrupt: The run failed, or the user ended it; what was logged is in the workspace.
+            JobError, KeyboardInterrupt: The run failed, or the user ended it; its records are in the workspace.
             NotSupported: The engine runs jobs at a target only; see ``submit``.
         """
 
     def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
-        """Go on with a run whose server was killed or failed, after its last finished round, and stay until its end.
+        """Continue a run whose server was killed or failed, after its last finished round, and return at its end.
 
         Args:
-            workspace: That of the run.
+            workspace: The workspace of the run.
             gpus: See ``run``.
 
         Raises:
-            WorkspaceError: There is no run in the workspace, or another process is still at it.
-            NotSupported: The engine cannot go on with a run.
+            WorkspaceError: There is no run in the workspace, or another process still runs it.
+            NotSupported: The engine cannot continue a run.
             FedtrackError: See ``run``.
         """
 
     def simulate(self, job: FedJob, workspace: Path, *, gpus: str | None = None) -> RunResult:
-        """Export a job into a workspace, run it from there and stay until its end.
+        """Export a job into a workspace, run it from there and return at its end.
 
         Args:
-            job: The job, as it was described.
+            job: The job, not exported yet.
             workspace: See ``run``.
             gpus: See ``run``.
 
@@ -233,10 +233,10 @@ class Engine(Protocol):
         """
 
     def check(self, job: Path, target: str) -> list[Problem]:
-        """Return what ``target`` would refuse about the exported job in ``job``; changes nothing.
+        """Return the problems that ``target`` has with the exported job in ``job``; nothing is changed.
 
         Raises:
-            ConfigError: The job is not valid anywhere.
+            ConfigError: The job is not valid at any target.
         """
 
     def submit(self, job: Path, target: str, run_id: str | None = None) -> RunHandle:
@@ -244,17 +244,17 @@ class Engine(Protocol):
 
         Args:
             job: An exported job.
-            target: Where to run it.
-            run_id: fedtrack's id for the run; a fresh one, if None. Submitting an id that the target knows returns
-                that run's handle and starts nothing.
+            target: The target to run it.
+            run_id: fedtrack's id for the run; None means a new one. For an id that the target knows, that run's
+                handle is returned and nothing is started.
 
         Raises:
             ConfigError: The job is not valid.
-            JobRejected: The target refuses it; see ``check``.
+            JobRejected: The target refuses the job; see ``check``.
         """
 
     def status(self, run: RunHandle) -> RunStatus:
-        """Return where a run is.
+        """Return the status of a run.
 
         Raises:
             RunNotFound: The target does not know it.
@@ -265,44 +265,44 @@ class Engine(Protocol):
 
         Args:
             run: The run.
-            timeout: Seconds to wait at most.
+            timeout: The most seconds to wait; None waits without a limit.
 
         Raises:
-            EngineTimeout: It is not over yet, and goes on.
+            EngineTimeout: The run is not over yet, and continues.
             RunNotFound: The target does not know it.
         """
 
     def abort(self, run: RunHandle) -> None:
-        """End a run; does nothing if it is over.
+        """End a run; nothing happens if it is over.
 
         Raises:
             RunNotFound: The target does not know it.
         """
 
     def fetch(self, run: RunHandle, dest: Path) -> RunResult:
-        """Bring a finished run's results into ``dest``, laid out as the workspace of a local run.
+        """Download a finished run's results into ``dest``, in the layout of a local run's workspace.
 
-        Works for failed and aborted runs too: what arrived until then is in the journal.
+        Failed and aborted runs have results, too: their journal has the events that arrived until then.
 
         Raises:
-            RunNotFound: The target does not know it, or no longer has its results.
+            RunNotFound: The target does not know the run, or no longer has its results.
             EngineTimeout: The run is not over.
         """
 
     def drain(self, run: RunHandle, timeout: float = 300.0) -> RunHandle:
-        """Bring in what sites still hold of a run that is over.
+        """Collect the events that sites of a finished run still have.
 
         Args:
             run: The run.
-            timeout: Seconds to wait for the sites at most.
+            timeout: The most seconds to wait for the sites.
 
         Returns:
-            The handle to fetch the run's results by.
+            The handle to fetch the run's results with.
 
         Raises:
             EngineTimeout: The sites did not deliver in time.
-            NotSupported: The sites hold nothing once a run is over, here or at any target.
+            NotSupported: The sites keep no events after a run, at this target or at any target.
         """
 
     def close(self) -> None:
-        """Let go of the connection; the runs go on."""
+        """Close the connection; the runs continue."""

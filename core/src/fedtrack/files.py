@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: a full disk or a killed process never leaves a part of one."""
+"""Files that are written completely or not at all: a full disk or a killed process never leaves a part of one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Yield the name of a file to write, which takes the place of ``path`` in one step at the end of the block.
+    """Yield the name of a file to write, which replaces ``path`` in one step at the end of the block.
 
-    If the block raises, nothing is left of it, and what was there still is.
+    If the block raises, the new file is deleted, and an existing file at ``path`` is unchanged.
 
     Raises:
-        OSError: The file is not there at the end of the block, or cannot take the place of ``path``.
+        OSError: The new file does not exist at the end of the block, or cannot replace ``path``.
     """
     temporary = path.with_name(f".{uuid4().hex}")
     try:

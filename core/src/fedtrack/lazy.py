@@ -1,4 +1,4 @@
-"""Names that a package loads when they are first used (PEP 562): importing the package stays cheap."""
+"""Lazy names: a package loads them when they are first used (PEP 562), so that its import stays cheap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PartialEngine: the methods of an engine that cannot do what they are for, and how an engine is opened."""
+"""PartialEngine: the base of engines that do not support every method, and the function that opens an engine."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def open_engine(name: str) -> Engine:
-    """Return a new engine with every method of the protocol; it has connected to nothing yet.
+    """Return a new engine with every method of the protocol; it has no connection yet.
 
-    What the class of a plugin lacks comes from PartialEngine: the protocol grows, and an engine that was written
-    before it did goes on working, also where it inherits from nothing. That is done here and not when plugins are
-    loaded, because a listing needs no method; by inheritance and not by a wrapper, so that the engine stays what it is.
+    The methods that a plugin's class lacks come from PartialEngine. So the protocol can grow, and an older engine still
+    works, also if its class has no base. This is done here and not when plugins are loaded, because a listing needs no
+    method. It is done by inheritance and not by a wrapper, so that the engine keeps its attributes.
 
     Args:
-        name: What users type after ``--engine``.
+        name: The name that users type after ``--engine``.
 
     Raises:
-        PluginError: No installed plugin provides it.
+        PluginError: No installed plugin provides the engine.
     """
     cls = registry().engine(name)
     if not issubclass(cls, PartialEngine):
@@ -35,9 +35,9 @@ def open_engine(name: str) -> Engine:
 
 
 class PartialEngine:
-    """Base for engines that cannot do everything: each method raises NotSupported and says what to do instead.
+    """Base of engines that do not support every method: each method raises NotSupported and names the alternative.
 
-    See ``fedtrack.engine.Engine`` for what the methods are for.
+    See ``fedtrack.engine.Engine`` for the meaning of the methods.
     """
 
     __slots__ = ()
@@ -46,53 +46,53 @@ class PartialEngine:
     summary: ClassVar[str]
 
     def caps(self) -> EngineCaps:
-        """Say that the engine does not describe itself."""
+        """Refuse: the engine does not describe itself."""
         self._refuse("does not say what it can do; see its documentation.")
 
     def write_model(self, model: Any, target: Path) -> None:
-        """Say who writes models."""
+        """Refuse: another engine writes models."""
         local = remedy.install("fedtrack[local]")
         self._refuse(f"writes no initial models; the engine that does comes with: {local}")
 
     def run(self, job: Path, workspace: Path, *, gpus: str | None = None, run_id: str | None = None) -> RunResult:
-        """Say that a target is needed."""
+        """Refuse: a target is needed."""
         self._refuse(f"needs a target: fedtrack run JOB --engine {self.name} --target TARGET")
 
     def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
-        """Say that a run can only be begun."""
+        """Refuse: a run can only be started."""
         again = f"fedtrack submit JOB --engine {self.name} --target TARGET"
         self._refuse(f"cannot go on with a run; submit its job again: {again}")
 
     def simulate(self, job: FedJob, workspace: Path, *, gpus: str | None = None) -> RunResult:
-        """Say that jobs are exported first."""
+        """Refuse: a job must be exported first."""
         self._refuse("takes exported jobs only; use job.export_job(FOLDER), then fedtrack submit.")
 
     def check(self, job: Path, target: str) -> list[Problem]:
-        """Say that only the target itself knows."""
+        """Refuse: only the target itself can check."""
         self._refuse("cannot check a job before it is submitted.")
 
     def submit(self, job: Path, target: str, run_id: str | None = None) -> RunHandle:
-        """Say that there is no target."""
+        """Refuse: there is no target."""
         self._refuse(f"has no targets; stay until the run's end: fedtrack run JOB --engine {self.name}")
 
     def status(self, run: RunHandle) -> RunStatus:
-        """Say that a run is not found again."""
+        """Refuse: a run is not found again."""
         self._refuse("does not find a run again.")
 
     def wait(self, run: RunHandle, timeout: float | None = None) -> RunStatus:
-        """Say that a run is not found again."""
+        """Refuse: a run is not found again."""
         self._refuse("does not find a run again.")
 
     def abort(self, run: RunHandle) -> None:
-        """Say that a run is not found again."""
+        """Refuse: a run is not found again."""
         self._refuse("does not find a run again.")
 
     def fetch(self, run: RunHandle, dest: Path) -> RunResult:
-        """Say that a run is not found again."""
+        """Refuse: a run is not found again."""
         self._refuse("does not find a run again.")
 
     def drain(self, run: RunHandle, timeout: float = 300.0) -> RunHandle:
-        """Say that there is nothing to bring in."""
+        """Refuse: the sites have no further events."""
         self._refuse("leaves nothing at its sites that could be drained; fetch the run: fedtrack runs fetch HANDLE")
 
     def close(self) -> None:

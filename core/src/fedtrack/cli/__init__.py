@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Run the command line; every user error ends here, as one sentence and an exit code."""
+    """Run the command line; every user error is shown here, as one sentence, and becomes an exit code."""
     from fedtrack.cli.app import build_app
     from fedtrack.errors import report_errors
 

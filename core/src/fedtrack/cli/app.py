@@ -1,4 +1,4 @@
-"""Assembles the command line from its groups, and from what plugins add."""
+"""App: the command line, assembled from core's command groups and those of plugins."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _log_calls() -> str:
         return "compiled"
     if os.environ.get(VARIABLE) == "0":
         return f"in Python, because {VARIABLE} is 0"
-    # Where there was no compiler, or no wheel that was built elsewhere.
+    # There was neither a compiler nor a compiled wheel.
     return f"in Python; compiled, each takes half the time or less: install a C compiler, then {remedy.rebuild()}"
 
 

@@ -1,4 +1,4 @@
-"""Arguments of a receiver on the command line, under the rules that hold in a job."""
+"""Arguments of a receiver on the command line, with the same rules as in a job."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _WHERE = "--args"
 
 
 def written_arguments(text: str) -> dict[str, Any]:
-    """Return what ``--args`` says, with ``${ENV:NAME}`` as it stands there.
+    """Return the value of ``--args``, with ``${ENV:NAME}`` unchanged.
 
     Raises:
-        ConfigError: It is no JSON object, or holds a secret that is written out.
+        ConfigError: The text is not a JSON object, or contains a secret itself.
     """
     try:
         args = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        # Without the text: beside what is wrong in it there may be a secret.
+        # Without the text, because it may contain a secret.
         raise ConfigError(f"{_WHERE} is no JSON object: {error}; write it as '{{\"name\": value}}'.") from None
     refuse_secrets(args, _WHERE)
     return args

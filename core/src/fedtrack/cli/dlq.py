@@ -29,7 +29,7 @@ def list_dead(run: Run, as_json: AsJson = False) -> None:
 
 @app.command()
 def retry(run: Run, receiver: Receiver, patience: Patience = 30.0) -> None:
-    """Hand a receiver what it refused once more; exit code 1 if anything is refused again."""
+    """Deliver a receiver's refused events once more; exit code 1 if any is refused again."""
     from fedtrack.runs import dead_letters
     from fedtrack.runs.stored_run import find_run
 
@@ -42,7 +42,7 @@ def retry(run: Run, receiver: Receiver, patience: Patience = 30.0) -> None:
 
 @app.command()
 def drop(run: Run, receiver: Receiver) -> None:
-    """Forget a receiver's refused events; they stay in the journal and in its counts."""
+    """Forget a receiver's refused events; they stay in the journal and are still counted as refused."""
     from fedtrack.runs import dead_letters
     from fedtrack.runs.stored_run import find_run
 

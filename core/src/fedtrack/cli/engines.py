@@ -1,4 +1,4 @@
-"""``fedtrack engines``: where jobs can run, and whether one can run there."""
+"""``fedtrack engines``: the installed engines, and the check of a job against a target."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check(
     job: Annotated[Path, typer.Argument(help="An exported job.")],
     target: Annotated[str, typer.Option(help="Where it would run; see the engine's documentation.")],
 ) -> None:
-    """Say what a target would refuse about a job, without sending it."""
+    """Check a job against a target, without sending it."""
     from fedtrack.partial_engine import open_engine
 
     with closing(open_engine(name)) as engine:

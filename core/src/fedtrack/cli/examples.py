@@ -43,11 +43,11 @@ def run(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The example's name.")],
 ) -> None:
-    """Run an example; what follows ``--`` goes to its job.py."""
+    """Run an example; arguments after ``--`` are passed to its job.py."""
     from fedtrack.plugins import registry
 
     job = registry().example(name).folder / "job.py"
-    # A process of its own, as when the user runs job.py: the example decides what it imports.
+    # A new program, as if the user had run job.py: the example decides about its imports.
     os.execv(sys.executable, [sys.executable, str(job), *context.args])  # noqa: S606
 
 
@@ -55,10 +55,11 @@ def run(
 def copy(
     name: Annotated[str, typer.Argument(help="The example's name.")],
     folder: Annotated[
-        Path | None, typer.Argument(help="Where to copy it; must not exist or be empty. Its name, if not given.")
+        Path | None,
+        typer.Argument(help="The new folder, which must not exist or must be empty; by default the example's name."),
     ] = None,
 ) -> None:
-    """Copy an example, as the start of a project of one's own."""
+    """Copy an example, as the start of your own project."""
     from fedtrack.errors import ConfigError
     from fedtrack.plugins import registry
 
@@ -73,9 +74,9 @@ def copy(
 @app.command("prepare-data")
 def prepare_data(
     dataset: Annotated[str, typer.Argument(help="A data set that examples use, such as cifar10.")],
-    data_dir: Annotated[Path | None, typer.Option(help="Where to put it.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The folder for it.")] = None,
 ) -> None:
-    """Download a data set once, before several sites want it at the same time."""
+    """Download a data set once, before several sites need it at the same time."""
     command = [sys.executable, "-m", "fedtrack_examples.prepare", dataset]
     if data_dir is not None:
         command += ["--data-dir", str(data_dir)]

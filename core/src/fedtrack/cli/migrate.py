@@ -12,7 +12,7 @@ def migrate(
     scripts: Annotated[list[Path], typer.Argument(help="Python files that import nvflare.", metavar="SCRIPT...")],
     write: Annotated[bool, typer.Option("--write", help="Change the files.")] = False,
 ) -> None:
-    """Show how the imports of nvflare become fedtrack's, as a diff; change nothing else."""
+    """Show the imports of nvflare replaced by fedtrack's, as a diff; no file is changed."""
     from difflib import unified_diff
 
     from fedtrack.errors import ConfigError

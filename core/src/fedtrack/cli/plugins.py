@@ -14,7 +14,7 @@ app = typer.Typer(name="plugins", help="The installed plugins.", no_args_is_help
 
 
 class Kind(StrEnum):
-    """What a new plugin provides."""
+    """The kinds of new plugins."""
 
     RECEIVER = "receiver"
     WRITER = "writer"
@@ -37,13 +37,13 @@ def list_plugins(as_json: AsJson = False) -> None:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="What users will type, such as csv; the distribution is fedtrack-csv.")],
-    kind: Annotated[Kind, typer.Option(help="What the plugin provides.")] = Kind.RECEIVER,
+    name: Annotated[str, typer.Argument(help="Its name for users, such as csv; the distribution is fedtrack-csv.")],
+    kind: Annotated[Kind, typer.Option(help="The kind of the new plugin.")] = Kind.RECEIVER,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="The folder to write; ./fedtrack-NAME, if not given.")
+        Path | None, typer.Option("--dir", help="The folder to write; by default ./fedtrack-NAME.")
     ] = None,
 ) -> None:
-    """Write a plugin project that installs, runs and passes its own tests as it stands."""
+    """Write a plugin project that can be installed, runs and passes its own tests without changes."""
     from fedtrack.plugins import remedy
     from fedtrack.scaffold import write_project
 

@@ -1,4 +1,4 @@
-"""Tries a receiver out, step by step, against a run that is thrown away."""
+"""Receiver check: a receiver is tried step by step, with a temporary run."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Step:
 
     Attributes:
         name: ``load``, ``arguments``, ``open`` or ``close``.
-        failed: Whether it went wrong; the later ones were then not tried, except ``close``.
-        seconds: How long it took.
-        detail: What was found, or what went wrong.
+        failed: Whether the step failed; then the later steps were not tried, except ``close``.
+        seconds: The duration of the step.
+        detail: Its result, or the error.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Step:
     detail: str
 
     def row(self) -> dict[str, Any]:
-        """Return the step as a listing shows it."""
+        """Return the step as a row of a listing."""
         outcome = "failed" if self.failed else "ok"
         return {"step": self.name, "outcome": outcome, "seconds": round(self.seconds, 3), "detail": self.detail}
 
 
 class _StepFailedError(Exception):
-    """The step was written down as failed; there is nothing more to try."""
+    """A step is recorded as failed; no further step is tried."""
 
 
 class _Checklist:
@@ -53,12 +53,12 @@ class _Checklist:
         self.steps: list[Step] = []
 
     def do(self, name: str, action: Callable[[], T], describe: Callable[[T], str]) -> T:
-        """Run ``action``, write down how it went, and return what it returned."""
+        """Run ``action``, record its result as a step, and return its value."""
         started = time.perf_counter()
         try:
             result = action()
             detail = describe(result)
-        except (Exception, SystemExit) as error:  # whatever a stranger's code and its SDK may raise
+        except (Exception, SystemExit) as error:  # a third-party receiver and its SDK may raise anything
             self.steps.append(Step(name, True, time.perf_counter() - started, _explain(error)))
             raise _StepFailedError from error
         self.steps.append(Step(name, False, time.perf_counter() - started, detail))
@@ -66,14 +66,14 @@ class _Checklist:
 
 
 def check_receiver(name: str, args: str) -> list[Step]:
-    """Load, construct, open and close the receiver, and return what came of each step.
+    """Load, construct, open and close the receiver, and return the result of each step.
 
     Args:
-        name: Its name, class name or alias.
-        args: Its arguments as a JSON object; ``${ENV:NAME}`` stands for an environment variable, as in a job.
+        name: The receiver's name, class name or alias.
+        args: Its arguments as a JSON object; ``${ENV:NAME}`` is replaced by an environment variable, as in a job.
     """
     done = _Checklist()
-    # What an SDK prints must not get into --json output.
+    # The output of an SDK must not get into that of --json.
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_StepFailedError):
         cls = done.do("load", lambda: registry().receiver(name), _package)
         receiver = done.do("arguments", lambda: cls(**resolved_arguments(written_arguments(args))), lambda _: args)

@@ -1,4 +1,4 @@
-"""``fedtrack receivers``: which receivers are installed, what each takes, and whether it works here."""
+"""``fedtrack receivers``: the installed receivers, their arguments, and whether they work here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def list_receivers(as_json: AsJson = False) -> None:
 
 @app.command()
 def info(name: Name, as_json: AsJson = False) -> None:
-    """Show one receiver: where it comes from, whether it can be used, and the arguments it takes."""
+    """Show one receiver: its distribution, whether it can be used, and its arguments."""
     from fedtrack.plugins import registry
 
     found = registry()
@@ -56,7 +56,7 @@ def check(
     ] = "{}",
     as_json: AsJson = False,
 ) -> None:
-    """Load a receiver, open it against a run that is thrown away, close it, and report each step.
+    """Load a receiver, open it for a temporary run, close it, and report each step.
 
     A backend that is a server then shows a job called fedtrack-check, without records.
     """
@@ -94,5 +94,5 @@ def _default(field: Any) -> str:
 
 
 def _type_name(annotation: Any) -> str:
-    # str() of a class is "<class 'int'>", and of list[str] it is what a person writes.
+    # str() of a class is "<class 'int'>", but str() of list[str] is readable.
     return annotation.__name__ if type(annotation) is type else str(annotation).replace("typing.", "")

@@ -1,4 +1,4 @@
-"""``fedtrack resume``: go on with a run that was cut short."""
+"""``fedtrack resume``: continue an interrupted run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import typer
 
 from fedtrack.engine import LOCAL_ENGINE
 
-RanOn: TypeAlias = Annotated[str, typer.Option("--engine", help="What ran it: a name from 'fedtrack engines list'.")]
-Gpus: TypeAlias = Annotated[str | None, typer.Option(help="GPU ids for the sites, such as 0,1: dealt out in turn.")]
+RanOn: TypeAlias = Annotated[
+    str, typer.Option("--engine", help="The engine of the run: a name from 'fedtrack engines list'.")
+]
+Gpus: TypeAlias = Annotated[str | None, typer.Option(help="GPU ids for the sites, such as 0,1: assigned in turn.")]
 
 
 def resume(
@@ -19,7 +21,7 @@ def resume(
     engine: RanOn = LOCAL_ENGINE,
     gpus: Gpus = None,
 ) -> None:
-    """Go on with a run after its last finished round, to its end."""
+    """Continue an interrupted run after its last finished round, to its end."""
     from fedtrack.partial_engine import open_engine
 
     with closing(open_engine(engine)) as opened:

@@ -17,7 +17,7 @@ from fedtrack.engine import LOCAL_ENGINE
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
 
-#: Where the examples run, too; an earlier run in it is moved aside, never overwritten.
+#: The workspace of the examples, too; an earlier run in it is moved aside, never overwritten.
 _WORKSPACE = Path("/tmp/fedtrack/jobs/workdir")  # noqa: S108 - short, because people read and type it
 
 
@@ -25,12 +25,12 @@ def run(
     job: Annotated[Path | None, typer.Argument(help="An exported job.", metavar="JOB", show_default=False)] = None,
     workspace: Annotated[
         Path | None,
-        typer.Option("--workspace", "-w", help=f"Folder for everything the run writes; {_WORKSPACE} by default."),
+        typer.Option("--workspace", "-w", help=f"Folder for everything that the run writes; {_WORKSPACE} by default."),
     ] = None,
     engine: EngineName = LOCAL_ENGINE,
     target: Annotated[
         str | None,
-        typer.Option(help="Which system of that engine (an admin's startup kit, ...): submit, wait and fetch."),
+        typer.Option(help="A system of that engine (an admin's startup kit, ...): submit, wait and fetch."),
     ] = None,
     run_id: RunId = None,
     gpus: Gpus = None,
@@ -70,7 +70,7 @@ def _deprecated(old: str, new: str) -> None:
 
 
 def _run_there(engine: Engine, job: Path, target: str, run_id: str | None, workspace: Path) -> None:
-    """Submit a job, wait for its end and bring its results into the workspace."""
+    """Submit a job, wait for its end and download its results into the workspace."""
     from fedtrack.errors import RunNotFound
 
     make_folder(workspace)
@@ -81,7 +81,7 @@ def _run_there(engine: Engine, job: Path, target: str, run_id: str | None, works
     typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail}")
     _make_room(workspace, run)
     completed = status.state == "completed"
-    # What was rejected, or lost its server, may have left nothing; that it did not complete is said already.
+    # A run that was rejected, or lost its server, may have no results; its state is printed already.
     with suppress(*(() if completed else (RunNotFound,))):
         result = engine.fetch(run, workspace)
         events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
@@ -91,12 +91,12 @@ def _run_there(engine: Engine, job: Path, target: str, run_id: str | None, works
 
 
 def _make_room(workspace: Path, run: RunHandle) -> None:
-    """Move what another run has left in the workspace aside, as a run on this machine does."""
+    """Move an earlier run's files in the workspace aside, as a run on this machine does."""
     from fedtrack.runs.workspace import RUN_FOLDER, Workspace, read_record
 
     record = read_record(workspace / "server" / RUN_FOLDER)
     if record is not None and record.run_id == run.run_id:
-        return  # the engine itself has put it there
+        return  # the engine itself has put the run there
     place = Workspace(workspace)
     try:
         place.move_earlier_run()

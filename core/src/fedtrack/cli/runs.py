@@ -1,4 +1,4 @@
-"""``fedtrack runs status|wait|abort|fetch|drain``: watch, end and fetch runs from any process."""
+"""``fedtrack runs status|wait|abort|fetch|drain``: watch, end and download runs from any process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from fedtrack.cli.table import AsJson
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle, RunStatus
 
-app = typer.Typer(name="runs", help="Runs, wherever they are.", no_args_is_help=True)
+app = typer.Typer(name="runs", help="Watch and end runs, and look into finished ones.", no_args_is_help=True)
 app.add_typer(stored_runs.app)
 app.add_typer(dlq.app)
 
-Handle = Annotated[str, typer.Argument(help="What 'fedtrack submit' printed, a file that holds it, or a workspace.")]
+Handle = Annotated[
+    str, typer.Argument(help="The handle that 'fedtrack submit' printed, a file with the handle, or a workspace.")
+]
 
 
 @app.command()
 def status(handle: Handle, as_json: AsJson = False) -> None:
-    """Say where a run is."""
+    """Show the state of a run."""
     with _attached(handle) as (run, engine):
         _print(engine.status(run), as_json)
 
@@ -33,7 +35,7 @@ def status(handle: Handle, as_json: AsJson = False) -> None:
 @app.command()
 def wait(
     handle: Handle,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="The most seconds to wait.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Wait until a run is over."""
@@ -51,9 +53,9 @@ def abort(handle: Handle) -> None:
 @app.command()
 def fetch(
     handle: Handle,
-    workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder to bring the results to.")],
+    workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder for the results.")],
 ) -> None:
-    """Bring a finished run's results here."""
+    """Download a finished run's results."""
     with _attached(handle) as (run, engine):
         result = engine.fetch(run, workspace)
     events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
@@ -62,15 +64,18 @@ def fetch(
 
 @app.command()
 def drain(
-    handle: Handle, timeout: Annotated[float, typer.Option(help="Seconds to wait for the sites at most.")] = 300.0
+    handle: Handle, timeout: Annotated[float, typer.Option(help="The most seconds to wait for the sites.")] = 300.0
 ) -> None:
-    """Bring in what sites still hold of a run that is over, once they are back; prints the handle to fetch it by."""
+    """Collect the events that sites of a finished run still have, when the sites are back.
+
+    Prints a handle for 'fedtrack runs fetch'.
+    """
     with _attached(handle) as (run, engine):
         typer.echo(engine.drain(run, timeout).to_json())
 
 
 def read_handle(text: str) -> RunHandle:
-    """Return the handle that ``text`` is, or that the file or workspace of that name holds."""
+    """Return the handle in ``text``, or in the file or workspace of that name."""
     from fedtrack.engine import HANDLE_FILE, RunHandle
     from fedtrack.errors import ConfigError
 

@@ -13,24 +13,26 @@ from fedtrack.engine import LOCAL_ENGINE
 if TYPE_CHECKING:
     from fedtrack.engine import RunHandle
 
-EngineName: TypeAlias = Annotated[str, typer.Option(help="Where to run it: a name from 'fedtrack engines list'.")]
+EngineName: TypeAlias = Annotated[
+    str, typer.Option(help="The engine that runs it: a name from 'fedtrack engines list'.")
+]
 RunId: TypeAlias = Annotated[
-    str | None, typer.Option(help="The run's id, fresh by default; a target starts an id that it knows only once.")
+    str | None, typer.Option(help="The run's id, a new one by default; a target starts each id only once.")
 ]
 
 
 def submit(
     job: Annotated[Path, typer.Argument(help="An exported job.", metavar="JOB", show_default=False)],
     target: Annotated[
-        str, typer.Option(help="Which system of the engine: an admin's startup kit, a workspace on this machine, ...")
+        str, typer.Option(help="A system of the engine: an admin's startup kit, a workspace on this machine, ...")
     ],
     engine: EngineName = LOCAL_ENGINE,
     run_id: RunId = None,
     workspace: Annotated[
-        Path | None, typer.Option("--workspace", "-w", help="Folder to keep the handle in, and to fetch to later.")
+        Path | None, typer.Option("--workspace", "-w", help="Folder for the handle, and later for the results.")
     ] = None,
 ) -> None:
-    """Start a run and print its handle, by which 'fedtrack runs' finds it from any process."""
+    """Start a run and print its handle, with which 'fedtrack runs' finds the run from any process."""
     from fedtrack.partial_engine import open_engine
 
     if workspace is not None:
@@ -43,10 +45,10 @@ def submit(
 
 
 def make_folder(workspace: Path) -> None:
-    """Create the folder for a handle, before a run is started whose handle would have no place.
+    """Create the folder for a handle. This is done before the start of a run, which would otherwise have no handle.
 
     Raises:
-        WorkspaceError: It cannot be created.
+        WorkspaceError: The folder cannot be created.
     """
     from fedtrack.errors import WorkspaceError
 
@@ -59,7 +61,7 @@ def make_folder(workspace: Path) -> None:
 
 
 def keep_handle(run: RunHandle, workspace: Path) -> None:
-    """Write a run's handle where ``fedtrack runs`` finds it by the workspace's name."""
+    """Write a run's handle into the workspace, where ``fedtrack runs`` finds it."""
     from fedtrack.engine import HANDLE_FILE
 
     (workspace / HANDLE_FILE).write_text(run.to_json())

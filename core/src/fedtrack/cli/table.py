@@ -1,4 +1,4 @@
-"""Prints rows as a table for people or as JSON for programs."""
+"""Table: rows are printed as a table for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: The option that every listing has.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-#: What every listing of plugins, receivers and writers shows.
+#: The columns of every listing of plugins, receivers and writers.
 COLUMNS = ("name", "package", "version", "state", "supports", "summary")
 
 
@@ -31,7 +31,7 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: 
 
 
 def plugin_row(plugin: Plugin) -> dict[str, Any]:
-    """Return a plugin's row; what is wrong with it, and the command against that, stand in for its summary."""
+    """Return a plugin's row; for a broken plugin the reason and the remedy replace the summary."""
     problem = f"{plugin.reason}; to fix it: {plugin.remedy}" if plugin.remedy else plugin.reason
     return {
         "name": plugin.name,

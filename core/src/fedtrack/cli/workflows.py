@@ -1,4 +1,4 @@
-"""``fedtrack workflows``: which workflows a job can name, and which arguments they take."""
+"""``fedtrack workflows``: the workflows that a job can name, and their arguments."""
 
 from __future__ import annotations
 

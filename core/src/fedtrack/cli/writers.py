@@ -1,4 +1,4 @@
-"""``fedtrack writers``: which writers a training script can import."""
+"""``fedtrack writers``: the writers that a training script can import."""
 
 from __future__ import annotations
 

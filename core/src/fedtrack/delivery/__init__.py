@@ -1,4 +1,4 @@
-"""How receivers are fed from a journal: one delivery for each, which retries, sets aside and never gives up."""
+"""Delivery: each receiver is fed from a journal, with retries and dead letters, and without giving up."""
 
 from __future__ import annotations
 

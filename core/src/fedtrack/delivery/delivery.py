@@ -1,7 +1,7 @@
 """Delivery: hands the journal's events to one receiver, in a thread and with a cursor of its own.
 
 A receiver that hangs, raises or is slow delays nobody else: not the other receivers, not the journal, and least of
-all a training. There is no give-up: what a backend cannot take now stays in the journal until it can.
+all a training. A delivery never gives up: events that a backend cannot take now stay in the journal until it can.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from fedtrack.tracking.receiver import Receiver, Results, RunInfo
 
 log = logging.getLogger(__name__)
 
-#: The first ``open`` may import an SDK and create a database, and nothing moves meanwhile; on a busy machine that
-#: takes longer than any call after it, so the end of a run waits that many times as long for it.
+#: The end of a run waits this many times longer for a first ``open``, which may import an SDK and create a database
+#: without visible progress.
 OPENING_PATIENCE = 4
 
 _POLL_SECONDS = 0.05
 _LEAVE_SECONDS = 2.0
-#: How long to wait for events, if nobody says that there are any.
+#: The longest wait for events without a notification of the journal.
 _IDLE_SECONDS = 1.0
 
 
@@ -39,10 +39,10 @@ class Delivery:
 
     Args:
         name: The cursor's name in the ledger: the receiver component's id.
-        receiver: Not opened yet; used only by this delivery's thread.
-        journal: Where the events come from; only read.
-        ledger: Where it is noted what became of them.
-        run: Handed to the receiver.
+        receiver: The receiver, not opened yet; used only by this delivery's thread.
+        journal: The journal with the events; only read.
+        ledger: The ledger for the results of the delivery.
+        run: The run, for the receiver.
         addressed: Whether this receiver listens to the events of a site.
         backoff_seconds: The longest first wait after an error; doubles up to a minute, with full jitter.
         clock: Seconds that never run back.
@@ -85,16 +85,16 @@ class Delivery:
         self._thread.start()
 
     def drain(self, status: str) -> None:
-        """Say that the journal is complete: deliver the rest, then close the receiver with ``status``."""
+        """Note that the journal is complete: the rest is delivered, then the receiver is closed with ``status``."""
         self._status = status
         self._progress = self._clock()
         self._draining.set()
         self._tell()
 
     def finish(self, stall_seconds: float) -> ReceiverTally:
-        """Wait until everything is delivered, or until nothing moved for ``stall_seconds``; then report.
+        """Wait until everything is delivered, or until there was no progress for ``stall_seconds``; then report.
 
-        The time counts from ``drain``, so that several stalled receivers are waited for at once. A first ``open`` that
+        The time starts at ``drain``, so that several stalled receivers are waited for at once. A first ``open`` that
         has neither succeeded nor failed yet has ``OPENING_PATIENCE`` times as long.
         """
         while self._thread.is_alive():
@@ -110,7 +110,7 @@ class Delivery:
         return self.report()
 
     def report(self) -> ReceiverTally:
-        """Return the state of things as they are now."""
+        """Return the current report."""
         results = self._results
         report = ReceiverTally(
             receiver=self._receiver.name,
@@ -131,7 +131,7 @@ class Delivery:
             now: The time, in seconds of the clock.
 
         Returns:
-            After how many seconds to call again, or earlier if there are more events; None if it is over.
+            Seconds until the next call, which may be earlier if there are more events; None if the delivery is over.
         """
         self._told.clear()
         self._idle = False
@@ -170,12 +170,12 @@ class Delivery:
                 self._wait(wait)
 
     def _wait(self, seconds: float) -> None:
-        """Wait until something is to be done: at the latest after ``seconds``."""
+        """Wait until there is something to do, at the latest after ``seconds``."""
         if not self._idle:
             self._told.wait(seconds)
             return
         with self._journal.appended:
-            # Nothing that may fail or wait belongs in here: whoever writes the journal needs this lock.
+            # Nothing that may fail or wait belongs here: the journal's writer needs this lock.
             if self._journal.commits == self._commits and not self._told.is_set():
                 self._journal.appended.wait(seconds)
 
@@ -194,7 +194,7 @@ class Delivery:
         elif load.waiting:
             self._hand_over(load, now)
         elif load.called and not load.flushed:
-            # The cursor moves only when what it passes survives SIGKILL in the backend.
+            # The cursor passes an event only when the event survives SIGKILL in the backend.
             self._retry.call_receiver(self._receiver.flush, now, patient=True)
             load.flushed = True
         else:
@@ -205,7 +205,7 @@ class Delivery:
         try:
             self._receiver.open(self._run)
         finally:
-            if self._opening:  # it has taken its time; that each further attempt fails is no progress
+            if self._opening:  # it has had its time; further failed attempts are not progress
                 self._opening = False
                 self._moves += 1
         self._moves += 1
@@ -215,16 +215,16 @@ class Delivery:
         self._closed = True
         try:
             self._receiver.close(self._status)
-        except BaseException as error:  # a backend that calls sys.exit() ends its delivery, not in silence
+        except BaseException as error:  # a backend that calls sys.exit() ends its delivery, but with a message
             self._retry.error = self._retry.error or describe(error)
             log.error("%s: closing failed: %s", self.name, describe(error))
         if self._results is not None:
-            with contextlib.suppress(Exception):  # what it leaves to be done may be known only now
+            with contextlib.suppress(Exception):  # its remaining work may be known only now
                 self._results = self._receiver.results() or self._results
 
     def _fetch(self, now: float) -> float | None:
-        """Read what the journal holds beyond the cursor; None once it is complete and delivered."""
-        # Both before the journal is read: what comes later is not missed.
+        """Read the journal beyond the cursor; return None when it is complete and delivered."""
+        # Both before the journal is read, so that later events are not missed.
         draining, self._commits = self._draining.is_set(), self._journal.commits
         batches = self._retry.use_file(lambda: self._journal.read(self._cursor.batch), now)
         if not batches:
@@ -240,8 +240,8 @@ class Delivery:
     def _gathers(self, count: int, now: float) -> float:
         """Return how long to wait for more than ``count`` events, if the receiver's last call was just now.
 
-        Fewer, larger calls: a backend's cost is per call. What comes after a silence is delivered at once, and so is
-        as much as one call may hold.
+        A backend's cost is per call, so fewer and larger calls are better. Events after a silence, or enough for one
+        call, are delivered at once.
         """
         if count >= self._receiver.max_records:
             return 0.0
@@ -272,7 +272,7 @@ class Delivery:
         self._moves += 1
 
     def _say(self, load: Load) -> None:
-        """Say once what is refused, and which kinds are skipped."""
+        """Log once that events are refused, and which kinds are skipped."""
         if load.dead and not self._cursor.dead:
             log.error("%s: refused for good, and kept beside the journal: %s", self.name, load.dead[0].error)
         for kind in load.skipped:

@@ -1,4 +1,4 @@
-"""Format 1: journals of that format held the receivers' cursors and dead letters; a ledger takes them over."""
+"""Format 1: journals of that format had the receivers' cursors and dead letters, which a ledger takes over."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fedtrack.journal.journal import Journal
 
 
 def take(journal: Journal, writer: sqlite3.Connection, unknown_kind: str) -> None:
-    """Copy what a journal of format 1 has of its receivers into a new ledger; nothing if it has nothing.
+    """Copy the receivers' state from a journal of format 1 into a new ledger, if the journal has any.
 
     Args:
-        journal: As it is, or migrated.
-        writer: The ledger's, in a transaction.
-        unknown_kind: The kind under which events stand that were skipped.
+        journal: The journal, unchanged or migrated.
+        writer: The ledger's connection, in a transaction.
+        unknown_kind: The kind under which skipped events are counted.
     """
     reader = journal.database.reader()
     if not _holds_cursors(reader):
@@ -29,7 +29,7 @@ def take(journal: Journal, writer: sqlite3.Connection, unknown_kind: str) -> Non
         [(receiver, unknown_kind, skipped) for receiver, _, _, skipped, _ in cursors if skipped],
     )
     writer.executemany("INSERT INTO dead VALUES (?,?,?,?,?,?,?)", letters)
-    # Of letters that were dropped, format 1 has only the number.
+    # Format 1 has only the number of the dropped letters.
     for key, count in reader.execute("SELECT key, value FROM meta WHERE key LIKE 'dropped:%'").fetchall():
         writer.executemany(
             "INSERT INTO dropped (receiver, site, stream, seq, batch, error) VALUES (?, '', '', 0, 0, '')",
@@ -38,7 +38,7 @@ def take(journal: Journal, writer: sqlite3.Connection, unknown_kind: str) -> Non
 
 
 def forget(journal: Journal) -> None:
-    """Delete from a migrated journal what its ledger has taken over.
+    """Delete the tables that the ledger has taken over from a migrated journal.
 
     Raises:
         WorkspaceError: Nothing was deleted: the disk is full or fails.

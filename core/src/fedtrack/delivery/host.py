@@ -1,4 +1,4 @@
-"""ReceiverHost: a node's journal and ledger, what flows into it, and the receivers that are fed from it."""
+"""ReceiverHost: a node's journal, its ledger, its sources and its receivers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fedtrack.tracking.receiver import Receiver, RunInfo, listened_events
 from fedtrack.transport.forwarder import Forwarder
 from fedtrack.transport.spool_source import SpoolSource
 
-#: A receiver that has not taken anything for this long after the last round is left behind; the journal keeps its
-#: records, and a replay delivers them.
+#: Seconds without progress after the last round until a receiver is left behind. The journal keeps its records, and a
+#: replay delivers them.
 STALL_SECONDS = 30.0
 
 
@@ -25,12 +25,12 @@ class ReceiverHost:
     """Runs the receivers of one node.
 
     Args:
-        run: Handed to the receivers.
-        receivers: By component id; not opened yet.
+        run: The run, for the receivers.
+        receivers: The receivers by component id, not opened yet.
 
     Raises:
         WorkspaceError: Another process delivers from the journal, or one of the files cannot be used.
-        DamagedError: One of them was written by a newer version of fedtrack.
+        DamagedError: A newer version of fedtrack wrote one of the files.
     """
 
     def __init__(self, run: RunInfo, receivers: Mapping[str, Receiver]) -> None:
@@ -59,11 +59,11 @@ class ReceiverHost:
             delivery.start()
 
     def add_source(self, source: SpoolSource) -> None:
-        """Let the events of one more spool flow into the journal."""
+        """Forward the events of one more spool into the journal."""
         self.forwarder.add(source)
 
     def finish(self, status: str, stall_seconds: float = STALL_SECONDS) -> list[ReceiverTally]:
-        """Bring in what is left in the spools, deliver it, close the receivers and report."""
+        """Forward the rest of the spools, deliver it, close the receivers and report."""
         self.forwarder.stop()
         for delivery in self._deliveries:
             delivery.drain(status)
@@ -71,7 +71,7 @@ class ReceiverHost:
         return [msgspec.structs.replace(report, own_only=report.id in self._own_only) for report in reports]
 
     def gaps(self) -> list[StoredGap]:
-        """Return what is lost: what the journal says, and what deliveries found damaged in it."""
+        """Return the losses: those recorded in the journal, and the damage that deliveries found in it."""
         return self.ledger.gaps(self.journal)
 
     def close(self) -> None:
@@ -80,15 +80,15 @@ class ReceiverHost:
         self.journal.close()
 
     def notify(self, hook: str, **arguments: object) -> None:
-        """Call a life-cycle hook of every plugin; one that raises is logged and stops nobody."""
+        """Call a life-cycle hook of every plugin; an error of one is logged and stops no other plugin."""
         registry().notify(hook, run=self.run, **arguments)
 
 
 def addressed(run: RunInfo, receiver: Receiver) -> Callable[[str], bool]:
-    """Return which sites' events a receiver listens to.
+    """Return a function that tells whether a receiver listens to a site's events.
 
-    At a site, everything in the journal is the site's own. On the server, events of sites have crossed, and the
-    server's own records are local and crossed at once, so that every receiver shows them.
+    At a site, all events in the journal are the site's own. On the server, events of sites are federated events. The
+    server's own records are local and federated at once, so every receiver shows them.
     """
     if run.node != SERVER or hears_sites(run.node, receiver):
         return lambda site: True
@@ -96,5 +96,5 @@ def addressed(run: RunInfo, receiver: Receiver) -> Callable[[str], bool]:
 
 
 def hears_sites(node: str, receiver: Receiver) -> bool:
-    """Return whether a receiver on ``node`` listens to what has crossed from the sites."""
+    """Return whether a receiver on ``node`` listens to the events of sites."""
     return FED_EVENT in listened_events(receiver, FED_EVENT if node == SERVER else LOCAL_EVENT)

@@ -1,7 +1,7 @@
-"""Ledger: ``delivery.db``: how far each receiver is, what it refused, and what was damaged in the journal it reads.
+"""Ledger: ``delivery.db``, with each receiver's progress, its refused events, and the damage found in the journal.
 
-It is a file of its own, so that the journal has one writer: with the cursors in the journal, its commits waited for
-theirs (2 ms became 6, and no end of it where nothing paused).
+It is a file of its own, so that the journal has one writer. With the cursors in the journal, its commits waited for
+those of the cursors (6 ms instead of 2 ms, and without end if the receivers never paused).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 #: Name of the file, beside the journal.
 LEDGER_FILE = "delivery.db"
 
-#: Under this kind stands what journals of format 1 have counted as skipped, without a kind.
+#: The kind of the skipped events of a journal of format 1, which counted them without a kind.
 UNKNOWN_KIND = "unknown"
 
-#: Under this key of ``meta`` stands the id of the journal.
+#: The key of the journal's id in ``meta``.
 _OWNER = "journal"
 
 LEDGER = Schema(
@@ -62,13 +62,13 @@ LEDGER = Schema(
 
 
 class Cursor(NamedTuple):
-    """How far a receiver is.
+    """The progress of a receiver.
 
     Attributes:
-        batch: Id of the last batch of the journal that is done.
+        batch: Id of the journal's last batch that is done.
         delivered: Events that the receiver has taken and flushed.
         skipped: Events of a kind that the receiver does not support.
-        dead: Events that it refused for good.
+        dead: Events that the receiver refused for good.
     """
 
     batch: int = 0
@@ -92,16 +92,16 @@ class DeadLetter(NamedTuple):
 class Ledger:
     """The ledger of one journal; safe to use from several threads.
 
-    One process at a time writes it. What a journal of format 1 held is taken over once.
+    One process at a time writes it. The receivers' state in a journal of format 1 is taken over once.
 
     Args:
-        path: Created (0600) if it does not exist; the ledger of another journal is put aside.
-        journal: The journal that is delivered from.
-        read_only: Whether nothing will be written; then it need not exist.
+        path: The file; created (0600) if it does not exist. The ledger of another journal is put aside.
+        journal: The journal whose events are delivered.
+        read_only: Whether nothing will be written; then the file need not exist.
 
     Raises:
-        WorkspaceError: Another process writes it, or it cannot be created.
-        DamagedError: It was written by a newer version of fedtrack.
+        WorkspaceError: Another process writes the ledger, or it cannot be created.
+        DamagedError: The ledger was written by a newer version of fedtrack.
     """
 
     def __init__(self, path: Path, journal: Journal, *, read_only: bool = False) -> None:
@@ -129,7 +129,7 @@ class Ledger:
             raise
 
     def _adopt(self, journal: Journal) -> None:
-        """Note whose ledger this is, and take over what a journal of format 1 has of it."""
+        """Store the id of the journal, and take over the receivers' state from a journal of format 1."""
         if self.database.meta(_OWNER) is None:
             with self.database.transaction() as writer:
                 take(journal, writer, UNKNOWN_KIND)
@@ -143,7 +143,7 @@ class Ledger:
                 writer.execute("UPDATE cursor SET batch = ?1 WHERE batch > ?1", (last,))
 
     def close(self) -> None:
-        """Close the file and let another process write it."""
+        """Close the file, so that another process can write it."""
         if hasattr(self, "database"):
             self.database.close()
         if self._lock is not None:
@@ -152,16 +152,16 @@ class Ledger:
             self._temporary.cleanup()
 
     def cursor(self, receiver: str) -> Cursor:
-        """Return how far a receiver is."""
+        """Return the progress of a receiver."""
         return self.cursors().get(receiver, Cursor())
 
     def cursors(self) -> dict[str, Cursor]:
-        """Return how far every receiver is that ever had a cursor."""
+        """Return the progress of every receiver that has a cursor."""
         rows = self.database.reader().execute("SELECT receiver, batch, delivered, skipped, dead FROM cursor")
         return {row[0]: Cursor(*row[1:]) for row in rows.fetchall()}
 
     def skipped(self, receiver: str) -> dict[str, int]:
-        """Return how many events a receiver has skipped, by their kind."""
+        """Return how many events a receiver has skipped, by kind."""
         query = "SELECT kind, n FROM skipped WHERE receiver = ? ORDER BY kind"
         return dict(self.database.reader().execute(query, (receiver,)).fetchall())
 
@@ -173,14 +173,14 @@ class Ledger:
         skipped: Mapping[str, int] | None = None,
         damaged: Iterable[StoredBatch] = (),
     ) -> None:
-        """Store how far a receiver is, together with what it met on the way.
+        """Store the progress of a receiver, with the events that it refused or skipped since the last call.
 
         Args:
             receiver: The receiver component's id.
-            cursor: How far it is now.
-            dead: What it refused.
+            cursor: Its new progress.
+            dead: The events that it refused.
             skipped: How many more events it skipped, by kind.
-            damaged: Batches of which events were lost in the journal.
+            damaged: The batches whose events were lost in the journal.
 
         Raises:
             WorkspaceError: Nothing was stored: the disk is full or fails.
@@ -207,7 +207,7 @@ class Ledger:
         return [DeadLetter(*row) for row in rows.fetchall()]
 
     def rewind(self, receiver: str) -> None:
-        """Let a receiver begin at the first event again; all that was noted of it is forgotten.
+        """Let a receiver begin at the first event again; its progress and its dead letters are deleted.
 
         Raises:
             WorkspaceError: Nothing was stored: the disk is full or fails.
@@ -217,7 +217,7 @@ class Ledger:
                 writer.execute(f"DELETE FROM {table} WHERE receiver = ?", (receiver,))  # noqa: S608 - a constant
 
     def settle(self, receiver: str, delivered: Iterable[DeadLetter], dropped: Iterable[DeadLetter] = ()) -> None:
-        """Take dead letters off the list: the receiver has ``delivered`` after all, and nobody wants the ``dropped``.
+        """Remove dead letters that the receiver has ``delivered`` after all, or that a user has ``dropped``.
 
         Raises:
             WorkspaceError: Nothing was stored: the disk is full or fails.
@@ -238,20 +238,20 @@ class Ledger:
             )
 
     def dropped(self, receiver: str) -> list[tuple[str, str, int]]:
-        """Return (site, stream, seq) of what a receiver refused and is not kept any more, because somebody said so.
+        """Return (site, stream, seq) of the refused events that are not kept any more, because a user dropped them.
 
-        What was dropped from a journal of format 1 has the site "" and the number 0.
+        Events dropped from a journal of format 1 have the site "" and the number 0.
         """
         query = "SELECT site, stream, seq FROM dropped WHERE receiver = ? ORDER BY id"
         return self.database.reader().execute(query, (receiver,)).fetchall()
 
     def lost_up_to(self, batch: int) -> dict[str, int]:
-        """Return how many events of each site were lost in the journal, in batches up to the one with this id."""
+        """Return how many events of each site were lost in the journal's batches up to the one with this id."""
         query = "SELECT site, sum(count) FROM damage WHERE batch <= ? GROUP BY site"
         return dict(self.database.reader().execute(query, (batch,)).fetchall())
 
     def gaps(self, journal: Journal) -> list[StoredGap]:
-        """Return what the journal says is lost, and what deliveries found damaged in it."""
+        """Return the losses: those recorded in the journal, and the damage that deliveries found in it."""
         known = journal.gaps()
         said = {(gap.site, gap.stream, gap.reason) for gap in known}  # one of format 1 had it in the journal
         rows = self.database.reader().execute("SELECT site, stream, reason, count, bytes FROM damage ORDER BY batch")
@@ -260,7 +260,7 @@ class Ledger:
 
 
 def _owner(path: Path) -> str | None:
-    """Return the id of the journal that a ledger belongs to; None if there is none, or nothing is in it yet."""
+    """Return the id of a ledger's journal; None if there is no ledger, or it is still empty."""
     if not path.exists():
         return None
     database = Database(path, LEDGER, read_only=True)
@@ -271,9 +271,9 @@ def _owner(path: Path) -> str | None:
 
 
 def _put_aside(path: Path) -> None:
-    """Keep the ledger of a journal that is not there any more under another name."""
+    """Keep the ledger of a removed journal under another name."""
     target = path.with_name(f"{path.name}.earlier-{time_ns()}")
     log.warning("%s is the ledger of another journal; it is kept as %s", path, target.name)
-    database = Database(path, LEDGER)  # brings what a killed process left in its log into the file
+    database = Database(path, LEDGER)  # moves the content of a killed process's log into the file
     database.close()
     path.rename(target)

@@ -1,4 +1,4 @@
-"""LedgerLock: lets one process at a time write a ledger."""
+"""LedgerLock: only one process at a time writes a ledger."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fedtrack.errors import WorkspaceError
 
 
 class LedgerLock:
-    """Held until it is closed, or its process ends.
+    """A lock that is held until it is closed, or its process ends.
 
     Args:
-        path: The file that is locked; created (0600) if it does not exist.
+        path: The locked file; created (0600) if it does not exist.
 
     Raises:
-        WorkspaceError: Another ledger holds it, or it cannot be created.
+        WorkspaceError: Another ledger holds the lock, or the file cannot be created.
     """
 
     def __init__(self, path: Path) -> None:

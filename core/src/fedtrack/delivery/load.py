@@ -1,4 +1,4 @@
-"""Load: the events that one reading of the journal gives a receiver, and what has become of them so far."""
+"""Load: the events of one read of the journal for a receiver, and their results so far."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One event on its way to a receiver.
 
-    Nothing here is tracked by the garbage collector: thousands that are would make it look through the whole process
-    more often, and with an SDK imported each look takes as long as a thousand points.
+    It has no fields that the garbage collector tracks. Thousands of tracked objects make the collector run more often,
+    and with an SDK imported each run takes as long as a thousand points.
     """
 
     batch: int
@@ -33,7 +33,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Part(NamedTuple):
-    """Events of one stream that are handed over in one call, and how often an unknown error may occur with them."""
+    """Events of one stream for one call of the receiver, and how often an unknown error may occur with them."""
 
     site: str
     stream: str
@@ -41,29 +41,29 @@ class Part(NamedTuple):
     attempts: int = UNKNOWN_ERROR_ATTEMPTS
 
     def batch(self) -> Batch:
-        """Return what the receiver is given."""
+        """Return the batch for the receiver."""
         return Batch(self.site, self.stream, [e.seq for e in self.events], [e.record for e in self.events])
 
 
 class Load:
-    """What one reading of the journal gives a receiver.
+    """The events of one read of the journal for a receiver.
 
     Args:
         receiver: The receiver component's id.
-        batches: What was read, at least one.
+        batches: The batches of the read, at least one.
         supports: The kinds that the receiver takes.
         listens: Whether it listens to the events of a site.
-        max_records: How many it takes in one call.
+        max_records: The most events of one call.
 
     Attributes:
         last: Id of the last batch.
-        waiting: What is still to be handed over; a stack, the oldest on top.
-        called: Whether the receiver was given anything.
-        flushed: Whether what it took is safe.
+        waiting: The events that are not handed over yet; a stack, the oldest on top.
+        called: Whether the receiver was called.
+        flushed: Whether the events that it took are safe.
         delivered: How many events it took.
-        skipped: How many it does not support, by kind.
-        dead: What it refused for good.
-        damaged: The batches of which something was lost in the journal.
+        skipped: How many events it does not support, by kind.
+        dead: The events that it refused for good.
+        damaged: The batches with losses in the journal.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Load:
         ]
 
     def _sort(self, batch: StoredBatch, supports: Collection[type[Record]], group: list[Event]) -> None:
-        """Add those of a batch's events to ``group`` that the receiver takes, and count the others."""
+        """Add the events of a batch that the receiver takes to ``group``, and count the others."""
         seen = 0
         for seq, payload in batch.events():
             seen += 1
@@ -107,23 +107,23 @@ class Load:
             else:
                 self.skipped[kind_of(record)] += 1
         if batch.count > seen:
-            self.skipped["gap"] += batch.count - seen  # a batch of format 1 counts its gap records as events
+            self.skipped["gap"] += batch.count - seen  # the count of format 1 includes gap records
 
     def took(self) -> None:
         """Note that the receiver took the part on top."""
         self.delivered += len(self.waiting.pop().events)
 
     def refused(self, error: Permanent) -> None:
-        """Set aside what of the part on top is known to be refused, and put the rest back as what to try next."""
+        """Set aside the events of the top part that are known to be refused; the others are tried again in groups."""
         site, stream, events, attempts = self.waiting.pop()
         refused = {index for index in error.indices or () if 0 <= index < len(events)}
         if len(events) == 1:
             refused = {0}
         for index in sorted(refused):
             event = events[index]
-            # As it was logged: a newer version may have put more into it than this one knows.
+            # The payload as it was logged: a newer version may have added fields that this one does not know.
             self._bury(site, stream, event.seq, event.batch, str(error), event.payload)
-        # What has failed often enough as a whole is not tried as often again in each half.
+        # A part that has failed often enough as a whole is not tried as often again in each half.
         attempts = 1 if isinstance(error, TriedOften) else attempts
         if refused:
             rest = [event for index, event in enumerate(events) if index not in refused]

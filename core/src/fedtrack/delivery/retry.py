@@ -1,4 +1,4 @@
-"""Retry: when a receiver, or a file, that could not do what it was asked to do is asked again."""
+"""Retry: failed calls of a receiver, or of a file, are repeated after a wait."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_SECONDS = 60.0
 _LONGEST_DRAINING_SECONDS = 5.0
 
-#: Errors of the disk or the network on which a receiver's records can wait.
+#: Errors of the disk or the network that may end; until then a receiver's records can wait.
 _OUTAGES = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH))
 
 _T = TypeVar("_T")
 
 
 class Later(Exception):  # noqa: N818 - a turn of the work, not an error
-    """What was asked for failed, and is to be asked for again.
+    """A call failed, and must be repeated.
 
     Attributes:
-        seconds: When: after so many seconds.
+        seconds: Seconds to wait before that.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -39,17 +39,17 @@ class Later(Exception):  # noqa: N818 - a turn of the work, not an error
 
 
 class Retry:
-    """Makes one receiver's calls, remembers what went wrong, and says when to try again. Never waits itself.
+    """Makes one receiver's calls, remembers their errors, and tells when to try again. It never waits itself.
 
     Args:
         name: The receiver component's id, for messages.
         first_seconds: The longest first wait after an error; doubles up to a minute, with full jitter.
 
     Attributes:
-        draining: Whether the journal is complete: waits are short then, and patience ends.
+        draining: Whether the journal is complete: then waits are short, and patience ends.
         error: The last error that is still unresolved, or "".
-        outage: What the backend said the last time it took nothing, and then worked again.
-        outage_seconds: For how long in all that was.
+        outage: The backend's last error message in an outage that is over.
+        outage_seconds: The length of all such outages together.
     """
 
     def __init__(self, name: str, first_seconds: float) -> None:
@@ -69,13 +69,13 @@ class Retry:
         """Call the receiver once.
 
         Args:
-            call: What to do.
+            call: The call of the receiver.
             now: The time, in seconds of any clock that never runs back.
-            attempts: How often an exception that does not say that waiting helps may occur in a row.
+            attempts: How often in a row an unknown exception may occur before the call counts as failed.
             patient: Whether it may occur any number of times until the journal is complete.
 
         Raises:
-            Later: It failed, and waiting may help.
+            Later: The call failed, and waiting may help.
             Permanent: The receiver raised it, or met damaged data, or failed in an unknown way too often.
             FedtrackError: The receiver raised it: its configuration is wrong, and waiting will not help.
         """
@@ -87,7 +87,7 @@ class Retry:
         except (Permanent, FedtrackError):
             self._forget()
             raise
-        except BaseException as error:  # also what an SDK raises to end the process it thinks is its own
+        except BaseException as error:  # also an SDK's exception that is meant to end the process
             self._unknown += not _is_outage(error)
             if self._unknown >= attempts and not (patient and not self.draining):
                 self._forget()
@@ -99,7 +99,7 @@ class Retry:
         """Read or write the journal or the ledger once: its disk may be full now, and have room again later.
 
         Raises:
-            Later: It failed.
+            Later: The call failed.
         """
         try:
             result = use()
@@ -133,18 +133,18 @@ class Retry:
 
 
 class TriedOften(Permanent):
-    """An exception of an unknown kind that came as often as is allowed."""
+    """An unknown exception that has occurred as often as is allowed."""
 
 
 def _is_outage(error: BaseException) -> bool:
-    """Return whether waiting helps: the receiver says so, or the network or the disk is what failed."""
+    """Return whether waiting helps: the receiver says so, or the network or the disk has failed."""
     if isinstance(error, Transient | ConnectionError | TimeoutError):
         return True
     return isinstance(error, OSError) and error.errno in _OUTAGES
 
 
 def describe(error: BaseException) -> str:
-    """Return what an error says, with its type where the type is not already its meaning."""
+    """Return an error's message, with the type of the exception if the message needs it."""
     return (
         str(error) if isinstance(error, Transient | Permanent | FedtrackError) else f"{type(error).__name__}: {error}"
     )

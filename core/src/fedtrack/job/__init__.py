@@ -1,4 +1,4 @@
-"""What the user asks for: a job, built in Python and exported as JSON."""
+"""Jobs: the descriptions of runs, built in Python and exported as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BaseFedJob: a job with what most jobs want."""
+"""BaseFedJob: a job with the usual components."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from fedtrack.tracking.receiver import Receiver
 
 
 class BaseFedJob(FedJob):
-    """A job with what most jobs want: TensorBoard, events that cross to the server, the best model kept.
+    """A job with the usual components: TensorBoard, events that are sent to the server, the best model kept.
 
     Args:
         name: Letters, digits, ``_``, ``-`` and ``.``; also the exported folder's name.
-        min_clients: With fewer living sites the job fails; all sites are needed, if None.
+        min_clients: The job fails with fewer living sites; None means that all sites are needed.
         mandatory_clients: Sites without which the job fails.
-        key_metric: The metric that decides which global model is the best; "" keeps none.
-        key_metric_mode: Whether more (``max``) or less (``min``) of it is better.
-        validation_json_generator: Where cross-site evaluation writes its results; a default one, if None.
-        intime_model_selector: The model selector; one for ``key_metric``, if None.
-        convert_to_fed_event: The component that lets events cross, or whether to place one; True, if None.
-        analytics_receiver: The default receiver, or whether to place one; TensorBoard's, if None or True.
-        idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
-        durability: What a log call survives once it has returned; see FedJob.
-        spool_limit: The most that what a process has logged and no journal has yet may take on its disk, bytes.
+        key_metric: The metric that decides which global model is the best; "" selects none.
+        key_metric_mode: Whether larger (``max``) or smaller (``min``) values are better.
+        validation_json_generator: The component that writes the results of cross-site evaluation; None means the
+            default one.
+        intime_model_selector: The model selector; None means one for ``key_metric``.
+        convert_to_fed_event: The component that sends events to the server, or whether to place one; None means True.
+        analytics_receiver: The default receiver, or whether to place one; None and True mean TensorBoard's.
+        idle_timeout: A site fails after this many seconds without an answer or a logged event.
+        durability: What a returned log call survives; see FedJob.
+        spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
     """
 
     @checked_keywords

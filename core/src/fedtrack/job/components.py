@@ -1,7 +1,7 @@
-"""The components that core itself brings to a job, under the names that a job file uses.
+"""Components of core, under the names that a job file uses.
 
 A job file names components; it never names classes to import. FLARE's class paths are accepted as further names of
-the same things, so that its configurations can be pasted.
+the same components, so that its configurations can be pasted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ANALYTIC_EVENT_TYPE = LOCAL_EVENT
 
 
 class Component(msgspec.Struct, forbid_unknown_fields=True):
-    """Base of the components that are nothing but their arguments.
+    """Base of the components without code of their own: they have only arguments.
 
     Class attributes:
         ignored: Arguments that are accepted for jobs written for FLARE and change nothing; an export leaves them out.
@@ -29,11 +29,11 @@ class Component(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ConvertToFedEvent(Component):
-    """Lets a site's events cross to the server; a site without it keeps them at home.
+    """Sends a site's events to the server; without it they stay at the site.
 
     Attributes:
         events_to_convert: Only ``analytix_log_stats`` exists; kept for jobs written for FLARE.
-        fed_event_prefix: Only ``fed.`` is valid; kept as well.
+        fed_event_prefix: Only ``fed.`` is valid; kept for the same reason.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset({"events_to_convert", "fed_event_prefix"})
@@ -50,19 +50,19 @@ class ModelPersistor(Component):
     """Keeps the last and the best global model on the server's disk.
 
     Attributes:
-        initial_model: File in ``app_server/custom`` with the parameters of round 0; without it every site begins
-            with its own.
+        initial_model: File in ``app_server/custom`` with the parameters of round 0; None lets every site begin with
+            its own.
     """
 
     initial_model: str | None = None
 
 
 class IntimeModelSelector(Component):
-    """Decides which global model is the best.
+    """Selects the best global model.
 
     Attributes:
-        key_metric: Name of the metric that decides.
-        key_metric_mode: Whether more or less of it is better.
+        key_metric: Name of the metric that is compared.
+        key_metric_mode: Whether larger (``max``) or smaller (``min``) values are better.
     """
 
     key_metric: str = "accuracy"
@@ -90,10 +90,10 @@ class ScriptRunner(Component):
 
     Attributes:
         script: Path of the script; in an exported job, its name in the site's ``custom`` folder.
-        script_args: Its arguments, split as a shell would.
-        launch_external_process: Whether to start a Python of its own instead of a fork of one that has torch loaded.
-        command: What starts an external process.
-        framework: What ``receive`` gives the script: ``pytorch`` tensors or ``numpy`` arrays.
+        script_args: Its arguments, split as a shell splits them.
+        launch_external_process: Whether to start a new Python process instead of forking one that has torch loaded.
+        command: The command that starts an external process.
+        framework: The kind of parameters that ``receive`` returns: ``pytorch`` tensors or ``numpy`` arrays.
     """
 
     script: str
@@ -104,15 +104,15 @@ class ScriptRunner(Component):
 
 
 class ClientAppRunner(Component):
-    """Lets a few processes do the work of all sites, with the functions of a ClientApp.
+    """A few processes do the work of all sites, with the functions of a ClientApp.
 
     Attributes:
         script: Path of the file that holds the app; in an exported job, its name in the ``custom`` folder.
         app: Name of the ``ClientApp`` in that file.
-        args: What ``SiteContext.args`` gives the functions; anything that JSON can hold.
-        workers: How many processes; one for each processor core, if None.
-        threads: How many threads a tensor operation may use; a worker's share of the cores, if None.
-        framework: What ``FLModel.params`` gives the functions: ``pytorch`` tensors or ``numpy`` arrays.
+        args: The value of ``SiteContext.args``, for the functions; anything that JSON can hold.
+        workers: The number of processes; None means one per processor core.
+        threads: The number of threads of a tensor operation; None means a worker's share of the cores.
+        framework: The kind of ``FLModel.params``: ``pytorch`` tensors or ``numpy`` arrays.
     """
 
     script: str
@@ -131,7 +131,7 @@ class ClientAppRunner(Component):
             raise ConfigError(f"ClientAppRunner: app is {self.app!r}; give the name of a ClientApp, such as 'app'.")
 
 
-#: What a site's executor can be.
+#: The executors of a site.
 Runner: TypeAlias = ScriptRunner | ClientAppRunner
 RUNNERS: dict[str, type[Component]] = {"ClientAppRunner": ClientAppRunner, "ScriptRunner": ScriptRunner}
 
@@ -153,7 +153,7 @@ COMPONENTS: dict[str, type[Component]] = {
     "ValidationJsonGenerator": ValidationJsonGenerator,
 }
 
-#: FLARE's class paths of the same things.
+#: FLARE's class paths of these components and workflows.
 ALIASES = {
     "nvflare.app_common.workflows.cross_site_eval.CrossSiteEval": "CrossSiteEval",
     "nvflare.app_common.workflows.cross_site_model_eval.CrossSiteModelEval": "CrossSiteEval",

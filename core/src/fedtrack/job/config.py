@@ -1,4 +1,4 @@
-"""The JSON files of an exported job, as typed structures, and the errors they give.
+"""Config: the JSON files of an exported job as typed structures, and the errors for invalid ones.
 
 The shape is FLARE's (``format_version``, ``workflows``, ``components`` of id, path and args, ``executors``), but
 ``path`` is a registered name: nothing that a file says is ever imported.
@@ -32,7 +32,7 @@ class ComponentConfig(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ExecutorComponent(msgspec.Struct, forbid_unknown_fields=True):
-    """What executes tasks at a site; ids are optional here, as in FLARE."""
+    """The executor of a site's tasks; its id is optional here, as in FLARE."""
 
     path: str
     args: dict[str, Any] = {}
@@ -40,7 +40,7 @@ class ExecutorComponent(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ExecutorConfig(msgspec.Struct, forbid_unknown_fields=True):
-    """Which tasks an executor takes; ``["*"]`` are all."""
+    """An executor and its tasks; ``["*"]`` means all."""
 
     executor: ExecutorComponent
     tasks: list[str] = msgspec.field(default_factory=lambda: ["*"])
@@ -67,17 +67,17 @@ class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Meta(msgspec.Struct, forbid_unknown_fields=True):
-    """``meta.json``: what belongs to the job as a whole.
+    """``meta.json``: the settings of the job as a whole.
 
     Attributes:
         name: The job's name.
-        deploy_map: Which app folder goes to which nodes.
-        min_clients: With fewer sites the job fails; all sites are needed, if None.
+        deploy_map: The nodes of each app folder.
+        min_clients: The job fails with fewer sites; None means that all sites are needed.
         mandatory_clients: Sites without which the job fails.
-        idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
+        idle_timeout: A site fails after this many seconds without an answer or a logged event.
         durability: What a returned log call survives; see ``fedtrack.spool.spool``.
-        spool_limit: The most that what a process has logged and no journal has yet may take on its disk, bytes.
-        format_version: Of this file and its neighbours.
+        spool_limit: The most bytes of a process's records on its disk that are not in a journal yet.
+        format_version: The format of this file and of the job's other files.
     """
 
     name: str
@@ -97,7 +97,7 @@ def read_json(path: Path, type_: type[T]) -> T:
     """Read a file into ``type_``.
 
     Raises:
-        ConfigError: The file is missing, no JSON or of another shape; the message names file, place and value.
+        ConfigError: The file is missing, is not JSON or has another shape; the message names file, place and value.
     """
     try:
         content = path.read_bytes()
@@ -127,7 +127,7 @@ _REFERENCE = re.compile(r"\$\{ENV:[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 def refuse_secrets(value: Any, where: str, key: str = "") -> None:
-    """Check that no secret is written out in a job: only ``${ENV:NAME}``, resolved by the process that uses it.
+    """Check that a job contains no secret itself, only ``${ENV:NAME}``, which the process that uses it resolves.
 
     Raises:
         ConfigError: A value looks like a secret; the message names the place and not the value.

@@ -1,4 +1,4 @@
-"""CrossSiteEval: what a job says about cross-site evaluation."""
+"""CrossSiteEval: the job's description of cross-site evaluation."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from fedtrack.plugins.workflow import Workflow
 class CrossSiteEval(Workflow):
     """Cross-site evaluation: every site scores the server's models and every other site's model on its own data.
 
-    Names and meaning as FLARE's ``CrossSiteEval`` and ``CrossSiteModelEval``. It is usually placed after FedAvg.
+    Names and meanings are those of FLARE's ``CrossSiteEval`` and ``CrossSiteModelEval``. It usually follows FedAvg.
 
-    First every site is asked for its best local model (task ``submit_model``), then every site scores (task
-    ``validate``) the server's last model, its best one if one was selected, and each submitted model. A job that has
-    not trained has its initial model scored. ``FLModel.meta`` says which model is asked for
-    (``submit_model_name``, always ``best_model``) and whose model is scored (``_model_owner_``).
+    First every site is asked for its best local model (task ``submit_model``). Then every site scores (task
+    ``validate``) the server's last model, its best one if one was selected, and each submitted model. If a job has not
+    trained, its initial model is scored. ``FLModel.meta`` has the name of the requested model
+    (``submit_model_name``, always ``best_model``) and the owner of the scored model (``_model_owner_``).
 
-    The results are written where the job's ValidationJsonGenerator says, shown in the run's summary, and logged by the
-    server as ``cross_val/<data site>/<model owner>/<metric>``, at a step that counts the rounds trained. The server's
-    models are owned by ``SRV_FL_global_model`` and ``SRV_best_FL_global_model``.
+    The results are in the file of the job's ValidationJsonGenerator and in the run's summary. The server also logs them
+    as ``cross_val/<data site>/<model owner>/<metric>``; the step is the number of trained rounds. The owners of the
+    server's models are called ``SRV_FL_global_model`` and ``SRV_best_FL_global_model``.
 
     Both tasks are optional: a site that submits no usable model, or does not score, leaves a gap and a warning. A
     site that dies has failed as in any other workflow, and ``min_clients`` decides whether the job goes on.
 
     Attributes:
-        submit_model_timeout: Seconds within which the sites must submit their models; 0 for no limit but
-            ``idle_timeout`` of the job.
-        validation_timeout: Seconds within which the sites must score one model; 0 likewise. A site that is too late
-            is not asked to score the models that follow.
-        participating_clients: The sites that submit and score; all, if None.
+        submit_model_timeout: Seconds within which the sites must submit their models; 0 means that only the job's
+            ``idle_timeout`` limits the time.
+        validation_timeout: Seconds within which the sites must score one model; 0 means that only the job's
+            ``idle_timeout`` limits the time. A site that is too late is not asked to score the models that follow.
+        participating_clients: The sites that submit and score; None means all.
         cross_val_dir: Folder in the run's results that keeps the submitted models, in ``models``.
         cleanup_models: Whether to delete the submitted models at the end.
         submit_model_task_name: ``""`` asks no site for a model, for scripts that cannot submit one: only the
             server's models are scored.
         persistor_id: Accepted for jobs written for FLARE; a job has one persistor.
-        model_locator_id: Accepted likewise; the server's models are those of the persistor.
-        formatter_id: Accepted likewise; the run's summary shows the results.
-        task_check_period: Accepted likewise; answers are taken as they come.
-        validation_task_name: Accepted likewise; only ``validate`` exists.
-        wait_for_clients_timeout: Accepted likewise; every site is there when a workflow starts.
+        model_locator_id: Accepted for jobs written for FLARE; the server's models are those of the persistor.
+        formatter_id: Accepted for jobs written for FLARE; the run's summary shows the results.
+        task_check_period: Accepted for jobs written for FLARE; answers are taken as they come.
+        validation_task_name: Accepted for jobs written for FLARE; only ``validate`` exists.
+        wait_for_clients_timeout: Accepted for jobs written for FLARE; every site is there when a workflow starts.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset(

@@ -1,4 +1,4 @@
-"""The receiver that a job has without asking for one, as in FLARE: TensorBoard's."""
+"""The default receiver of a job, as in FLARE: TensorBoard's."""
 
 from __future__ import annotations
 

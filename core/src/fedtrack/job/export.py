@@ -1,4 +1,4 @@
-"""Writes a job as the folder that every run starts from.
+"""Export: a job is written as the folder from which every run starts.
 
 ::
 
@@ -57,10 +57,10 @@ def export_job(job: FedJob, job_root: Path, write_model: ModelWriter | None = No
     Args:
         job: The job.
         job_root: The folder for its folder.
-        write_model: Writes the initial model; what the engine of this machine brings, if None.
+        write_model: Writes the initial model; None means that the engine of this machine does.
 
     Raises:
-        ConfigError: The job is incomplete, holds a secret, or a file it needs is missing.
+        ConfigError: The job is incomplete or contains a secret, or a file that it needs is missing.
     """
     _check(job)
     folder = job_root / job.name
@@ -71,7 +71,7 @@ def export_job(job: FedJob, job_root: Path, write_model: ModelWriter | None = No
         _write(job, unfinished, write_model)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-    except BaseException:  # Ctrl-C while the model is built, too: half a job would be in the way of the next export
+    except BaseException:  # also Ctrl-C while the model is built: half a job would be in the way of the next export
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return folder

@@ -1,6 +1,6 @@
 """FedJob: builds a job in Python (FLARE's Job API, same names and defaults).
 
-A job is only a description. Exporting it writes the folder that every run starts from, also ``simulator_run``.
+A job is only a description. Its export is the folder from which every run starts, also that of ``simulator_run``.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
 class FedJob:
-    """A job: what runs on the server and at which sites.
+    """A job: the workflows and components of the server and of the sites.
 
     Args:
         name: Letters, digits, ``_``, ``-`` and ``.``; also the exported folder's name.
-        min_clients: With fewer living sites the job fails; all sites are needed, if None.
+        min_clients: The job fails with fewer living sites; None means that all sites are needed.
         mandatory_clients: Sites without which the job fails.
-        idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
-        durability: What a log call survives once it has returned: ``process`` (its process's death), ``host`` (also a
-            loss of power, except for the last 0.5 s) or ``disk`` (a loss of power; each call waits for the disk).
-        spool_limit: The most that what a process has logged and no journal has yet may take on its disk, bytes.
-            Metrics beyond it are dropped, and counted.
+        idle_timeout: A site fails after this many seconds without an answer or a logged event.
+        durability: What a returned log call survives: ``process`` (its process's death), ``host`` (also a loss of
+            power, except for the last 0.5 s) or ``disk`` (a loss of power; each call waits for the disk).
+        spool_limit: The most bytes of a process's records on its disk that are not in a journal yet. Further metrics
+            are dropped and counted.
     """
 
     @checked_keywords
@@ -79,13 +79,13 @@ class FedJob:
         """Place ``obj`` on a node and return the id it has there.
 
         Args:
-            obj: A workflow, a component, a receiver, the path of a file or folder that the node needs; on the server
+            obj: A workflow, a component, a receiver, or the path of a file or folder that the node needs. On the server
                 also a PTModel, for which a dict of ids is returned.
             target: ``"server"`` or a site's name.
-            id: Its id; ``component``, ``component_1``, ... if None.
+            id: Its id; None means ``component``, ``component_1`` and so on.
 
         Raises:
-            ConfigError: The node's name is not valid, or what is placed cannot run there.
+            ConfigError: The node's name is not valid, or ``obj`` cannot run there.
         """
         if target == SERVER:
             return self.to_server(obj, id)
@@ -119,7 +119,7 @@ class FedJob:
         """Write the job to ``<job_root>/<name>`` and return that folder.
 
         Raises:
-            ConfigError: The job is incomplete, or a file it needs is missing.
+            ConfigError: The job is incomplete, or a file that it needs is missing.
         """
         from fedtrack.job.export import export_job
 
@@ -133,18 +133,18 @@ class FedJob:
         gpu: str | None = None,
         log_config: str | None = None,
     ) -> RunResult:
-        """Run the job on this machine and return what came of it.
+        """Run the job on this machine and return its result.
 
         Args:
-            workspace: Folder for everything the run writes; an earlier run in it is moved aside.
-            n_clients: Adds sites ``site-1`` to ``site-n``; what the job names, if None.
+            workspace: Folder for everything that the run writes; an earlier run in it is moved aside.
+            n_clients: Adds the sites ``site-1`` to ``site-n``; None runs the sites that the job names.
             threads: Accepted for jobs written for FLARE; every site is a process of its own.
-            gpu: GPU ids for the sites, dealt out in turn: ``"0,1"``, or ``"[0,1],[2,3]"`` for two GPUs a site.
+            gpu: GPU ids for the sites, assigned in turn: ``"0,1"``, or ``"[0,1],[2,3]"`` for two GPUs a site.
             log_config: Accepted for jobs written for FLARE.
 
         Raises:
             ConfigError: The job is not valid; nothing was started.
-            JobError: The run failed; what was logged until then is in the workspace.
+            JobError: The run failed; its records until then are in the workspace.
         """
         for number in range(1, (n_clients or 0) + 1):
             if f"site-{number}" not in self.site_names:

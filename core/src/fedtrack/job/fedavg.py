@@ -1,4 +1,4 @@
-"""FedAvg: what a job says about federated averaging."""
+"""FedAvg: the job's description of federated averaging."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ class FedAvg(Workflow):
     """Federated averaging: rounds of local training, averaged with the number of local steps as weight.
 
     McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017,
-    algorithm 1; names and weights as FLARE's ``nvflare.app_common.workflows.fedavg.FedAvg``.
+    algorithm 1. Names and weights are those of FLARE's ``nvflare.app_common.workflows.fedavg.FedAvg``.
 
     Attributes:
-        num_clients: How many sites take part in a round; all of them, if None.
-        fraction: The same as a share of the sites that are alive, 0 < fraction <= 1; at least one takes part.
-        num_rounds: How many rounds.
+        num_clients: The number of sites that take part in a round; None means all of them.
+        fraction: The share of the living sites that take part in a round, 0 < fraction <= 1; at least one takes part.
+        num_rounds: The number of rounds.
         start_round: Number of the first round.
         persistor_id: Accepted for jobs written for FLARE; a job has one persistor.
-        task_timeout: Seconds within which a site must answer a task; 0 for no limit but ``idle_timeout``
-            of the job.
-        evaluate_final_model: Whether to ask the sites for the metrics of the model that the last round made.
-        seed: Decides which sites take part, where not all do.
-        aggregator: Name of what makes the new model of the sites' results; see the hook ``fedtrack_aggregators``.
+        task_timeout: Seconds within which a site must answer a task; 0 means that only the job's ``idle_timeout``
+            limits the time.
+        evaluate_final_model: Whether to ask the sites for the metrics of the last round's model.
+        seed: The seed for the choice of sites, if not all take part.
+        aggregator: Name of the aggregator, which makes the new model from the sites' results; see the hook
+            ``fedtrack_aggregators``.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset({"persistor_id"})
@@ -59,7 +60,7 @@ class FedAvg(Workflow):
             raise ConfigError(f"FedAvg: task_timeout is {self.task_timeout}; it must be 0 or more seconds.")
 
     def check(self, sites: Sequence[str]) -> None:
-        """Check that the aggregator is installed; the weighted mean comes with whatever executes the workflow."""
+        """Check that the aggregator is installed; every engine that executes the workflow has the weighted mean."""
         if self.aggregator != WEIGHTED:
             try:
                 registry().aggregator(self.aggregator)
@@ -71,7 +72,7 @@ class FedAvg(Workflow):
         return self.num_rounds
 
     def clients_per_round(self, sites: int) -> int:
-        """Return how many of as many living sites take part in a round."""
+        """Return how many sites take part in a round, of the given number of living sites."""
         if self.fraction is not None:
             return max(1, round(self.fraction * sites))
         return sites if self.num_clients is None else min(self.num_clients, sites)

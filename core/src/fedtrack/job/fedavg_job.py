@@ -25,24 +25,25 @@ class FedAvgJob(BaseFedJob):
     Args:
         initial_model: A ``torch.nn.Module``, a dict of tensors, or ``"model.py:Net"``: a callable in a file, called
             without arguments by a process that may import torch. None lets every site begin with its own.
-        n_clients: How many sites.
-        num_rounds: How many rounds.
+        n_clients: The number of sites.
+        num_rounds: The number of rounds.
         name: Letters, digits, ``_``, ``-`` and ``.``; also the exported folder's name.
-        min_clients: With fewer living sites the job fails; all sites are needed, if None.
+        min_clients: The job fails with fewer living sites; None means that all sites are needed.
         mandatory_clients: Sites without which the job fails.
-        key_metric: The metric that decides which global model is the best; "" keeps none.
-        key_metric_mode: Whether more (``max``) or less (``min``) of it is better.
-        validation_json_generator: Where cross-site evaluation writes its results; a default one, if None.
-        intime_model_selector: The model selector; one for ``key_metric``, if None.
-        convert_to_fed_event: The component that lets events cross, or whether to place one; True, if None.
-        analytics_receiver: The default receiver, or whether to place one; TensorBoard's, if None or True.
-        evaluate_final_model: Whether the sites also score the model that the last round made.
-        task_timeout: Seconds within which a site must answer; 0 for no limit but ``idle_timeout``.
-        fraction: The share of the sites that takes part in each round, 0 < fraction <= 1; all, if None.
-        aggregator: Name of what makes the new model of the sites' results; see FedAvg.
-        idle_timeout: A site that has neither answered nor logged anything for this many seconds has failed.
-        durability: What a log call survives once it has returned; see FedJob.
-        spool_limit: The most that what a process has logged and no journal has yet may take on its disk, bytes.
+        key_metric: The metric that decides which global model is the best; "" selects none.
+        key_metric_mode: Whether larger (``max``) or smaller (``min``) values are better.
+        validation_json_generator: The component that writes the results of cross-site evaluation; None means the
+            default one.
+        intime_model_selector: The model selector; None means one for ``key_metric``.
+        convert_to_fed_event: The component that sends events to the server, or whether to place one; None means True.
+        analytics_receiver: The default receiver, or whether to place one; None and True mean TensorBoard's.
+        evaluate_final_model: Whether the sites also score the last round's model.
+        task_timeout: Seconds within which a site must answer; 0 means that only ``idle_timeout`` limits the time.
+        fraction: The share of the sites that take part in each round, 0 < fraction <= 1; None means all.
+        aggregator: Name of the aggregator, which makes the new model from the sites' results; see FedAvg.
+        idle_timeout: A site fails after this many seconds without an answer or a logged event.
+        durability: What a returned log call survives; see FedJob.
+        spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
 
     Raises:
         ConfigError: A value is not valid.

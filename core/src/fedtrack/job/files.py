@@ -1,4 +1,4 @@
-"""Finds the files that a job names."""
+"""Files: where a job's files are searched."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fedtrack.errors import ConfigError
 def find_file(path: str | Path, what: str) -> Path:
     """Return the absolute path of a file or folder that a job names.
 
-    A relative path is looked for beside the Python script that was started, so that ``python some/where/job.py``
-    does the same from anywhere; then in the working folder.
+    A relative path is searched beside the started Python script, so that ``python some/where/job.py`` gives the same
+    result from every folder, and then in the working folder.
 
     Raises:
-        ConfigError: It is in neither.
+        ConfigError: The path is in neither.
     """
     places = [Path(sys.path[0]), Path.cwd()]
     for place in places:

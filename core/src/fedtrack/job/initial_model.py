@@ -1,4 +1,4 @@
-"""The initial model as a job names it: a value, or how to build one; an engine turns it into a file."""
+"""The initial model of a job: a value, or a recipe to build one; an engine writes it to a file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ INITIAL_MODEL_FILE = "initial_model.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class ModelRecipe:
-    """A model that is built by calling something in a file.
+    """A model that is built by a call of a function or a class in a file.
 
     Attributes:
         script: The file.
-        callable_name: What to call in it.
-        args: Its keyword arguments; anything that JSON can hold.
+        callable_name: The name of the function or class.
+        args: The keyword arguments of the call; anything that JSON can hold.
     """
 
     script: Path
@@ -31,19 +31,19 @@ class ModelRecipe:
         return f"{self.script.name}:{self.callable_name}"
 
 
-#: Writes a model, or what a ModelRecipe builds, to a safetensors file; see ``Engine.write_model``.
+#: Writes a model, or the one that a ModelRecipe builds, to a safetensors file; see ``Engine.write_model``.
 ModelWriter: TypeAlias = Callable[[Any, Path], None]
 
 
 def named_model(model: Any) -> Any:
-    """Return the ModelRecipe that ``model`` stands for, or ``model`` itself if it is no name.
+    """Return the ModelRecipe for ``model``, or ``model`` itself if it is not a name.
 
     Args:
         model: A ``torch.nn.Module``, a mapping of tensors, ``"file.py:callable"``, or
             ``{"path": "file.py:callable", "args": {...}}``.
 
     Raises:
-        ConfigError: It names a file that does not exist, or has not that shape.
+        ConfigError: ``model`` names a file that does not exist, or has another shape.
     """
     path, args = model, {}
     if isinstance(model, dict) and isinstance(model.get("path"), str) and model.keys() <= {"path", "args"}:

@@ -1,4 +1,4 @@
-"""Keywords: a misspelt argument is answered with the one that was meant."""
+"""Keywords: the error for a misspelt argument names the nearest valid one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 def checked_keywords(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
-    """Let a class's ``__init__`` name itself and the nearest argument when it is given an unknown one.
+    """Let the error of ``__init__`` for an unknown argument name the class and the nearest valid argument.
 
-    Python names the class whose ``__init__`` fails, which is a base of the one that the user wrote, and before 3.13
-    it suggests nothing.
+    Python's own error names the class whose ``__init__`` fails, which may be a base of the class that the user wrote.
+    Before Python 3.13 it also suggests no argument.
 
     Raises:
-        TypeError: By ``__init__``: it has no such argument.
+        TypeError: Raised by ``__init__``, which has no such argument.
     """
     known = list(inspect.signature(init).parameters)[1:]
     owner = init.__qualname__.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""Reads an exported job back and checks everything that can be checked before anything is started."""
+"""Load: an exported job is read, and checked as far as possible before anything is started."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
 
     Args:
         folder: An exported job.
-        node: The node that reads it: only its receivers are built and its ``${ENV:NAME}`` resolved, because the
-            others' plugins and variables are theirs. None stands for all nodes, as on one machine.
+        node: The node that reads it. Only its receivers are built and only its ``${ENV:NAME}`` are resolved, because
+            the plugins and variables of other nodes are on their machines. None means all nodes, as on one machine.
 
     Raises:
         ConfigError: A file, a name or an argument is wrong; the message says where and what is valid.
@@ -86,7 +86,7 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
 
 
 def _sites(apps: dict[str, Path], node: str | None) -> list[LoadedSite]:
-    """Read the sites; those that share an app and have no receivers of their own are read once."""
+    """Read the sites; sites that share an app and have no receivers of their own are read once."""
     known: dict[Path, LoadedSite] = {}
     found: list[LoadedSite] = []
     for name, app in apps.items():

@@ -1,4 +1,4 @@
-"""LoadedJob: a job as it was read from its folder, checked and ready to run."""
+"""LoadedJob: a job that was read from its folder and checked, ready to run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fedtrack.tracking.receiver import Receiver
 
 @dataclass(frozen=True)
 class LoadedSite:
-    """What a job wants of one site.
+    """The job's settings for one site.
 
     Attributes:
-        name: The site.
+        name: The site's name.
         custom: Folder with its script and files.
-        script: The training script in it.
-        script_args: Split into words.
-        runner: How the script is run in a process for this site.
-        client_app: How its functions are run in processes that work for all sites; None if ``runner`` counts.
-        streams_to_server: Whether its events cross to the server.
+        script: The training script in that folder.
+        script_args: The script's arguments, split into words.
+        runner: The settings of the script, if the site has a process of its own.
+        client_app: The settings of the functions, if workers do the site's work; None otherwise.
+        streams_to_server: Whether its events are sent to the server.
         receivers: Receivers that this site hosts, by id.
     """
 
@@ -42,14 +42,14 @@ class LoadedJob:
     """A job, checked and ready to run.
 
     Attributes:
-        folder: Where it was read from.
-        meta: What belongs to the job as a whole.
-        workflows: By id, in the order in which they run; each one checked against the sites.
+        folder: The folder from which it was read.
+        meta: The settings of the job as a whole.
+        workflows: The workflows by id, in the order in which they run; each one is checked against the sites.
         receivers: The server's receivers by id.
         selector: The model selector's arguments, or None.
-        results_json: Where cross-site evaluation writes its results, or None.
+        results_json: The file for the results of cross-site evaluation, or None.
         initial_model: The file with the parameters of round 0, or None.
-        sites: In the job's order.
+        sites: The sites, in the job's order.
     """
 
     folder: Path
@@ -63,11 +63,11 @@ class LoadedJob:
 
     @property
     def client_app(self) -> ClientAppRunner | None:
-        """How the functions of all sites are run; None if every site has a script."""
+        """The settings of the functions of all sites; None if every site has a script."""
         return self.sites[0].client_app
 
     def script_config(self, site: LoadedSite, name: str) -> dict[str, Any]:
-        """Return what ``fedtrack.client.get_config`` gives the script of ``site`` where the site is called ``name``."""
+        """Return the value of ``fedtrack.client.get_config`` for the script of ``site``, under the name ``name``."""
         numbers = {item.name: number for number, item in enumerate(self.sites)}
         config = {"site_name": name, "script": site.script.name, "script_args": site.runner.script_args}
         known = {"site_index": numbers[name], "n_sites": len(numbers)} if name in numbers else {}

@@ -1,4 +1,4 @@
-"""Finds the files that a training script imports from beside itself, so that an exported job can bring them."""
+"""Local modules: the files beside a training script that it imports, which an exported job must contain."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _imported_names(path: Path, *, relative: bool = True) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (relative or not node.level):
-            # "from . import x" and "from .x import y" name a neighbour too.
+            # "from . import x" and "from .x import y" also name a local module.
             module = (node.module or "").partition(".")[0]
             names |= {module} if module else {alias.name for alias in node.names}
     return names

@@ -1,4 +1,7 @@
-"""Builds what a job's files name; what is wrong with a name or an argument is said with its place in the file."""
+"""Named items: the workflows and components of a job are built from its files.
+
+The error for a wrong name or argument contains its place in the file.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def workflows_of(path: Path, items: list[ComponentConfig]) -> dict[str, Workflow
     """Return the workflows by id, in the order in which they run.
 
     Raises:
-        ConfigError: There is none, an id is used twice, or a name or an argument is wrong.
+        ConfigError: There is no workflow, an id is used twice, or a name or an argument is wrong.
     """
     found: dict[str, Workflow] = {}
     for index, item in enumerate(items):
@@ -47,9 +50,9 @@ def components_of(
 
     Args:
         path: The file that names them.
-        items: What it says.
-        own_event: What the node's events are called.
-        build: Whether to build receivers, too; they are left out otherwise.
+        items: The components in the file.
+        own_event: The name of the node's events.
+        build: Whether to build receivers, too; otherwise they are left out.
 
     Raises:
         ConfigError: An id is used twice, or a name or an argument is wrong.
@@ -92,10 +95,10 @@ def _receiver(path: Path, where: str, item: ComponentConfig, own_event: str) -> 
 
 
 def structure(path: Path, where: str, name: str, args: dict[str, Any], table: Mapping[str, type[Any]]) -> Any:
-    """Return the item of ``table`` that is called ``name``, with ``args``.
+    """Build the item of ``table`` that is called ``name``, with ``args``.
 
     Raises:
-        ConfigError: There is none, or an argument is wrong; the message begins with ``path`` and ``where``.
+        ConfigError: There is no such item, or an argument is wrong; the message begins with ``path`` and ``where``.
     """
     cls = table.get(ALIASES.get(name, name))
     if cls is None:
@@ -112,10 +115,10 @@ def _filled(path: Path, where: str, cls: type[Any], args: dict[str, Any]) -> Any
 
 
 def only(path: Path, components: Mapping[str, Component | Receiver], cls: type[Any]) -> Any:
-    """Return the one component of that class, or None.
+    """Return the only component of that class, or None.
 
     Raises:
-        ConfigError: There are several.
+        ConfigError: There are several of them.
     """
     found = [id_ for id_, item in components.items() if isinstance(item, cls)]
     if len(found) > 1:

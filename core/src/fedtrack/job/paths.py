@@ -1,4 +1,4 @@
-"""Checks of the paths that a job names."""
+"""Paths: the check of the paths that a job names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from fedtrack.errors import ConfigError
 
 
 def check_inside(where: str, value: str) -> None:
-    """Check that ``value`` names a place inside the run's folder; job files come from elsewhere.
+    """Check that ``value`` names a place inside the run's folder, because job files come from other people.
 
     Raises:
-        ConfigError: It is empty, absolute or climbs out with ``..``.
+        ConfigError: ``value`` is empty or absolute, or leaves the folder with ``..``.
     """
     path = PurePosixPath(value)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in value:

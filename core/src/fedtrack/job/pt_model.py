@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class PTModel:
-    """An initial model to place on the server, where a ModelPersistor keeps it and what becomes of it.
+    """An initial model for the server, where a ModelPersistor stores it and the models that result from it.
 
     ``job.to_server(PTModel(net))`` returns ``{"persistor_id": ...}``, for workflows that ask for the persistor's id.
 

@@ -1,4 +1,4 @@
-"""What a job may not ask for where a few processes work for all sites (ClientAppRunner)."""
+"""Shared processes: the check of a job whose processes work for many sites (ClientAppRunner)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def check_client_app(
     components: Mapping[str, Component | Receiver],
     workflows: Mapping[str, Workflow],
 ) -> None:
-    """Check that the job asks for nothing that such processes cannot do.
+    """Refuse settings that processes for many sites do not support.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: The job has such a setting.
     """
     hosted = [site for site in sites if site.client_app is not None]
     if not hosted:

@@ -1,4 +1,4 @@
-"""The workflows that a job file can name: what core describes, and what plugins bring."""
+"""Workflows: those that core describes and those of plugins, by the name in a job file."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fedtrack.job.fedavg import FedAvg
 from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
 
-#: Described by core, so that a job with them can be built and read where nothing executes them.
+#: Described by core, so that a job with them can be built and read without an engine.
 DESCRIBED: dict[str, type[Workflow]] = {"CrossSiteEval": CrossSiteEval, "FedAvg": FedAvg}
 
 
 def workflow_class(path: str) -> type[Workflow]:
-    """Return the workflow that a job file means.
+    """Return the workflow class for a path in a job file.
 
     Args:
-        path: The name of its class; FLARE's class paths mean the same workflows here.
+        path: The name of the class; FLARE's class paths mean the same workflows here.
 
     Raises:
-        PluginError: No usable plugin has it; the message says what is installed and how to get another one.
+        PluginError: No usable plugin has it; the message names the installed ones and how to get another one.
     """
     name = ALIASES.get(path, path)
     if name in DESCRIBED:
@@ -50,7 +50,7 @@ def executable(workflow: Workflow) -> Workflow:
 
 
 def name_of(component: Any) -> str | None:
-    """Return the name under which a job file holds ``component``; None if no job file can."""
+    """Return the name of ``component`` in a job file; None if a job file cannot contain it."""
     cls = type(component)
     known = (DESCRIBED.get(cls.__name__), registry().workflows.get(cls.__name__), COMPONENTS.get(cls.__name__))
     return cls.__name__ if cls in known else None

@@ -1,4 +1,4 @@
-"""The journal: a node's SQLite store of every event, exactly once, in order per (site, stream)."""
+"""Journal: a node's SQLite store of every event, exactly once, in order per (site, stream)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StoredBatch: one row of the journal, and which of its records are events."""
+"""StoredBatch: one row of the journal, and the events among its records."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class StoredBatch:
         site: The site, as the channel named it.
         stream: The stream's id.
         count: How many of the records are events.
-        body: Their frames; see ``frames.split``.
+        body: The frames of the records; see ``frames.split``.
         round: The round in which they were logged, counted from 0; None if it is unknown.
-        lost: How many events were in the row and are not any more: it was changed on the disk.
-        lost_bytes: How many bytes that were.
+        lost: How many events the row has lost, because it was changed on the disk.
+        lost_bytes: How many bytes the row has lost.
     """
 
     id: int
@@ -39,7 +39,7 @@ class StoredBatch:
                 yield seq, payload
 
     def recount(self) -> int:
-        """Return how many events there are, counted again; one of format 1 counts its gap records as events."""
+        """Return the number of events, counted again; ``count`` of format 1 includes gap records."""
         total = events = 0
         for _, payload in frames.split(self.body):
             total += 1
@@ -48,7 +48,7 @@ class StoredBatch:
 
     @property
     def damage(self) -> str:
-        """What happened to the row, for people."""
+        """The damage to the row, as a text for people."""
         return (
             f"batch {self.id} of the journal was changed after it was written: {self.lost} of "
             f"{self.count + self.lost} events"
@@ -56,10 +56,10 @@ class StoredBatch:
 
 
 def salvaged(batch: StoredBatch, first: int) -> StoredBatch:
-    """Return what is intact of a batch that was changed on the disk; each of its frames has a checksum of its own.
+    """Return the intact frames of a batch that was changed on the disk; each frame has a checksum of its own.
 
     Args:
-        batch: As it was read.
+        batch: The batch as it was read.
         first: Number of its first record.
     """
     salt = frames.salt_of(batch.stream)

@@ -16,14 +16,14 @@ from fedtrack.spool.segments import sync_folder
 
 
 class Schema(NamedTuple):
-    """What a file of one kind holds.
+    """The tables of one kind of file.
 
     Attributes:
-        noun: What messages call such a file.
-        format: The format that is written, and the newest one that is read.
-        tables: The statement that makes each table or index of a new file, by its name. One is ``meta``.
-        views: By older format: what shows its tables as if they were those of this format, by the table's name.
-        migrations: By older format: makes this format of it, inside a transaction of the given connection.
+        noun: The name of this kind of file in messages.
+        format: The format of new files, and the newest one that can be read.
+        tables: The statement that creates each table or index of a new file, by its name. One is ``meta``.
+        views: By older format: the queries that show its tables like those of this format, by the table's name.
+        migrations: By older format: the function that converts it, inside a transaction of the given connection.
     """
 
     noun: str
@@ -36,22 +36,22 @@ class Schema(NamedTuple):
 class Database:
     """A file that survives SIGKILL and the loss of power; safe to use from several threads.
 
-    A file of an older format is migrated when it is opened for writing, after a copy of it was put beside it; opened
-    for reading it stays as it is.
+    A file of an older format is copied and then migrated when it is opened for writing. Opened for reading, it stays
+    unchanged.
 
     Args:
-        path: Created (0600) if it does not exist; not if it is only read.
-        schema: What it holds.
+        path: The file; created (0600) if it does not exist, unless it is only read.
+        schema: Its tables.
         read_only: Whether nothing will be written, not even beside the file.
 
     Attributes:
         path: The file.
-        format: Its format as it is now.
+        format: Its current format.
         writer: The connection that writes; see ``transaction``.
 
     Raises:
         WorkspaceError: The file cannot be created or read, or is of another kind.
-        DamagedError: It was written by a newer version of fedtrack.
+        DamagedError: The file was written by a newer version of fedtrack.
     """
 
     def __init__(self, path: Path, schema: Schema, *, read_only: bool = False) -> None:
@@ -83,7 +83,7 @@ class Database:
         """Return this thread's connection for reading: a reader never waits for the writer in WAL mode."""
         connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
         if connection is None:
-            # Beside a writer of this process, an ordinary one: the last to be closed takes the write-ahead log away.
+            # Beside a writer of this process, an ordinary one: the last to be closed removes the write-ahead log.
             name = _reading_uri(self.path) if self.read_only else str(self.path)
             connection = self._connect(name, uri=self.read_only)
             self._show(connection)
@@ -93,7 +93,7 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield the writer's connection; what is written with it is on the disk when this returns, or not at all.
+        """Yield the writer's connection; when this returns, all of its changes are on the disk, or none.
 
         Raises:
             WorkspaceError: Nothing was stored: the disk is full or fails, or the file was opened for reading.
@@ -114,7 +114,7 @@ class Database:
                 raise WorkspaceError(f"{self.path}: the {self._schema.noun} cannot be written: {error}.") from error
 
     def shrink(self) -> None:
-        """Give the space of what was deleted back to the disk."""
+        """Return the space of deleted rows to the disk."""
         with self._lock:
             self.writer.execute("VACUUM")
 
@@ -148,7 +148,7 @@ class Database:
         """Return the file's format.
 
         Raises:
-            DamagedError: It is newer than what this version reads.
+            DamagedError: The format is too new for this version.
         """
         row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         found = int(row[0]) if row else 0
@@ -160,7 +160,7 @@ class Database:
         return found
 
     def _show(self, connection: sqlite3.Connection) -> None:
-        """Let a file of an older format look like one of this format, through views that only this connection has."""
+        """Show a file of an older format like one of this format, through views that only this connection has."""
         if not self.read_only:
             return
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:  # its maker was killed
@@ -188,7 +188,7 @@ class Database:
                 self._migrate()
 
     def _migrate(self) -> None:
-        """Bring an older file to this format; runs while no other process can write the file."""
+        """Convert an older file to this format; runs while no other process can write the file."""
         found = self._check(self.writer)
         if found not in self._schema.migrations:
             return
@@ -197,7 +197,7 @@ class Database:
         self.writer.execute("UPDATE meta SET value = ? WHERE key = 'format'", (str(self._schema.format),))
 
     def _copy(self, target: Path) -> None:
-        """Put a copy of the file, as it was before this transaction, at ``target``: whole, or not at all."""
+        """Copy the file, as it was before this transaction, to ``target``: whole, or not at all."""
         part = target.with_name(f".{target.name}.part")
         part.unlink(missing_ok=True)  # of a process that was killed here
         part.touch(mode=0o600)
@@ -214,11 +214,11 @@ class Database:
 
 
 def _reading_uri(path: Path) -> str:
-    """Return how SQLite opens a file for reading without a change to it.
+    """Return the mode in which SQLite opens a file for reading without a change to it.
 
-    A file with a write-ahead log has, or had, a writer: ``ro`` reads both and leaves them. Without one, ``rw`` makes
-    what a reader needs beside the file and takes it away again, which ``ro`` does not; where that cannot be made, in
-    a folder that cannot be written, nobody else writes either: ``immutable``.
+    A file with a write-ahead log has, or had, a writer: ``ro`` reads both and leaves them. Without such a log, ``rw``
+    creates the files that a reader needs and removes them again, which ``ro`` does not. In a folder that cannot be
+    written these files cannot be created, but nobody else writes there either: ``immutable``.
     """
     name = f"file:{quote(str(path))}"
     if path.with_name(f"{path.name}-wal").exists():

@@ -1,4 +1,4 @@
-"""Gap: a loss that a journal knows of, with its kind, its count and its range."""
+"""Gap: a loss that is recorded in a journal, with its kind, its count and its range."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fedtrack.journal.database import Database
 
 
 class GapKind(StrEnum):
-    """What was lost, and where."""
+    """The kinds of losses."""
 
-    #: Bytes of a spool that are no frame.
+    #: Bytes of a spool that are not a frame.
     DAMAGED = "damaged"
     #: Numbers of a stream that are in no spool and not in the journal.
     MISSING = "missing"
-    #: A record in the name of something that is no site of the job.
+    #: A record whose site is not a site of the job.
     REFUSED = "refused"
     #: A batch of the journal that was changed on the disk after it was written.
     CHANGED = "changed"
@@ -26,18 +26,18 @@ class GapKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredGap:
-    """A loss that will not be made good.
+    """A permanent loss of events.
 
-    Two losses are the same one only if all of this but the count is equal.
+    Two losses are the same one if all fields except the count are equal.
 
     Attributes:
-        site: Whose events were lost.
-        stream: The stream's id, or "" where no stream is meant.
+        site: The site whose events were lost.
+        stream: The stream's id, or "" if the loss is not in one stream.
         kind: One of ``GapKind``; a newer version may have written another one.
-        reason: What happened, for people.
+        reason: The cause, as a text for people.
         count: How many events were lost; None if that is not known.
-        first: Number of the first one; None if that is not known.
-        last: Number of the last one; None if that is not known.
+        first: Number of the first lost event; None if that is not known.
+        last: Number of the last lost event; None if that is not known.
         size: How many bytes were lost.
     """
 
@@ -55,7 +55,7 @@ def record(database: Database, gap: StoredGap) -> None:
     """Store a loss, unless it is known already.
 
     Raises:
-        WorkspaceError: It was not stored: the disk is full or fails.
+        WorkspaceError: The loss was not stored: the disk is full or fails.
     """
     row = (gap.site, gap.stream, gap.kind, gap.reason, gap.count, gap.first, gap.last, gap.size, time_ns())
     with database.transaction() as writer:

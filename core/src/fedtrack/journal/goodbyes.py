@@ -1,4 +1,4 @@
-"""Goodbye: what a site said when its part of a run was over."""
+"""Goodbye: a site's last message of a run, with its final numbers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from fedtrack.journal.database import Database
 
 
 class Goodbye(NamedTuple):
-    """A site's last words.
+    """A site's last message.
 
     Attributes:
-        final: The last number of each stream: what the site will ever have logged.
+        final: The last number of each stream; the site will log no further records.
         logged: Log calls that returned, as the script's process counted them; None if it died before.
-        dropped: Log calls that found no room.
+        dropped: Log calls that were dropped, because the disk or the spool was full.
         withheld: Log calls that the site's policy keeps at the site.
         rejected: Log calls whose value fits no record.
         error: Why the site's script failed, or "".
         chain: Head of the chain over the site's records, for a site that keeps one.
-        said_ns: When it arrived, nanoseconds since the epoch; None if that was not written down.
+        said_ns: The time of arrival, nanoseconds since the epoch; None if it was not recorded.
     """
 
     final: Mapping[str, int]
@@ -34,20 +34,20 @@ class Goodbye(NamedTuple):
 
 
 class Goodbyes:
-    """The goodbyes in a journal; a stream's final number stands with the stream.
+    """The goodbyes in a journal; the final numbers are in the table of the streams.
 
     Args:
-        database: The journal's.
+        database: The journal's database.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def record(self, site: str, goodbye: Goodbye) -> None:
-        """Store what a site said when it was done; what it said before is replaced.
+        """Store a site's goodbye; it replaces an earlier one.
 
         Raises:
-            WorkspaceError: It was not stored: the disk is full or fails.
+            WorkspaceError: The goodbye was not stored: the disk is full or fails.
         """
         words = (goodbye.logged, goodbye.dropped, goodbye.withheld, goodbye.rejected, goodbye.error, goodbye.chain)
         with self._database.transaction() as writer:
@@ -60,7 +60,7 @@ class Goodbyes:
             )
 
     def all(self) -> dict[str, Goodbye]:
-        """Return the goodbye of each site that has said one, also to an earlier life of the server."""
+        """Return the goodbye of each site that has said one, also to an earlier process of the server."""
         reader = self._database.reader()
         final: dict[str, dict[str, int]] = {}
         for site, stream, last in reader.execute("SELECT site, stream, final FROM stream WHERE final IS NOT NULL"):
@@ -71,7 +71,7 @@ class Goodbyes:
         return {row[0]: Goodbye(final.get(row[0], {}), *row[1:]) for row in rows}
 
     def has_everything_of(self, site: str) -> bool:
-        """Return whether a site has said goodbye and everything up to its final numbers is in the journal."""
+        """Return whether a site has said goodbye and the journal has all records up to its final numbers."""
         query = (
             "SELECT 1 FROM goodbye WHERE site = ?1 "
             "AND NOT EXISTS (SELECT 1 FROM stream WHERE site = ?1 AND final > last)"

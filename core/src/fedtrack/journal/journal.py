@@ -1,8 +1,8 @@
 """Journal: a node's SQLite store of every event, exactly once, in order per (site, stream).
 
-A batch is stored as the frames that the spool held, in one row, together with the stream's new high-water mark in
-one transaction: storing it is seven times faster than a row per event, and the high-water mark alone decides what
-is a duplicate. The acknowledgement is that mark, returned after COMMIT with ``synchronous=FULL``.
+A batch is one row with the frames of the spool. The stream's new high-water mark is in the same transaction. This is
+seven times faster than a row per event, and the mark alone decides whether an event is a duplicate. The mark is also
+the acknowledgement; it is returned after COMMIT with ``synchronous=FULL``.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class Journal:
     """A journal file; safe to use from several threads of the one process that opened it.
 
     Args:
-        path: Created (0600) if it does not exist. One of format 1 is migrated, after it was copied.
-        read_only: Whether nothing will be written; then nothing is, whatever the file's format, and it must exist.
+        path: The file; created (0600) if it does not exist. A file of format 1 is copied and then migrated.
+        read_only: Whether nothing will be written. Then the file must exist, and no format is migrated.
 
     Attributes:
-        database: The file.
-        goodbyes: What sites said when they were done.
+        database: The database in the file.
+        goodbyes: The goodbyes of the sites.
         appended: Notified after each commit of events.
-        commits: How many there were; changes only under ``appended``.
+        commits: The number of such commits; changes only under ``appended``.
 
     Raises:
-        WorkspaceError: The file cannot be created or is no journal.
-        DamagedError: It was written by a newer version of fedtrack.
+        WorkspaceError: The file cannot be created or is not a journal.
+        DamagedError: The file was written by a newer version of fedtrack.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -71,7 +71,7 @@ class Journal:
         self.database.set_meta(key, value)
 
     def apply(self, site: str, stream: str, runs: Iterable[frames.FrameRange]) -> int:
-        """Store what is new in ``runs`` and return the stream's new high-water mark; see ``apply_all``."""
+        """Store the new events of ``runs`` and return the stream's new high-water mark; see ``apply_all``."""
         marks = self.apply_all([(site, stream, run) for run in runs])
         return marks[site, stream] if marks else self.high_water(site, stream)
 
@@ -87,10 +87,10 @@ class Journal:
         committed to the disk.
 
         Args:
-            batches: What to store.
-            marks_only: The new high-water marks (site, stream, mark) of streams that hold other sites' events.
-            counts: The log calls of a stream that are no event (site, stream, counts), None where they are not known.
-                A count never becomes less.
+            batches: The batches to store.
+            marks_only: New high-water marks (site, stream, mark) of streams whose events belong to other sites.
+            counts: The log calls of a stream that became no event (site, stream, counts); None if they are not known.
+                A count never decreases.
 
         Returns:
             The new high-water mark of each (site, stream) that was named in ``batches``.
@@ -128,12 +128,12 @@ class Journal:
         last: int | None = None,
         size: int = 0,
     ) -> None:
-        """Record a loss that will not be made good; see ``StoredGap``.
+        """Record a permanent loss; see ``StoredGap``.
 
-        One that is known already is not recorded again: a server that was killed finds it a second time.
+        A known loss is not recorded again, because a server that was killed finds it a second time.
 
         Raises:
-            WorkspaceError: It was not recorded: the disk is full or fails.
+            WorkspaceError: The loss was not recorded: the disk is full or fails.
         """
         record(self.database, StoredGap(site, stream, str(kind), reason, count, first, last, size))
 
@@ -143,7 +143,7 @@ class Journal:
         return [StoredGap(*row) for row in rows]
 
     def streams(self) -> list[StoredStream]:
-        """Return what is known of each stream of each site."""
+        """Return each stream of each site, with its marks and counts."""
         rows = self._all(
             "SELECT site, stream, last, n, round, final, dropped, withheld, rejected, counted, chain FROM stream "
             "ORDER BY site, stream"
@@ -151,7 +151,7 @@ class Journal:
         return [StoredStream.of(*row) for row in rows]
 
     def high_water(self, site: str, stream: str) -> int:
-        """Return the highest sequence number stored of a stream; 0 if there is none."""
+        """Return a stream's high-water mark, its highest stored sequence number; 0 if there is none."""
         return _high_water(self.database.reader(), site, stream)
 
     def high_waters(self, site: str) -> dict[str, int]:
@@ -159,11 +159,11 @@ class Journal:
         return dict(self._all("SELECT stream, last FROM stream WHERE site = ? AND last > 0", (site,)))
 
     def counts(self) -> dict[str, int]:
-        """Return how many events each site has in the journal; a site without any is left out."""
+        """Return how many events each site has in the journal; sites without events are left out."""
         return dict(self._all("SELECT site, sum(n) FROM stream WHERE n > 0 GROUP BY site ORDER BY site"))
 
     def total(self) -> int:
-        """Return how many events there are of all sites."""
+        """Return the number of events of all sites."""
         return int(self._all("SELECT coalesce(sum(n), 0) FROM stream")[0][0])
 
     def counts_of(self, site: str) -> dict[str, int]:
@@ -171,20 +171,20 @@ class Journal:
         return dict(self._all("SELECT stream, n FROM stream WHERE site = ? AND last > 0", (site,)))
 
     def last_batch(self) -> int:
-        """Return the id of the newest batch, also if it has been pruned; 0 if there never was one."""
+        """Return the id of the newest batch, also if it was pruned; 0 if there never was a batch."""
         rows = self._all("SELECT seq FROM sqlite_sequence WHERE name = 'batch'")
         return int(rows[0][0]) if rows else 0
 
     def events_after(self, batch: int, listens: Callable[[str], bool] = lambda site: True) -> int:
-        """Return how many events come after a batch, of the sites that ``listens`` is true of."""
+        """Return how many events come after a batch, of the sites for which ``listens`` is true."""
         rows = self._all("SELECT site, sum(n) FROM batch WHERE id > ? GROUP BY site", (batch,))
         return sum(count for site, count in rows if listens(site))
 
     def read(self, after: int, limit_bytes: int = 4 * 1024 * 1024) -> list[StoredBatch]:
         """Return the batches with an id greater than ``after``, oldest first, up to about ``limit_bytes``.
 
-        Of a batch that was changed on the disk after it was written, what is intact is returned, and it says what is
-        lost. Nothing is written.
+        A batch that was changed on the disk after it was written is returned with its intact frames, and with the
+        number of its lost events. Nothing is written.
 
         Raises:
             WorkspaceError: The journal cannot be read.
@@ -208,7 +208,7 @@ class Journal:
         return found
 
     def prune(self, done: int, before_ns: int, keep: Collection[int] = ()) -> int:
-        """Delete batches that nobody needs any more and return how many events that were; see ``pruning.prune``."""
+        """Delete batches that nobody needs any more and return the number of their events; see ``pruning.prune``."""
         return prune(self.database, done, before_ns, keep)
 
     def pruned(self, site: str) -> int:

@@ -1,4 +1,4 @@
-"""Pruning: deletes the records of a journal that nobody needs any more, and keeps what they were of."""
+"""Pruning: deletes the records of a journal that nobody needs any more, and keeps their counts and ranges."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _WHICH = "id <= ?1 AND recv_ns < ?2 AND id NOT IN (SELECT value FROM json_each(?
 
 
 def prune(database: Database, done: int, before_ns: int, keep: Collection[int]) -> int:
-    """Delete the batches up to the one with the id ``done`` that arrived before a time; return their events.
+    """Delete the batches up to the id ``done`` that arrived before a time; return the number of their events.
 
-    The counts of each stream stay, and so does which of its numbers were of which round.
+    The counts of each stream stay, and for each round the range of its numbers.
 
     Args:
-        database: The journal's.
-        done: The last batch that nobody needs any more.
+        database: The journal's database.
+        done: Id of the last batch that nobody needs any more.
         before_ns: Nanoseconds since the epoch.
-        keep: Ids of batches that stay all the same: those with dead letters.
+        keep: Ids of batches that nevertheless stay: those with dead letters.
 
     Raises:
         WorkspaceError: Nothing was deleted: the disk is full or fails.

@@ -1,4 +1,4 @@
-"""Schema of the journal: the tables of format 2, and how those of format 1 become them; see docs/formats.md."""
+"""Schema of the journal: the tables of format 2, and the migration of those of format 1; see docs/formats.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FORMAT = 2
 
 TABLES = {
     "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    # A journal that takes another one's place has other batches under the same ids.
+    # A journal that replaces another one has other batches under the same ids.
     "id": "INSERT INTO meta VALUES ('id', lower(hex(randomblob(16))))",
     "batch": """
         CREATE TABLE batch (
@@ -41,7 +41,7 @@ TABLES = {
             first INTEGER NOT NULL, last INTEGER NOT NULL, n INTEGER NOT NULL)""",
 }
 
-#: The tables of format 1 as those of this format. A goodbye was JSON in ``meta`` then.
+#: The tables of format 1, shown like those of this format. In format 1 a goodbye was JSON in ``meta``.
 _OF_FORMAT_1 = {
     "batch": "SELECT id, site, stream, first, last, n, NULL AS round, body, crc, recv_ns FROM main.batch",
     "stream": """
@@ -80,8 +80,8 @@ _OF_FORMAT_1 = {
 
 
 def _from_format_1(writer: sqlite3.Connection) -> None:
-    """Make format 2 of format 1; the tables ``cursor`` and ``dead`` stay until ``delivery.db`` has what is in them."""
-    # Adding a column touches no row. Every other table is small and written anew from what the views show.
+    """Convert format 1 to format 2; the tables ``cursor`` and ``dead`` stay until ``delivery.db`` has their content."""
+    # A new column changes no row. Every other table is small and written again from its view.
     writer.execute("ALTER TABLE batch ADD COLUMN round INTEGER")
     writer.execute("ALTER TABLE gap RENAME TO gap_1")
     for name, statement in TABLES.items():

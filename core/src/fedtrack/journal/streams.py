@@ -1,4 +1,4 @@
-"""StoredStream: what the journal knows of one stream: how far it is, its round, its counts."""
+"""StoredStream: a stream in the journal, with its high-water mark, its round and its counts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class StoredStream:
     Attributes:
         site: The site.
         stream: The stream's id.
-        last: Its high-water mark; 0 if nothing of it has arrived.
+        last: Its high-water mark; 0 if none of its records has arrived.
         count: How many of its events the journal has, or had before they were pruned.
         round: The round of its newest records, counted from 0; None if that is unknown.
-        final: The last number that it will ever have, as its site's goodbye said; None if it has not.
-        counts: The log calls that became no event; what is known of them, if ``counted`` is False.
-        counted: Whether these counts are exact; None if nobody has said anything about them.
+        final: Its last number, from its site's goodbye; None before the goodbye.
+        counts: The log calls that became no event; the known part of them, if ``counted`` is False.
+        counted: Whether these counts are exact; None if no counts have arrived.
         chain: Head of the chain over its records; None if there is none.
     """
 
@@ -56,7 +56,7 @@ class StoredStream:
 
 
 def say_counts(writer: sqlite3.Connection, counts: Iterable[tuple[str, str, Counts | None]]) -> None:
-    """Store (site, stream, counts) in the writer's transaction; None says that they are not known."""
+    """Store (site, stream, counts) in the writer's transaction; None means that the counts are not known."""
     writer.executemany(
         "INSERT INTO stream (site, stream, dropped, withheld, rejected, counted) VALUES (?,?,?,?,?,?) "
         "ON CONFLICT DO UPDATE SET dropped = max(dropped, excluded.dropped), "

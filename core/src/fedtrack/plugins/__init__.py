@@ -1,4 +1,4 @@
-"""Plugins: how they are found, loaded behind a guard, and asked for what they provide.
+"""Plugins: installed plugins are found, loaded behind a guard, and asked for their classes.
 
 Importing this package costs nothing: names are loaded when they are first used, because every plugin imports
 ``fedtrack.plugins.markers``.

@@ -1,6 +1,6 @@
-"""Whether this core lies in the range of versions that a plugin's distribution declares.
+"""Compatibility: whether this core is in the range of versions that a plugin's distribution declares.
 
-pip checks the range when it installs, but not when it later replaces core beside a plugin that an extra brought.
+pip checks the range when it installs the plugin, but not when it later replaces core beside a plugin of an extra.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PLAIN_VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
 
 
 def why_incompatible(requires: Iterable[str]) -> str:
-    """Return which core the requirements ask for if it is not this one, else ""."""
+    """Return the versions of core that the requirements allow if this one is not among them, else ""."""
     needed = [line for line in requires if _REQUIRES_CORE.match(line) and not _OF_AN_EXTRA.search(line)]
     current = _core_version()
     if current is None:
@@ -35,9 +35,9 @@ def _core_version() -> str | None:
 
 
 def plainly_met(requirement: str, current: str) -> bool:
-    """Say whether ``current`` is in a range such as ``>=0.1,<0.2``; False for anything less plain than that.
+    """Return whether ``current`` is in a simple range such as ``>=0.1,<0.2``; False for any other form.
 
-    Nearly every plugin declares such a range, and a listing would pay 30 ms for the import of packaging.
+    Nearly every plugin declares such a range, and the import of packaging would cost a listing 30 ms.
     """
     compact = requirement.replace(" ", "")
     if not _PLAIN_RANGE.fullmatch(compact) or not _PLAIN_VERSION.fullmatch(current):

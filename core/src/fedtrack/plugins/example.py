@@ -8,12 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A folder with a ``job.py`` that can be run as it stands.
+    """A folder with a ``job.py`` that can be run unchanged.
 
     Attributes:
-        name: What users type, such as ``hello-pt-mlflow``.
+        name: The name that users type, such as ``hello-pt-mlflow``.
         summary: One line for listings.
-        folder: Where ``job.py`` and its client scripts lie.
+        folder: The folder of ``job.py`` and its client scripts.
     """
 
     name: str

@@ -1,13 +1,13 @@
-"""Every hook of fedtrack, in one place.
+"""Hookspecs: every hook of fedtrack, in one place.
 
-A plugin is an installed distribution with an entry point in the group ``fedtrack`` that names a light module:
-it must not import its backend's SDK, because listing plugins imports every one of them. The module implements
-hooks with ``@fedtrack.hookimpl``; an implementation may take any subset of a hook's arguments. Arguments are only
-ever added.
+A plugin is an installed distribution with an entry point in the group ``fedtrack``. The entry point names a light
+module, which must not import its backend's SDK, because every listing of plugins imports the module. It implements
+hooks with ``@fedtrack.hookimpl``. An implementation may take any subset of a hook's arguments. Later versions may add
+arguments and remove none.
 
 Hooks that register return classes, not instances. Hooks that report are called in the server's process, one
-after the other; an implementation that raises is logged under its plugin's name and never stops the job or
-keeps the other plugins from being called. Records never travel through hooks.
+after the other. An error of an implementation is logged under its plugin's name; it never stops the job or the other
+plugins. Records never travel through hooks.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def fedtrack_job_started(run: RunInfo) -> None:
     """Called when the receivers are starting and before the first round.
 
     Args:
-        run: The run, as the server's receivers see it.
+        run: The run, as the server's receivers get it.
     """
 
 
@@ -110,7 +110,7 @@ def fedtrack_site_failed(run: RunInfo, site: str, error: str) -> None:
     Args:
         run: The run.
         site: The site's name.
-        error: What happened, as shown to the user.
+        error: The reason, as shown to the user.
     """
 
 

@@ -1,6 +1,6 @@
-"""Finds installed plugins and loads each behind a guard.
+"""Loader: installed plugins are found, and each is loaded behind a guard.
 
-A plugin that cannot be used is a state with a reason, never an exception: only a job that needs it fails.
+A plugin that cannot be used has a state and a reason; it raises no exception, and only a job that needs it fails.
 pluggy's own loader stops at the first plugin that raises, so the entry points are loaded here one by one.
 """
 
@@ -74,8 +74,8 @@ def load(entry_points: Iterable[tuple[EntryPoint, Distribution]]) -> Registry:
 
 
 def _newer_pair(plugin: Plugin) -> str:
-    """Return the command that looks for a core and a plugin that fit each other."""
-    from fedtrack.plugins import remedy  # only where something is wrong: a listing is to be quick
+    """Return the command that searches for versions of core and plugin that fit each other."""
+    from fedtrack.plugins import remedy  # only for a broken plugin: a listing must be quick
 
     return remedy.install("fedtrack", plugin.package, upgrade=True)
 
@@ -131,7 +131,7 @@ def _validate(kind: str, item: Any, base: type | None) -> None:
     if base is not None and not (isinstance(item, type) and issubclass(item, base)):
         raise TypeError(f"fedtrack_{kind}s returned {item!r}, which is no subclass of {base.__name__}")
     if base is Workflow:
-        check_executable(item)  # its fields are checked where a job gives them
+        check_executable(item)  # its fields are checked when a job names it
         return
     shown = getattr(item, "__name__", repr(item))
     if kind == "engine" and not isinstance(item, type):
@@ -149,7 +149,7 @@ def _validate(kind: str, item: Any, base: type | None) -> None:
 
 
 def _validate_aggregator(item: Any, shown: str) -> None:
-    """Check what makes aggregators: a class, or what stands for one that listings are not to import."""
+    """Check that ``item`` makes aggregators: it is a class, or replaces one that listings must not import."""
     if not callable(item):
         raise TypeError(f"fedtrack_aggregators returned {item!r}; return the class, not an instance")
     if isinstance(item, type):
@@ -171,7 +171,7 @@ def _register(found: Registry, plugin: Plugin, kind: str, item: Any) -> None:
 
 
 def _conflict(found: Registry, plugins: list[Plugin], what: str) -> None:
-    """Disable all of them: neither may win by being installed later."""
+    """Disable all plugins with the same name, so that the order of installation does not decide."""
     packages = " and ".join(plugin.package for plugin in plugins)
     from fedtrack.plugins import remedy
 
@@ -183,12 +183,12 @@ def _conflict(found: Registry, plugins: list[Plugin], what: str) -> None:
 
 
 def _withdraw(found: Registry, plugin: Plugin) -> None:
-    """Take back everything that a plugin registered: its hooks, its classes, its examples."""
+    """Remove everything that a plugin registered: its hooks, its classes, its examples."""
     if found.hooks.has_plugin(plugin.name):
         found.hooks.unregister(name=plugin.name)
     for kind, name in [owned for owned, owner in found.owners.items() if owner is plugin]:
         found.table(kind).pop(name, None)
-        if plugin.state is not State.CONFLICT:  # after a conflict a third plugin must not win by coming later
+        if plugin.state is not State.CONFLICT:  # after a conflict, a third plugin of that name is disabled too
             del found.owners[kind, name]
 
 
@@ -196,7 +196,7 @@ def _entry_points() -> list[tuple[EntryPoint, Distribution]]:
     found: dict[tuple[str, str], tuple[EntryPoint, Distribution]] = {}
     for distribution in distributions():
         try:
-            # Most distributions are no plugins, and parsing a file costs ten times as much as looking into it.
+            # Most distributions are not plugins, and parsing a file takes ten times as long as searching in it.
             if f"[{PROJECT}]" not in (distribution.read_text("entry_points.txt") or ""):
                 continue
             entry_points = distribution.entry_points
@@ -205,13 +205,13 @@ def _entry_points() -> list[tuple[EntryPoint, Distribution]]:
             continue
         for entry_point in entry_points:
             if entry_point.group == PROJECT:
-                # The first one on sys.path is the one that an import gets.
+                # An import uses the first one on sys.path.
                 found.setdefault((package_of(distribution).name, entry_point.name), (entry_point, distribution))
     return list(found.values())
 
 
 def _disabled(name: str) -> tuple[str, str] | None:
-    """Return why the environment keeps a plugin from being loaded, and what to do about it."""
+    """Return why the environment disables a plugin, and the remedy."""
     disabled = _names(os.environ.get("FEDTRACK_DISABLE_PLUGINS", ""))
     if name in disabled:
         others = ",".join(sorted(disabled - {name}))
@@ -227,5 +227,5 @@ def _names(value: str) -> set[str]:
 
 
 def unload() -> None:
-    """Forget the loaded plugins, so that the next ``registry()`` looks again (for tests and long sessions)."""
+    """Forget the loaded plugins, so that the next ``registry()`` loads them again (for tests and long sessions)."""
     registry.cache_clear()

@@ -1,4 +1,4 @@
-"""The two pluggy markers; a leaf module, so that importing it costs a plugin nothing else of fedtrack."""
+"""Markers: the two pluggy markers, in a module that imports nothing else of fedtrack, so that its import is cheap."""
 
 import pluggy
 

@@ -1,4 +1,4 @@
-"""Package: what the loader wants to know of an installed distribution."""
+"""Package: the metadata of an installed distribution that the loader needs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Package:
     """The head of a distribution's metadata.
 
     Attributes:
-        name: As it calls itself, or "" if its metadata is damaged.
-        version: Likewise.
+        name: Its own name, or "" if the metadata is damaged.
+        version: Its version, or "" if the metadata is damaged.
         summary: One line, or "".
         requires: The distributions that it needs, one requirement each.
     """
@@ -26,10 +26,11 @@ class Package:
 def package_of(distribution: Distribution) -> Package:
     """Read a distribution's metadata, once and without its description.
 
-    ``importlib.metadata`` parses the whole file, README included, at every access: a quarter of what a listing cost.
+    ``importlib.metadata`` parses the whole file, README included, at every access: that took a quarter of a listing's
+    time.
     """
     text = distribution.read_text("METADATA")
-    if text is None:  # an egg: other files, which only importlib.metadata knows
+    if text is None:  # an egg has other files, which only importlib.metadata knows
         found = {field: distribution.metadata[field] for field in ("Name", "Version") if field in distribution.metadata}
         return Package(found.get("Name", ""), found.get("Version", ""), "", tuple(distribution.requires or ()))
     fields: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""What the installed plugins are and provide, and which class a name means that a user typed."""
+"""Registry: the installed plugins, their classes, and the class for a name that a user typed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ T = TypeVar("T", Receiver, Writer)
 
 log = logging.getLogger(__name__)
 
-#: What plugins provide; the hook ``fedtrack_<kind>s`` returns it.
+#: The kinds of classes that plugins provide; the hook ``fedtrack_<kind>s`` returns them.
 KINDS_PROVIDED = ("receiver", "writer", "engine", "workflow", "aggregator", "example")
 
-#: What core's extra of that name brings.
+#: The distributions that core's extra of that name installs.
 _FIRST_PARTY = {
     *(("engine", name) for name in ("local", "nvflare")),
     *(("receiver", name) for name in ("mlflow", "tensorboard", "wandb")),
@@ -34,7 +34,7 @@ _FIRST_PARTY = {
 
 
 class State(StrEnum):
-    """What became of a plugin."""
+    """The state of a plugin."""
 
     LOADED = "loaded"
     DISABLED = "disabled"
@@ -50,12 +50,12 @@ class Plugin:
 
     Attributes:
         name: The entry point's name; ``FEDTRACK_DISABLE_PLUGINS`` and ``FEDTRACK_PLUGINS`` name it.
-        package: The distribution that ships it.
-        version: That distribution's version.
-        state: What became of it.
+        package: The distribution of the plugin.
+        version: The distribution's version.
+        state: The state of the plugin.
         reason: Why it is not ``loaded``, or "".
         remedy: The command that would make it usable, or "".
-        summary: That distribution's one-line description.
+        summary: The distribution's one-line description.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Plugin:
     summary: str = ""
 
     def fail(self, state: State, reason: str, remedy: str = "") -> None:
-        """Set a state other than loaded, the reason for it and the command against it."""
+        """Set a state other than loaded, its reason and the command that would repair it."""
         self.state = state
         self.reason = f"{self.package} {self.version}: {reason}"
         self.remedy = remedy
 
     def complaint(self) -> str:
-        """Return, for the end of a sentence, what is wrong and what to do about it."""
+        """Return the problem and its remedy, as the end of a sentence."""
         remedy = f"; to fix it: {self.remedy}" if self.remedy else ""
         return f"{self.name} is {self.state} ({self.reason}{remedy})"
 
@@ -83,7 +83,7 @@ class Registry:
     """The loaded plugins and what they provide.
 
     Attributes:
-        plugins: Every plugin found, in whatever state, sorted by name.
+        plugins: Every plugin found, in any state, sorted by name.
         hooks: pluggy's manager, for calling the life-cycle hooks.
         receivers: Receiver classes by name.
         writers: Writer classes by name.
@@ -91,7 +91,7 @@ class Registry:
         workflows: Workflow classes by the name of the class.
         aggregators: Aggregator classes by name; see ``fedtrack_local.Aggregator``.
         examples: Examples by name.
-        owners: Which plugin provides a class or an example, by kind and name.
+        owners: The plugin that provides a class or an example, by kind and name.
     """
 
     hooks: pluggy.PluginManager
@@ -105,21 +105,21 @@ class Registry:
     owners: dict[tuple[str, str], Plugin] = field(default_factory=dict)
 
     def receiver(self, name: str) -> type[Receiver]:
-        """Return the receiver class that ``name`` means, ready to be used; see ``find_receiver``.
+        """Return the receiver class for ``name``, ready to be used; see ``find_receiver``.
 
         Raises:
-            PluginError: There is none, or its SDK is not installed.
+            PluginError: There is no such receiver, or its SDK is not installed.
         """
         cls = self.find_receiver(name)
         self._check_requirements(cls)
         return cls
 
     def find_receiver(self, name: str) -> type[Receiver]:
-        """Return the receiver class that ``name`` means: its name, its class name or one of its aliases.
+        """Return the receiver class for ``name``: the receiver's name, its class name or one of its aliases.
 
         Raises:
-            PluginError: No plugin that could be loaded has a receiver of that name, or several have it as class
-                name or alias; the message says which exist and what is broken.
+            PluginError: No loaded plugin has a receiver of that name, or several have it as class name or alias; the
+                message names the installed receivers and the broken plugins.
         """
         cls = self.receivers.get(name)
         if cls is None:
@@ -184,8 +184,8 @@ class Registry:
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call a life-cycle hook of every plugin.
 
-        A plugin whose implementation raises is logged by name; the others are called all the same, which is why
-        this does not go through pluggy's own call.
+        An error of an implementation is logged under its plugin's name, and the other plugins are nevertheless called.
+        pluggy's own call would stop at the first error.
         """
         for implementation in getattr(self.hooks.hook, hook).get_hookimpls():
             accepted = {name: arguments[name] for name in implementation.argnames}
@@ -195,15 +195,15 @@ class Registry:
                 log.error("plugin %s: %s raised %s: %s", implementation.plugin_name, hook, type(error).__name__, error)
 
     def hooks_of(self, plugin: Plugin) -> list[str]:
-        """Return the names of the life-cycle and other hooks, beside those that register, that a plugin implements."""
+        """Return the names of the hooks that a plugin implements, except those that register."""
         if (module := self.hooks.get_plugin(plugin.name)) is None:
             return []
         registering = {f"fedtrack_{kind}s" for kind in KINDS_PROVIDED}
         return sorted({caller.name for caller in self.hooks.get_hookcallers(module) or ()} - registering)
 
     def packages(self) -> set[str]:
-        """Return the top-level packages of the loaded plugins, under the names by which a script imports them."""
-        # An entry point may name a module, or a class or an object in one.
+        """Return the top-level packages of the loaded plugins, under the names that a script imports."""
+        # An entry point may name a module, or a class or an object in a module.
         names = [getattr(found, "__module__", "") or found.__name__ for found in self.hooks.get_plugins()]
         return {name.partition(".")[0] for name in names}
 
@@ -212,7 +212,7 @@ class Registry:
         return self.owners[kind, name]
 
     def table(self, kind: str) -> dict[str, Any]:
-        """Return what the plugins provide of one ``kind`` (``"receiver"``, ...), by name."""
+        """Return the classes of one ``kind`` (``"receiver"``, ...), by name."""
         tables: dict[str, dict[str, Any]] = {
             "receiver": self.receivers,
             "writer": self.writers,
@@ -233,7 +233,7 @@ class Registry:
         return plugin.state, plugin.reason
 
     def remedy_of(self, cls: type[Receiver]) -> str:
-        """Return the command that installs what a receiver needs, as it works here; "" if the receiver names none."""
+        """Return the command that installs a receiver's SDK in this environment; "" if the receiver names none."""
         from fedtrack.plugins import remedy
 
         return remedy.adapted(cls.install)

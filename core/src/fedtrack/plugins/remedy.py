@@ -1,8 +1,8 @@
-"""Which command installs something, for whoever reads it here.
+"""Remedy: the command that installs a distribution, in a form that works in this environment.
 
-``pip install 'fedtrack[mlflow]'`` is right where fedtrack came from an index. Where it came from a clone, the index may
-have no fedtrack, or another one; an environment that uv made has no pip; and a pip on the path may be another
-environment's, because nobody has to activate an environment to use it.
+``pip install 'fedtrack[mlflow]'`` is right if fedtrack came from an index. If it came from a clone, the index may have
+no fedtrack, or another one. An environment of uv has no pip. And a pip on the path may belong to another environment,
+because an environment can be used without being activated.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from urllib.parse import quote, unquote, urlsplit
 
 CORE = "fedtrack"
 
-#: What lies beside core and asks for nothing but core.
+#: The distributions in core's repository that need nothing but core.
 _ALONE = re.compile(r"fedtrack-(tensorboard|mlflow|wandb|local)", re.IGNORECASE)
-#: What core's extra of that name brings, together with what it needs beside core.
+#: The distributions that core's extra of that name installs, with their further requirements.
 _BY_EXTRA = re.compile(r"fedtrack-(tensorboard|mlflow|wandb|nvflare|examples)(\[receiver\])?", re.IGNORECASE)
 _WITH_EXTRAS = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[^]]*\])?\s*")
 
 
 class Origin(NamedTuple):
-    """Where a distribution was installed from, if not from an index.
+    """The place from which a distribution was installed, if it was not an index.
 
     Attributes:
         folder: A folder of this machine, or "".
-        editable: Whether the folder itself is what runs.
-        url: A repository's URL as pip takes it, or "".
+        editable: Whether the code in the folder itself is run.
+        url: A repository's URL in pip's form, or "".
     """
 
     folder: str = ""
@@ -43,13 +43,13 @@ class Origin(NamedTuple):
     url: str = ""
 
     def requirement(self, name: str, extras: str) -> list[str]:
-        """Return an installer's words for the distribution ``name`` with its ``extras`` (``"[mlflow]"`` or ``""``)."""
+        """Return an installer's arguments for the distribution ``name`` and ``extras`` (``"[mlflow]"`` or ``""``)."""
         if self.folder:
             return ["-e"] * self.editable + [self.folder + extras]
         return [f"{name}{extras} @ {self.url}" if self.url else name + extras]
 
     def beside(self, folder: str) -> Origin:
-        """Return the origin of what lies in ``folder`` of the clone that core, which this is, came from."""
+        """Return the origin of a distribution in ``folder`` of this clone; this is the origin of core."""
         return Origin(
             self.folder and str(Path(self.folder).parent / folder),
             self.editable,
@@ -58,10 +58,10 @@ class Origin(NamedTuple):
 
 
 def install(*requirements: str, upgrade: bool = False) -> str:
-    """Return the command that installs distributions into this environment, each from where it belongs.
+    """Return the command that installs distributions into this environment, each from its own origin.
 
     Args:
-        requirements: Names with or without extras, such as ``fedtrack[mlflow]``; with a version, it is left as it is.
+        requirements: Names with or without extras, such as ``fedtrack[mlflow]``. A name with a version stays unchanged.
         upgrade: Whether a newer version than the installed one is wanted.
     """
     words = [word for requirement in requirements for word in _words(requirement)]
@@ -69,7 +69,7 @@ def install(*requirements: str, upgrade: bool = False) -> str:
 
 
 def install_here(*words: str) -> str:
-    """Return the command that installs what an installer's own ``words`` say, such as ``-e .``."""
+    """Return the command that installs with an installer's own arguments in ``words``, such as ``-e .``."""
     return " ".join([*_installer("install"), *map(shlex.quote, words)])
 
 
@@ -79,9 +79,9 @@ def uninstall(name: str) -> str:
 
 
 def repair(name: str) -> str:
-    """Return the command that brings a distribution that does not work in a state that might; "" if there is none.
+    """Return the command that may repair a broken distribution; "" if there is none.
 
-    Whoever works on it, in an editable installation, has no use for a command.
+    There is none for an editable installation, because its code is being edited.
     """
     origin = origin_of(name)
     if origin.editable:
@@ -90,7 +90,7 @@ def repair(name: str) -> str:
 
 
 def rebuild() -> str:
-    """Return the command that builds core again, on this machine, whatever is in an installer's cache."""
+    """Return the command that builds core again on this machine, without an installer's cache."""
     origin = origin_of(CORE)
     words = ["--no-cache-dir"] if has_pip() else ["--refresh-package", CORE]
     words += ["--force-reinstall", "--no-deps", *origin.requirement(CORE, "")]
@@ -100,7 +100,7 @@ def rebuild() -> str:
 
 
 def adapted(command: str) -> str:
-    """Return a plugin's own ``pip install ...`` as it works here; whatever else it is stays as it is."""
+    """Return a plugin's own ``pip install ...`` in a form that works here; other commands stay unchanged."""
     try:
         first, second, *words = shlex.split(command)
     except ValueError:  # one word, or a quote that is not closed
@@ -110,7 +110,7 @@ def adapted(command: str) -> str:
 
 
 def origin_of(name: str) -> Origin:
-    """Return where an installed distribution came from; nowhere special if it came from an index or is missing."""
+    """Return the origin of an installed distribution; an empty one if it came from an index or is missing."""
     try:
         text = Distribution.from_name(name).read_text("direct_url.json")
         recorded = json.loads(text) if text else {}
@@ -124,12 +124,12 @@ def _origin(recorded: dict[str, object]) -> Origin:
     directory, repository = recorded.get("dir_info"), recorded.get("vcs_info")
     if isinstance(directory, dict) and url.startswith("file:"):
         folder = unquote(urlsplit(url).path)
-        # A clone that is gone helps nobody; what remains is the index.
+        # A removed clone cannot be used; only the index remains.
         return Origin(folder, bool(directory.get("editable"))) if Path(folder).is_dir() else Origin()
     if isinstance(repository, dict):
         commit = repository.get("commit_id")
         inside = f"#subdirectory={recorded['subdirectory']}" if recorded.get("subdirectory") else ""
-        # pip records a path as it is; and before 24.1 it takes no URL without a host.
+        # pip records a path unchanged, and before 24.1 it takes no URL without a host.
         url = quote(url, safe="/:@%~+").replace("file:///", "file://localhost/")
         return Origin(url=f"{repository.get('vcs', 'git')}+{url}@{commit}{inside}")
     return Origin()
@@ -142,7 +142,7 @@ def _words(requirement: str) -> list[str]:
     name, extras = match[1], match[2] or ""
     core = origin_of(CORE)
     if core != Origin() and name != CORE:
-        # The siblings come from the same place: an index may have none, or others.
+        # The other distributions come from the same place: an index may not have them, or may have others.
         if alone := _ALONE.fullmatch(name + extras):
             return core.beside(f"plugins/{alone[1].lower()}").requirement(name, "")
         if by_extra := _BY_EXTRA.fullmatch(name + extras):
@@ -152,17 +152,17 @@ def _words(requirement: str) -> list[str]:
 
 @cache
 def has_pip() -> bool:
-    """Say whether this environment has pip: those that uv makes have none."""
+    """Return whether this environment has pip; environments of uv have none."""
     return find_spec("pip") is not None
 
 
 def _installer(command: str) -> list[str]:
     if has_pip():
-        # The pip of the path is this environment's only if it lies beside this Python.
+        # The pip on the path belongs to this environment only if it is beside this Python.
         found = shutil.which("pip")
         if found and Path(found).parent == Path(sys.executable).parent:
             return ["pip", command]
         return [shlex.quote(sys.executable), "-m", "pip", command]
     if Path(os.environ.get("VIRTUAL_ENV", ".venv")).resolve() == Path(sys.prefix).resolve():
-        return ["uv", "pip", command]  # which is where uv looks by itself
+        return ["uv", "pip", command]  # uv finds this environment by itself
     return ["uv", "pip", command, "--python", shlex.quote(sys.executable)]

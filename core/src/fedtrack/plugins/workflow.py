@@ -1,4 +1,4 @@
-"""Workflow: what a job says about the server-side logic that it wants; an engine executes it."""
+"""Workflow: the job's description of its server-side logic, which an engine executes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fedtrack.errors import NotSupported
 class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of the workflows; its fields are the arguments that a job file may give.
 
-    A job file holds the name of the class and its arguments. The hook ``fedtrack_workflows`` brings the classes that
-    can be executed; one of a third party is a subclass with fields of its own and an ``execute`` method. The first
-    line of the docstring is its summary in listings.
+    A job file has the name of the class and its arguments. The hook ``fedtrack_workflows`` provides the executable
+    classes. A third-party workflow is a subclass with fields of its own and an ``execute`` method. The first line of
+    the docstring is its summary in listings.
 
     Class attributes:
         ignored: Arguments that are accepted for jobs written for FLARE and change nothing; an export leaves them out.
@@ -24,21 +24,21 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ignored: ClassVar[frozenset[str]] = frozenset()
 
     def planned_rounds(self) -> int:
-        """Return how many rounds the workflow means to play, for whoever watches it; 0 if it cannot say."""
+        """Return how many rounds the workflow will run, for the display of progress; 0 if it is not known."""
         return 0
 
     def check(self, sites: Sequence[str]) -> None:
         """Check the arguments against the job's ``sites``, before anything is started.
 
         Raises:
-            ConfigError: They do not go together.
+            ConfigError: The arguments do not fit the sites.
         """
 
     def execute(self, server: Any) -> None:
         """Run the workflow to its end.
 
         Args:
-            server: What the engine offers; see ``fedtrack_local.Server``.
+            server: The engine's interface for workflows; see ``fedtrack_local.Server``.
 
         Raises:
             NotSupported: The class only describes a workflow.
@@ -54,10 +54,10 @@ def summary_of(workflow: type[Workflow]) -> str:
 
 
 def check_executable(workflow: type[Workflow]) -> None:
-    """Check what a plugin gives as a workflow that it executes.
+    """Check the class of an executable workflow of a plugin.
 
     Raises:
-        TypeError: It has no ``execute`` of its own, or no docstring for listings.
+        TypeError: The class has no ``execute`` of its own, or no docstring for listings.
     """
     if workflow.execute is Workflow.execute:
         raise TypeError(f"{workflow.__name__} has no method execute(self, server); a workflow's plugin executes it")

@@ -15,7 +15,7 @@ from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
-from fedtrack.runs.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS, RunRecord, Workspace, read_record
+from fedtrack.runs.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS_FOLDER, RunRecord, Workspace, read_record
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
@@ -78,13 +78,14 @@ class StoredRun:
             if SERVER in self.journaling_nodes():
                 with self.journal() as journal:
                     named += journal.counts()
-            found += [name for name in dict.fromkeys(named) if name != SERVER and not name.startswith(WORKERS[0])]
+            mark = WORKERS_FOLDER[0]
+            found += [name for name in dict.fromkeys(named) if name != SERVER and not name.startswith(mark)]
         return found
 
     @property
     def workers(self) -> Path:
         """The folder of the processes that work for many sites; does not exist in other runs."""
-        return self.node(WORKERS)
+        return self.node(WORKERS_FOLDER)
 
     def journaling_nodes(self) -> list[str]:
         """Return the nodes that keep a journal: the server, and sites that host receivers."""

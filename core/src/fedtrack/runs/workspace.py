@@ -23,8 +23,8 @@ from fedtrack.errors import WorkspaceError
 from fedtrack.files import write_whole
 
 RUN_FOLDER = "simulate_job"
-#: In place of a site's name, of which no first letter is ``@``.
-WORKERS = "@workers"
+#: The folder of the workers, beside those of the sites; no site's name begins with ``@``.
+WORKERS_FOLDER = "@workers"
 EARLIER_FOLDER = "earlier"
 _RUN_FILE = "run.json"
 
@@ -91,7 +91,7 @@ class Workspace:
     @property
     def workers(self) -> Path:
         """Folder of the processes that work for many sites."""
-        return self.site(WORKERS)
+        return self.site(WORKERS_FOLDER)
 
     def move_earlier_run(self) -> Path | None:
         """Move what an earlier run left aside and return where; None if the workspace is fresh."""

@@ -1,6 +1,7 @@
-"""The spool: the append-only files in which a log call ends, how they are written and how they are read.
+"""Spool: the append-only files of a process's records, their writer and their reader.
 
-``spool.py`` writes, ``reader.py`` reads, ``frames.py`` is the format, and ``base.py`` has the compiled twin.
+``spool.py`` writes, ``reader.py`` reads, ``frames.py`` has the format, and ``base.py`` has the part of the writer that
+is also compiled.
 """
 
 from __future__ import annotations

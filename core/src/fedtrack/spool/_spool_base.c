@@ -2,15 +2,15 @@
 
    The bytes are those of fedtrack.tracking.records.encode and fedtrack.spool.frames.frame; tests compare them.
 
-   Everything here happens with the interpreter's lock held, the write too. That makes a call atomic for every other
-   thread and for signal handlers, which run between calls only: there is nothing to lock, and no number to be lost
-   between being claimed and being written. And where another thread computes in Python, giving the lock away for so
-   short a time upsets how Python shares it out: one of the two threads then waits for many milliseconds, see
+   The interpreter's lock is held all the time, also during the write. So a call is atomic for every other thread, and
+   for signal handlers, which run between calls only: no further lock is needed, and no number can be lost between the
+   claim and the write. If another thread computes in Python, a release of the lock for so short a time disturbs the
+   way in which Python shares it: one of the two threads then waits for many milliseconds, see
    benchmarks/busy_thread.py. The write itself copies a few bytes into the page cache.
 
-   Whatever is not plain, and whatever goes wrong, is left to Python: the call returns False and has stored nothing.
+   All metrics that are not plain, and all errors, are left to Python: the call returns False and has stored nothing.
 
-   Longer than other files here: the state, what is done with it, and the type that shows both to Python. */
+   Longer than other files here: it has the state, the calls, and the type that shows both to Python. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
@@ -29,7 +29,7 @@
 #error "SpoolBase needs the interpreter's lock; without it fedtrack goes on in Python."
 #endif
 
-/* What Python and C must agree on; core refuses another number. */
+/* The interface number on which Python and C must agree; core refuses another one. */
 #define API 1
 
 #define FRAME_SIZE 18
@@ -39,7 +39,7 @@
 #define MAX_FRAME (FRAME_SIZE + MAX_PREFIX + 1 + 1 + 9 + 2 + MAX_KEY + 9 + 9 + 1)
 /* As fedtrack.spool.spool writes several records: more are written in pieces, by Python. */
 #define MAX_WRITE (256 * 1024)
-/* Metrics of one call that are put together on the stack. */
+/* The most metrics of a call whose frames are built on the stack. */
 #define FEW 8
 
 typedef struct {
@@ -100,14 +100,14 @@ now(void)
     return (long long)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* Whether Python is in the middle of something, or this segment takes no more without its attention. */
+/* Whether a call of Python is active, or this segment needs Python for a further frame. */
 static int
 is_closed(SpoolBase *self, Py_ssize_t size)
 {
     return self->writing || self->segment_size + size > self->plain_until;
 }
 
-/* A full disk took only a part: remove it, or let Python go on in another file. */
+/* A full disk took only a part: remove it, or let Python continue in another file. */
 static void
 take_back(SpoolBase *self, ssize_t written)
 {

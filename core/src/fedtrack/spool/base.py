@@ -1,8 +1,8 @@
-"""SpoolBase: how a spool stores the usual metric, which needs no normalising and fits into the open segment.
+"""SpoolBase: the fast path of a spool, for a metric that needs no normalising and fits into the open segment.
 
-After a training step, whose data has replaced ours in the processor's caches, each call of a function costs about a
-microsecond, so that one call which does everything, the write included, costs less than half of what is put together in
-Python. ``_spool_base.c`` is that call; where it could not be compiled the class below does the same.
+After a training step the processor's caches hold the training's data, and each function call costs about a
+microsecond. A single compiled call, the write included, costs less than half of the same in Python. ``_spool_base.c``
+is that call. If it could not be compiled, the class below does the same.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from fedtrack.tracking.records import Metric, Record
 
 log = logging.getLogger(__name__)
 
-#: "0": do without what is compiled.
+#: The variable that disables the compiled code with the value "0".
 VARIABLE = "FEDTRACK_SPEEDUPS"
 
-#: What the compiled class must agree on with Spool.
+#: The interface number on which the compiled class and Spool must agree.
 API = 1
 
 
 class PythonSpoolBase:
-    """The part of a Spool that has a compiled twin; the attributes are the twin's, too.
+    """The part of a Spool that has a compiled twin. The twin has the same attributes.
 
     Attributes:
         _fd: The open segment; -1 if there is none.
-        _salt: What checksums start from.
+        _salt: The start value of the checksums.
         _next_seq: The next record's number.
-        _segment_size: How many bytes the segment has.
-        _plain_until: Up to this size it takes a frame by a write and nothing else.
-        _writing: Whether a call is inside, so that another one on its thread, in a signal handler, must not enter.
+        _segment_size: The segment's size in bytes.
+        _plain_until: The segment's size up to which a frame needs one write and no further check.
+        _writing: Whether a call is active. A second call on its thread, from a signal handler, must not enter.
         _torn: Whether the segment ends with a part of a frame that could not be removed.
-        _prefix: What each payload begins with; used by the twin only.
+        _prefix: The first bytes of each payload; used by the twin only.
     """
 
     _fd: int
@@ -54,7 +54,7 @@ class PythonSpoolBase:
     _take_back: Callable[[int], None]
 
     def append_metric(self, key: Any, value: Any, step: Any) -> bool:
-        """Store a metric of this moment if it is plain and there is room; return False if nothing was stored.
+        """Store a metric with the current time if it is plain and there is room; return False if nothing was stored.
 
         Args:
             key: Plain if it is a str of 1 to 255 characters.
@@ -82,8 +82,8 @@ class PythonSpoolBase:
                 size = self._segment_size + len(data)
                 if size > self._plain_until:
                     return self._salt != salt  # a child that was forked inside this call, which the parent completes
-                # Claimed before the write: an exception between the two may leave a hole, which is legal,
-                # but never two records with one number, of which the journal would drop the second.
+                # Claimed before the write. An exception between the two may leave a hole, which is legal,
+                # but never two records with one number: the journal would drop the second one.
                 self._next_seq = seq + 1
                 try:
                     written = os.write(self._fd, data)
@@ -101,12 +101,12 @@ class PythonSpoolBase:
         return True
 
     def append_metrics(self, metrics: Any, step: Any, time: Any) -> bool:
-        """Return False: in Python nothing is to be had from knowing that all of them are plain.
+        """Return False: only the compiled twin has this fast path.
 
         Args:
-            metrics: The twin stores a dict of floats and ints by str.
-            step: Their step, or None.
-            time: Nanoseconds since the epoch; now, if None.
+            metrics: Floats and ints by str keys, as a dict.
+            step: The step of all metrics, or None.
+            time: Nanoseconds since the epoch; None means now.
         """
         return False
 

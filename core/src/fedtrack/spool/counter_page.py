@@ -1,12 +1,12 @@
-"""CounterPage: counts the log calls of a stream that became no event, where a full disk cannot prevent it.
+"""CounterPage: counts a stream's log calls that became no event, also on a full disk.
 
-What finds no room cannot be written down by appending: the disk is full. A page of 4 KiB that was written before the
-first record can still be changed, as a part of the process's memory that is also a file: an update is a store of eight
-bytes, costs nothing that could be measured, and survives SIGKILL. (A counter in a segment's header would not work:
-segments are opened to append, and then Linux appends whatever is written, wherever it is to go.)
+On a full disk nothing can be appended. A page of 4 KiB that was written before the first record can still be changed:
+it is a file and also a part of the process's memory. An update is a store of eight bytes; it costs nothing measurable
+and survives SIGKILL. (A counter in a segment's header would not work: segments are opened to append, and Linux then
+appends every write, also one with an offset.)
 
-``magic 8 | format u32 | size u32 | stream 16 | zero 24 | crc32 u32``, little-endian, 60 bytes, the checksum over what
-stands before it; from byte 64 on dropped u64, withheld u64, rejected u64. The rest is zero and free for later counts.
+``magic 8 | format u32 | size u32 | stream 16 | zero 24 | crc32 u32``, little-endian, 60 bytes. The checksum covers the
+bytes before it. From byte 64 on: dropped u64, withheld u64, rejected u64. The rest is zero and free for later counts.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ FORMAT = 2
 _HEAD = struct.Struct("<8sII16s24x")
 _CRC = struct.Struct("<I")
 _COUNTS = struct.Struct("<QQQ")
-#: Where the counts begin: a multiple of what a processor stores at once.
+#: Offset of the counts: a multiple of the bytes that a processor stores at once.
 _COUNTS_AT = 64
-#: No count of log calls; a file system that loses a page may leave anything.
+#: The largest valid count. A file system that loses a page may leave any bytes.
 _MOST = 2**63 - 1
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def page_path(folder: Path, stream: str) -> Path:
-    """Return where the counts of a stream are."""
+    """Return the path of a stream's page."""
     return folder / f"{stream}{SUFFIX}"
 
 
 def page_bytes(stream: str, counts: Counts) -> bytes:
-    """Return what a stream's page holds."""
+    """Return the content of a stream's page."""
     head = _HEAD.pack(MAGIC, FORMAT, PAGE_SIZE, bytes.fromhex(stream))
     head += _CRC.pack(crc32(head))
     return (head.ljust(_COUNTS_AT, b"\0") + _COUNTS.pack(*counts)).ljust(PAGE_SIZE, b"\0")
@@ -57,11 +57,11 @@ class CounterPage:
     Args:
         folder: The spool.
         stream: The stream's id.
-        counts: What to begin with.
+        counts: The first counts.
 
     Raises:
         OSError: There is no room, or the file system maps no files; nothing is left behind.
-        ValueError: Likewise.
+        ValueError: The file system maps no files; nothing is left behind.
     """
 
     def __init__(self, folder: Path, stream: str, counts: Counts) -> None:
@@ -72,7 +72,7 @@ class CounterPage:
         try:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Really written: a store into a page that the disk has no room for would be a SIGBUS.
+            # All of it is written: a store into a page for which the disk has no room would be a SIGBUS.
             data = page_bytes(stream, counts)
             if os.write(descriptor, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -87,29 +87,29 @@ class CounterPage:
         self._words = memoryview(self._map)[_COUNTS_AT : _COUNTS_AT + _COUNTS.size].cast("Q")
 
     def store(self, counts: Counts) -> None:
-        """Say what was counted so far."""
+        """Store the counts so far."""
         for index, count in enumerate(counts):
             self._words[index] = int.from_bytes(count.to_bytes(8, "little"), sys.byteorder)
 
     def sync(self) -> None:
-        """Make it survive the loss of power.
+        """Make the page survive the loss of power.
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: The page cannot be written to the disk.
         """
         self._map.flush()
 
     def close(self) -> None:
-        """Let go of the page; what was stored stays."""
+        """Close the page; the stored counts stay."""
         self._words.release()
         self._map.close()
 
 
 def read_page(path: Path) -> Counts | None:
-    """Return what a stream's page says; None if there is none, or it is damaged.
+    """Return the counts in a stream's page; None if there is no page, or it is damaged.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The page cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -1,4 +1,4 @@
-"""The counts of a spool: what the pages of its streams say."""
+"""Counts of a spool: the counts in the pages of its streams."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from fedtrack.tracking.counts import Counts
 
 
 def read_counts(folder: Path, streams: Iterable[str] = ()) -> dict[str, Counts | None]:
-    """Return what the pages in a spool folder count, by stream; None for a stream that has no readable page.
+    """Return the counts in the pages of a spool folder, by stream; None for a stream without a readable page.
 
     Args:
         folder: The spool; need not exist.
-        streams: The streams to look at, besides all that have a file there.
+        streams: Further streams to read, besides all that have a file there.
     """
     there = list_files(folder).segments if folder.is_dir() else {}
     return {stream: read_count(folder, stream) for stream in sorted({*streams, *there})}
 
 
 def read_count(folder: Path, stream: str) -> Counts | None:
-    """Return what the page of a stream counts; None if there is none that can be read."""
+    """Return the counts in the page of a stream; None if there is no readable page."""
     try:
         return read_page(page_path(folder, stream))
     except OSError:

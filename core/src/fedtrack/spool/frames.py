@@ -1,17 +1,17 @@
-"""The framing of spool files and journal batches: how a record's bytes are told from damage.
+"""Frames: the format of spool files and journal batches, by which intact records are distinguished from damage.
 
 A frame is ``magic 2 | length u32 | crc32 u32 | seq u64 | payload``, little-endian, 18 bytes before the payload.
-The checksum covers length, sequence number and payload, and starts from the stream's salt, so that a frame of
-another stream (a spool file logged as an artifact, a misplaced block) is never taken for one of this stream.
-A payload carries its metric's whole name: names interned per segment would save about 10 bytes each, but one
-damaged definition would then lose every metric that uses it.
+The checksum covers length, sequence number and payload, and starts from the stream's salt. So a frame of another
+stream (a spool file logged as an artifact, a misplaced block) is never taken for one of this stream.
+A payload has its metric's whole name: names interned per segment would save about 10 bytes each, but one damaged
+definition would then lose every metric that uses it.
 
 A segment starts with a header, of 64 bytes in format 2:
 ``magic 8 | version u32 | flags u32 | stream 16 | first_seq u64 | created_ns u64 | round i64 | size u32 | crc32 u32``.
-Flag 1 says that the stream has earlier segments: if they are gone and their records in no journal, that is a loss.
-The round is that of the first record, or -1; marks among the records say where it changes. The size counts the whole
-header, whose last four bytes are its checksum: a later version may put more before them.
-Format 1 ends after ``created_ns`` with the checksum, and has 52 bytes.
+Flag 1 means that the stream has earlier segments: if they are gone and their records are in no journal, records are
+lost. The round is that of the first record, or -1; marks among the records show where it changes. The size counts the
+whole header. Its last four bytes are its checksum, and a later version may put further fields before them.
+A header of format 1 has 52 bytes: it ends after ``created_ns`` with the checksum.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from fedtrack.errors import DamagedError
 from fedtrack.tracking.records import FIRST_CONTROL_KIND, number_of
 
 MAGIC = b"\xf5\xd7"
-#: A longer payload is no frame of ours: larger values are kept in blobs.
+#: The longest payload; larger values are kept in blobs.
 MAX_PAYLOAD = 1024 * 1024
-#: The journal keeps sequence numbers in signed 64 bits.
+#: The highest sequence number: the journal stores them in signed 64 bits.
 MAX_SEQ = 2**63 - 1
 
 _FRAME = struct.Struct("<2sIIQ")
 _LENGTH = struct.Struct("<I")
 _CHECKED = struct.Struct("<IQ")
-#: What both formats begin with, and what follows in format 2.
+#: The beginning of both formats, and the further fields of format 2.
 _HEADER = struct.Struct("<8sII16sQQ")
 _HEADER_2 = struct.Struct("<qI")
 _CRC = struct.Struct("<I")
 
 FRAME_SIZE = _FRAME.size
-#: Where a frame's number stands, with the payload behind it.
+#: Offset of a frame's number; the payload follows it.
 _SEQ_AT = 10
 HEADER_SIZE = _HEADER.size + _HEADER_2.size + _CRC.size
 HEADER_SIZE_1 = _HEADER.size + _CRC.size
-#: No later version makes a header longer than this: a reader finds all of it in so many bytes.
+#: The longest header of any later version: a reader needs no more bytes than this to see all of it.
 MAX_HEADER_SIZE = 256
 HEADER_MAGIC = b"fedtrack"
 CONTINUES = 1
@@ -58,12 +58,12 @@ _unpack_frame = _FRAME.unpack_from
 
 
 def salt_of(stream: str) -> int:
-    """Return what the checksums of a stream's frames start from."""
+    """Return the start value of the checksums of a stream's frames."""
     return crc32(bytes.fromhex(stream))
 
 
 def frame(seq: int, payload: bytes, salt: int) -> bytes:
-    """Return the frame that carries ``payload`` as number ``seq`` of the stream with that salt."""
+    """Return the frame with ``payload`` and the number ``seq``, for the stream with that salt."""
     length = len(payload)
     return _pack_frame(MAGIC, length, crc32(payload, crc32(_pack_checked(length, seq), salt)), seq) + payload
 
@@ -76,7 +76,7 @@ def header(stream: bytes, first_seq: int, created_ns: int, flags: int = 0, round
 
 
 class Header(NamedTuple):
-    """What a segment says of itself."""
+    """The header of a segment."""
 
     stream: str
     first_seq: int
@@ -89,7 +89,7 @@ def read_header(data: bytes) -> Header | None:
     """Return the header at the start of ``data``; None if it is damaged or incomplete.
 
     Raises:
-        DamagedError: The header is intact but its format is newer than this version reads.
+        DamagedError: The header is intact, but its format is too new for this version.
     """
     size = _header_size(data)
     if size is None:
@@ -104,9 +104,9 @@ def read_header(data: bytes) -> Header | None:
 
 
 def frames_start(data: bytes) -> int:
-    """Return where the first frame of a segment starts, also if its header is damaged.
+    """Return the offset of a segment's first frame, also if its header is damaged.
 
-    A damaged header costs nothing: frames are found by their own magic and checksum.
+    A damaged header loses no record: frames are found by their own magic and checksum.
     """
     size = _header_size(data)
     if size is None:
@@ -135,9 +135,9 @@ class FrameRange:
 
     Attributes:
         first: Sequence number of the first frame.
-        last: Sequence number of the last one; numbers ascend, holes are legal.
-        count: How many frames.
-        body: Their bytes, as they lie in the file.
+        last: Sequence number of the last frame; numbers ascend, holes are legal.
+        count: The number of frames.
+        body: The bytes of the frames, as in the file.
         round: The round in which they were logged, counted from 0; None if it is unknown.
     """
 
@@ -150,7 +150,7 @@ class FrameRange:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes that are no frame, at ``start`` up to ``end`` of the scanned data."""
+    """Bytes that are not a frame, from ``start`` to ``end`` of the scanned data."""
 
     start: int
     end: int
@@ -158,12 +158,12 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What was found in a piece of a segment.
+    """The content of a piece of a segment.
 
     Attributes:
         parts: Ranges of frames and damage, in file order.
-        consumed: How many bytes the parts cover; what follows is an incomplete or invalid suffix.
-        last: Number of the last valid frame, known or new; ``previous`` if there is none.
+        consumed: How many bytes the parts cover; an incomplete or invalid suffix follows.
+        last: Number of the last valid frame, known or new; ``previous`` if there is no valid frame.
     """
 
     parts: list[FrameRange | Damage]
@@ -176,12 +176,12 @@ def scan(data: bytes, salt: int, *, previous: int, after_seq: int, final: bool) 
 
     Args:
         data: A piece of a segment that starts at a frame boundary.
-        salt: The stream's; see ``salt_of``.
-        previous: Number of the frame before ``data``. Numbers ascend in a file, so a valid frame that does not
-            exceed the one before it is a block that the file system put in the wrong place: damage.
-        after_seq: Frames up to this number are already known, and are passed over.
-        final: Whether nothing will ever be appended. Otherwise an invalid suffix may be a frame that is still
-            being written, and is left unconsumed instead of being reported as damage.
+        salt: The stream's salt; see ``salt_of``.
+        previous: Number of the frame before ``data``. Numbers ascend in a file. A valid frame whose number does not
+            exceed the previous one is a block that the file system put in the wrong place: damage.
+        after_seq: Frames up to this number are known already, and are skipped.
+        final: Whether nothing can be appended any more. Otherwise an invalid suffix may be a frame that is still
+            being written. It is then left unconsumed and not reported as damage.
     """
     parts: list[FrameRange | Damage] = []
     position, size = 0, len(data)
@@ -205,19 +205,19 @@ def scan(data: bytes, salt: int, *, previous: int, after_seq: int, final: bool) 
 def _valid_run(
     data: bytes, position: int, salt: int, previous: int, after_seq: int, starts: dict[int, int], most: int = -1
 ) -> tuple[FrameRange | None, int, int]:
-    """Return the new frames that follow each other from ``position`` on, where they end, and the last number.
+    """Return the new frames that follow each other from ``position`` on, the end of the last one, and its number.
 
     Args:
         data: A piece of a segment.
-        position: Where a frame may start.
-        salt: The stream's.
-        previous: Number of the frame before.
-        after_seq: Frames up to this number are passed over.
-        starts: The checksums of the lengths that were seen so far, so that one call checks the rest of a frame.
-        most: How many frames to look at; all, if negative.
+        position: The offset at which a frame may start.
+        salt: The stream's salt.
+        previous: Number of the previous frame.
+        after_seq: Frames up to this number are skipped.
+        starts: The checksums of the lengths seen so far. With them, one call checks the rest of a frame.
+        most: The most frames to look at; a negative number means all.
     """
-    # One loop without calls of our own: every event of a run passes through it once, and half of what an event
-    # costs the server is spent here.
+    # One loop without calls of our own functions: every event of a run passes through it once, and it takes half of
+    # the server's time for an event.
     first = count = 0
     start, size, unpack = position, len(data), _unpack_frame
     last_start = size - FRAME_SIZE
@@ -243,7 +243,7 @@ def _valid_run(
 
 
 def _next_frame(data: bytes, position: int, salt: int, previous: int, starts: dict[int, int]) -> int | None:
-    """Return where the next valid frame with a number greater than ``previous`` starts, from ``position`` on."""
+    """Return the start of the next valid frame from ``position`` on whose number is greater than ``previous``."""
     while (position := data.find(MAGIC, position)) >= 0:
         _, end, _ = _valid_run(data, position, salt, previous, 0, starts, most=1)
         if end > position:
@@ -253,7 +253,7 @@ def _next_frame(data: bytes, position: int, salt: int, previous: int, starts: di
 
 
 def is_cut_short(data: bytes) -> bool:
-    """Return whether ``data`` is the beginning of a frame: what a killed process leaves of its last write."""
+    """Return whether ``data`` is the beginning of a frame, as the last write of a killed process leaves it."""
     if len(data) < FRAME_SIZE:
         return data[:2] == MAGIC[: len(data)]
     magic, length, _, _ = _unpack_frame(data)
@@ -261,10 +261,10 @@ def is_cut_short(data: bytes) -> bool:
 
 
 def kinds_pattern(kinds: Iterable[int]) -> re.Pattern[bytes]:
-    """Return what finds out, without looking at each frame, that no record in a run's body is of these kinds.
+    """Return a pattern that shows, without a look at each frame, that a body has no record of these kinds.
 
-    The pattern may match where no such record is, in the middle of another payload, but never misses one. It looks at
-    more than the magic, of which a MiB holds some by chance: each would cost a look at all frames.
+    The pattern never misses such a record, but it may match inside another payload. It contains more than the magic,
+    because a MiB contains some magics by chance, and each match costs a look at all frames.
     """
     length, checksum_and_number = b"..[\0-\x10]\0", b".{11}[\0-\x7f]"
     kind = b"[\x91-\x9f][%s]" % re.escape(bytes(kinds))  # as records.number_of
@@ -272,7 +272,7 @@ def kinds_pattern(kinds: Iterable[int]) -> re.Pattern[bytes]:
 
 
 _GAP_KIND = 9
-#: Second bytes of payloads that are no event; cc to cf stand before a kind from 128 up.
+#: Second bytes of payloads that are not events; cc to cf precede a kind of 128 or more.
 _MAY_HOLD_NO_EVENT = kinds_pattern((_GAP_KIND, *range(FIRST_CONTROL_KIND, 128), *range(0xCC, 0xD0)))
 
 
@@ -284,13 +284,13 @@ def events_in(body: bytes, count: int) -> int:
 
 
 def is_event(payload: bytes | memoryview) -> bool:
-    """Return whether a payload is something that a script logged, and says nothing about the stream itself."""
+    """Return whether a payload was logged by a script; other payloads describe the stream itself."""
     number = number_of(payload)
     return number != _GAP_KIND and number < FIRST_CONTROL_KIND
 
 
 def split(body: bytes) -> Iterator[tuple[int, memoryview]]:
-    """Yield (seq, payload) of a run's body, which has been checked before."""
+    """Yield (seq, payload) of a body whose frames have been checked before."""
     view = memoryview(body)
     position, size = 0, len(body)
     while position < size:

@@ -1,7 +1,7 @@
 """Hosted payloads: a record with the name of its site, for the spools that sites share.
 
-Each is ``[10, name, payload]`` in msgpack, so that a frame still stands for itself, and damage to one can never put
-another one's metric under the wrong site.
+Each is ``[10, name, payload]`` in msgpack. So each frame has all that is needed to read it, and damage to one frame
+can never put the metric of another one under the wrong site.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _THREE_ITEMS = 0x93
 
 
 def prefix(site: str) -> bytes:
-    """Return what the payloads of a site's records begin with."""
+    """Return the first bytes of the payloads of a site's records."""
     return bytes((_THREE_ITEMS, HOSTED_KIND)) + msgspec.msgpack.encode(site)
 
 
@@ -32,4 +32,4 @@ def unwrap(payload: memoryview) -> tuple[str, memoryview] | None:
     try:
         return (str(payload[start:end], "utf-8"), payload[end:]) if end <= len(payload) else None
     except UnicodeDecodeError:
-        return None  # whatever a process writes, its stream goes on
+        return None  # an invalid payload must not stop the stream

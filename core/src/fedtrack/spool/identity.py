@@ -1,4 +1,4 @@
-"""SpoolIdentity: whose records a spool folder holds, for whoever finds it without the workspace that it belonged to."""
+"""SpoolIdentity: the run and the site of a spool folder, for people who find it outside its workspace."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ IDENTITY_FILE = "spool.json"
 
 
 class SpoolIdentity(msgspec.Struct, frozen=True):
-    """What ``spool.json`` says; fields that a later version adds are passed over.
+    """The content of ``spool.json``; fields of later versions are ignored.
 
     Attributes:
         run: The run's id.
-        site: The site's name, or that of the process that works for several.
-        format: The format of the segments that the writer begins.
+        site: The name of the site, or of the process that works for several sites.
+        format: The format of the writer's new segments.
     """
 
     run: str
@@ -30,13 +30,13 @@ def write_identity(folder: Path, identity: SpoolIdentity) -> None:
     """Write the identity of a spool.
 
     Raises:
-        WorkspaceError: It cannot be written.
+        WorkspaceError: The file cannot be written.
     """
     write_whole(folder / IDENTITY_FILE, msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
 
 
 def read_identity(folder: Path) -> SpoolIdentity | None:
-    """Return whose a spool is; None if it does not say, or not legibly."""
+    """Return the identity of a spool; None if its file is missing or cannot be read."""
     try:
         return msgspec.json.decode((folder / IDENTITY_FILE).read_bytes(), type=SpoolIdentity)
     except (OSError, msgspec.MsgspecError):

@@ -14,14 +14,14 @@ from fedtrack.spool.segments import Segment, is_open
 
 
 class DamagedBytes(NamedTuple):
-    """Bytes of a segment that are no record.
+    """Bytes of a segment that are not a record.
 
     Attributes:
         path: The segment.
         start: Offset of the first byte.
-        size: How many bytes.
-        torn: Whether they are the beginning of a frame at the end of a stream whose process died: the write that
-            SIGKILL cut, whose log call had not returned. Anything else is damage done to the file.
+        size: The number of bytes.
+        torn: Whether the bytes are the beginning of a frame, at the end of a stream whose process died. SIGKILL has
+            cut that write, and its log call had not returned. All other bytes are damage to the file.
     """
 
     path: Path
@@ -36,9 +36,9 @@ class SpoolReader:
     Args:
         stream: The stream's id.
         after_seq: The highest sequence number that is already known.
-        read_bytes: The most to read from a file at once.
-        pass_bytes: After about as many bytes a call of ``read`` ends, so that no stream keeps others waiting.
-        rounds: Finds out of which round frames are; that of a stream of one site, if None.
+        read_bytes: The most bytes to read from a file at once.
+        pass_bytes: A call of ``read`` ends after about as many bytes, so that no stream makes others wait.
+        rounds: Finds the rounds of frames; None means those of a stream of one site.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class SpoolReader:
         self._rounds = StreamRounds() if rounds is None else rounds
 
     def read(self, segments: list[Segment], *, ended: bool) -> Iterator[frames.FrameRange | DamagedBytes]:
-        """Yield what is new in the stream, in ranges of one round. It counts as known once it is yielded.
+        """Yield new records, in ranges of one round, and damage. A yielded record counts as known.
 
         Args:
             segments: The stream's segments, listed just before.
-            ended: Whether the stream's process should be gone; a segment that is still open is live all the same.
+            ended: Whether the stream's process should be gone; a segment that is still open is nevertheless live.
         """
         self._finished &= {segment.path for segment in segments}
         budget = self._pass_bytes
@@ -106,7 +106,7 @@ class SpoolReader:
     def _read_segment(
         self, segment: Segment, budget: int, *, final: bool, newest: bool
     ) -> Generator[frames.FrameRange | DamagedBytes, None, int]:
-        """Yield what is new in one file; return what is left of the budget, nothing if the end was not reached."""
+        """Yield the new parts of one file; return the rest of the budget, 0 if the end was not reached."""
         path = segment.path
         if path != self._current:
             self._current, self._offset, self._previous = path, 0, segment.first_seq - 1
@@ -115,7 +115,7 @@ class SpoolReader:
         try:
             file = path.open("rb", buffering=0)
         except FileNotFoundError:
-            return budget  # delivered and deleted by whoever reads this spool too
+            return budget  # delivered and deleted by the other reader of this spool
         with file:
             if self._offset == 0 and not self._skip_header(file.read(frames.MAX_HEADER_SIZE), final=final):
                 return budget
@@ -124,7 +124,7 @@ class SpoolReader:
                 file.seek(self._offset)
                 data = file.read(wanted)
                 at_end = len(data) < wanted
-                # Known frames too: there may be marks of a round among them.
+                # Known frames are scanned too: there may be marks of a round among them.
                 found = frames.scan(data, self._salt, previous=self._previous, after_seq=0, final=final and at_end)
                 offset = self._offset
                 self._offset, self._previous = offset + found.consumed, found.last
@@ -143,7 +143,7 @@ class SpoolReader:
         return 0
 
     def _new(self, run: frames.FrameRange) -> Iterator[frames.FrameRange]:
-        """Yield what is not known yet of a run, in ranges of one round."""
+        """Yield the unknown frames of ``run``, in ranges of one round."""
         if run.first <= self.after_seq:
             known = run
             first, count, body = frames.tail(run.body, self.after_seq)
@@ -159,7 +159,7 @@ class SpoolReader:
             yield part
 
     def _has_grown(self, path: Path) -> bool:
-        """Return whether there are bytes behind what was read: an idle poll opens no file."""
+        """Return whether the file has bytes that were not read yet; an idle poll opens no file."""
         try:
             return os.stat(path).st_size > self._offset  # noqa: PTH116 - Path.stat costs twice as much
         except FileNotFoundError:

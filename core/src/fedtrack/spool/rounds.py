@@ -1,7 +1,7 @@
-"""Rounds: in which round the records of a stream were logged, as its headers and marks say.
+"""Rounds: the round of each record of a stream, from the headers and marks of its segments.
 
-A segment's header gives the round of its first record, and a mark where another one begins. What a damaged piece of a
-segment said is not known, so that the round is unknown behind it: it may have held a mark.
+A segment's header has the round of its first record, and a mark shows where another round begins. A damaged piece of a
+segment may have had a mark, so the round is unknown behind it.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _MAY_HOLD_MARK = frames.kinds_pattern((_MARK_KIND,))
 
 
 class Rounds(Protocol):
-    """What a reader tells of a stream, in the order of its files."""
+    """The interface that a reader calls with the parts of a stream, in the order of its files."""
 
     def begin(self, header: Header | None) -> None:
-        """Begin a segment; its header is damaged, if None."""
+        """Begin a segment; None means that its header is damaged."""
 
     def lose(self) -> None:
-        """Come behind bytes that are no frame."""
+        """Continue behind bytes that are not a frame."""
 
     def split(self, run: FrameRange) -> Iterator[FrameRange]:
         """Yield the frames of ``run`` in ranges of one round."""
 
     def pass_over(self, run: FrameRange) -> None:
-        """Come behind frames that are known already."""
+        """Continue behind frames that are known already."""
 
 
 class StreamRounds:
     """The rounds of a stream that one site writes.
 
     Attributes:
-        round: That of the next frame; None if it is unknown, or outside rounds.
+        round: The round of the next frame; None if it is unknown, or outside rounds.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class StreamRounds:
         self.round = None
 
     def split(self, run: FrameRange) -> Iterator[FrameRange]:
-        """Yield the frames of ``run`` in ranges of one round; a mark is the first frame of its own."""
+        """Yield the frames of ``run`` in ranges of one round; a mark is the first frame of its range."""
         if not _MAY_HOLD_MARK.search(run.body):
             yield FrameRange(run.first, run.last, run.count, run.body, self.round)
             return
@@ -77,7 +77,7 @@ class StreamRounds:
 
 
 class SiteRounds:
-    """The rounds of the sites that share a stream: a new segment says them again."""
+    """The rounds of the sites that share a stream; each segment has marks for all of them."""
 
     def __init__(self) -> None:
         self._rounds: dict[str, int | None] = {}
@@ -91,7 +91,7 @@ class SiteRounds:
         self._rounds.clear()
 
     def split(self, run: FrameRange) -> Iterator[FrameRange]:
-        """Yield ``run`` as it is: the source parts it by site, and asks ``of`` for each frame in turn."""
+        """Yield ``run`` unchanged: the source separates its sites, and asks ``of`` for each frame in turn."""
         yield run
 
     def pass_over(self, run: FrameRange) -> None:
@@ -110,8 +110,8 @@ class SiteRounds:
 
 
 def round_mark(payload: memoryview) -> RoundMark | None:
-    """Return the mark that a payload is, if it is one."""
+    """Return a payload's mark; None if the payload is not a mark."""
     if number_of(payload) != _MARK_KIND:
         return None
     record = decode(payload)
-    return record if isinstance(record, RoundMark) else RoundMark(0)  # one of its kind that says nothing: unknown
+    return record if isinstance(record, RoundMark) else RoundMark(0)  # its content is not that of a mark: unknown

@@ -1,4 +1,4 @@
-"""The files of a spool: how they are named, created, locked and listed."""
+"""Segments: the files of a spool, and how they are named, created, locked and listed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fedtrack.spool import frames
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
-#: A folder's time of change has the resolution of the kernel's clock, or of an older file system's.
+#: The resolution of a folder's modification time: that of the kernel's clock, or coarser on old file systems.
 _SETTLED_NS = 100_000_000
-#: A listing is never used for longer: the folder may lie on a file system that keeps no such time.
+#: The longest use of a listing: a file system may have no modification times.
 _LISTED_SECONDS = 1.0
 
 _NAME = re.compile(r"([0-9a-f]{32})(?:-([0-9a-f]{16})\.spool|\.counts)\Z")
@@ -33,7 +33,7 @@ class Segment(NamedTuple):
 def create_segment(
     folder: Path, stream: str, first_seq: int, *, continues: bool = False, round: int | None = None
 ) -> int:
-    """Create a segment, with its header and its lock, and return the descriptor to append to.
+    """Create a segment with its header and its lock, and return the descriptor for appending.
 
     Args:
         folder: The spool.
@@ -42,7 +42,7 @@ def create_segment(
         continues: Whether the stream has earlier segments.
         round: The round of the first record; None if it is unknown.
 
-    The lock is held until the process is gone, however it goes: a reader's proof that nothing will follow.
+    The lock is held until the process ends in any way. It tells a reader whether more can follow.
 
     Raises:
         OSError: There is no room, or the folder cannot be written; nothing is left behind.
@@ -81,10 +81,10 @@ def list_streams(folder: Path) -> dict[str, list[Segment]]:
 
 
 class Files(NamedTuple):
-    """What lies in a spool folder.
+    """The files in a spool folder.
 
     Attributes:
-        segments: By stream, in writing order and without a hole; a stream that has only a page has none.
+        segments: The segments by stream, in writing order and without a hole; a stream with only a page has none.
         pages: The streams that have a page of counts.
     """
 
@@ -94,8 +94,8 @@ class Files(NamedTuple):
 
 def list_files(folder: Path) -> Files:
     """Return the files of every stream in a spool folder."""
-    # A listing may show a segment that was created while it ran and miss an older one, or the stream's page. Whatever
-    # is older than what the first listing shows is in the second one.
+    # A listing may show a segment that was created while it ran, and miss an older one or the stream's page. Every file
+    # older than one in the first listing is in the second one.
     newest = {stream: segments[-1] for stream, segments in _list_once(folder).segments.items()}
     found, pages = _list_once(folder)
     segments = {
@@ -103,18 +103,18 @@ def list_files(folder: Path) -> Files:
         for stream, last in newest.items()
         if stream in found
     }
-    # The newest may be gone by now, and with it all that the first listing showed: then the stream waits for its turn.
+    # All segments of the first listing may be deleted by now: then the stream waits for the next listing.
     return Files({stream: [] for stream in pages - found.keys()} | segments, pages)
 
 
 class Listing:
-    """The files in a spool folder, listed again only when there may be others.
+    """The files in a spool folder, listed again only if they may have changed.
 
     Args:
         folder: The spool; need not exist yet.
 
     Attributes:
-        times: How often it was listed.
+        times: How often the folder was listed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -125,10 +125,10 @@ class Listing:
         self.times = 0
 
     def files(self, *, fresh: bool = False) -> Files:
-        """Return what ``list_files`` returned when the folder was last seen to change.
+        """Return the result of ``list_files`` at the last change of the folder.
 
         Args:
-            fresh: Whether to list it in any case.
+            fresh: Whether to list the folder in any case.
         """
         before_ns = time_ns()
         try:
@@ -149,7 +149,7 @@ def _list_once(folder: Path) -> Files:
     pages: set[str] = set()
     if not folder.is_dir():
         return Files(streams, frozenset())
-    for name in os.listdir(folder):  # noqa: PTH208 - a Path only for what is a segment
+    for name in os.listdir(folder):  # noqa: PTH208 - a Path only for segments
         match = _NAME.match(name)
         if match is None:
             continue
@@ -173,9 +173,9 @@ def continues(path: Path) -> bool:
 
 
 def is_open(path: Path) -> bool:
-    """Return whether the process that writes a segment, or a page, still has it open.
+    """Return whether the writing process of a segment or a page still has it open.
 
-    It holds a lock as long as it lives.
+    The process holds a lock on the file as long as it lives.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -186,7 +186,7 @@ def is_open(path: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False  # a file system without locks: the engine's word must do
+        return False  # a file system without locks: only the engine knows whether the process has ended
     finally:
         os.close(descriptor)
     return False

@@ -1,7 +1,7 @@
 """SharedSpool: one spool for the records of many sites that take turns in one process.
 
-A file per site and process would cost more than the metrics of a short task. Each payload is wrapped with the name of
-its site instead; see ``hosted.py``.
+A file per site and process would cost more than the metrics of a short task. Instead, each payload is wrapped with the
+name of its site; see ``hosted.py``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fedtrack.tracking.records import Record, encode
 class SharedSpool(Spool):
     """A spool whose records belong to the site that was last entered; see Spool for the arguments.
 
-    A segment's header says no round, because each site has its own: what the marks of the sites have said holds until
-    the end of the segment, and is said again in the next one.
+    A segment's header has no round, because each site has its own. A site's mark is valid until the end of the segment,
+    and is repeated in the next one.
     """
 
     def __init__(self, folder: Path, **options: Any) -> None:
@@ -28,7 +28,7 @@ class SharedSpool(Spool):
         self._encode = self._wrapped
 
     def enter(self, site: str, round: int | None = None) -> None:
-        """Let all records from now on be those of ``site`` in that round, whichever thread logs them."""
+        """Assign all following records, of any thread, to ``site`` and that round."""
         with self._lock:
             self._site, self._prefix = site, prefix(site)
             if isinstance(self._nested, SharedSpool):

@@ -1,11 +1,11 @@
-"""Spool: the append-only files into which a process puts its records, one system call each.
+"""Spool: the append-only files of a process's records, with one system call per record.
 
 When ``append`` returns, the record is in the page cache and survives the death of the process. Each incarnation
 of a process writes a stream of its own (128 random bits) and never appends to a file that another one wrote,
 because SIGKILL can tear a single ``write``.
 
 One class, longer than others here: numbering, writing, room, reporting and forking share one lock and one file
-descriptor, and what each of them may assume of the others is easier to check in one place.
+descriptor. Their assumptions about each other are easier to check in one place.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 #: "disk": nothing is lost when the power fails; every log call waits for the disk.
 Durability = Literal["process", "host", "disk"]
 
-#: What to do with a record when the disk or the spool's limit is full.
+#: The treatment of a record if the disk or the spool's limit is full.
 OnFull = Literal["drop", "block", "raise"]
 
-#: Kept free below the limit, so that a gap record can always say what was dropped.
+#: Kept free below the limit, so that there is always room for a gap record.
 RESERVE_BYTES = 64 * 1024
 
 DEFAULT_LIMIT_BYTES = 1024 * 1024 * 1024
@@ -53,10 +53,10 @@ _CHUNK_BYTES = 256 * 1024
 
 
 def check_options(*, durability: str, limit_bytes: int, on_full: str = "drop") -> None:
-    """Check what a spool is created with.
+    """Check the arguments of a spool.
 
     Raises:
-        ConfigError: The value is not valid; the message says what is.
+        ConfigError: A value is not valid; the message names the valid ones.
     """
     if durability not in ("process", "host", "disk"):
         raise ConfigError(f"durability is {durability!r}; valid are 'process', 'host' and 'disk'.")
@@ -74,15 +74,15 @@ class Spool(SpoolBase):
     """One stream of records on disk; safe to use from any thread, signal handler or forked child.
 
     Args:
-        folder: Where the segments go; created 0700.
-        segment_bytes: A new segment is started before one would grow beyond this.
-        limit_bytes: The most that undelivered segments of this stream may take; at least 128 KiB.
+        folder: The folder of the segments; created 0700.
+        segment_bytes: The most bytes of a segment; before it would grow larger, a new one is started.
+        limit_bytes: The most bytes of this stream's segments that are not delivered; at least 128 KiB.
         durability: See ``Durability``.
-        on_full: See ``OnFull``; what is dropped is counted and reported in gap records.
-        identity: Whose records these are, to be said in the folder; nothing is said, if None.
+        on_full: See ``OnFull``; dropped records are counted, and reported in gap records.
+        identity: The run and the site of the records, for a file in the folder; None writes no such file.
 
     Attributes:
-        blobs: Where large values of this spool's records are kept.
+        blobs: The store of the large values of this spool's records.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Spool(SpoolBase):
             "durability": durability,
             "on_full": on_full,
         }
-        # Only whole segments are deleted: one as large as the limit would fill it for ever.
+        # Only finished segments are deleted: one as large as the limit could never be.
         self._segment_bytes = min(segment_bytes, limit_bytes // 4)
         self._limit_bytes = limit_bytes
         self._durability = durability
@@ -146,7 +146,7 @@ class Spool(SpoolBase):
     def append(self, record: Record) -> None:
         """Store one record; when this returns, it survives the death of the process.
 
-        A record that finds no room is dropped and counted, or as ``on_full`` says.
+        Without room the record is dropped and counted, unless ``on_full`` says otherwise.
 
         Raises:
             SpoolFull: Only with ``on_full="raise"``.
@@ -167,7 +167,7 @@ class Spool(SpoolBase):
                 self._writing = False
 
     def extend(self, records: Iterable[Record]) -> None:
-        """Store several records with one write per 256 KiB: of each all or, if there is no room, none.
+        """Store several records with a write per 256 KiB; each write stores all of its records or, without room, none.
 
         Raises:
             SpoolFull: Only with ``on_full="raise"``.
@@ -189,13 +189,13 @@ class Spool(SpoolBase):
                 self._writing = False
 
     def mark_round(self, round: int | None) -> None:
-        """Let all records from now on be those of this round, whichever thread logs them.
+        """Assign all following records, of any thread, to this round.
 
-        What says so is written together with the next record, so that there is room for both or for none: no record
-        is ever taken for one of the round before.
+        The mark of the round is written together with the next record, so that there is room for both or for none. So
+        no record is ever counted in the round before.
 
         Args:
-            round: Counted from 0; None outside rounds, and for anything that is no round.
+            round: Counted from 0; None outside rounds. Invalid values count as None.
         """
         known = round if isinstance(round, int) and 0 <= round <= frames.MAX_SEQ else None
         with self._lock:
@@ -205,7 +205,7 @@ class Spool(SpoolBase):
             if not self._writing:
                 self._set_plain()
             elif self._said != known:
-                self._plain_until = 0  # of the call that a signal handler, which this is, has interrupted
+                self._plain_until = 0  # this is a signal handler, and the interrupted call must write the mark first
 
     def count_withheld(self, count: int) -> None:
         """Count log calls that the site's policy keeps at the site."""
@@ -223,7 +223,7 @@ class Spool(SpoolBase):
         """Make everything stored so far survive the loss of power.
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: The data cannot be written to the disk.
         """
         with self._lock:
             if self._nested is not None:
@@ -238,12 +238,12 @@ class Spool(SpoolBase):
             os.close(descriptor)
 
     def close(self) -> None:
-        """Report what was dropped, and release the file; a later append starts a new segment."""
+        """Report the dropped records and close the file; a later append starts a new segment."""
         with self._lock:
             if self._nested is not None:
                 self._nested.close()
             if self._writing:
-                return  # called by a signal handler inside a log call, which goes on when the handler returns
+                return  # called by a signal handler inside a log call, which continues when the handler returns
             self._writing = True
             try:
                 if self._unreported:
@@ -261,13 +261,13 @@ class Spool(SpoolBase):
 
     @property
     def stored(self) -> int:
-        """How many records this process put into the spool; what fedtrack itself says in there is not counted."""
+        """How many records of this process the spool has; fedtrack's own records in it are not counted."""
         nested = self._nested.stored if self._nested is not None else 0
         return self._next_seq - 1 - self._holes + nested
 
     @property
     def counts(self) -> Counts:
-        """What the streams that ``stored`` counts hold no event for."""
+        """The log calls that became no event, in the streams that ``stored`` counts."""
         own = self._counts.now
         if self._nested is None:
             return own
@@ -276,14 +276,14 @@ class Spool(SpoolBase):
 
     @property
     def dropped(self) -> int:
-        """How many records found no room so far."""
+        """How many records were dropped so far."""
         return self.counts.dropped
 
     def _inner(self) -> Spool:
         """Return the spool for records logged inside a log call, by a signal handler or a finalizer.
 
-        They cannot go into this stream, where the outer call has already claimed its number, and they cannot
-        wait, because it is their own thread that they would wait for.
+        They cannot go into this stream, because the outer call has already claimed its number. They cannot wait
+        either, because they would wait for their own thread.
         """
         if self._nested is None:
             self._nested = type(self)(self.folder, **self._options)
@@ -291,7 +291,7 @@ class Spool(SpoolBase):
         return self._nested
 
     def _store_all(self, payloads: list[bytes], rejected: list[bool]) -> None:
-        """Store payloads; ``rejected`` says which of them say why a call was rejected."""
+        """Store payloads; ``rejected`` tells which of them are rejected calls."""
         chunk: list[bytes] = []
         size = 0
         full: SpoolFull | None = None
@@ -303,13 +303,13 @@ class Spool(SpoolBase):
                     if self._store(chunk) and (count := sum(rejected[index - len(chunk) : index])):
                         self._counts.add(rejected=count)
                 except SpoolFull as error:
-                    full = error  # the other chunks are tried, and counted, all the same
+                    full = error  # the other chunks are nevertheless tried and counted
                 chunk, size = [], 0
         if full is not None:
             raise full
 
     def _store(self, payloads: list[bytes]) -> bool:
-        """Store what was logged, or count it; return whether it was stored."""
+        """Store the payloads, or count them as dropped; return whether they were stored."""
         while not self._write(payloads):
             if self._on_full != "block":
                 self._drop(len(payloads))
@@ -321,7 +321,7 @@ class Spool(SpoolBase):
         return True
 
     def _write_plain(self, payload: bytes) -> bool:
-        """Append a payload to the open segment if nothing else is to be done; see ``append_metric``."""
+        """Append a payload to the open segment if a write is all that is needed; see ``append_metric``."""
         salt, seq = self._salt, self._next_seq
         size = self._segment_size + frames.FRAME_SIZE + len(payload)
         if size > self._plain_until:
@@ -343,7 +343,7 @@ class Spool(SpoolBase):
         return False
 
     def _write(self, logged: list[bytes], reserve: int = 0) -> bool:
-        """Append payloads, behind a mark of their round where one is due; False if no room, and nothing is left."""
+        """Append payloads, behind a mark of their round if one is needed; return False if there is no room for all."""
         salt, round_ = self._salt, self._round
         payloads = logged if self._said == round_ else self._marked(logged, round_)
         size = sum(map(len, payloads)) + frames.FRAME_SIZE * len(payloads)
@@ -355,7 +355,7 @@ class Spool(SpoolBase):
                 self._open_segment()
                 payloads = logged if self._said == round_ else self._marked(logged, round_)
             first, count = self._next_seq, len(payloads)
-            # Claimed before the write, and holes until then; see append_metric, which stores the usual metric.
+            # The numbers are claimed before the write, and are holes until then; see append_metric, the fast path.
             self._next_seq = first + count
             self._holes += count
             data = b"".join([frame(seq, payload, salt) for seq, payload in enumerate(payloads, start=first)])
@@ -381,19 +381,19 @@ class Spool(SpoolBase):
         return [self._encode(RoundMark(time_ns(), round)), *payloads]
 
     def _note_said(self, round: int | None) -> None:
-        """Remember what readers of this segment have been told."""
+        """Remember the last round that is marked in this segment."""
         self._said = round
 
     def _header_round(self) -> int | None:
-        """Return the round that a new segment's header says."""
+        """Return the round for the header of a new segment."""
         return self._round
 
     def _take_back(self, written: int) -> None:
-        """Remove the torn frame that a full disk left; it would cost the reader a search."""
+        """Remove the torn frame that a full disk left, because the reader would have to search behind it."""
         try:
             os.ftruncate(self._fd, os.lseek(self._fd, 0, os.SEEK_CUR) - written)
         except OSError:
-            self._torn = True  # what follows goes into a file of its own
+            self._torn = True  # the next record goes into a new file
             self._plain_until = 0
 
     def _make_durable(self) -> None:
@@ -412,7 +412,7 @@ class Spool(SpoolBase):
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            # The record is stored; only its safety from a loss of power is gone, and training goes on.
+            # The record is stored, but may not survive a loss of power. Training continues.
             if not self._sync_failed:
                 log.error("%s: the disk does not confirm what is written: %s", self.folder, error.strerror)
             self._sync_failed = True
@@ -425,7 +425,7 @@ class Spool(SpoolBase):
         if now < self._look_again:
             return False  # a full spool must not make each log call list a folder
         self._look_again = now + _POLL_SECONDS
-        # The server deletes segments once it has them; only a full spool needs to know how far it got.
+        # The server deletes segments when it has them; only a full spool needs to look how many are left.
         self._older_bytes = self._bytes_on_disk() - self._segment_size
         return self._older_bytes + self._segment_size + size <= limit
 
@@ -438,7 +438,7 @@ class Spool(SpoolBase):
 
     def _open_segment(self) -> None:
         self._close_segment()
-        self._counts.open()  # the page first: nothing that is in a segment may be without one
+        self._counts.open()  # first, so that every segment has a page
         stream, round_ = self.stream, self._header_round()
         descriptor = create_segment(self.folder, stream, self._next_seq, continues=self._continues, round=round_)
         if stream != self.stream:  # a child that was forked in here
@@ -453,7 +453,7 @@ class Spool(SpoolBase):
             sync_folder(self.folder)
 
     def _set_plain(self) -> None:
-        # With "disk" each call waits, and with "host" there must be a thread that waits instead.
+        # With "disk" each call waits for the disk. With "host" a thread does that, and it must exist.
         waits = self._durability != "process" and self._syncer is None
         if self._fd < 0 or self._unreported or waits or self._said != self._round:
             self._plain_until = 0
@@ -481,28 +481,28 @@ class Spool(SpoolBase):
         self._unreported += count
         self._plain_until = 0
         if before + count >= self._report_at:
-            # At 1, 2, 4, 8, ... records, from the reserve, for readers that know no page: a process that is killed
-            # before there is room again has said that records are missing, and at least half of how many.
+            # Reported at 1, 2, 4, 8, ... records, from the reserve, for readers that know no page: if the process is
+            # killed before there is room again, the report has at least half of the count.
             self._report_at = 2 * (before + count)
             self._report_gap(RESERVE_BYTES)
         if self._on_full == "raise":
             raise SpoolFull(f"{self.folder}: {count} records were not stored: {self._reason}; free some space.")
 
     def _report_gap(self, reserve: int = 0) -> None:
-        """Say in the stream itself how many records were dropped since the last such report."""
+        """Store a gap record with the number of records dropped since the last one."""
         if self._write([encode(Gap(time_ns(), self._unreported, self._reason))], reserve):
             self._holes += 1
             self._unreported = 0
             self._set_plain()
 
     def _after_fork(self) -> None:
-        """Begin a stream of this child's own: two writers of one file would tear each other's frames."""
+        """Begin a new stream for this child: two writers of one file would tear each other's frames."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
         self._counts.close()
         if self._lock.acquire(blocking=False):
-            self._lock.release()  # it was free, or this thread forked inside a log call, which will go on
+            self._lock.release()  # it was free, or this thread forked inside a log call, which will continue
         else:
             self._lock, self._writing = threading.RLock(), False  # its holder does not exist in this process
         if not self._writing:

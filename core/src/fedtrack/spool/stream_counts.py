@@ -1,4 +1,4 @@
-"""StreamCounts: what a stream counts, in the process's memory and in the stream's page."""
+"""StreamCounts: the counts of a stream, in the process's memory and in the stream's page."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from time import monotonic
 from fedtrack.spool.counter_page import CounterPage
 from fedtrack.tracking.counts import Counts
 
-#: How long to wait, where no page could be made, before a call that is counted tries again.
+#: Seconds after a failed attempt to create the page before a counted call tries again.
 _AGAIN_SECONDS = 0.05
 
 
 class StreamCounts:
-    """The counts of one stream; its owner makes sure that one call at a time is inside.
+    """The counts of one stream; its owner makes one call at a time.
 
     Args:
         folder: The spool.
         stream: The stream's id.
 
     Attributes:
-        now: What was counted so far.
+        now: The counts so far.
     """
 
     def __init__(self, folder: Path, stream: str) -> None:
@@ -32,7 +32,7 @@ class StreamCounts:
         self._again = 0.0
 
     def open(self) -> None:
-        """Make the page if there is none; where it cannot be made, readers do not know the counts."""
+        """Create the page if there is none. If that fails, readers do not know the counts."""
         if self._page is None:
             with contextlib.suppress(OSError, ValueError):
                 self._page = CounterPage(self._folder, self._stream, self.now)
@@ -51,13 +51,13 @@ class StreamCounts:
         """Make the counts survive the loss of power.
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: The page cannot be written to the disk.
         """
         if self._page is not None:
             self._page.sync()
 
     def close(self) -> None:
-        """Let go of the page, until something is counted again."""
+        """Close the page until the next count."""
         page, self._page = self._page, None
         if page is not None:
             page.close()

@@ -1,7 +1,7 @@
-"""How a site's spool reaches a journal: over the same disk, or over any channel that carries bytes and answers.
+"""Transport: a site's spool is sent to a journal, over the same disk or over a channel of messages and answers.
 
-The forwarder is the transport of one machine. Shipper and intake are the two ends of every other one, and wire is what
-they say to each other.
+The forwarder is the transport of one machine. Shipper and intake are the two ends of every other transport, and wire
+has their messages.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ class FileShipper:
     """Sends each file once.
 
     Args:
-        folder: The spool's.
+        folder: The spool's folder.
         run_id: The run.
-        ask: Sends one piece and returns the answer, or raises.
+        ask: Sends one piece and returns the answer, or raises an error.
     """
 
     def __init__(self, folder: Path, run_id: str, ask: Callable[[FilePart], Ack]) -> None:
@@ -33,7 +33,7 @@ class FileShipper:
         """Send the files that the records of a run refer to.
 
         Raises:
-            TransportError: A piece did not arrive; the next call goes on where the server is.
+            TransportError: A piece did not arrive; the next call continues after the last piece that the server has.
         """
         store = BlobStore(self._folder / "blobs")
         for ref in _references(run):
@@ -41,7 +41,7 @@ class FileShipper:
                 continue
             try:
                 path = store.path(ref)
-            except Exception as error:  # the record is shipped all the same: it says what is missing
+            except Exception as error:  # the record is nevertheless shipped: it names the missing file
                 log.error("%s: %s", self._folder, error)
                 continue
             self._send_file(path, ref)

@@ -1,7 +1,7 @@
-"""ForwardPass: goes over spools once, and stores what many of them hold in one transaction.
+"""ForwardPass: one pass over all spools, which stores the frames of many of them in one transaction.
 
-A COMMIT waits for the disk. One for each site would make eight sites half as fast as one, so the sites of a pass share
-theirs; only if that fails does each stream get one of its own, which shows whose fault it was.
+A COMMIT waits for the disk. With a COMMIT per site, eight sites would be half as fast as one, so the sites of a pass
+share it. Only if it fails does each stream get a COMMIT of its own, which shows the stream that caused the failure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from fedtrack.journal.journal import Journal
 from fedtrack.transport.spool_source import SpoolSource, StreamPass
 
-#: What was read is stored once it is as large as this: the memory of a pass does not depend on the number of sites.
+#: Frames are stored when they have this many bytes, so the memory of a pass does not depend on the number of sites.
 GROUP_BYTES = 8 * 1024 * 1024
 
 
@@ -19,8 +19,8 @@ class ForwardPass:
     """One pass over spools.
 
     Attributes:
-        found: Whether anything was found and stored, so that there may be more.
-        failures: What failed first at a source; its other streams, and the other sources, were forwarded.
+        found: Whether new records were stored, so that there may be more.
+        failures: The first failure of each source; its other streams, and the other sources, were forwarded.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class ForwardPass:
         self._bytes = 0
 
     def run(self, sources: Iterable[SpoolSource]) -> None:
-        """Move what is readable now into the journal, at most a few MiB of each stream."""
+        """Move the readable records into the journal, at most a few MiB of each stream."""
         try:
             for source in sources:
                 self._read(source)
@@ -43,7 +43,7 @@ class ForwardPass:
     def _read(self, source: SpoolSource) -> None:
         try:
             streams = source.begin()
-        except Exception as error:  # of whatever kind: the other sites' records must not wait for this one
+        except Exception as error:  # of any kind: the other sites' records must not wait for this one
             self.failures[source] = error
             return
         for stream in streams:
@@ -63,7 +63,7 @@ class ForwardPass:
         self._open, self._bytes = [], 0
 
     def _applied(self, journal: Journal, streams: list[StreamPass]) -> list[StreamPass]:
-        """Store what was read of ``streams`` and return those of which nothing failed."""
+        """Store the portions of ``streams`` and return the streams without a failure."""
         try:
             _apply(journal, streams)
         except Exception:
@@ -75,7 +75,7 @@ class ForwardPass:
             step(stream)
         except Exception as error:
             self.failures.setdefault(stream.source, error)
-            # What was read may not have been stored: the next pass goes back to the journal's mark.
+            # The portion may not have been stored: the next pass returns to the journal's mark.
             stream.source.forget(stream)
             self._open.remove(stream)
             return False

@@ -1,4 +1,4 @@
-"""Forwarder: carries what sites put into their spools to the journal, and deletes what has arrived.
+"""Forwarder: it moves records from the sites' spools to the journal, and deletes segments that have arrived.
 
 On one machine no network is needed: the server reads the sites' spool folders, also those that a killed site left
 behind.
@@ -17,7 +17,7 @@ from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
 
-#: While sites log, how long to wait between two passes: a metric waits half as long on average.
+#: Seconds between two passes while sites log; on average a metric waits half of this.
 _ACTIVE_POLL_SECONDS = 0.02
 _ACTIVE_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ class Forwarder:
     """Forwards from many spools, in a thread of its own once it is started.
 
     Args:
-        poll_seconds: How long to wait when no spool had anything new.
+        poll_seconds: Seconds to wait if no spool had new records.
         clock: Seconds since any moment; never runs back.
     """
 
@@ -56,22 +56,22 @@ class Forwarder:
         self._thread.start()
 
     def end(self, site: str) -> None:
-        """Say that a site's process is gone: an incomplete frame at the end of its spool will not be completed."""
+        """Note that a site's process is gone: an incomplete frame at the end of its spool will not be completed."""
         with self._lock:
             if site in self._sources:
                 self._sources[site].ended = True
 
     def end_all(self) -> None:
-        """Say so of every process."""
+        """Note that every process is gone."""
         with self._lock:
             for source in self._sources.values():
                 source.ended = True
 
     def stop(self, patience_seconds: float = 5.0) -> None:
-        """Forward what is left in the spools, then return.
+        """Forward the remaining records in the spools, then return.
 
         Args:
-            patience_seconds: How long to try again when something fails; see ``errors`` for what still did.
+            patience_seconds: Seconds to repeat failed attempts; ``errors`` has the failures that remain.
         """
         self._stop.set()
         if self._thread.is_alive():
@@ -82,7 +82,7 @@ class Forwarder:
                 sleep(self._poll_seconds)
 
     def _waiting_helps(self) -> bool:
-        """Return whether anything failed that may succeed later: no spool of a newer version becomes an older one."""
+        """Return whether a failure may end later: a spool of a newer version stays unreadable."""
         return any(not isinstance(error, DamagedError) for error in self._errors.values())
 
     def _loop(self) -> None:
@@ -91,12 +91,12 @@ class Forwarder:
             self._stop.wait(due - self._clock())
 
     def step(self, now: float) -> float:
-        """Go over the spools once, if that is due, and return when it is due again.
+        """Make a pass over the spools, if it is due, and return when the next one is due.
 
-        Sites that log are looked at often, but not without a pause: a pass costs a COMMIT, whatever it brings.
+        While sites log, passes are frequent, but not without a pause: each pass costs a COMMIT.
 
         Args:
-            now: What the clock says.
+            now: The time, in seconds of the clock.
         """
         if now < self._due:
             return self._due

@@ -1,7 +1,7 @@
 """Intake: the server's side of the conversation with the sites; knows no framework.
 
-What is not plainly right is refused: the sites are other people's machines. What a newer version may have made is
-taken as it is.
+It refuses every invalid message, because the sites are machines of other people. It accepts fields and kinds of records
+that only a newer version knows.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _STREAM = re.compile(r"[0-9a-f]{32}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MAX_STREAMS = 10_000
 _MAX_FILE = 4 * 1024**3
-#: As SQLite keeps them.
+#: The largest integer in SQLite.
 _MAX_NUMBER = 2**63 - 1
 _MAX_CHAIN = 64
 _KNOWN_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyRecord))
 
-#: How many messages may be at work at once, and how long one waits for its turn before it is told to come back.
+#: The most messages in work at once, and the seconds that a message waits before the site is told to try later.
 _SLOTS, _SLOT_SECONDS, _RETRY_SECONDS = 8, 1.0, 0.5
 
 
@@ -57,8 +57,8 @@ class Intake:
 
     Args:
         run_id: The run; messages for another one are refused.
-        journal: Where events go; nothing is acknowledged before it is committed there.
-        blobs: Where large values go.
+        journal: The journal for the events; an event is acknowledged only after the journal's commit.
+        blobs: The store for large values.
     """
 
     def __init__(self, run_id: str, journal: Journal, blobs: BlobStore) -> None:
@@ -70,7 +70,7 @@ class Intake:
         self._closed = False
 
     def handle(self, site: str, data: bytes) -> bytes:
-        """Answer one message of ``site``, a name that the transport vouches for; never raises."""
+        """Answer one message of ``site``, whose name the transport guarantees; never raises."""
         if not self._slots.acquire(timeout=_SLOT_SECONDS):
             return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason="too many messages at once"))
         try:
@@ -82,27 +82,27 @@ class Intake:
             log.error("%s: refused: %s", site, error)
             return encode(Ack("rejected", reason=str(error)[:500]))
         except (WorkspaceError, OSError) as error:
-            # A full disk: the site keeps it, and the journal has not moved.
+            # A full disk: the site keeps the records, and the journal is unchanged.
             log.error("%s: not stored: %s", site, error)
             return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason=str(error)[:500]))
         finally:
             self._slots.release()
 
     def close(self) -> None:
-        """Take nothing any more: the journal is about to be closed."""
+        """Refuse all further messages: the journal is about to be closed."""
         with self._lock:
             self._closed = True
 
     def byes(self) -> dict[str, Goodbye]:
-        """Return the goodbyes of the sites that have said one, also of an earlier life of this server."""
+        """Return the goodbyes of the sites that have said one, also to an earlier process of this server."""
         return self._journal.goodbyes.all()
 
     def has_everything_of(self, site: str) -> bool:
-        """Return whether the site has said goodbye and everything up to its final numbers is in the journal."""
+        """Return whether the site has said goodbye and the journal has all records up to its final numbers."""
         return self._journal.goodbyes.has_everything_of(site)
 
     def is_complete(self, sites: Iterable[str]) -> bool:
-        """Return whether that is so of all ``sites``."""
+        """Return whether that is true for all ``sites``."""
         return all(self.has_everything_of(site) for site in sites)
 
     def _answer(self, site: str, message: FromSite) -> Ack:
@@ -178,7 +178,7 @@ class Intake:
         return Ack("stored", there)
 
     def _part(self, site: str, ref: BlobRef) -> Path:
-        """Return where a file grows; one that another site sends at the same time grows elsewhere."""
+        """Return the path of a partial file; each site has its own."""
         self._blobs.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = hashlib.sha256(site.encode()).hexdigest()[:16]
         return self._blobs.folder / f".{owner}-{ref.sha256}.part"
@@ -226,7 +226,7 @@ def _stream(name: str) -> str:
 
 
 def _checked(message: Frames) -> frames.FrameRange:
-    """Return the frames as a run; receivers decode what the journal holds, so every record is looked at once here."""
+    """Return the frames as a run; every record is checked here once, because receivers decode it later."""
     if len(message.body) > 2 * frames.MAX_PAYLOAD:
         raise ValueError(f"{len(message.body)} bytes of frames are too many")
     before = message.first - 1
@@ -243,10 +243,10 @@ def _checked(message: Frames) -> frames.FrameRange:
 
 
 def _check_record(payload: memoryview) -> None:
-    """Let pass what a receiver can decode, and records of kinds that only a newer version knows.
+    """Accept records that a receiver can decode, and records of kinds that only a newer version knows.
 
     Raises:
-        msgspec.DecodeError: It is neither.
+        msgspec.DecodeError: The record is neither.
     """
     try:
         decode(payload)

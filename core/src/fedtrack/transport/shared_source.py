@@ -1,4 +1,4 @@
-"""SharedSource: reads the spool of a process that works for many sites, and gives each site what it logged."""
+"""SharedSource: reads the spool of a process that works for many sites, and assigns each record to its site."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class SharedSource(SpoolSource):
     Args:
         host: Name of the process; no site can have it.
         folder: Its spool folder.
-        journal: Where the records go, each under the name of its site.
-        blobs: Where their blobs go.
-        sites: The sites that the process may speak for; what it says in any other name is a loss, and reported.
+        journal: The journal for the records, each under the name of its site.
+        blobs: The store for their blobs.
+        sites: The sites for which the process works; a record in any other name is reported as lost.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class SharedSource(SpoolSource):
         return self._site_rounds.setdefault(stream, SiteRounds())
 
     def forget(self, stream: StreamPass) -> None:
-        """Go back to the journal's mark at the next pass, and to the rounds of then."""
+        """Return to the journal's mark at the next pass, and to the rounds at that mark."""
         super().forget(stream)
         self._site_rounds.pop(stream.stream, None)
 
     def _take(self, stream: StreamPass, run: frames.FrameRange) -> None:
         salt = frames.salt_of(stream.stream)
-        # The mark says how far the stream has been read, also where its last records are none of a site.
+        # The mark shows how far the stream has been read, also if its last records belong to no site.
         stream.portion.marks = [(self.site, stream.stream, run.last)]
         found: dict[str, list[_Part]] = {}
         for seq, site, payload in self._split(stream.stream, run):
@@ -95,7 +95,7 @@ class SharedSource(SpoolSource):
         except msgspec.DecodeError:
             record = None
         if isinstance(record, Gap):
-            # How many the stream's page knows better, and counts once.
+            # Without a count: the stream's page has the exact one.
             what = f"up to record {seq}, {record.count} log calls of its sites were dropped: {record.reason}"
             self._report_lost(stream, seq, what, count=None)
         else:
@@ -103,5 +103,5 @@ class SharedSource(SpoolSource):
 
     def _report_lost(self, stream: str, seq: int, what: str, count: int | None = 1) -> None:
         log.error("%s: %s", self.site, what)
-        # Before the host's mark is stored, and recorded once: a server that is killed in between comes by again.
+        # Recorded before the host's mark is stored, and only once: a server that is killed in between finds it again.
         self.journal.record_gap(self.site, stream, GapKind.REFUSED, what, count=count, first=seq, last=seq)

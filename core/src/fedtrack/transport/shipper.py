@@ -1,7 +1,7 @@
 """SpoolShipper: a site's side of the conversation with the server; knows no framework.
 
-One thread, one message at a time: when the server is slow the spool grows, and nothing else. What the server has
-not acknowledged is never deleted.
+One thread sends one message at a time: if the server is slow, only the spool grows. Records that the server has not
+acknowledged are never deleted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
-#: How long to wait for the answer to a goodbye.
+#: Seconds to wait for the answer to a goodbye.
 _BYE_SECONDS = 15.0
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 #: The end of the run is waiting.
@@ -40,10 +40,10 @@ MakeBye = Callable[[dict[str, int]], Bye]
 
 
 class Later(TransportError):  # noqa: N818 - a turn of the conversation
-    """The server did not take a message; it is to be sent again.
+    """The server did not take a message, which must be sent again.
 
     Attributes:
-        seconds: After so many seconds.
+        seconds: Seconds to wait before that.
     """
 
     def __init__(self, reason: str, seconds: float) -> None:
@@ -52,7 +52,7 @@ class Later(TransportError):  # noqa: N818 - a turn of the conversation
 
 
 class _Behind(Exception):  # noqa: N818 - a turn of the conversation, not an error
-    """The server has less of a stream than this site took it to have."""
+    """The server has fewer records of a stream than this site assumed."""
 
     def __init__(self, mark: int) -> None:
         super().__init__(mark)
@@ -65,15 +65,15 @@ class SpoolShipper:
     Args:
         folder: The spool.
         run_id: The run.
-        call: How a message reaches the server; used by one thread at a time.
-        kept_by: Returns how much of a stream another reader of the spool has; nothing beyond it is deleted.
+        call: Sends a message to the server and returns the answer; used by one thread at a time.
+        kept_by: Returns how much of a stream another reader of the spool has; records beyond it are not deleted.
         clock: Seconds that never run back.
 
     Attributes:
-        complete: Whether the server has said, after the goodbye, that it has everything.
+        complete: Whether the server has confirmed, after the goodbye, that it has everything.
         rejected: Why the server refuses a stream, by stream.
         retries: How often a message had to be sent again.
-        version: The version of the wire in which the server is spoken to.
+        version: The version of the wire that both sides speak.
     """
 
     def __init__(
@@ -106,43 +106,43 @@ class SpoolShipper:
         self._thread = threading.Thread(target=self._work, name="fedtrack-shipper", daemon=True)
 
     def start(self) -> None:
-        """Begin to ship, in the background."""
+        """Begin to send, in the background."""
         self._thread.start()
 
     def finish(self, bye: MakeBye, timeout: float) -> bool:
-        """Ship what is left, say goodbye, and return whether the server has everything.
+        """Send the remaining records and the goodbye, and return whether the server has everything.
 
         Args:
             bye: Makes the goodbye from the streams' final numbers.
-            timeout: Seconds after which the rest is left in the spool, for a later drain.
+            timeout: Seconds after which the rest stays in the spool, for a later drain.
         """
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
             if self._thread.is_alive():
-                return False  # still in a call that does not return; it is the thread's, not ours
+                return False  # the thread is still in a call that does not return
         self.end(bye, self._clock() + timeout)
         while (wait := self.step(self._clock())) is not None:
             sleep(min(wait, _LONGEST_ENDING_WAIT_SECONDS))
         return self.complete
 
     def end(self, bye: MakeBye, deadline: float) -> None:
-        """Say that nothing will be appended to the spool any more: what is left is shipped, then comes the goodbye.
+        """Note that nothing will be appended to the spool any more: the rest is sent, and then the goodbye.
 
         Args:
             bye: Makes the goodbye from the streams' final numbers.
-            deadline: The clock's time after which the rest is left in the spool.
+            deadline: The clock's time after which the rest stays in the spool.
         """
         self._bye, self._deadline = bye, deadline
 
     def step(self, now: float) -> float | None:
-        """Ship what is readable now; after ``end`` also say goodbye.
+        """Send the readable records; after ``end`` also the goodbye.
 
         Args:
             now: The time, in seconds of the clock.
 
         Returns:
-            After how many seconds to call again; None if it is over, for good or, after the deadline, for now.
+            Seconds until the next call; None if there is none, because all is sent or the deadline is over.
         """
         if now < self._not_before and self._bye is None:
             return self._not_before - now
@@ -164,16 +164,16 @@ class SpoolShipper:
 
     def _say_goodbye(self, bye: MakeBye, now: float) -> float | None:
         if self.ship(ended=True):
-            return 0.0  # a call ships a bounded part of each stream
+            return 0.0  # a call sends a bounded part of each stream
         if self.rejected:
             return None
         final = dict(self._marks or {})
-        # Nothing can be lost any more, and a server that has the goodbye and is gone will not answer.
+        # No record can be lost any more, and a server that has the goodbye may have ended without an answer.
         self._deadline = min(self._deadline, now + _BYE_SECONDS)
         self.complete = self._ask(bye(final)).verdict == "stored"
         if self.complete:
             return None
-        self._marks = None  # the server lost something since it acknowledged it: ask it how far it is
+        self._marks = None  # the server lost acknowledged records: ask it for its marks
         return 0.0
 
     def _work(self) -> None:
@@ -183,13 +183,13 @@ class SpoolShipper:
                 self._ending.wait(wait)
 
     def ship(self, *, ended: bool) -> int:
-        """Ship everything that is readable now and return how many records that were.
+        """Send all readable records and return their number.
 
         Args:
             ended: Whether nothing will be appended to the spool any more.
 
         Raises:
-            Later: The server does not take it now.
+            Later: The server does not take them now.
             OSError: The spool cannot be read.
         """
         if self._marks is None:
@@ -211,10 +211,10 @@ class SpoolShipper:
         return count
 
     def _say_hello(self) -> dict[str, int]:
-        """Return how far the server is, and find out which version it speaks."""
+        """Return the server's marks, and find out its version of the wire."""
         self.version = VERSION
         ack = self._ask(Hello(self._run_id, VERSION))
-        if ack.verdict == "rejected":  # version 1 refuses what says a version
+        if ack.verdict == "rejected":  # version 1 refuses a message with a version
             self.version = 1
             ack = self._ask(Hello(self._run_id))
         self.version = min(VERSION, ack.version)
@@ -285,7 +285,7 @@ class SpoolShipper:
         self._ask(Damage(self._run_id, stream, damage.size, reason))
 
     def _ask(self, message: FromSite) -> Ack:
-        """Send a message and return the answer, unless that is that the server is busy.
+        """Send a message and return the answer.
 
         Raises:
             Later: There is no answer, or the server is busy.

@@ -1,6 +1,6 @@
-"""SpoolSource: a site's spool folder, what is new in it, and what of it may be deleted.
+"""SpoolSource: a site's spool folder, its new records, and the files in it that may be deleted.
 
-The site's name is the folder's owner as the server knows it, never something the site wrote.
+The site's name is that of the folder's owner in the server's list, never a name that the site wrote.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _MAY_HOLD_BLOB = frames.kinds_pattern(KINDS_WITH_BLOBS)
 
 @dataclass(slots=True)
 class Portion:
-    """What was read of one stream, as the journal shall store it; see ``Journal.apply_all``.
+    """The frames that were read of one stream, in the form of ``Journal.apply_all``.
 
     Attributes:
         batches: Site, stream and frames.
-        marks: Site, stream and high-water mark of a stream that holds no events of the site that wrote it.
-        counts: Site, stream and what the stream holds no event for; None where that is not known.
+        marks: Site, stream and high-water mark of a stream whose events belong to other sites.
+        counts: Site, stream and the counts of log calls that became no event; None if they are not known.
     """
 
     batches: list[tuple[str, str, frames.FrameRange]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Portion:
 
     @property
     def size(self) -> int:
-        """How many bytes the frames take."""
+        """The number of bytes of the frames."""
         return sum(len(run.body) for _, _, run in self.batches)
 
 
@@ -55,13 +55,13 @@ class StreamPass:
     """One stream's part of a pass.
 
     Attributes:
-        source: Whose stream it is.
+        source: The source of the stream.
         stream: The stream's id.
         segments: Its segments, listed just before.
         ended: Whether its process was known to be gone before they were listed.
-        counted: Whether its counts are to be looked at.
-        found: Whether there was anything new.
-        portion: What of it is to be stored.
+        counted: Whether this pass reads its counts.
+        found: Whether the stream had new records.
+        portion: The part of it that must be stored.
     """
 
     source: SpoolSource
@@ -79,11 +79,11 @@ class SpoolSource:
     Args:
         site: The site's name.
         folder: Its spool folder; need not exist yet.
-        journal: Where the records go.
-        blobs: Where the blobs of the records go.
+        journal: The journal for the records.
+        blobs: The store for the blobs of the records.
         delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
-        other: The other reader's journal: what it does not have yet is not deleted either.
-        read_bytes: The most to read from a file at once.
+        other: The other reader's journal; a segment is deleted only if this one has its records, too.
+        read_bytes: The most bytes to read from a file at once.
 
     Attributes:
         ended: Whether the site's process is gone.
@@ -114,11 +114,11 @@ class SpoolSource:
         self._counts: dict[str, Counts | None] = {}
 
     def begin(self) -> list[StreamPass]:
-        """Return the streams in the folder as a pass is going to read them."""
-        # Read before listing: a process that ends after this line may still have written until it did.
+        """Return the streams in the folder, for one pass over them."""
+        # Read before the listing: a process that ends after this line may have written until it ended.
         ended = self.ended
         segments, pages = self._listing.files(fresh=ended)
-        # A page says by itself nothing of a change, so that an idle poll, which opens no file, leaves it alone.
+        # Nothing shows a change of a page without opening it, so an idle poll, which opens no file, ignores it.
         counted, self._listed = self._listing.times != self._listed, self._listing.times
         return [
             StreamPass(self, stream, found, ended, counted and (stream in pages or stream not in self._counts))
@@ -126,7 +126,7 @@ class SpoolSource:
         ]
 
     def read(self, stream: StreamPass) -> None:
-        """Read what is new into the stream's portion, which is stored next."""
+        """Read the new records into the stream's portion, which is stored next."""
         if stream.counted:
             self._read_counts(stream)
         if not stream.segments:
@@ -135,20 +135,20 @@ class SpoolSource:
         for part in reader.read(stream.segments, ended=stream.ended):
             stream.found = True
             if isinstance(part, DamagedBytes):
-                # Before what follows it is stored: from then on a restart would not look here again.
+                # Before the next records are stored: after that a restart would not look here again.
                 self._report(stream.stream, part)
             else:
                 self._take(stream, part)
 
     def _read_counts(self, stream: StreamPass) -> None:
-        """Take what the stream's page says, if that has changed."""
+        """Take the counts of the stream's page, if they have changed."""
         path = page_path(self.folder, stream.stream)
         counts = read_page(path)
         if stream.stream not in self._counts or self._counts[stream.stream] != counts:
             stream.portion.counts.append((self.site, stream.stream, counts))
 
     def settle(self, stream: StreamPass) -> None:
-        """Delete what is in the journal now."""
+        """Delete the segments whose records are in the journal."""
         for _, name, counts in stream.portion.counts:
             self._counts[name] = counts
         if not self._delete:
@@ -166,24 +166,24 @@ class SpoolSource:
             self._delete_page(stream.stream)
 
     def _delete_page(self, stream: str) -> None:
-        """Delete a page that can change no more, and says what the journal has."""
+        """Delete a page that cannot change any more and whose counts are in the journal."""
         path = page_path(self.folder, stream)
-        # In this order: once it is closed, its counts are final.
+        # In this order: when the page is closed, its counts are final.
         if not is_open(path) and read_page(path) == self._counts[stream]:
             path.unlink(missing_ok=True)
 
     def forget(self, stream: StreamPass) -> None:
-        """Go back to the journal's mark at the next pass."""
+        """Return to the journal's mark at the next pass."""
         self._readers.pop(stream.stream, None)
-        self._listed = 0  # and look at the counts again
+        self._listed = 0  # and read the counts again
 
     def _take(self, stream: StreamPass, run: frames.FrameRange) -> None:
-        """Add what was read to what the journal shall store, with its blobs where the journal's receivers look."""
+        """Add frames to the stream's portion, after their blobs are in the journal's blob store."""
         self._adopt_blobs(run)
         stream.portion.batches.append((self.site, stream.stream, run))
 
     def _rounds(self, stream: str) -> Rounds:
-        """Return what finds out the rounds of a stream from its beginning."""
+        """Return an object that finds the rounds of a stream from its beginning."""
         return StreamRounds()
 
     def _reader(self, stream: str, oldest: Segment) -> SpoolReader:
@@ -195,7 +195,10 @@ class SpoolSource:
         return self._readers[stream]
 
     def _check_start(self, stream: str, oldest: Segment, mark: int) -> None:
-        """Report what only a journal had that is gone: a segment is deleted when its successor begins at the mark."""
+        """Report records as lost if only a removed journal had them.
+
+        A segment is deleted when its successor begins at the mark.
+        """
         if oldest.first_seq <= mark + 1 or not continues(oldest.path):
             return
         reason = (

@@ -1,4 +1,4 @@
-"""Version 1 of the wire: how a server that speaks only that is spoken to. It refuses what it does not know."""
+"""Version 1 of the wire: messages for a server that knows no later one, and refuses unknown fields and records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _M = TypeVar("_M", bound=FromSite)
 
 
 def in_version_1(message: _M) -> _M:
-    """Return a message without what version 1 does not know; a field at its default is not sent."""
+    """Return a message without the fields that version 1 does not know; a field at its default is not sent."""
     later = _LATER_FIELDS.get(type(message), ())
     defaults: dict[str, Any] = {}
     for field in msgspec.structs.fields(message):
@@ -32,12 +32,12 @@ def in_version_1(message: _M) -> _M:
 
 
 def without_control_records(stream: str, run: frames.FrameRange) -> frames.FrameRange | None:
-    """Return a run without its control records, of which one is enough for version 1 to refuse a stream.
+    """Return a run without its control records, because version 1 refuses a stream with a single one.
 
     Numbers may have holes. Events of later kinds stay: version 1 refuses them, and they are kept at the site.
 
     Returns:
-        None if there is nothing else in it.
+        None if the run has only control records.
     """
     kept = [(seq, payload) for seq, payload in frames.split(run.body) if not is_control(payload)]
     if len(kept) == run.count:

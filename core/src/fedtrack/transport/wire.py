@@ -1,8 +1,8 @@
-"""Wire: what a site and the server say to each other: msgpack of typed structures, whatever carries them.
+"""Wire: the messages between a site and the server: typed structures as msgpack, over any carrier.
 
-The site sends frames as they lie in its spool; the server checks them, stores them and answers with the highest
-number that is on its disk. That answer is the only acknowledgement: what the carrier's own return codes say means
-nothing. Both sides pass over fields that they do not know; docs/formats.md says how the two versions talk.
+The site sends the frames of its spool unchanged. The server checks them, stores them and answers with the highest
+number that is on its disk. That answer is the only acknowledgement: the carrier's own return codes mean nothing. Both
+sides ignore fields that they do not know; docs/formats.md describes how the two versions talk.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import msgspec
 from fedtrack.errors import FedtrackError
 from fedtrack.tracking.counts import Counts
 
-#: What this version speaks.
+#: The version of the wire that this version of fedtrack speaks.
 VERSION = 2
 
-#: The topic of these messages, and the key of their bytes, where a carrier needs names.
+#: The topic of these messages, and the key of their bytes, if a carrier needs names.
 TOPIC, PAYLOAD = "fedtrack.events", "fedtrack"
 
 #: The most bytes of frames or of a file in one message; FLARE was fastest between 100 kB and 1 MB.
@@ -28,13 +28,13 @@ class UnknownMessageError(FedtrackError):
     """A message of a kind that this version does not know."""
 
 
-# Fields are only ever added at the end, with a default, which is not sent: version 1 refuses what it does not know.
+# Fields are only added at the end, with a default, which is not sent: version 1 refuses fields that it does not know.
 class _Message(msgspec.Struct, omit_defaults=True):
     pass
 
 
 class Hello(_Message, tag="hello"):
-    """Site: here I am; how far are you with my streams.
+    """Site: the first message; it asks for the high-water marks of the site's streams.
 
     Attributes:
         run_id: The run.
@@ -51,12 +51,12 @@ class Frames(_Message, tag="frames"):
     Attributes:
         run_id: The run.
         stream: The stream's id, 32 hex digits.
-        after: What the site takes to be the server's high-water mark of the stream.
-        lost: How many numbers between that mark and the first frame were delivered once, deleted here, and are
-            unknown to the server now.
+        after: The site's value of the server's high-water mark.
+        lost: How many numbers between that mark and the first frame are lost: they were delivered and deleted here,
+            and the server does not have them any more.
         first: Number of the first frame.
-        last: Number of the last one.
-        count: How many frames.
+        last: Number of the last frame.
+        count: The number of frames.
         body: The frames.
         round: The round in which they were logged, counted from 0; None if it is unknown. Since version 2.
     """
@@ -88,12 +88,12 @@ class Damage(_Message, tag="damage"):
     Attributes:
         run_id: The run.
         stream: The stream's id.
-        size: How many bytes of a spool file are no records.
-        reason: What happened, for people.
-        kind: One of ``journal.gaps.GapKind``. Since version 2, as what follows.
+        size: How many bytes of a spool file are not records.
+        reason: The cause, as a text for people.
+        kind: One of ``journal.gaps.GapKind``. Since version 2, like the following fields.
         count: How many events were lost; None if that is not known.
-        first: Number of the first one; None if that is not known.
-        last: Number of the last one; None if that is not known.
+        first: Number of the first lost event; None if that is not known.
+        last: Number of the last lost event; None if that is not known.
     """
 
     run_id: str
@@ -107,17 +107,17 @@ class Damage(_Message, tag="damage"):
 
 
 class Bye(_Message, tag="bye"):
-    """Site: this is everything.
+    """Site: there are no further records.
 
     Attributes:
         run_id: The run.
         final: The last number of each stream.
         logged: Events whose log call returned, as the script's process counted them; None if it died before.
-        dropped: Log calls that found no room on the site's disk.
+        dropped: Log calls that were dropped, because the site's disk or spool was full.
         error: Why the site's script failed, or "".
-        withheld: Log calls that the site's policy keeps at the site. Since version 2, as what follows.
+        withheld: Log calls that the site's policy keeps at the site. Since version 2, like the following fields.
         rejected: Log calls whose value fits no record.
-        counts: The log calls that are no event, by stream; None where they are not known.
+        counts: The log calls that became no event, by stream; None if they are not known.
         chain: Head of the chain over the site's records, for a site that keeps one.
     """
 
@@ -134,23 +134,23 @@ class Bye(_Message, tag="bye"):
 
 FromSite: TypeAlias = Hello | Frames | FilePart | Damage | Bye
 
-#: ``stored`` and ``duplicate``: on the server's disk up to ``stored_upto``. ``gap``: the server has less than the
-#: site took it to have; send again from ``stored_upto`` on. ``busy``: keep it, try later. ``rejected``: the server
-#: will never take it; keep it, and stop sending this stream. ``unknown``: the server does not know this kind of
-#: message, and ``version`` says what it speaks; only an answer to a message that version 1 does not have.
+#: ``stored`` and ``duplicate``: the server's disk has everything up to ``stored_upto``. ``gap``: the server has less
+#: than the site assumed; send again from ``stored_upto`` on. ``busy``: keep the records, try later. ``rejected``: the
+#: server will never take them; keep them, and stop sending this stream. ``unknown``: the server does not know this kind
+#: of message, and ``version`` is its version; only an answer to messages that version 1 does not have.
 Verdict: TypeAlias = Literal["stored", "duplicate", "gap", "busy", "rejected", "unknown"]
 
 
 class Ack(_Message):
-    """Server: what became of a message.
+    """Server: the result of a message.
 
     Attributes:
         verdict: See ``Verdict``.
         stored_upto: The stream's high-water mark; for a file, how many of its bytes are there.
         retry_after: Seconds to wait before trying again.
-        reason: Why, if it was not stored.
+        reason: Why the message was not stored, or "".
         marks: After a hello, the high-water mark of each of the site's streams.
-        version: After a hello of version 2 or later, what the server speaks. Since version 2.
+        version: After a hello of version 2 or later, the version that the server speaks. Since version 2.
     """
 
     verdict: Verdict
@@ -172,8 +172,8 @@ def decode_from_site(data: bytes) -> FromSite:
     """Decode one message of a site.
 
     Raises:
-        UnknownMessageError: It is of a kind that only a newer version knows.
-        msgspec.MsgspecError: It is no message.
+        UnknownMessageError: The message is of a kind that only a newer version knows.
+        msgspec.MsgspecError: The bytes are not a message.
     """
     try:
         return _decoder.decode(data)

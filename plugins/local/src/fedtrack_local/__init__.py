@@ -1,7 +1,7 @@
 """fedtrack on one machine: federated averaging, and the engine that runs every site as a process.
 
-What the author of a workflow or an aggregator needs is here. Names are loaded when they are first used, because
-listing plugins imports this module: it loads nothing of the engine itself, and no numpy.
+It has the names for the authors of workflows and aggregators. Names are loaded when they are first used, because a
+listing of plugins imports this module: it loads nothing of the engine itself, and no numpy.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ __all__ = [
     "write_model",
 ]
 
-# No __dir__: pluggy asks for every name that it lists, which would load them all.
+# No __dir__: pluggy asks for every name in it, which would load all of them.
 __getattr__, _ = lazy_names(__name__, _HOMES)
 
 

@@ -1,4 +1,4 @@
-"""ActiveRun: what a run that is going on consists of."""
+"""ActiveRun: the parts of a run from its first process to its summary."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ActiveRun:
     """A run from its first process to its summary; ``begin_run`` makes one.
 
     Attributes:
-        job: What runs, read from the workspace.
-        info: How receivers and hooks know the run.
-        workspace: Where it runs, locked.
+        job: The job, read from the workspace.
+        info: The run, for receivers and hooks.
+        workspace: The workspace of the run, locked.
         pool: The processes of the sites.
         gpus: GPU ids for the sites, see ``gpus.gpu_groups``; None leaves every GPU to every site.
-        spool: Where the server's own records go.
+        spool: The spool for the server's own records.
         host: The journal and the server's receivers.
-        roster: Which sites are alive.
-        started: When it was asked for, by ``perf_counter``.
+        roster: The living and the failed sites.
+        started: The time of the user's request, by ``perf_counter``.
         agents: The processes of the sites' own receivers.
     """
 
@@ -47,7 +47,7 @@ class ActiveRun:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken until now."""
+        """The seconds since the start of the run."""
         return perf_counter() - self.started
 
 
@@ -57,9 +57,9 @@ def begin_run(
     """Create the folders of a run, open its journal and build its receivers; no site is started yet.
 
     Args:
-        job: What runs, read from the workspace.
-        record: What the run is known by.
-        workspace: Where it runs.
+        job: The job, read from the workspace.
+        record: The run's identity.
+        workspace: The workspace of the run.
         pool: The processes of the sites.
         gpus: See ``ActiveRun``.
         started: See ``ActiveRun``.

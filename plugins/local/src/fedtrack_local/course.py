@@ -1,4 +1,4 @@
-"""Course of a run: its workflows, then what is still to be delivered, then its summary."""
+"""Course: the steps of a run: its workflows, then the rest of the delivery, then its summary."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fedtrack_local.summary import Outcome, summarize
 
 
 def play(run: ActiveRun) -> RunResult:
-    """Start the sites, run the workflows, deliver what was logged, and show and return what came of it.
+    """Start the sites, run the workflows, deliver the rest of the events, and show and return the result.
 
     Raises:
-        JobError: The run failed; its summary is written all the same.
-        KeyboardInterrupt: The user ended it; likewise.
+        JobError: The run failed; its summary is nevertheless written.
+        KeyboardInterrupt: The user ended the run; its summary is nevertheless written.
     """
-    # Here, and not before the fork server was started: it takes 50 ms, which that can use.
+    # Imported here: it takes 50 ms, during which the fork server is starting already.
     from fedtrack_local.progress import Progress
 
     server = LocalServer(run, _exchange(run))
@@ -38,7 +38,7 @@ def play(run: ActiveRun) -> RunResult:
     result = summarize(run, server, outcome)
     try:
         result.save()
-    except WorkspaceError as error:  # the disk is full: what came of the run is shown all the same
+    except WorkspaceError as error:  # the disk is full: the result of the run is nevertheless shown
         outcome.error = outcome.error or error
     run.host.close()
     run.host.notify("fedtrack_job_ended", status=outcome.status)
@@ -72,12 +72,12 @@ def _execute(run: ActiveRun, server: LocalServer, outcome: Outcome) -> None:
     except FedtrackError as error:
         outcome.error = error
     except Exception as error:
-        # A fault of ours or of a workflow: what was logged until now is delivered all the same.
+        # An error in fedtrack or in a workflow: records until now are nevertheless delivered.
         outcome.error = JobError(f"The run failed: {type(error).__name__}: {error}.", traceback.format_exc())
 
 
 def _deliver(run: ActiveRun, outcome: Outcome) -> None:
-    # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps what is left.
+    # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps the rest.
     stall_seconds = 1.0 if outcome.interrupted else STALL_SECONDS
     for agent in run.agents:
         agent.finish(outcome.status, stall_seconds)

@@ -1,4 +1,4 @@
-"""Runs of this engine in a process of their own, found again through their workspace."""
+"""Detached runs: runs in a process of their own, found again through their workspace."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _POLL_SECONDS = 0.1
 
 def submit(folder: Path, workspace: Path, run_id: str | None) -> RunHandle:
     """Start a run; see ``Engine.submit``."""
-    load_job(folder)  # says what is wrong here, not in the log of a process that nobody watches
+    load_job(folder)  # an error is shown here, and not in the log of a process that nobody watches
     root = workspace.absolute()
     run = RunHandle("local", str(root), checked_run_id(run_id), str(root))
     child = ChildRun(root, run.run_id)
     if child.is_known or _run_folder(run) is not None:
         return run
     if holder(root / "lock") is not None:
-        Workspace(root)  # raises: it names the process
+        Workspace(root)  # raises an error that names the process
     command = [sys.executable, "-m", "fedtrack", "run", str(folder.absolute()), "-w", str(root)]
     child.start([*command, "--run-id", run.run_id])
     return run
 
 
 def status(run: RunHandle) -> RunStatus:
-    """Return where a run is; see ``Engine.status``."""
+    """Return the status of a run; see ``Engine.status``."""
     if _pid(run) is not None:
         return RunStatus(RunState.SUBMITTED if _run_folder(run) is None else RunState.RUNNING)
     folder, child = _run_folder(run), ChildRun(Path(run.target), run.run_id)
@@ -61,7 +61,7 @@ def abort(run: RunHandle) -> None:
     """End a run as Ctrl-C does; see ``Engine.abort``."""
     if not status(run).state.is_final and (pid := _pid(run)):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)  # what a shell starts in the background ignores SIGINT
+            os.kill(pid, signal.SIGTERM)  # a process that a shell starts in the background ignores SIGINT
 
 
 def fetch(run: RunHandle, dest: Path) -> RunResult:
@@ -82,7 +82,7 @@ def fetch(run: RunHandle, dest: Path) -> RunResult:
 
 
 def _pid(run: RunHandle) -> int | None:
-    """Return the id of the process that runs ``run`` now, also of one that was not submitted."""
+    """Return the id of the process that runs ``run`` now, also if the run was not submitted."""
     root = Path(run.target)
     pid = ChildRun(root, run.run_id).pid
     if pid is not None:

@@ -1,6 +1,6 @@
 """LocalEngine: the server in this process, every site a process of its own on this machine.
 
-Importing this module loads nothing of what the engine consists of.
+The import of this module loads no other part of the engine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LocalEngine:
             return run_folder(job, workspace, process, gpus=gpus, run_id=run_id)
 
     def resume(self, workspace: Path, *, gpus: str | None = None) -> RunResult:
-        """Go on with the run in ``workspace`` after its last finished round."""
+        """Continue the run in ``workspace`` after its last finished round."""
         from fedtrack_local.launch import resume
 
         _check(gpus)
@@ -43,14 +43,14 @@ class LocalEngine:
         from fedtrack_local.processes.fork_server_process import ForkServerProcess
 
         _check(gpus)
-        # The server must not carry torch: its memory would count twice, and its threads do not survive forks.
+        # The server must not import torch: the memory would be used twice, and torch's threads do not survive a fork.
         with nullcontext() if "torch" in sys.modules else ForkServerProcess() as process:
             from fedtrack_local.launch import run_job  # meanwhile
 
             return run_job(job, workspace, process, gpus=gpus)
 
     def write_model(self, model: Any, target: Path) -> None:
-        """Write an initial model to ``target``; what has to be built is built in a process of its own."""
+        """Write an initial model to ``target``; a recipe is built in a process of its own."""
         from fedtrack_local.models.initial_model import write_model
 
         write_model(model, target)
@@ -78,7 +78,7 @@ class LocalEngine:
         )
 
     def check(self, job: Path, target: str) -> list[Problem]:
-        """Return what the workspace ``target`` would refuse."""
+        """Return the problems that the workspace ``target`` has with a job."""
         from fedtrack.engine import Problem
         from fedtrack.job import load_job
         from fedtrack.runs import holder
@@ -95,7 +95,7 @@ class LocalEngine:
         return submit(job, Path(target), run_id)
 
     def status(self, run: RunHandle) -> RunStatus:
-        """Return where a run is."""
+        """Return the status of a run."""
         from fedtrack_local.detached import status
 
         return status(run)
@@ -107,7 +107,7 @@ class LocalEngine:
         return wait(run, timeout)
 
     def abort(self, run: RunHandle) -> None:
-        """End a run; what it logged until then is delivered."""
+        """End a run; its records until then are delivered."""
         from fedtrack_local.detached import abort
 
         abort(run)
@@ -119,12 +119,12 @@ class LocalEngine:
         return fetch(run, dest)
 
     def drain(self, run: RunHandle, timeout: float = 300.0) -> RunHandle:
-        """Say that a run has what its sites logged: their spools are on this disk."""
+        """Refuse: the run has all events of its sites, because their spools are on this disk."""
         from fedtrack.errors import NotSupported
 
         raise NotSupported(
-            "On this machine no site holds anything back; go on with a run that was cut short (fedtrack resume "
-            f"{run.target}) or deliver what is there (fedtrack runs replay {run.target})."
+            "On this machine no site keeps events for itself; continue an interrupted run (fedtrack resume "
+            f"{run.target}) or deliver its events (fedtrack runs replay {run.target})."
         )
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class LocalEngine:
 
 
 def _check(gpus: str | None) -> None:
-    """Refuse GPUs that cannot be dealt out before anything is touched."""
+    """Refuse invalid GPU ids before anything starts."""
     from fedtrack_local.processes.gpus import gpu_groups
 
     if gpus is not None:

@@ -1,4 +1,4 @@
-"""Exchange: how the local engine's server gives tasks to its sites, whatever processes they are."""
+"""Exchange: the interface through which the local engine's server gives tasks to its sites."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Task
 
 
 class Exchange(Protocol):
-    """One for sites that are a process each, one for sites that share a few.
+    """One implementation is for sites with a process each, one for sites that share workers.
 
     Attributes:
         waiting: The sites that have not answered the current task yet.
@@ -33,7 +33,7 @@ class Exchange(Protocol):
         """
 
     def dismiss(self) -> None:
-        """Say that there is nothing more to do, and wait until the processes have ended."""
+        """Tell the processes that there are no further tasks, and wait for their end."""
 
     def goodbye(self, site: str) -> Goodbye | None:
-        """Return what the processes of a site have counted, once they are gone; None if nobody can say."""
+        """Return the counts of a site's processes, after their end; None if they are not known."""

@@ -13,7 +13,7 @@ from fedtrack.runs import Workspace
 def keep_job(job: LoadedJob, workspace: Workspace) -> LoadedJob:
     """Copy a job into the workspace and return it as if it had been read from there.
 
-    A run is resumed from what ran, and not from what was edited since. A job that lies in the workspace stays as it is.
+    So a resumed run uses the job that ran, not one that was edited since. A job in the workspace is not copied.
     """
     folder, root = job.folder.resolve(), workspace.root.resolve()
     if folder.is_relative_to(root):
@@ -23,17 +23,17 @@ def keep_job(job: LoadedJob, workspace: Workspace) -> LoadedJob:
     shutil.copytree(folder, target)
     try:
         return _moved(job, target)
-    except ValueError:  # an app is a link to somewhere else, and its files lie in the copy
+    except ValueError:  # an app is a link to another folder, and the copy has its files
         return load_job(target)
 
 
 def _moved(job: LoadedJob, folder: Path) -> LoadedJob:
-    """Return ``job`` with the paths of a copy in ``folder``; reading the copy would build every receiver again.
+    """Return ``job`` with the paths of a copy in ``folder``; a read of the copy would build every receiver again.
 
     Raises:
-        ValueError: A path does not lie in the job's folder.
+        ValueError: A path is not inside the job's folder.
     """
-    before, after = job.folder.resolve(), folder.resolve()  # as a site's paths are
+    before, after = job.folder.resolve(), folder.resolve()  # like a site's paths
     files: dict[Path, tuple[Path, Path]] = {}  # thousands of sites may share a script
 
     def moved_site(site: LoadedSite) -> LoadedSite:

@@ -1,4 +1,4 @@
-"""Runs a job on this machine from its folder to its summary."""
+"""Launch: a job is run on this machine, from its folder to its summary."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 def _sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM end a run in order, as Ctrl-C does: batch systems send it before they kill."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are not ours to handle
+        yield  # only the main thread may handle signals
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -50,7 +50,7 @@ def run_job(
     Args:
         job: The job.
         workspace_root: The workspace.
-        process: The fork server; None if this process has torch, in which case another one runs the job.
+        process: The fork server; None if this process has imported torch: then another process runs the job.
         gpus: See ``run_folder``.
 
     Raises:
@@ -58,9 +58,9 @@ def run_job(
     """
     started = perf_counter()
     workspace = Workspace(workspace_root)
-    _move_earlier_run(workspace)  # with its job, in whose place this one is exported
+    _move_earlier_run(workspace)  # with its job, which the exported one replaces
     if process is None:
-        # The server must not carry torch: its memory would count twice, and its threads do not survive forks.
+        # The server must not import torch: the memory would be used twice, and torch's threads do not survive a fork.
         folder = export_job(job, workspace.root / "job")
         workspace.close()
         return _run_in_subprocess(folder, workspace.root, gpus)
@@ -93,13 +93,13 @@ def run_folder(
         workspace_root: The workspace.
         process: The fork server.
         gpus: See ``gpus.gpu_groups``.
-        run_id: The run's id; a fresh one, if None.
+        run_id: The run's id; None means a new one.
 
     Raises:
         ConfigError: The job is not valid; nothing of it was started.
         WorkspaceError: The workspace cannot be used.
-        JobError: The run failed; what was logged until then is in the workspace.
-        KeyboardInterrupt: The user ended it; likewise.
+        JobError: The run failed; its records until then are in the workspace.
+        KeyboardInterrupt: The user ended the run; its records until then are in the workspace.
     """
     started = perf_counter()
     job, run_id = load_job(folder), checked_run_id(run_id)  # before anything is touched
@@ -118,12 +118,12 @@ def run_folder(
 
 @_sigterm_interrupts()
 def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
-    """Go on with the run in a workspace whose server was killed or failed, after its last finished round.
+    """Continue the run in a workspace after its last finished round, if its server was killed or failed.
 
-    Receivers adopt what they wrote before; what the sites had logged and the server had not read is delivered too.
+    Receivers adopt their earlier records. Records of the sites that the server had not read are delivered too.
 
     Raises:
-        WorkspaceError: There is no run in the workspace, or another server is still at it.
+        WorkspaceError: There is no run in the workspace, or another server still uses it.
         FedtrackError: See ``run_folder``.
     """
     started = perf_counter()
@@ -157,7 +157,7 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
         raise
     summary = workspace / "server" / RUN_FOLDER / SUMMARY_FILE
     if status:
-        # It has shown the details; the caller of simulator_run gets the reason as an exception.
+        # That process has shown the details; the caller of simulator_run gets the reason as an exception.
         reason = RunResult.load(summary).error if summary.exists() else ""
         raise JobError(reason or f"The run failed with exit status {status}; see its messages above.")
     return RunResult.load(summary)

@@ -1,4 +1,4 @@
-"""Roster: which sites of a run are alive, and whether enough of them are."""
+"""Roster: the living and the failed sites of a run, and whether enough of them are left."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Roster:
     """The sites of a run.
 
     Args:
-        names: In the job's order.
-        needed: With fewer living sites the job fails; all are needed, if None.
+        names: The sites, in the job's order.
+        needed: The job fails with fewer living sites; None means that all are needed.
         mandatory: Sites without which the job fails.
         on_failure: Called with each site that fails and the reason.
 
     Attributes:
-        names: In the job's order.
-        failed: Why sites have failed, by name.
+        names: The sites, in the job's order.
+        failed: The reasons of failures, by site.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Roster:
         return [name for name in self.names if name not in self.failed]
 
     def fail(self, site: str, error: SiteError) -> None:
-        """Take a site off the living; nothing happens if it has failed before.
+        """Remove a site from the living ones; nothing happens if it has failed before.
 
         Raises:
             JobError: Too few sites are left, or the job needs this one.

@@ -1,4 +1,4 @@
-"""Starts what a run consists of: the imports that all sites share, the sites' processes, or those of the workers."""
+"""Starting: the shared imports of a run, and the processes of its sites or of the workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fedtrack_local.workers.worker_spec import worker_spec
 
 log = logging.getLogger(__name__)
 
-#: Heavy libraries that are safe to have been imported before a fork.
+#: Heavy libraries that can safely be imported before a fork.
 _HEAVY = ("torch", "torchvision", "numpy", "sklearn", "scipy", "pandas")
 
 
@@ -40,14 +40,14 @@ def prepare(receivers: Iterable[Receiver]) -> None:
 
 
 def preload(pool: SitePool, scripts: Iterable[tuple[str, Runner]]) -> None:
-    """Let the fork server import what the scripts will, as far as that survives a fork.
+    """Let the fork server import the scripts' modules, except those that may not survive a fork.
 
-    That are some libraries which are known to, and the packages of installed plugins: every listing imports those, so
-    that they have to be light and without consequences.
+    Some libraries are known to survive it. The packages of installed plugins do, too: every listing of plugins imports
+    them, so they must be light and without side effects.
 
     Args:
-        pool: Whose fork server.
-        scripts: The path of each training script, and how it is run.
+        pool: The pool of the fork server.
+        scripts: The path of each training script, and the settings of its process.
 
     Raises:
         ConfigError: A script is missing.
@@ -56,15 +56,15 @@ def preload(pool: SitePool, scripts: Iterable[tuple[str, Runner]]) -> None:
     for script, runner in scripts:
         path = find_file(script, "The training script")
         if isinstance(runner, ScriptRunner) and runner.launch_external_process:
-            continue  # it replaces the fork, with all that was imported before
+            continue  # its process is not a fork, so it has none of the shared imports
         modules |= set(third_party_modules(path))
         if runner.framework == "pytorch":
-            modules.add("torch")  # also where only a library of the user's imports it
+            modules.add("torch")  # also if only a library of the user imports it
     pool.preload(name for name in (*_HEAVY, *sorted(registry().packages())) if name in modules)
 
 
 def start_sites(run: ActiveRun) -> None:
-    """Start a process for each site, and one for its own receivers where it has any."""
+    """Start a process for each site, and one for the site's own receivers if it has any."""
     for site in run.job.sites:
         folder, crosses = run.workspace.site(site.name), site.streams_to_server
         run.pool.start(site_spec(site, run))
@@ -77,7 +77,7 @@ def start_sites(run: ActiveRun) -> None:
 
 
 def start_workers(run: ActiveRun, runner: ClientAppRunner) -> WorkerExchange:
-    """Start the processes that work for all sites, and read what earlier ones of a resumed run have left."""
+    """Start the workers, and forward the spools that earlier workers of a resumed run have left."""
     host, streams = run.host, run.job.sites[0].streams_to_server
     count = worker_count(runner.workers, len(run.job.sites))
 

@@ -1,6 +1,6 @@
-"""fedtrack on NVIDIA FLARE: an engine that runs fedtrack's jobs there, and receivers for jobs that stay FLARE's own.
+"""fedtrack on NVIDIA FLARE: an engine that runs fedtrack's jobs there, and receivers for FLARE's own jobs.
 
-Importing this module imports nothing of FLARE, because listing plugins imports it.
+The import of this module imports nothing of FLARE, because a listing of plugins imports this module.
 """
 
 from __future__ import annotations

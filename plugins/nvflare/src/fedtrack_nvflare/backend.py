@@ -1,4 +1,4 @@
-"""The client API of a script that runs in a FLARE job: models go through FLARE, events into the spool."""
+"""Backend: the client API of a script in a FLARE job, with models through FLARE and events into the spool."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability, Spool, SpoolIdentity
 from fedtrack.tracking import bind
 from fedtrack_local import SUBMIT_MODEL, VALIDATE
 
-#: Where the script's process finds its SiteRun; FLARE's executor starts the script after it is set.
+#: The environment variable with the SiteRun; it is set before FLARE's executor starts the script.
 SITE_RUN_VARIABLE = "FEDTRACK_NVFLARE_SITE_RUN"
 
 _LEFT_SUFFIX = ".left"
 
 
 class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
-    """What a site's script needs to know about its run; paths are absolute.
+    """The start parameters of a site's script; paths are absolute.
 
     Attributes:
         site: The site's name.
         run_id: fedtrack's id of the run.
-        spool: Where events go.
+        spool: The folder of the spool.
         script: The training script.
-        args: Its arguments.
-        config: What ``get_config`` returns.
+        args: The script's arguments.
+        config: The value of ``get_config``.
         in_process: Whether the script runs inside FLARE's own process.
         durability: See ``fedtrack.spool.spool``.
-        spool_limit: Likewise, bytes.
+        spool_limit: Bytes; see ``fedtrack.spool.spool``.
     """
 
     site: str
@@ -48,7 +48,7 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
 
     @staticmethod
     def from_environment() -> SiteRun:
-        """Read what the shipper wrote.
+        """Read the SiteRun that the shipper has written.
 
         Raises:
             ConfigError: There is none: the process was not started by a fedtrack job.
@@ -60,7 +60,7 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Left(msgspec.Struct, forbid_unknown_fields=True):
-    """What a script's process counted before it ended."""
+    """The counts of log calls of a script's process, stored at its end."""
 
     logged: int
     dropped: int
@@ -102,7 +102,7 @@ class NVFlareBackend:
             return None
         self.spool.mark_round(None if self.task_name in (VALIDATE, SUBMIT_MODEL) else model.current_round)
         return FLModel(
-            params=model.params or None,  # FLARE sends an empty dict where there is no model yet
+            params=model.params or None,  # FLARE sends an empty dict if there is no model yet
             start_round=model.start_round or 0,
             current_round=model.current_round,
             total_rounds=model.total_rounds,
@@ -127,9 +127,9 @@ class NVFlareBackend:
         self._flare.shutdown()
 
     def leave(self) -> None:
-        """Write down how much was logged, for the goodbye to the server."""
+        """Store the counts of log calls for the goodbye to the server."""
         if os.getpid() != self._owner:
-            return  # a child that the script forked has its own stream and must not speak for the site
+            return  # a child that the script forked has its own stream and must not report for the site
         self.spool.close()
         left = Left(self.spool.stored, self.spool.dropped)
         path = self.spool.folder / f"{self.spool.stream}{_LEFT_SUFFIX}"
@@ -151,7 +151,7 @@ def from_environment() -> NVFlareBackend:
 
 
 def leave_process() -> None:
-    """Let a script that ran inside FLARE's process leave; it has no exit of its own."""
+    """End the backend of a script inside FLARE's process, which has no exit of its own."""
     global _active
     if _active is not None:
         _active.leave()
@@ -159,7 +159,7 @@ def leave_process() -> None:
 
 
 def read_left(spool: Path) -> Left | None:
-    """Return what the script's processes counted; None if none of them came to it."""
+    """Return the counts of the script's processes; None if none of them stored any."""
     found = [msgspec.json.decode(path.read_bytes(), type=Left) for path in spool.glob(f"*{_LEFT_SUFFIX}")]
     if not found:
         return None

@@ -1,8 +1,8 @@
-"""ReceiverBridge: any fedtrack receiver as a component of a job that stays FLARE's own.
+"""ReceiverBridge: any fedtrack receiver as a component of FLARE's own jobs.
 
-It takes the events that FLARE's own writers fire. FLARE delivers those without acknowledgement and drops what is
-still on its way when the run ends; what reaches this component is on the disk when its handler returns, and is
-delivered from there, so a slow backend is not what makes FLARE lose more.
+It takes the events of FLARE's own writers. FLARE sends them without acknowledgement, and drops those that are under way
+when the run ends. An event that reaches this component is on the disk when its handler returns, and is delivered from
+there. So a slow backend does not increase FLARE's losses.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
     Args:
         receiver: Name of an installed receiver, such as ``mlflow``; see ``fedtrack receivers list``.
         args: The receiver's arguments; ``${ENV:NAME}`` is taken from the server's environment.
-        events: FLARE's events to listen to; the federated ones, if None.
+        events: FLARE's events to listen to; None means the federated ones.
     """
 
     def __init__(self, receiver: str, args: Mapping[str, Any] | None = None, events: list[str] | None = None) -> None:
         super().__init__(events=events or [FED_EVENT])
-        # FLARE's job export reads attributes called as the arguments are; one that is plainly "args" it passes over.
+        # FLARE's job export reads attributes with the names of the arguments; it does not find one called ``args``.
         self.receiver = receiver
         self._args = dict(args or {})
         refuse_secrets(self._args, f"ReceiverBridge({receiver})")
@@ -66,13 +66,13 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
         self._host.start()
 
     def save(self, fl_ctx: FLContext, shareable: Shareable, record_origin: str) -> None:
-        """Put one event on the disk; never waits for the backend."""
+        """Store one event on the disk; never waits for the backend."""
         data = AnalyticsData.from_dxo(from_shareable(shareable))
         if data is not None:
             record(self._writer(record_origin), data)
 
     def finalize(self, fl_ctx: FLContext) -> None:
-        """Deliver what has arrived and close the receiver."""
+        """Deliver the events that have arrived and close the receiver."""
         for site, spool in self._spools.items():
             spool.close()
             self._host.forwarder.end(site)
@@ -86,7 +86,7 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
 
     def _writer(self, site: str) -> Writer:
         if site not in self._writers:
-            # A stream per site: FLARE's events have no numbers of their own, so they get theirs here.
+            # A stream per site: FLARE's events have no numbers, so they get numbers here.
             identity = SpoolIdentity(self._host.run.run_id, site)
             spool = Spool(self._folder / "spools" / site.encode().hex(), identity=identity)
             self._host.add_source(SpoolSource(site, spool.folder, self._host.journal, self._host.run.blobs))
@@ -100,7 +100,7 @@ def record(writer: Writer, data: AnalyticsData) -> None:
     if kind in (AnalyticsDataType.SCALAR, AnalyticsDataType.METRIC):
         writer.record_metric(key, value, step)
     elif kind is AnalyticsDataType.SCALARS:
-        # As TensorBoard's add_scalars: one series per name, below the tag.
+        # Like TensorBoard's add_scalars: one series per name, below the tag.
         writer.record_metrics({f"{key}/{name}": item for name, item in value.items()}, step)
     elif kind is AnalyticsDataType.METRICS:
         writer.record_metrics(value, step)

@@ -1,6 +1,6 @@
-"""Collector: the component that the server of a FLARE job has: journal, receivers, model files.
+"""Collector: the server's component of a FLARE job, with journal, receivers and model files.
 
-It is FLARE's model persistor too, so that a job needs exactly this component on the server and one on the sites.
+It is also FLARE's model persistor, so that a job needs only this component on the server and one on the sites.
 Receivers are found by their plugins' names and never appear in FLARE's configuration.
 """
 
@@ -33,7 +33,7 @@ from fedtrack_nvflare.rounds import Rounds
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a receiver may take without any progress when the run was aborted: FLARE kills the process soon.
+#: Seconds without progress until a receiver of an aborted run is left behind: FLARE kills the process soon.
 _ABORT_STALL_SECONDS = 1.0
 
 
@@ -42,7 +42,7 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
 
     Args:
         run_id: fedtrack's id of the run.
-        drain: Whether this job trains nothing and only takes what sites still hold of an earlier one.
+        drain: Whether this job only collects the remaining events of an earlier one.
     """
 
     def __init__(self, run_id: str, drain: bool = False) -> None:
@@ -74,12 +74,12 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
             self._follow(event_type, fl_ctx)
 
     def _follow(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Note what FLARE's FedAvg does."""
+        """Follow the events of FLARE's FedAvg."""
         if event_type == AppEventType.ROUND_STARTED:
             self._rounds.begin(_current_round(fl_ctx))
         elif event_type == AppEventType.AFTER_CONTRIBUTION_ACCEPT:
             peer, answer = fl_ctx.get_peer_context(), fl_ctx.get_prop(AppConstants.TRAINING_RESULT)
-            # FLARE since 2.9 says what it made of the answer; before, one that it refuses is not in the context.
+            # FLARE 2.9 and later reports what it did with an answer; before, a refused answer is not in the context.
             if peer is not None and answer is not None and fl_ctx.get_prop(AppConstants.AGGREGATION_ACCEPTED, True):
                 meta = from_shareable(answer).meta
                 self._rounds.accept(peer.get_identity_name(), meta.get(MetaKey.INITIAL_METRICS), meta)
@@ -90,7 +90,7 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
         return make_model_learnable(self._rounds.initial_params(file), {})
 
     def save_model(self, model: ModelLearnable, fl_ctx: FLContext) -> None:
-        """Keep the model that a round made."""
+        """Store the model of a round."""
         if not self.drain:
             self._rounds.save(model[ModelLearnableKey.WEIGHTS], _current_round(fl_ctx))
 
@@ -128,11 +128,11 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
         return self._intake.handle(site, data)
 
     def _vote(self, fl_ctx: FLContext) -> None:
-        """Keep the server's run open until every site has said goodbye, as long as FLARE lets us."""
-        # After a fatal error the sites are alive and shipping; after an admin's abort they are being killed.
+        """Keep the server's run open until every site has said goodbye, as long as FLARE allows it."""
+        # After a fatal error the sites are alive and still send; after an admin's abort they are being killed.
         if _is_aborted(fl_ctx) and not self._error:
             return
-        # Once more when everything is there: a site whose last answer was lost on the way asks again.
+        # Wait once more when everything is there: a site whose last answer was lost asks again.
         was_complete, self._complete = self._complete, self._intake.is_complete(self._sites)
         if not was_complete:
             fl_ctx.set_prop(FLContextKey.NOT_READY_TO_END_RUN, True, private=True, sticky=False)
@@ -140,7 +140,7 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
     def _close(self, fl_ctx: FLContext) -> None:
         assert self._job is not None  # noqa: S101 - the caller has looked
         status = "failed" if self._error else "aborted" if self._aborted else "completed"
-        if self.drain:  # how the run ended is not changed by what arrives later
+        if self.drain:  # events that arrive later do not change how the run ended
             status = self._before.status if self._before else "aborted"
         self._intake.close()
         self._rounds.spool.close()

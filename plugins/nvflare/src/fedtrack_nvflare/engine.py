@@ -27,7 +27,7 @@ _OLDEST = (2, 7)
 class NVFlareEngine(PartialEngine):
     """Runs jobs on FLARE; see ``fedtrack.engine.Engine``.
 
-    It needs a target for everything, so that ``run``, ``resume`` and ``simulate`` are those of PartialEngine.
+    It always needs a target, so ``run``, ``resume`` and ``simulate`` are those of PartialEngine.
     """
 
     name: ClassVar[str] = "nvflare"
@@ -37,7 +37,7 @@ class NVFlareEngine(PartialEngine):
         self._systems: dict[str, Federation | Simulator] = {}
 
     def caps(self) -> EngineCaps:
-        """Return what this engine can do with the FLARE that is installed."""
+        """Return what this engine can do with the installed FLARE."""
         found = flare_version()
         return EngineCaps(
             name=self.name,
@@ -60,7 +60,7 @@ class NVFlareEngine(PartialEngine):
         write_model(model, target)
 
     def check(self, job: Path, target: str) -> list[Problem]:
-        """Return what the target would refuse about a job."""
+        """Return the target's problems with a job."""
         from fedtrack.job import load_job
         from fedtrack_nvflare.export import job_notes, job_problems
 
@@ -74,7 +74,7 @@ class NVFlareEngine(PartialEngine):
         return self._system(target).submit(job, run_id)
 
     def status(self, run: RunHandle) -> RunStatus:
-        """Return where a run is."""
+        """Return the status of a run."""
         return self._system(run.target).status(run)
 
     def wait(self, run: RunHandle, timeout: float | None = None) -> RunStatus:
@@ -91,11 +91,11 @@ class NVFlareEngine(PartialEngine):
         return found
 
     def abort(self, run: RunHandle) -> None:
-        """End a run; what its sites still hold is kept there, for a drain."""
+        """End a run; events that the sites still have stay there, for a drain."""
         self._system(run.target).abort(run)
 
     def fetch(self, run: RunHandle, dest: Path) -> RunResult:
-        """Bring a finished run's results to ``dest``."""
+        """Download a finished run's results to ``dest``."""
         from fedtrack.errors import EngineTimeout
 
         found = self.status(run)
@@ -104,7 +104,7 @@ class NVFlareEngine(PartialEngine):
         return self._system(run.target).fetch(run, dest.absolute())
 
     def drain(self, run: RunHandle, timeout: float = 300.0) -> RunHandle:
-        """Bring in what sites still hold of a run that is over; those of the simulator are gone with it."""
+        """Collect the remaining events of a finished run; the simulator's sites are removed with their run."""
         from fedtrack_nvflare.federation import Federation
 
         system = self._system(run.target)
@@ -137,11 +137,11 @@ class NVFlareEngine(PartialEngine):
 
 
 def flare_version() -> str:
-    """Return the version of FLARE that is installed.
+    """Return the version of the installed FLARE.
 
     Raises:
-        EngineUnavailable: None is.
-        EngineVersionError: It is too old.
+        EngineUnavailable: FLARE is not installed.
+        EngineVersionError: FLARE is too old.
     """
     try:
         found = version("nvflare")

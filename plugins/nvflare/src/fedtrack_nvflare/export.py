@@ -1,8 +1,8 @@
-"""Turns an exported fedtrack job into a FLARE job: one app for every node, with exactly two components of ours.
+"""Export: a fedtrack job is converted to a FLARE job with one app for every node and exactly two components of ours.
 
-A FLARE server since 2.8 builds only classes that its administrator has listed, unless the app brings code of its
-own. With one app for all nodes the server's part has a ``custom`` folder too, so the job's right to bring code (byoc)
-covers everything; with an app per node the server refuses the job after it was accepted.
+Since 2.8 a FLARE server builds only classes that its administrator has listed, unless the app has code of its own. With
+one app for all nodes the server's part also has a ``custom`` folder, so the job's right to bring code (byoc) covers
+everything. With an app per node the server refuses the job after it was accepted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SERVER_CONFIG, CLIENT_CONFIG = "config_fed_server.json", "config_fed_client.json
 _READINESS = "end_run_readiness_timeout"
 _CONTROLLER = {"persistor_id": "collector", "allow_empty_global_weights": True}
 
-#: How long FLARE's server keeps a run open for the last events of slow or silent sites, in seconds.
+#: Seconds that FLARE's server keeps a run open for the last events of slow or silent sites.
 END_SECONDS = 90.0
 
 
@@ -68,22 +68,22 @@ def export(folder: Path, target: Path, run_id: str) -> Path:
 
 
 def export_drain(name: str, target: Path, run_id: str, number: int, sites: int) -> Path:
-    """Write a FLARE job that only brings in what the connected sites still hold of the run called ``name``.
+    """Write a FLARE job that only collects the remaining events of the run called ``name`` from the connected sites.
 
-    Its one round asks every site once; the shipper answers when it has shipped everything. A job without a round
-    would end before its sites have started.
+    Its only round asks every site once; the shipper answers when it has sent everything. A job without a round would
+    end before its sites have started.
     """
     job = drain_name(name, number)
     folder = target / job
     (folder / "app" / "config").mkdir(parents=True)
     (folder / "app" / "custom").mkdir()
-    (folder / "app" / "custom" / "README").write_text("This app trains nothing; it brings in what sites still hold.\n")
+    (folder / "app" / "custom" / "README").write_text("This app trains nothing; it collects the remaining events.\n")
     flow = {"id": "controller", "path": FEDAVG, "args": {"num_clients": sites, "num_rounds": 1, **_CONTROLLER}}
     collector = {"id": "collector", "path": COLLECTOR, "args": {"run_id": run_id, "drain": True}}
     server = {"format_version": 2, "workflows": [flow], "components": [collector], _READINESS: END_SECONDS}
     _write_json(folder / "app" / "config" / SERVER_CONFIG, server)
     args = {"run_id": run_id, "drain": True}
-    # FLARE insists on an executor at each site, so here the shipper is one.
+    # FLARE needs an executor at each site, so here the shipper is one.
     shipper = {"tasks": ["*"], "executor": {"path": SHIPPER, "args": args}}
     client = {"format_version": 2, "executors": [shipper], "components": []}
     _write_json(folder / "app" / "config" / CLIENT_CONFIG, client)
@@ -93,12 +93,12 @@ def export_drain(name: str, target: Path, run_id: str, number: int, sites: int) 
 
 
 def flare_name(name: str, run_id: str) -> str:
-    """Return the job's name in FLARE; it holds the run id, by which a submission is found again."""
+    """Return the job's name in FLARE, with the run id, by which a submission is found again."""
     return f"{name}.{run_id}"
 
 
 def drain_name(name: str, number: int) -> str:
-    """Return the name of a run's drain; ``name`` is the run's own in FLARE."""
+    """Return the name of a run's drain; ``name`` is the run's name in FLARE."""
     return f"{name}.drain{number}"
 
 
@@ -150,7 +150,7 @@ def job_problems(job: LoadedJob) -> list[str]:
 
 
 def job_notes(job: LoadedJob) -> list[str]:
-    """Return what the job asks for and FLARE does not do, although it can run it."""
+    """Return the job's settings that FLARE ignores, although it can run the job."""
     found = []
     for flow in job.workflows.values():
         if isinstance(flow, FedAvg) and flow.evaluate_final_model:

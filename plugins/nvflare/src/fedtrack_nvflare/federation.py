@@ -1,4 +1,4 @@
-"""Federation: a FLARE system that an admin reaches through a startup kit: POC or production, it makes no difference."""
+"""Federation: a FLARE system, POC or production, that an admin reaches through a startup kit."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from fedtrack_nvflare.simulator import bring
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 15.0
-#: Roles to which FLARE's default policy gives no right to submit a job.
+#: Roles without the right to submit a job in FLARE's default policy.
 _NO_SUBMITTERS = ("member", "org_admin")
-#: How FLARE's own words for a job's state begin, and what they mean.
+#: The beginnings of FLARE's texts for a job's state, and their meanings.
 _STATES = {
     "SUBMITTED": RunState.SUBMITTED,
     "APPROVED": RunState.SUBMITTED,
@@ -58,7 +58,7 @@ class Federation:
         self._session: Any = None
 
     def check(self, job: LoadedJob) -> list[Problem]:
-        """Return what the system would refuse: missing sites, missing rights."""
+        """Return the system's problems with a job: missing sites, missing rights."""
         connected = self._connected()
         found = []
         if are_alike(job):
@@ -76,7 +76,7 @@ class Federation:
         return found
 
     def submit(self, folder: Path, run_id: str | None) -> RunHandle:
-        """Send a job; one that the system has under this run id already is found, not sent again."""
+        """Send a job, unless the system already has one with this run id."""
         job = load_job(folder, node="")
         chosen = checked_run_id(run_id)
         name = flare_name(job.meta.name, chosen)
@@ -91,7 +91,7 @@ class Federation:
         return RunHandle("nvflare", self._target, chosen, native_id)
 
     def status(self, run: RunHandle) -> RunStatus:
-        """Return where a run is."""
+        """Return the status of a run."""
         meta = self._meta(run)
         text = str(meta.get("status", ""))
         found = [state for start, state in _STATES.items() if text == start or text.startswith(f"{start}:")]
@@ -113,7 +113,7 @@ class Federation:
             self._do(lambda session: session.abort_job(run.native_id))
 
     def fetch(self, run: RunHandle, dest: Path) -> RunResult:
-        """Download a run's results; those of its last drain, if it was drained since."""
+        """Download a run's results; after a drain, those of the last drain."""
         drains = self._drains(run)
         native_id = drains[-1] if drains else run.native_id
         with tempfile.TemporaryDirectory() as scratch:
@@ -127,7 +127,7 @@ class Federation:
             return bring(downloaded / "workspace" / RESULTS, dest, run.run_id, move=True)
 
     def drain(self, run: RunHandle) -> RunHandle:
-        """Send a job that brings in what sites still hold of ``run``."""
+        """Send a job that collects the remaining events of ``run``."""
         name, number = self._name(run), len(self._drains(run)) + 1
         with tempfile.TemporaryDirectory() as scratch:
             written = export_drain(name, Path(scratch), run.run_id, number, len(self._connected()))
@@ -145,7 +145,7 @@ class Federation:
         return sorted(str(client.name) for client in self._do(lambda session: session.get_connected_client_list()))
 
     def _role_problem(self) -> str:
-        """Return why this admin may not submit code, as far as the kit says; server and sites have the last word."""
+        """Return why this admin may not submit code, according to the kit; server and sites decide."""
         role = self._role()
         if role in _NO_SUBMITTERS:
             return f"The kit's role is {role}, which FLARE lets submit no jobs; use a kit of a lead or project_admin."
@@ -163,7 +163,7 @@ class Federation:
         return str(names[0].value) if names else ""
 
     def _name(self, run: RunHandle) -> str:
-        """Return the run's name in FLARE, also for the handle of a drain of it."""
+        """Return the run's name in FLARE, also for the handle of a drain of the run."""
         return str(self._meta(run).get("name", "")).partition(f".{run.run_id}")[0] + f".{run.run_id}"
 
     def _drains(self, run: RunHandle) -> list[str]:
@@ -182,10 +182,10 @@ class Federation:
         return meta
 
     def _end(self, run: RunHandle) -> RunEnd | None:
-        """Ask the server how the run ended for its events; None if it cannot say.
+        """Ask the server whether all events of the run arrived; return None if it has no answer.
 
         Raises:
-            NotSupported: This admin may not read its files.
+            NotSupported: This admin may not read the server's files.
         """
         path = f"fedtrack/runs/{run.run_id}/{STATE_FILE}"
         try:
@@ -195,12 +195,12 @@ class Federation:
             return None
 
     def _do(self, call: Callable[[Any], T]) -> T:
-        """Call a method of the admin session, in fedtrack's words.
+        """Call a method of the admin session, and translate its errors.
 
         Raises:
             EngineUnavailable: The server cannot be reached, or failed.
-            RunNotFound: It does not know the job.
-            JobRejected: It refuses it.
+            RunNotFound: The server does not know the job.
+            JobRejected: The server refuses the job.
             NotSupported: The admin may not do this.
         """
         from nvflare.fuel.flare_api import api_spec
@@ -240,9 +240,9 @@ class Federation:
 
 
 def _last_error(folder: Path) -> str:
-    """Return the last line of the log of a server's job that failed before it could say so, as the end of a sentence.
+    """Return the last line of the log of a failed server job, as the end of a sentence.
 
-    A plugin that is not installed there looks like this, and a class that the server does not allow.
+    It shows, for example, a plugin that is not installed there, or a class that the server does not allow.
     """
     try:
         lines = (folder / "error_log.txt").read_text(errors="replace").split("\n")
@@ -254,7 +254,7 @@ def _last_error(folder: Path) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep FLARE's session from printing where our own output goes."""
+    """Keep the output of FLARE's session out of our own output."""
     import io
 
     with contextlib.redirect_stdout(io.StringIO()):

@@ -1,8 +1,8 @@
-"""Who sent a message: the site's name as FLARE's transport knows it, not as the message says it.
+"""Identity: the sender of a message, known from FLARE's transport and not from the message.
 
-FLARE hands an aux handler only what the sender wrote about itself. The message below it carries its origin, which
-since FLARE 2.8 the server compares with the certificate-backed token of the sender. So this component listens one
-level lower than FLARE's own handlers, under the same channel, and refuses a sender whose words and origin differ.
+FLARE gives an aux handler only the name that the sender wrote. The message below it has its origin, which since FLARE
+2.8 the server compares with the certificate-backed token of the sender. So this component listens one level lower than
+FLARE's own handlers, under the same channel, and refuses a message whose claimed sender differs from its origin.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fedtrack.transport import PAYLOAD, TOPIC, Ack, encode
 
 
 def listen(engine: Any, handle: Callable[[str, bytes], bytes]) -> None:
-    """Let ``handle`` answer the sites' messages; it gets the site's name and the bytes."""
+    """Answer the sites' messages with ``handle``, which gets the site's name and the bytes."""
 
     def answer(message: Any) -> Any:
         request = message.payload
@@ -41,13 +41,13 @@ def listen(engine: Any, handle: Callable[[str, bytes], bytes]) -> None:
 
 
 def cell_of_job(engine: Any) -> Any:
-    """Return the cell that the sites' job processes talk to; in the simulator the server's process has two."""
+    """Return the cell to which the sites' job processes talk; in the simulator the server's process has two cells."""
     agent = getattr(getattr(engine, "server", None), "command_agent", None)
     return engine.get_cell() if agent is None else agent.cell
 
 
 def site_of_origin(origin: object, clients: Any) -> str | None:
-    """Return the name of the client to whose cell ``origin`` belongs; None if it belongs to none of them."""
+    """Return the name of the client with the cell ``origin``; None if no client has it."""
     if not isinstance(origin, str):
         return None
     for client in clients:

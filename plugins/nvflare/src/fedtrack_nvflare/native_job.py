@@ -1,7 +1,7 @@
-"""Writes the FLARE part of a job with FLARE's own Job API, in a process of its own.
+"""Native job: the FLARE part of a job is written with FLARE's own Job API, in a process of its own.
 
-FLARE's executors change their names and arguments between versions; its ``ScriptRunner`` knows them. It looks for
-files in the working folder, which is why this is a program and not a function.
+FLARE's executors change their names and arguments between versions, and FLARE's ``ScriptRunner`` knows them. It
+searches files in the working folder, so this is a program and not a function.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import msgspec
 
 
 class NativeJob(msgspec.Struct, forbid_unknown_fields=True):
-    """What FLARE must know of a job.
+    """The part of a job that FLARE needs.
 
     Attributes:
         name: The job's name in FLARE.
-        num_clients: How many sites take part in a round.
-        num_rounds: How many rounds.
-        start_round: The first one's number.
-        min_clients: With fewer sites FLARE does not start the job.
-        mandatory_clients: Sites without which it does not.
+        num_clients: The number of sites that take part in a round.
+        num_rounds: The number of rounds.
+        start_round: Number of the first round.
+        min_clients: FLARE does not start the job with fewer sites.
+        mandatory_clients: FLARE does not start the job without these sites.
         script: The script, a file in the working folder.
         external: Whether the script runs in a process of its own.
-        command: What starts that process.
+        command: The command that starts that process.
         framework: ``pytorch`` or ``numpy``.
     """
 
@@ -60,7 +60,7 @@ def write(spec: NativeJob, root: str) -> None:
         launch_external_process=spec.external,
         command=spec.command,
         framework=FrameworkType.PYTORCH if spec.framework == "pytorch" else FrameworkType.NUMPY,
-        # An external script may log until its exit handlers have run: its end must not be cut short.
+        # An external script may log until its exit handlers have run, so FLARE must wait for its end.
         **({"shutdown_timeout": 30.0} if spec.external else {}),
     )
     job.to_clients(runner)

@@ -1,12 +1,11 @@
-"""Where a node of a FLARE system keeps what must outlive a FLARE job.
+"""Node: the folder of a node for files that must outlive a FLARE job.
 
-FLARE deletes a job's run folder when the job ends, and a killed job leaves only what launchers happen to keep. So a
-site's spool and the server's journal lie in a folder of the node, ``<FLARE workspace>/fedtrack`` unless the
-environment says otherwise::
+FLARE deletes a job's run folder when the job ends, and after a kill the folder may also be gone. So a site's spool and
+the server's journal are in a folder of the node, ``<FLARE workspace>/fedtrack`` unless the environment names another::
 
-    <node>/sites/<site>/<run id>/spool/      until the server has everything of it
-    <node>/runs/<run id>/                    journal, results; moved into the run folder once complete
-    <node>/runs/<run id>/state.json          stays, so that the admin can ask how the run ended
+    <node>/sites/<site>/<run id>/spool/      kept until the server has all of it
+    <node>/runs/<run id>/                    journal and results; moved into the run folder when complete
+    <node>/runs/<run id>/state.json          kept, so that the admin can ask how the run ended
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import msgspec
 
 from fedtrack.engine import checked_run_id
 
-#: Sets a node's folder; for launchers (containers, clusters) that do not keep the FLARE workspace.
+#: The variable with a node's folder, for launchers (containers, clusters) that do not keep the FLARE workspace.
 FOLDER_VARIABLE = "FEDTRACK_NODE_FOLDER"
 
 #: Name of the folder of results in a FLARE job's run folder, and of the job in its app.
@@ -29,14 +28,14 @@ STATE_FILE = "state.json"
 
 
 class RunEnd(msgspec.Struct):
-    """How a run ended, as the server keeps it; keys are only ever added.
+    """The end of a run, as the server stores it; keys are only ever added.
 
     Attributes:
         status: ``completed``, ``failed`` or ``aborted``.
-        missing: The sites that did not say goodbye, or of which the journal does not have everything.
-        gaps: How many damaged or lost ranges the journal records.
-        dropped: How many log calls found no room at their site, as far as that is known.
-        lost: How many events were logged and are nowhere, as far as that is known.
+        missing: Sites without a goodbye, or whose events are not all in the journal.
+        gaps: How many damaged or lost ranges are recorded in the journal.
+        dropped: How many log calls were dropped at their site, as far as that is known.
+        lost: How many logged events are lost, as far as that is known.
         complete: Whether every log call is known to be where it belongs; see ``RunResult.events_complete``.
     """
 
@@ -54,7 +53,7 @@ class RunEnd(msgspec.Struct):
 
     @property
     def remark(self) -> str:
-        """What is missing, as the end of a sentence; "" if nothing is."""
+        """The missing goodbyes and events, as the end of a sentence; "" if nothing is missing."""
         parts = [f"no goodbye of {', '.join(self.missing)}"] if self.missing else []
         counted = {"gaps": self.gaps, "log calls dropped": self.dropped, "events lost": self.lost}
         parts += [f"{count:,} {what}" for what, count in counted.items() if count]
@@ -62,7 +61,7 @@ class RunEnd(msgspec.Struct):
 
 
 def node_folder(fl_ctx: Any) -> Path:
-    """Return the folder of the node whose FLARE context this is."""
+    """Return the folder of the node with this FLARE context."""
     from nvflare.apis.fl_constant import FLContextKey
 
     if chosen := os.environ.get(FOLDER_VARIABLE):
@@ -82,12 +81,12 @@ def server_folder(fl_ctx: Any, run_id: str) -> Path:
 
 
 def run_folder(fl_ctx: Any) -> Path:
-    """Return the FLARE job's own folder, which is what an admin downloads."""
+    """Return the FLARE job's own folder, which an admin downloads."""
     workspace = fl_ctx.get_engine().get_workspace()
     return Path(workspace.get_run_dir(fl_ctx.get_job_id())).absolute()
 
 
 def app_job_folder(fl_ctx: Any) -> Path:
-    """Return the exported fedtrack job inside the FLARE app that runs here."""
+    """Return the exported fedtrack job inside the current FLARE app."""
     workspace = fl_ctx.get_engine().get_workspace()
     return Path(workspace.get_app_custom_dir(fl_ctx.get_job_id())).absolute() / JOB

@@ -1,4 +1,4 @@
-"""Runs a site's training script inside a FLARE app; FLARE starts this, because all sites share one app."""
+"""Script: the start of a site's training script inside a FLARE app, which all sites share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedtrack_nvflare.backend import SiteRun
 
-#: Name of the script in the app, and its content.
+#: Name of the script that FLARE starts, and its content.
 MAIN_FILE = "fedtrack_main.py"
 MAIN = '''"""FLARE starts this file; it runs the site's own training script."""
 

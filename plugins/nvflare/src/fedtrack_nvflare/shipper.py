@@ -1,8 +1,8 @@
-"""Shipper: the component that every site of a FLARE job has; carries the site's events to the server.
+"""Shipper: the sites' component of a FLARE job, which sends a site's events to the server.
 
-FLARE's order of events decides what happens when. The executor starts the script inside START_RUN, so everything
-that the script needs is there after ABOUT_TO_START_RUN. It ends the script inside END_RUN, before this component's
-turn, so that what lies in the spool then is all that the script will ever log.
+Its times follow FLARE's events. The executor starts the script inside START_RUN, so everything that the script needs is
+ready after ABOUT_TO_START_RUN. The executor ends the script inside END_RUN, before this component's turn, so the spool
+then has all of the script's records.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _SERVER = "server"
 
 
 class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
-    """Carries a site's events to the server.
+    """Sends a site's events to the server.
 
-    It is an executor too: FLARE insists on one at each site, and in a job that only drains there is no script.
+    It is also an executor: FLARE needs one at each site, and a job that only drains has no script.
 
     Args:
         run_id: fedtrack's id of the run.
-        drain: Whether this job runs no script and only ships what an earlier one left behind.
+        drain: Whether this job runs no script and only sends the remaining events of an earlier one.
         request_timeout: Seconds to wait for the server's answer to one message.
-        finish_timeout: Seconds to ship what is left when the run ends; what is not shipped then stays at the site.
+        finish_timeout: Seconds to send the remaining events at the end of the run; later ones stay at the site.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
         self._ships = True
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Take part in the run's life; see the module's first lines."""
+        """Act on FLARE's events; see the docstring of the module."""
         if event_type == EventType.ABOUT_TO_START_RUN:
             self._prepare(fl_ctx)
         elif event_type == EventType.START_RUN and self._shipper is not None and self._ships:
@@ -72,11 +72,11 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
             self._finish()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        """Ship everything; only a drain asks for it."""
+        """Send everything; only a drain needs it."""
         if not self.drain:
             return make_reply(ReturnCode.TASK_UNKNOWN)
         self._finish()
-        # FedAvg passes over a result without parameters.
+        # FedAvg ignores a result without parameters.
         return FLModelUtils.to_shareable(FLModel(metrics={"drained": 1.0}))
 
     def _prepare(self, fl_ctx: FLContext) -> None:
@@ -105,7 +105,7 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
             os.environ[SITE_RUN_VARIABLE] = str(path)
             os.environ[client_backend.BACKEND_VARIABLE] = _BACKEND
             client_backend.use(None)
-        # Where events stay at home, the server is told so with an empty goodbye.
+        # If events stay at the site, the server gets an empty goodbye.
         self._shipper = SpoolShipper(spool if self._ships else folder / "nothing", self.run_id, self._call)
         self._folder = folder
 
@@ -152,14 +152,14 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
         return decode_ack.decode(data)
 
     def _ignore_end(self, fl_ctx: FLContext) -> None:
-        """Let a wait for an answer outlast the end of the run.
+        """Let a wait for an answer continue after the end of the run.
 
-        FLARE ends such a wait when the run's abort signal is set, and sets it on every site when the run ends
-        normally: exactly when the last events must be acknowledged.
+        FLARE ends such a wait when the run's abort signal is set. It also sets the signal on every site when the run
+        ends normally, exactly when the last events must be acknowledged.
         """
         fl_ctx.remove_prop(ReservedKey.RUN_ABORT_SIGNAL, force_removal=True)
 
 
 def site_of(job: LoadedJob, site: str) -> LoadedSite:
-    """Return what ``job`` wants of ``site``; a job whose sites are all alike runs at a site of any name."""
+    """Return the job's settings for ``site``; a job with equal sites runs at sites of any name."""
     return next((item for item in job.sites if item.name == site), job.sites[0])

@@ -33,7 +33,7 @@ class Simulator:
         self._root = Path(folder).absolute()
 
     def check(self, job: LoadedJob) -> list[Problem]:
-        """Return nothing: the simulator takes whatever can be exported."""
+        """Return no problem: the simulator takes every job that can be exported."""
         return []
 
     def submit(self, folder: Path, run_id: str | None) -> RunHandle:
@@ -49,7 +49,7 @@ class Simulator:
         return run
 
     def status(self, run: RunHandle) -> RunStatus:
-        """Return where a run is."""
+        """Return the status of a run."""
         child = ChildRun(self._root, run.run_id)
         if not child.is_known:
             raise RunNotFound(f"{self._root} holds no run {run.run_id!r}; it was another workspace, or was deleted.")
@@ -65,7 +65,7 @@ class Simulator:
         child = ChildRun(self._root, run.run_id)
         pid = child.pid
         if pid:
-            os.killpg(pid, signal.SIGTERM)  # its own session: the simulator and every site it started
+            os.killpg(pid, signal.SIGTERM)  # its own session: the simulator and every site that it started
 
     def fetch(self, run: RunHandle, dest: Path) -> RunResult:
         """Copy a run's results."""
@@ -88,11 +88,11 @@ def simulator_command(job: Path, workspace: Path, sites: list[str]) -> list[str]
 
 
 def bring(source: Path, dest: Path, run_id: str, *, move: bool) -> RunResult:
-    """Bring a run's folder of results to where a local run would have it in the workspace ``dest``.
+    """Copy a run's results into the workspace ``dest``, in the layout of a local run.
 
     Raises:
         RunNotFound: There are no results.
-        WorkspaceError: ``dest`` holds a run already.
+        WorkspaceError: ``dest`` already has a run.
     """
     if not (source / SUMMARY_FILE).exists():
         raise RunNotFound(f"The run {run_id} left no results: its server died, or was killed before it could say.")

@@ -1,1 +1,1 @@
-"""The workflows of one machine, and what a workflow can use while it runs."""
+"""Workflows of the local engine, and the interface for them."""

@@ -1,4 +1,4 @@
-"""CrossSiteEval: asks the sites for their models, and has every model scored by every site."""
+"""CrossSiteEval: the sites submit their models, and every site scores every model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fedtrack_local.workflows.workflow import SUBMIT_MODEL, VALIDATE, Answer, Gr
 
 log = logging.getLogger(__name__)
 
-#: Names of the server's models among the results, as FLARE marks them.
+#: FLARE's names of the server's models among the results.
 SERVER_MODEL, SERVER_BEST_MODEL = "SRV_FL_global_model", "SRV_best_FL_global_model"
 
-#: A model's parameters, or the file that holds them.
+#: A model's parameters, or the file with them.
 Source: TypeAlias = Mapping[str, Any] | Path
 
 #: Folder below ``cross_val_dir`` with the submitted models, ``<site>.safetensors``.
@@ -30,7 +30,7 @@ class CrossSiteEval(described.CrossSiteEval):
     """Cross-site evaluation: every site scores the server's models and every other site's model on its own data."""
 
     def execute(self, server: Server) -> None:
-        """Collect the models and have each of them scored.
+        """Collect the models and let the sites score each of them.
 
         Raises:
             JobError: Too few sites are left, there is no model to score, or no site scored one.
@@ -44,7 +44,7 @@ class CrossSiteEval(described.CrossSiteEval):
             for owner, source in models:
                 scorers = self._score(server, owner, source, scorers, step)
         finally:
-            # What is known by then is kept also when a site's failure ends the job.
+            # The results so far are kept, also if a site's failure ends the job.
             if server.cross_site_file is not None:
                 write_results(server.cross_site, server.cross_site_file)
             if self.cleanup_models:
@@ -77,8 +77,8 @@ class CrossSiteEval(described.CrossSiteEval):
         return [(site, files[site]) for site in sites if site in files]
 
     def _score(self, server: Server, owner: str, source: Source, scorers: list[str], step: int | None) -> list[str]:
-        """Have one model scored and return the sites that can score the next one."""
-        from fedtrack_local.models.params import load_params  # needs numpy, which describing a job does not
+        """Let the sites score one model; return the sites that can score the next one."""
+        from fedtrack_local.models.params import load_params  # needs numpy, which the description of a job does not
 
         params = load_params(source) if isinstance(source, Path) else source
         meta = {MetaKey.MODEL_OWNER: owner}
@@ -92,7 +92,7 @@ class CrossSiteEval(described.CrossSiteEval):
                 "flare.is_evaluate() is true, and sends FLModel(metrics=...)."
             )
         records: dict[str, float] = {}
-        for site in (site for site in scorers if site in answers):  # whatever the order of the answers
+        for site in (site for site in scorers if site in answers):  # independent of the order of the answers
             if answers[site]:
                 server.cross_site.setdefault(site, {})[owner] = answers[site]
                 records |= record_keys(site, owner, answers[site])
@@ -103,7 +103,7 @@ class CrossSiteEval(described.CrossSiteEval):
 
 
 def _last_model(server: Server) -> tuple[Mapping[str, Any] | None, int | None]:
-    """Return the last global model, mapped, and how many rounds made it; the initial one if none has."""
+    """Return the last global model, mapped, and the number of its rounds; before the first round the initial model."""
     stored = server.models.load()
     if stored is None:
         return server.initial_params(), 0
@@ -118,10 +118,10 @@ def _server_models(server: Server, last: Mapping[str, Any] | None) -> Iterator[t
 
 
 def _keep(answer: Answer, last: Mapping[str, Any] | None, folder: Path) -> Path:
-    """Copy a submitted model to ``folder``, where it outlives the run, and return the file.
+    """Copy a submitted model to ``folder``, where it is kept after the run, and return the file.
 
     Raises:
-        ModelError: The answer holds no model that other sites could load.
+        ModelError: The answer has no model that other sites can load.
     """
     from fedtrack_local.averaging.aggregator import check_fits  # both need numpy
     from fedtrack_local.models.params import save_params

@@ -1,4 +1,4 @@
-"""The results of cross-site evaluation: which model scored what on which site's data."""
+"""Cross-site results: the metrics of each model on each site's data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CrossSiteResults: TypeAlias = dict[str, dict[str, dict[str, float]]]
 
 
 def record_keys(data_site: str, owner: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return ``metrics`` under the keys that receivers see: ``cross_val/<data site>/<model owner>/<metric>``.
+    """Return ``metrics`` with the keys for receivers: ``cross_val/<data site>/<model owner>/<metric>``.
 
     Only the server may log for another site, and it does so under its own name; the site is therefore in the key.
     """
@@ -24,7 +24,7 @@ def record_keys(data_site: str, owner: str, metrics: Mapping[str, float]) -> dic
 
 
 def write_results(results: CrossSiteResults, path: Path) -> None:
-    """Write ``results`` as JSON, replacing what is there in one step; NaN and infinities become null.
+    """Write ``results`` as JSON, and replace an earlier file in one step; NaN and infinities become null.
 
     Raises:
         WorkspaceError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""FedAvg: plays the rounds of federated averaging."""
+"""FedAvg: runs the rounds of federated averaging."""
 
 from __future__ import annotations
 

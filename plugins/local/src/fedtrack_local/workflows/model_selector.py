@@ -1,4 +1,4 @@
-"""ModelSelector: remembers which global model scored best (FLARE's ``IntimeModelSelector``)."""
+"""ModelSelector: remembers the best global model (FLARE's ``IntimeModelSelector``)."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ log = logging.getLogger(__name__)
 
 
 class SelectorState(TypedDict):
-    """What a resumed job needs to go on selecting; plain JSON."""
+    """The selector's state, which a resumed job needs; plain JSON."""
 
     best_round: int | None
     best_value: float | None
 
 
 class ModelSelector:
-    """Says, round by round, whether the model that entered the round is the best so far.
+    """Tells in each round whether the model that entered the round is the best so far.
 
-    A site evaluates the model that it receives before it trains it. The metrics which come with the results of
-    round r therefore score the global model that *entered* round r, not the one that round r makes; the model to
-    keep when ``observe`` returns True is the former. As in FLARE, round 0 selects nothing, because no aggregated
-    model has entered it, and the model that the last round makes is never scored.
+    A site evaluates the model that it receives before it trains it. So the metrics in the results of round r score the
+    global model that *entered* round r, not the one that round r makes. If ``observe`` returns True, the model that
+    entered the round is the best one so far. As in FLARE, round 0 selects nothing, because no aggregated model has
+    entered it, and the last round's model is never scored.
 
     Args:
-        key_metric: Name of the metric that decides.
-        mode: ``"max"`` if a higher value is better, ``"min"`` if a lower one is.
+        key_metric: Name of the metric that is compared.
+        mode: ``"max"`` if larger values are better, ``"min"`` if smaller ones are.
 
     Raises:
-        ConfigError: The mode is neither.
+        ConfigError: The mode is not valid.
     """
 
     def __init__(self, key_metric: str = "accuracy", mode: Literal["max", "min"] = "max") -> None:
@@ -47,9 +47,9 @@ class ModelSelector:
         self._warned = False
 
     def observe(self, current_round: int, metrics: Mapping[str, float]) -> bool:
-        """Return whether the model that entered ``current_round`` is better than every one before.
+        """Return whether the model that entered ``current_round`` is better than every earlier one.
 
-        Strictly better: of equals the earliest stays. NaN and infinities are never best.
+        Better means strictly better: of equal models the earliest stays. NaN and infinities are never best.
 
         Args:
             current_round: Counted from 0.
@@ -65,11 +65,11 @@ class ModelSelector:
         return True
 
     def state(self) -> SelectorState:
-        """Return what ``restore`` needs."""
+        """Return the state for ``restore``."""
         return {"best_round": self.best_round, "best_value": self.best_value}
 
     def restore(self, state: SelectorState) -> None:
-        """Go on from an earlier selector's ``state``."""
+        """Continue from an earlier selector's ``state``."""
         self.best_round, self.best_value = state["best_round"], state["best_value"]
 
     def _better(self, value: float) -> bool:

@@ -1,4 +1,4 @@
-"""A round: sites do a task, their results are averaged, and what came of it is kept and told."""
+"""Round: sites do a task, their results are averaged, and the result is stored and reported."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from fedtrack_local.workflows.workflow import RoundResult, Server, Task
 
 
 def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mapping[str, Any], RoundResult]:
-    """Play the round ``task.current_round``.
+    """Run the round ``task.current_round``.
 
-    The model is saved, the best one too if the job selects one, the round's metrics are logged, and the plugins'
-    hooks of a round are called. A run that is killed is resumed with the round after the last one whose model was
-    saved.
+    The model is saved, and also the best one if the job selects one. The round's metrics are logged, and the plugins'
+    hooks of a round are called. A killed run is resumed with the round after the last one whose model was saved.
 
     Args:
-        server: What the workflow was given.
-        task: What the sites are asked, with the model that enters the round.
-        sites: Those that are asked, in the order in which their results count.
+        server: The server that the workflow was given.
+        task: The task for the sites, with the model that enters the round.
+        sites: The sites that get the task, in the order in which their results are averaged.
 
     Returns:
-        The model that the round made, mapped from its file, and what else the round brought.
+        The round's model, mapped from its file, and the round's other results.
 
     Raises:
-        ConfigError: The task names no round.
+        ConfigError: The task has no round.
         JobError: No site sent a usable result, or too few sites are left.
     """
-    # They need numpy, or a journal, which neither a site nor describing a job does.
+    # They need numpy, or a journal, which neither a site nor the description of a job does.
     from fedtrack_local.averaging.round_average import RoundAverage
     from fedtrack_local.workflows.round_metrics import round_metrics, summary_of
 

@@ -1,4 +1,4 @@
-"""The metrics that a round gives to its run, the same on every engine."""
+"""Round metrics: the server's own metrics of a round, the same on every engine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from fedtrack_local.workflows.workflow import RoundResult
 
 
 def summary_of(result: RoundResult) -> RoundSummary:
-    """Return a round as the summary of the run shows it."""
+    """Return a round in the form of the run's summary."""
     return RoundSummary(
         result.current_round, finite(result.metrics), list(result.sites), result.seconds, result.size, result.steps
     )
 
 
 def round_metrics(result: RoundSummary) -> dict[str, float]:
-    """Return the server's own metrics of a finished round: how long it took, what crossed, and what it averaged.
+    """Return the server's own metrics of a finished round: its duration, its traffic, and its average.
 
-    ``round/seconds``; ``round/bytes`` of parameters, both ways; ``round/sites`` and the optimizer steps behind their
-    results, ``round/steps``. A result that says no number of steps counts as one.
+    ``round/seconds``; ``round/bytes`` of parameters, both ways; ``round/sites``, the number of averaged results, and
+    ``round/steps``, the optimizer steps behind them. A result without a number of steps counts as one step.
     """
     found = {
         "round/seconds": result.seconds,
@@ -31,5 +31,5 @@ def round_metrics(result: RoundSummary) -> dict[str, float]:
 
 
 def finite(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Return ``metrics`` as JSON can hold them: None where a value is not finite."""
+    """Return ``metrics`` in a form for JSON: None for each value that is not finite."""
     return {name: value if value is not None and isfinite(value) else None for name, value in metrics.items()}

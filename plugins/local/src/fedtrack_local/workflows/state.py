@@ -1,4 +1,4 @@
-"""WorkflowState: what a workflow remembers, so that a run which is resumed goes on where it was."""
+"""WorkflowState: the stored values of the workflows, with which a resumed run continues."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fedtrack.files import write_whole
 
 
 class WorkflowState:
-    """Keeps one value for each workflow of a job, in a file that is written whole or not at all.
+    """One value for each workflow of a job, in a file that is written whole or not at all.
 
-    The server tells it which workflow is at work; a workflow sees its own value only.
+    The server sets the current workflow; a workflow sees only its own value.
 
     Args:
         path: The file; its folder exists.
@@ -25,11 +25,11 @@ class WorkflowState:
         self._workflow = ""
 
     def enter(self, workflow: str) -> None:
-        """Say which workflow is at work from now on, by its id in the job."""
+        """Set the current workflow, by its id in the job."""
         self._workflow = workflow
 
     def load(self) -> Any:
-        """Return the value that this workflow has saved last, also in an earlier process of the run; None at first.
+        """Return the last saved value of this workflow, also from an earlier process of the run; None at first.
 
         Raises:
             DamagedError: The file is damaged.
@@ -37,14 +37,14 @@ class WorkflowState:
         return self._values().get(self._workflow)
 
     def save(self, value: Any) -> None:
-        """Keep ``value``; once this has returned it survives the death of the process.
+        """Store ``value``; when this returns, the value survives the death of the process.
 
         Args:
             value: None, numbers, texts, bytes, and lists and dicts of them. A model goes to ``server.models``.
 
         Raises:
-            ConfigError: It holds something else.
-            WorkspaceError: It cannot be written; the value before it still is there.
+            ConfigError: The value has something else in it.
+            WorkspaceError: The value cannot be written; the earlier one is still there.
         """
         values = self._values() | {self._workflow: value}
         try:

@@ -1,4 +1,4 @@
-"""What a workflow can use while it runs: the server, the tasks that it sends, and the answers that come."""
+"""Server: the interface for workflows, with the tasks for sites and their answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 from fedtrack_local.workflows.model_selector import ModelSelector
 from fedtrack_local.workflows.state import WorkflowState
 
-if TYPE_CHECKING:  # they need numpy, which describing a job does not
+if TYPE_CHECKING:  # they need numpy, which the description of a job does not
     from fedtrack_local.averaging.partial_average import PartialAverage
     from fedtrack_local.models.model_store import ModelStore
 
@@ -26,18 +26,19 @@ TRAIN, VALIDATE, SUBMIT_MODEL = "train", "validate", "submit_model"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What every asked site is asked to do.
+    """A task for sites.
 
     Attributes:
         name: ``train``, ``validate`` or ``submit_model``.
-        params: The model that goes with it, or None.
+        params: The model for the task, or None.
         current_round: Counted from 0; None outside rounds.
-        total_rounds: How many rounds the job has.
-        meta: Sent along in ``FLModel.meta``.
-        timeout: Seconds within which a site must answer; 0 waits as long as the site gives a sign of life.
-        optional: Whether a site may leave the task unanswered: one that is too late, or whose script goes on without
-            an answer, is left alone and gets later tasks. One that dies has failed, as in any task.
-        aggregator: Name of what averages the results of sites whose processes average them.
+        total_rounds: The number of the job's rounds.
+        meta: Further values for ``FLModel.meta``.
+        timeout: Seconds within which a site must answer; 0 waits as long as the site answers or logs within the job's
+            ``idle_timeout``.
+        optional: Whether a site may leave the task unanswered. A site that is too late, or whose script continues
+            without an answer, is not stopped and gets later tasks. A site that dies has failed, as in any task.
+        aggregator: Name of the aggregator for sites whose workers average their results.
     """
 
     name: str
@@ -52,12 +53,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a site answered.
+    """The answer of a site.
 
     Attributes:
-        site: Its name.
+        site: The site's name.
         model: The result; ``params`` are read-only arrays mapped from the site's file.
-        size: Bytes of parameters that crossed from the site.
+        size: Bytes of parameters that the site sent.
     """
 
     site: str
@@ -66,7 +67,7 @@ class Answer:
 
     @property
     def sites(self) -> Sequence[str]:
-        """The sites that this answers for."""
+        """The sites whose results are in this answer."""
         return (self.site,)
 
     @property
@@ -77,13 +78,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class GroupAnswer:
-    """What many sites answered, averaged where they were trained.
+    """The answers of many sites, averaged in their worker.
 
     Attributes:
         sites: The group, in the order in which the sites were asked; some may have failed.
-        models: What each of the others answered, without ``params``, in the same order.
+        models: The answers of the sites that have not failed, without ``params``, in the same order.
         partial: The weighted average of their parameters; None if no parameters were asked for, or none came.
-        size: Bytes of parameters that crossed.
+        size: Bytes of parameters that the worker sent.
     """
 
     sites: Sequence[str]
@@ -93,15 +94,15 @@ class GroupAnswer:
 
 
 class RoundResult(msgspec.Struct, frozen=True):
-    """What a round brought.
+    """The result of a round.
 
     Attributes:
         current_round: Counted from 0.
         metrics: Weighted mean of the sites' metrics of the model that entered the round.
         sites: The sites whose results were averaged.
-        seconds: How long the round took.
-        size: Bytes of parameters that crossed between server and sites, both ways.
-        steps: The optimizer steps behind the results that were averaged; None if that is not known.
+        seconds: The duration of the round.
+        size: Bytes of parameters that server and sites sent to each other.
+        steps: The optimizer steps behind the averaged results; None if that is not known.
     """
 
     current_round: int
@@ -113,18 +114,18 @@ class RoundResult(msgspec.Struct, frozen=True):
 
 
 class Server(Protocol):
-    """What a workflow can use; an engine provides it.
+    """The interface for workflows; an engine provides it.
 
     Attributes:
         run: The run.
-        models: Keeps the last and the best global model.
-        selector: Decides which one is the best; None if the job has no selector.
+        models: The store of the last and the best global model.
+        selector: Selects the best model; None if the job has no selector.
         rounds: The finished rounds, also those before the run was resumed; ``finish_round`` adds to it.
         final_metrics: The sites' metrics of the last model; a workflow sets it.
         next_round: The first round that is not finished yet, counted from 0.
-        state: What the workflow remembers itself; kept for a run that is resumed.
-        cross_site: What cross-site evaluation has found; a workflow fills it.
-        cross_site_file: Where those results go as JSON, or None if the job wants no file.
+        state: The workflow's own stored value, for a resumed run.
+        cross_site: The results of cross-site evaluation; a workflow fills it.
+        cross_site_file: The JSON file for those results; None if the job has no such file.
     """
 
     run: RunInfo
@@ -143,11 +144,11 @@ class Server(Protocol):
     def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer | GroupAnswer]:
         """Send ``task`` to ``sites`` and yield their answers as they come.
 
-        Where processes work for many sites they answer for groups of them. Which sites form a group depends on
-        ``sites`` alone, so that sums over groups are the same in every run.
+        Workers answer for groups of sites. The groups depend on ``sites`` alone, so that sums over groups are the same
+        in every run.
 
-        A site that dies or is too late is reported and yields nothing; one that leaves an optional task unanswered
-        is only warned about.
+        A site that dies or is too late is reported and yields nothing. For a site that leaves an optional task
+        unanswered there is only a warning.
 
         Raises:
             JobError: Too few sites are left.
@@ -161,10 +162,10 @@ class Server(Protocol):
         """
 
     def initial_params(self) -> Mapping[str, Any] | None:
-        """Return the job's initial model, or what a resumed run had reached; None if sites begin with their own."""
+        """Return the job's initial model, or a resumed run's last model; None if sites begin with their own."""
 
     def finish_round(self, result: RoundResult) -> None:
-        """Remember what a round brought, also for the summary of a run that is resumed later."""
+        """Store the result of a round, also for the summary of a run that is resumed later."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         """Log the server's own metrics, as the site ``server``."""
