@@ -36,6 +36,7 @@ def test_every_module_of_the_folder_is_registered(command: ModuleType) -> None:
         "table",
         "python_spool",
         "log_writers",
+        "checkouts",
     }
     assert names <= {entry.name for entry in command.REGISTRY}
 
