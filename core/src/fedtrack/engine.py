@@ -147,8 +147,9 @@ class RunStatus(msgspec.Struct, frozen=True):
     Attributes:
         state: The state of the run.
         detail: The engine's own description.
-        events_complete: Whether every site has sent its final number and the journal has all events up to it; None
-            while that is not known. Only ``completed`` with True means that all metrics arrived.
+        events_complete: Whether every log call of every site is known to be in the journal: its site has sent its final
+            number, or its spool was read to its end. None as long as that cannot be known. Only ``completed`` with True
+            means that all metrics arrived.
     """
 
     state: RunState
