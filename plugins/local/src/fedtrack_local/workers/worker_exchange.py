@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -19,6 +19,7 @@ from fedtrack_local.models.model_link import hand_over
 from fedtrack_local.processes.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
 from fedtrack_local.processes.sites import FromPool, SitePool
 from fedtrack_local.roster import Roster
+from fedtrack_local.workers.groups import Group, groups_of
 from fedtrack_local.workers.worker import read_position
 from fedtrack_local.workflows.workflow import GroupAnswer, Task
 
@@ -27,30 +28,11 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 _LEAVE_SECONDS = 60.0
 
-#: The most sites of a group. Large groups leave the server less to add, small ones keep all workers busy to the end.
-_MOST_IN_GROUP = 64
-_LEAST_GROUPS = 32
-
 #: A site has failed when this many workers have died while they were working for it.
 _ATTEMPTS = 2
 
 #: The job has failed when this many workers in succession have died while they were working for no site.
 _IDLE_DEATHS = 5
-
-
-@dataclass
-class _Group:
-    """Sites that are given to a worker together.
-
-    Attributes:
-        number: Position of the group in the task, counted from 0.
-        sites: The sites of the group.
-        left: The sites without those at which a worker was late or died too often.
-    """
-
-    number: int
-    sites: tuple[str, ...]
-    left: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -65,7 +47,7 @@ class _Worker:
     """
 
     spec: WorkerSpec
-    group: _Group | None = None
+    group: Group | None = None
     position: int = 0
     since: float = 0.0
 
@@ -123,7 +105,7 @@ class WorkerExchange:
         """Send ``task`` to ``sites`` and yield their answers, group by group, as they come."""
         self._task_id += 1
         asked = [site for site in sites if site not in self._roster.failed]
-        todo = deque(_groups(asked))
+        todo = deque(groups_of(asked))
         open_groups = len(todo)
         self.waiting = set(asked)
         model = self._publish(task)
@@ -180,7 +162,7 @@ class WorkerExchange:
         hand_over(task.params, path)
         return path
 
-    def _give(self, worker: _Worker, group: _Group, task: Task, model: Path | None) -> None:
+    def _give(self, worker: _Worker, group: Group, task: Task, model: Path | None) -> None:
         worker.group, worker.position, worker.since = group, 0, monotonic()
         message = RunSites(
             self._task_id,
@@ -196,7 +178,7 @@ class WorkerExchange:
         )
         self._pool.send(worker.spec.name, message)
 
-    def _take(self, event: FromPool, task: Task, todo: deque[_Group]) -> GroupAnswer | None:
+    def _take(self, event: FromPool, task: Task, todo: deque[Group]) -> GroupAnswer | None:
         worker = self._workers.get(event.site)
         if worker is None:
             return None
@@ -211,7 +193,7 @@ class WorkerExchange:
             return self._answer(group, event.message, task)
         return None
 
-    def _answer(self, group: _Group, message: SitesDone, task: Task) -> GroupAnswer:
+    def _answer(self, group: Group, message: SitesDone, task: Task) -> GroupAnswer:
         partial, size = None, 0
         if message.averaged:
             path = self._partial(group)
@@ -235,7 +217,7 @@ class WorkerExchange:
                 )
         return GroupAnswer(group.sites, models, partial, size)
 
-    def _bury(self, worker: _Worker, exited: Exited, task: Task, todo: deque[_Group]) -> GroupAnswer | None:
+    def _bury(self, worker: _Worker, exited: Exited, task: Task, todo: deque[Group]) -> GroupAnswer | None:
         """Replace a worker that died, and decide what happens to the group that it was working for."""
         name = worker.spec.name
         del self._workers[name]
@@ -291,15 +273,8 @@ class WorkerExchange:
                 self._pool.kill(worker.spec.name)
                 worker.since = now
 
-    def _partial(self, group: _Group) -> Path:
+    def _partial(self, group: Group) -> Path:
         return self._workspace.exchange / f"partial-{self._task_id}-{group.number}.safetensors"
-
-
-def _groups(sites: Sequence[str]) -> Iterator[_Group]:
-    size = min(_MOST_IN_GROUP, max(1, len(sites) // _LEAST_GROUPS))
-    for number, start in enumerate(range(0, len(sites), size)):
-        group = tuple(sites[start : start + size])
-        yield _Group(number, group, list(group))
 
 
 def worker_count(wanted: int | None, sites: int) -> int:
