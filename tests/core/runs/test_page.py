@@ -56,7 +56,7 @@ def test_what_is_lost_dropped_and_unknown_is_said(capsys: pytest.CaptureFixture[
     for said in (
         "Lost:        site-1: 40 events were logged, and are in no spool and no journal.",
         "Lost:        site-1: 7 log calls found no room on the disk.",
-        "Note:        site-2 did not say how many log calls it made; those that are stored are not lost.",
+        "Note:        site-2 has not reported its number of log calls; stored ones are not lost.",
         "Not held:    mlflow: mlflow cannot hold 2 text.",
         "Pending:     mlflow: 10 events are not delivered, but kept in the journal: down",
     ):

@@ -1,4 +1,4 @@
-"""``fedtrack runs list|show|replay|verify|prune``: what came of the runs in a workspace, and what to do about it."""
+"""``fedtrack runs list|show|replay|verify|prune``: the results of the runs in a workspace, and the work on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fedtrack.cli.table import show as show_rows
 if TYPE_CHECKING:
     from fedtrack.runs.tally import Tally
 
-#: Of more sites, or counts, than this not each one gets a line.
+#: The most sites, or counts, that are listed one by one.
 _MOST_ROWS = 100
 
 #: Without a name: its commands are those of ``fedtrack runs``.
@@ -45,7 +45,7 @@ def list_runs(workspace: Annotated[Path, typer.Argument(help="A workspace.")], a
 
 @app.command()
 def show(run: Run, as_json: AsJson = False) -> None:
-    """Print what came of a run: its events at each stage and receiver, what is lost, and what was refused."""
+    """Show a run: its events at each stage and receiver, losses and refusals."""
     import msgspec
 
     from fedtrack.runs.stored_run import find_run
@@ -55,13 +55,13 @@ def show(run: Run, as_json: AsJson = False) -> None:
     tally, result = tally_of(stored), stored.result
     if as_json:
         shown = msgspec.to_builtins(tally)
-        for label, receiver in tally.receivers.items():  # a number here, as it was before it was known by kind
+        for label, receiver in tally.receivers.items():  # a number, as before the counts by kind
             shown["receivers"][label] |= {"skipped": receiver.not_supported, "skipped_by_kind": receiver.skipped}
         complete = {"complete": tally.complete, "events_complete": tally.events_complete}
         typer.echo(json.dumps(shown | complete, indent=2))
         return
     if result is None:
-        typer.echo(f"unfinished: its server died; go on with it: fedtrack resume {stored.base}")
+        typer.echo(f"unfinished: its server died; continue it: fedtrack resume {stored.base}")
     else:
         typer.echo(f"{result.job_name}: {result.status}{': ' if result.error else ''}{result.error}")
     _show_tally(tally)
@@ -71,13 +71,13 @@ def show(run: Run, as_json: AsJson = False) -> None:
 def replay(
     run: Run,
     receiver: Annotated[
-        str | None, typer.Option(help="Deliver everything to this receiver instead of those that the job names.")
+        str | None, typer.Option(help="Deliver all events to this receiver instead of those that the job names.")
     ] = None,
     args: Annotated[str, typer.Option(help="Its arguments, as a JSON object.")] = "{}",
     again: Annotated[bool, typer.Option("--again", help="Begin at the first event, also if it was delivered.")] = False,
     patience: Patience = 30.0,
 ) -> None:
-    """Deliver what receivers have not got: from the sites' spools, then from the journal. Twice is as good as once."""
+    """Deliver the events that receivers lack, from the sites' spools and the journal. Running it twice is harmless."""
     from fedtrack.cli.arguments import written_arguments
     from fedtrack.runs.replay import replay as deliver
     from fedtrack.runs.stored_run import find_run
@@ -125,7 +125,7 @@ def prune(
     run: Run,
     older_than: Annotated[float, typer.Option(help="Days since an event arrived.")] = 30.0,
 ) -> None:
-    """Delete from a run's journals what every receiver has had for a while; a replay can no longer deliver it."""
+    """Delete from a run's journals the old events that every receiver has; a replay can no longer deliver them."""
     from fedtrack.runs.prune import prune as delete
     from fedtrack.runs.stored_run import find_run
 

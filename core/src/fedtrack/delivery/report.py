@@ -1,4 +1,4 @@
-"""ReceiverTally: what became of one receiver's share of the events."""
+"""ReceiverTally: the result of delivery to one receiver."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from fedtrack.journal.journal import Journal
 
 
 class ReceiverTally(msgspec.Struct):
-    """One receiver's share of the events; keys are only ever added.
+    """The counts of one receiver's events; keys are only ever added.
 
-    ``addressed = delivered + skipped_total + dead + pending + lost``, whatever was restarted, refused or tried again.
+    ``addressed = delivered + skipped_total + dead + pending + lost``, also after restarts, refusals and retries.
 
     Attributes:
         receiver: Its registered name.
         node: ``server``, or the site that hosts it.
         delivered: Events that it took and flushed.
         skipped: Events of kinds that it does not support, by kind.
-        dead: Events that it refused for good; they are kept beside the journal with the reason.
+        dead: Events that it refused for good, with the reasons in the ledger.
         pending: Events that it has not taken yet; they are in the journal.
         error: The last error that is still unresolved, or "".
         location: Where the records are, once the receiver has opened its backend.
         command: The command that shows them.
-        outage_seconds: For how long in all its backend took nothing, and then worked again.
-        outage: What it said then, at the last time.
+        outage_seconds: The length of all outages of its backend that are over.
+        outage: The backend's last error message in an outage that is over.
         id: The component's id in the job.
         skipped_total: Events of kinds that it does not support; None in a summary of an older version.
         addressed: Events in the journal of the sites that it listens to; None if that is not known.
@@ -54,7 +54,7 @@ class ReceiverTally(msgspec.Struct):
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """The receiver's name for people."""
         return receiver_label(self.node, self.id)
 
     @property
@@ -64,22 +64,22 @@ class ReceiverTally(msgspec.Struct):
 
     @property
     def seen(self) -> int:
-        """How many events these are together."""
+        """The sum of all these events."""
         return self.delivered + self.not_supported + self.dead + self.pending + self.lost
 
 
 def count_receiver(
     receiver: ReceiverTally, journal: Journal, ledger: Ledger, listens: Callable[[str], bool] = lambda site: True
 ) -> ReceiverTally:
-    """Return a receiver with its share of the events counted as the files have it, also while they are written.
+    """Return a receiver with its counts from the files, also while they are written.
 
     Args:
-        receiver: What else is known of it; its id names its cursor.
-        journal: What is delivered from.
-        ledger: The journal's.
+        receiver: Its other facts; its id is the name of its cursor.
+        journal: The journal of its node.
+        ledger: The ledger of that journal.
         listens: Whether the receiver listens to the events of a site.
     """
-    cursor = ledger.cursor(receiver.id)  # first: what is stored meanwhile is pending then
+    cursor = ledger.cursor(receiver.id)  # read first: events that arrive meanwhile count as pending
     rows = journal.counts()
     return msgspec.structs.replace(
         receiver,

@@ -1,4 +1,4 @@
-"""What is left of a run and what is said about it: its folders, its counts, and the commands that act on them."""
+"""Runs: the folders and counts of a run, and the commands that work on them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""ChildRun: a run in a process of its own that outlives whoever started it and is found again through a folder.
+"""ChildRun: a run in a process of its own that goes on without its starter, and is found again through a folder.
 
-The process inherits a lock on ``<root>/submissions/<run id>``. The kernel releases it with the process, however that
-ends, so a run that is over can be told from one that goes on without trusting a process id.
+The process inherits a lock on ``<root>/submissions/<run id>``. The kernel releases it when the process ends in any way.
+So the lock shows whether the run goes on. A process id does not, because another process may have it later.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-#: Kept so that a run which this process started is reaped by it, and not reported as forgotten.
+#: Kept so that this process collects the exit status of each run that it started.
 _started: list[subprocess.Popen[bytes]] = []
 
 
 class ChildRun:
-    """The handle on such a process.
+    """The handle on a run's process.
 
     Args:
-        root: The folder through which it is found.
+        root: The folder through which the run is found.
         run_id: The run; names a file.
     """
 
@@ -67,7 +67,7 @@ class ChildRun:
         _started.append(process)
 
     def interrupt(self, number: int = signal.SIGTERM) -> None:
-        """Send the process a signal, if it is there."""
+        """Send the process a signal, if it is running."""
         pid = self.pid
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -83,7 +83,7 @@ class ChildRun:
 
 
 def holder(path: Path) -> int | None:
-    """Return the id of the process that holds the lock on ``path`` and is named in it; None if nobody does."""
+    """Return the id, as ``path`` names it, of the process that holds the lock on ``path``; None if no process does."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

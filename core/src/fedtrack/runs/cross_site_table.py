@@ -1,4 +1,4 @@
-"""The table of cross-site evaluation in a run's summary: sites' data down, models across, one metric in the cells."""
+"""Cross-site table: a row for the data of each site, a column for each model, and one metric in the cells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cross_site_table(results: _Results, key_metric: str) -> Table:
 
     Args:
         results: Metrics by data site and model owner; not empty.
-        key_metric: The metric to show; where no site reports it, the first that one does.
+        key_metric: The metric to show; if no site reports it, the first reported one.
     """
     owners = list(dict.fromkeys(owner for models in results.values() for owner in models))
     metric = _shown_metric(results, key_metric)

@@ -1,4 +1,4 @@
-"""Dead letters: the events that receivers refused for good; tried again, or given up."""
+"""Dead letters: the events that receivers refused for good; they are retried or dropped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fedtrack.tracking.receiver import Receiver, RunInfo
 
 
 class Retried(NamedTuple):
-    """What became of dead letters: how many were taken this time, and how many not, and why not."""
+    """The result of a retry: how many dead letters the receiver took, how many it did not, and why."""
 
     delivered: int
     refused: int
@@ -40,11 +40,11 @@ def list_dead(run: StoredRun) -> list[Refusal]:
 
 
 def drop(run: StoredRun, receiver: str) -> int:
-    """Forget a receiver's dead letters; return how many. Their events stay in the journal, counted as refused.
+    """Drop a receiver's dead letters; return how many. Their events stay in the journal, counted as refused.
 
     Raises:
         ConfigError: The receiver has none.
-        WorkspaceError: A server is in the workspace.
+        WorkspaceError: A server uses the workspace.
     """
     with run.locked(), _owner(run, receiver) as (_, id_, ledger):
         letters = ledger.dead_letters(id_)
@@ -53,11 +53,11 @@ def drop(run: StoredRun, receiver: str) -> int:
 
 
 def retry(run: StoredRun, receiver: str, patience: float = 30.0) -> Retried:
-    """Hand a receiver what it refused once more; what it takes is no dead letter any more.
+    """Deliver the refused events again; accepted ones are no longer dead letters.
 
     Raises:
         ConfigError: The receiver has none, or the job does not name it.
-        WorkspaceError: A server is in the workspace.
+        WorkspaceError: A server uses the workspace.
     """
     with run.locked(), _owner(run, receiver) as (node, id_, ledger):
         known = receivers_of(run).get(node, {})
@@ -70,7 +70,7 @@ def retry(run: StoredRun, receiver: str, patience: float = 30.0) -> Retried:
 
 
 def _retry(id_: str, receiver: Receiver, ledger: Ledger, info: RunInfo, status: str, patience: float) -> Retried:
-    """Deliver a journal that holds nothing but the dead letters."""
+    """Deliver a temporary journal that has only the dead letters."""
     letters = ledger.dead_letters(id_)
     streams: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
     for letter in letters:

@@ -1,4 +1,4 @@
-"""JournalFacts: what one journal says of a run's log calls, read in one place and without changing it."""
+"""JournalFacts: a run's log calls, as one journal records them; read in one place and without changing it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class StreamFacts(NamedTuple):
     """One stream, or the part of one that is in one place.
 
     Attributes:
-        events: Log calls that became a record there.
-        counts: Log calls of the stream that became none, or one that says so; None if that is not known.
-        reports: Records that say how many calls were dropped, as far as they were looked at. They are no events.
-        inferred: Whether the counts were inferred from the records, because no page of the stream says them. A process
-            may have dropped more than it reported: it reports 1, 2, 4, ... calls, and when there is room again.
+        events: Log calls that became an event.
+        counts: Log calls that were dropped, withheld or rejected; None if they are not known.
+        reports: Records with a number of dropped calls, among those that were read; they are not events.
+        inferred: Whether the counts come from the records, because those of the stream's page are missing. A process
+            may have dropped more calls than it reported: it reports at 1, 2, 4, ... calls, and when it has room again.
     """
 
     events: int = 0
@@ -36,13 +36,13 @@ class StreamFacts(NamedTuple):
 
 
 class LostRange(NamedTuple):
-    """Events that were lost, as the journal has it.
+    """Events that were lost, as recorded in the journal or its ledger.
 
     Attributes:
-        site: Whose they were.
-        stream: In which stream; "" if that is not known.
-        reason: What happened.
-        events: How many they were; None if that is not known.
+        site: The site.
+        stream: The stream's id; "" if it is not known.
+        reason: The cause, as a text for people.
+        events: The number of events; None if it is not known.
         journaled: Whether they had been in the journal, and are counted there.
     """
 
@@ -55,11 +55,11 @@ class LostRange(NamedTuple):
 
 @dataclass(frozen=True)
 class JournalFacts:
-    """What a journal says.
+    """The content of a journal, as counts.
 
     Attributes:
-        streams: By site and stream. Processes for many sites stand here with their counts and without events.
-        lost: What is missing, oldest first.
+        streams: By site and stream. Processes that work for many sites are also here, with counts and without events.
+        lost: The losses that the journal recorded, then those that deliveries found in it.
     """
 
     streams: dict[str, dict[str, StreamFacts]] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class JournalFacts:
 
 
 def read_facts(journal: Journal, ledger: Ledger) -> JournalFacts:
-    """Return what a journal says; of one that is being written, each part as it was when it was read."""
+    """Return the facts of a journal. If it is being written, its parts are read one after the other."""
     found = JournalFacts()
     rows = journal.streams()
     hosts = {row.stream: row for row in rows if is_host(row.site)}
@@ -85,7 +85,7 @@ def read_facts(journal: Journal, ledger: Ledger) -> JournalFacts:
         else:
             facts = facts._replace(events=row.count - facts.events)
             if row.stream in hosts:
-                facts = facts._replace(inferred=False)  # what was dropped the process says for all of its sites
+                facts = facts._replace(inferred=False)  # the page of the process counts the drops of all its sites
         found.streams.setdefault(row.site, {})[row.stream] = facts
     found.lost.extend(
         LostRange(gap.site, gap.stream, gap.reason, gap.count, journaled=gap.kind == GapKind.CHANGED)
@@ -100,9 +100,9 @@ def is_host(site: str) -> bool:
 
 
 def _is_unsaid(row: StoredStream, hosts: Mapping[str, StoredStream]) -> bool:
-    """Return whether only its records say how many calls of a stream became no event.
+    """Return whether only the records of a stream show how many of its calls were dropped or rejected.
 
-    So it is in a journal of format 1, and with the rejected calls of a site that shared its process with others.
+    That is so in a journal of format 1, and for the rejected calls of a site that shared its process with others.
     """
     if row.counted is not None or is_host(row.site):
         return False
@@ -112,17 +112,17 @@ def _is_unsaid(row: StoredStream, hosts: Mapping[str, StoredStream]) -> bool:
 
 def _said(row: StoredStream, hosts: Mapping[str, StoredStream]) -> Counts | None:
     if row.counted is None and row.stream in hosts and not is_host(row.site):
-        # Whose calls its process dropped or withheld it does not say; of rejected ones there are none.
+        # The page of the process has no counts by site: its dropped calls are in its own row, and it rejected none.
         return Counts() if hosts[row.stream].counted else None
     if row.counted is None and is_host(row.site):
-        return Counts()  # of format 1, which had no pages; what it dropped stands among the gaps
+        return Counts()  # of format 1, which had no pages: its dropped calls are among the gaps
     return row.counts if row.counted else None
 
 
 def _from_records(journal: Journal, streams: Collection[tuple[str, str]]) -> dict[tuple[str, str], StreamFacts]:
-    """Return what the records of streams say of calls that became no event.
+    """Return the counts that the records of streams show.
 
-    ``events`` stands for the reports of drops here, which a journal of format 1 counts as events.
+    ``events`` is here the number of reports of drops, because a journal of format 1 counts them as events.
     """
     if not streams:
         return {}
@@ -138,7 +138,7 @@ def _from_records(journal: Journal, streams: Collection[tuple[str, str]]) -> dic
 
 
 def _with_batch(facts: StreamFacts, batch: StoredBatch) -> StreamFacts:
-    if not _MAY_COUNT.search(batch.body):  # most batches hold events only, and are not looked at frame by frame
+    if not _MAY_COUNT.search(batch.body):  # most batches have only plain events, and their frames need not be read
         return facts
     rejected = dropped = reports = 0
     for _, payload in frames.split(batch.body):

@@ -1,4 +1,4 @@
-"""Prints what came of a run, as a page that fits a terminal."""
+"""Page: the result of a run, printed for a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedtrack.runs.cross_site_table import cross_site_table
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.tally_rows import Row, grouped_sites, receiver_rows, site_rows
 
-#: Of more sites than this not each one gets a line.
+#: The most sites, and the most remarks, that are listed one by one.
 _MOST_SITES = 20
 
 
@@ -40,7 +40,7 @@ def print_summary(result: RunResult) -> None:
 
 
 def _runnable(command: str) -> str:
-    """Return ``command`` as it works when it is pasted here, where the environment may not be on the PATH."""
+    """Return ``command`` so that it works when it is pasted, also if the environment is not on the PATH."""
     program, _, rest = command.partition(" ")
     installed = Path(sys.executable).parent / program
     if shutil.which(program) or not installed.exists():
@@ -56,7 +56,7 @@ def _rounds_table(result: RunResult) -> Table:
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("seconds", justify="right")
-    # The metrics that come with round r's results score the model that entered it.
+    # The metrics in the results of round r score the model that entered it.
     for index, item in enumerate(result.rounds):
         label = "initial" if item.current_round == 0 else str(item.current_round)
         seconds = f"{result.rounds[index - 1].seconds:.1f}" if index else ""
@@ -81,7 +81,7 @@ def _receiver_rows(result: RunResult) -> list[Row]:
 
 
 def _counts_table(title: str, rows: list[Row], left: int = 1) -> Table:
-    """Return the rows as a table of which the first ``left`` columns are words."""
+    """Return the rows as a table; its first ``left`` columns are words."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(rows[0]):
         table.add_column(column, justify="left" if index < left else "right")
@@ -110,9 +110,7 @@ def _site_remarks(result: RunResult) -> list[str]:
         if site.error:
             lines.append(f"Failed:      {site.error}")
         if site.logged is None:
-            lines.append(
-                f"Note:        {name} did not say how many log calls it made; those that are stored are not lost."
-            )
+            lines.append(f"Note:        {name} has not reported its number of log calls; stored ones are not lost.")
         if site.lost:
             lines.append(f"Lost:        {name}: {site.lost:,} events were logged, and are in no spool and no journal.")
         if site.dropped:

@@ -1,4 +1,4 @@
-"""Prune: gives the space of delivered events back to the disk."""
+"""Prune: deletes delivered events from the journals of a run, so that the disk has space."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _DAY_NS = 24 * 3600 * 10**9
 
 
 def prune(run: StoredRun, older_than_days: float) -> dict[str, int]:
-    """Delete from each journal of a run what every receiver has had for so many days; return how many events, by node.
+    """Delete the events that are older than ``older_than_days`` and that every receiver has; return how many, by node.
 
-    Nothing is ever deleted without being asked for, and nothing that a receiver still has to get.
+    Their age begins with their arrival in the journal. Events are deleted only on request.
 
     Raises:
-        WorkspaceError: A server is in the workspace, or the job that ran is not there any more.
+        WorkspaceError: A server uses the workspace, or the run's job no longer exists.
     """
     with run.locked():
         receivers = receivers_of(run)
@@ -26,7 +26,7 @@ def prune(run: StoredRun, older_than_days: float) -> dict[str, int]:
             with run.stores(node, write=True) as (journal, ledger):
                 # Those that the job names, and all others that ever had a cursor.
                 cursors = [ledger.cursor(id_).batch for id_ in {*receivers.get(node, {}), *ledger.cursors()}]
-                # Without any receiver the journal is the only place where the events are.
+                # Without any receiver, only the journal has the events.
                 done = min(cursors, default=0)
                 dead = {letter.batch for letter in ledger.dead_letters()}
                 deleted[node] = journal.prune(done, before_ns, dead)

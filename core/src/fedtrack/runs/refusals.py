@@ -1,4 +1,4 @@
-"""Refusal: an event that a receiver refused for good, as people read it."""
+"""Refusal: an event that a receiver refused for good, in a form for people."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Refusal(msgspec.Struct):
     """A dead letter.
 
     Attributes:
-        receiver: Who refused it; a site's own receiver is ``<site>/<id>``.
-        site: Who logged it.
+        receiver: The receiver that refused it; a site's own receiver is ``<site>/<id>``.
+        site: The site that logged it.
         seq: Its number in its stream.
-        kind: What it is, or ``"unreadable"``.
-        key: Its name or path.
-        reason: The backend's words.
+        kind: The kind of record, or ``"unreadable"``.
+        key: The name or path.
+        reason: The backend's error.
     """
 
     receiver: str
@@ -37,7 +37,7 @@ def refusals(ledger: Ledger, node: str) -> list[Refusal]:
 
 
 def refusal(letter: DeadLetter, node: str) -> Refusal:
-    """Return a dead letter of a receiver on ``node`` as people read it."""
+    """Return a dead letter of a receiver on ``node``, in a form for people."""
     receiver = receiver_label(node, letter.receiver)
     try:
         record = decode(letter.payload)

@@ -1,7 +1,7 @@
-"""Replay: delivers what a finished run still owes to its receivers, or all of it to one that the job does not name.
+"""Replay: delivers the missing events of a finished run to its receivers, or all events to another receiver.
 
-Delivering again what was delivered does no harm: a cursor beside the journal says how far each receiver is, so a second
-replay has nothing to do. A receiver that the job does not name gets a cursor of its own, named after its arguments.
+A second replay delivers nothing, unless ``again`` is set, because the ledger has the progress of each receiver. A
+receiver that the job does not name gets a cursor of its own, named after its arguments.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Replayed:
-    """What a replay brought.
+    """The result of a replay.
 
     Attributes:
         journaled: Events in the server's journal, by site.
         receivers: By component id; a site's own under ``<site>/<id>``.
         new: How many events each of them took in this replay.
-        gaps: Lost ranges: (site, what happened).
+        gaps: Lost ranges: (site, reason).
         waiting: Why records of a site still wait in its spool, by site.
     """
 
@@ -56,24 +56,24 @@ class Replayed:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing waits any more."""
+        """Whether no record waits in a spool, and no event for a receiver."""
         return not self.waiting and not any(receiver.pending for receiver in self.receivers.values())
 
 
 def replay(
     run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = None, *, again: bool = False, patience: float = 30.0
 ) -> Replayed:
-    """Bring what is left in the spools into the journals, then deliver what receivers have not taken.
+    """Forward the rest of the spools to the journals, then deliver the events that receivers have not taken.
 
     Args:
         run: A run that is over.
-        other: Name and arguments of a receiver to deliver everything to, instead of those that the job names;
+        other: Name and arguments of a receiver that gets all events, instead of those that the job names;
             ``${ENV:NAME}`` in an argument stands for an environment variable, as in a job.
         again: Whether to begin at the first event, also with receivers that have had it.
         patience: Seconds without any progress after which a receiver is left behind.
 
     Raises:
-        WorkspaceError: A server is in the workspace, or the job that ran is not there any more.
+        WorkspaceError: A server uses the workspace, or the run's job no longer exists.
         FedtrackError: The job or the receiver's arguments are not valid.
     """
     with run.locked():
@@ -82,16 +82,16 @@ def replay(
 
 
 def other_name(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return the cursor's name of a receiver that the job does not name: other arguments are another receiver."""
+    """Return the cursor's name for a receiver that the job does not name; other arguments give another name."""
     digest = sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:8]
     return f"{name}+{digest}"
 
 
 def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = None) -> dict[str, dict[str, Receiver]]:
-    """Return the receivers by node and id: those that the job names, or the other one alone."""
+    """Return the receivers by node and id: those that the job names, or only the other one."""
     if other is not None:
         cls = registry().receiver(other[0])
-        # The cursor is named after what was written: a secret that changes makes no other receiver.
+        # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
         args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
         return {SERVER: {other_name(cls.name, other[1]): cls(**args)}}
     job = run.job()
@@ -99,14 +99,14 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
 
 
 def sites_of(run: StoredRun) -> dict[str, bool]:
-    """Return the sites of a run, and whether each lets its events cross to the server."""
+    """Return the sites of a run, and whether the events of each go to the server."""
     result = run.result
     known = {name: site.streams_to_server for name, site in result.sites.items()} if result else {}
     try:
         known |= {site.name: site.streams_to_server for site in run.job().sites}
     except FedtrackError:
         log.info("the job of %s cannot be loaded; its summary says which sites it had", run.base)
-    # Without either, a folder is a site whose events cross: the default.
+    # If both are missing, each folder counts as a site whose events go to the server, which is the default.
     return {name: known.get(name, True) for name in run.sites()}
 
 
@@ -174,7 +174,7 @@ def _hosts(
 
 
 def _update(run: StoredRun, result: RunResult, done: Replayed, *, again: bool) -> None:
-    """Bring the run's summary up to date, so that it says what is true now."""
+    """Write the run's summary again, so that it is up to date."""
     for id_, summary in done.receivers.items():
         old = result.receivers.get(id_)
         if old is not None and not again and not summary.location:

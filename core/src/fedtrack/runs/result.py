@@ -1,4 +1,4 @@
-"""RunResult: what came of a run; also the content of ``run_summary.json``."""
+"""RunResult: the result of a run; also the content of ``run_summary.json``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class RoundSummary(msgspec.Struct):
         metrics: Weighted mean of the sites' metrics of the model that entered the round; None where it is not finite.
         sites: The sites whose results were averaged.
         seconds: How long it took.
-        bytes: Parameters that crossed between server and sites, both ways.
-        steps: The optimizer steps behind the results that were averaged; None in a summary of an older version.
+        bytes: Bytes of parameters that server and sites sent to each other.
+        steps: The optimizer steps behind the averaged results; None in a summary of an older version.
     """
 
     current_round: int
@@ -35,7 +35,7 @@ class RoundSummary(msgspec.Struct):
 
 
 class RunResult(msgspec.Struct):
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
         run_id: The run's id.
@@ -43,17 +43,17 @@ class RunResult(msgspec.Struct):
         status: ``completed``, ``failed`` or ``aborted``.
         error: Why it is not completed, or "".
         workspace: The folder that the run was given.
-        folder: The server's results in it.
+        folder: The folder of the server's results in it.
         seconds: From the start of the command to the closing of the last receiver.
         rounds: Each finished round.
         final_metrics: The sites' metrics of the last model, if the job asked for them.
-        cross_site: What cross-site evaluation found, as {data site: {model owner: {metric: value}}}; None where a
+        cross_site: The results of cross-site evaluation, as {data site: {model owner: {metric: value}}}; None where a
             value is not finite.
         key_metric: The metric that decides which model is the best, or "".
-        best_round: Index into the models: that many rounds had been trained when the best one was found.
+        best_round: How many rounds had been trained when the best model was found; None if no model was selected.
         sites: Each site, and the server's own records under ``server``.
         receivers: Each receiver by its id; a site's own under ``<site>/<id>``.
-        gaps: Damaged or lost ranges: (site, what happened).
+        gaps: Damaged or lost ranges: (site, reason).
         waiting: Why records of a site are in its spool and not in the journal, by site; a replay tries again.
     """
 
@@ -80,7 +80,7 @@ class RunResult(msgspec.Struct):
         return events_complete(self.sites, self.gaps, self.waiting)
 
     def moved(self, workspace: Path, folder: Path) -> RunResult:
-        """Return and save the result as it is after its files were brought to ``folder`` in ``workspace``."""
+        """Return and save the result with the new paths of its files, in ``folder`` of ``workspace``."""
         before, after = str(self.folder), str(folder)
         receivers = {
             id_: msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""SiteTally: what became of one site's log calls, from its journal, its spool and what its processes said."""
+"""SiteTally: the counts of one site's log calls, from its journal, its spool and the goodbye of its processes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ class SiteTally(msgspec.Struct):
     """One site's log calls; keys are only ever added.
 
     Attributes:
-        logged: Calls that returned and are stored, as a record or as one that says why it was rejected; None if nobody
-            can say.
-        journaled: Those in the journal: the server's, or the site's own if its events stay at home.
+        logged: Calls that returned and are stored, also as a rejection; None if that is not known.
+        journaled: Those in the journal: the server's, or the site's own if its events stay at the site.
         dropped: Calls for which there was no room on the site's disk or in the spool's limit.
         rejected: Calls whose value no record can hold.
-        streams_to_server: Whether the site lets its events cross.
+        streams_to_server: Whether the site's events go to the server.
         error: Why the site failed, or "".
         withheld: Calls that the site's policy keeps at the site.
-        in_spool: Events in its spool and in no journal that they belong in.
-        lost: Events that were logged and are nowhere.
-        node: Whose journal its events belong in; "" if they stay in its spool.
+        in_spool: Events in its spool that should be in a journal and are not.
+        lost: Logged events that are in no spool and no journal.
+        node: The node with the journal for its events; "" if they stay in its spool.
         unreadable: Why a part of its spool could not be counted, or "".
     """
 
@@ -57,7 +56,7 @@ class SiteTally(msgspec.Struct):
     def complete(self) -> bool:
         """Whether every call is known to be where it belongs.
 
-        Where events stay in a site's own spool nobody waits for them: only what is known to be lost counts.
+        If events stay in the site's own spool, no journal needs them, and only known losses make the site incomplete.
         """
         if self.dropped or self.lost or self.unreadable:
             return False
@@ -67,18 +66,17 @@ class SiteTally(msgspec.Struct):
 
 
 class Goodbye(NamedTuple):
-    """What the processes of a site said once they were gone.
+    """The counts of a site's processes, after their end.
 
-    A stream of which nobody said anything is counted from what it holds: every call that returned is in it, or in the
-    stream's page.
+    A stream without such counts is counted from its files: every call that returned is in its records or in its page.
 
     Attributes:
         stored: How many events they stored.
         dropped: How many calls found no room.
-        streams: The streams that this counts; None if they did not say which, and it is all of them or a part.
-        with_reports: Whether ``stored`` includes the reports of drops, as earlier versions had it.
-        withheld: How many calls the site's policy kept at the site; None if they did not say.
-        rejected: How many of the calls had a value that no record can hold; None if they did not say.
+        streams: The streams that these counts include; None if that is not known: all of them, or some.
+        with_reports: Whether ``stored`` includes the reports of drops, as in earlier versions.
+        withheld: How many calls the site's policy kept at the site; None if that is not known.
+        rejected: How many of the calls had a value that no record can hold; None if that is not known.
     """
 
     stored: int = 0
@@ -91,16 +89,16 @@ class Goodbye(NamedTuple):
 
 @dataclass(frozen=True)
 class CountedSite:
-    """A site, as the tally is told about it.
+    """A site, as the tally's input.
 
     Attributes:
         name: Its name.
         spool: Its spool folder; None if it is not on this machine, or not a spool of this site alone.
-        goodbye: What its processes said; None as long as they may be alive, or what they logged is not all here.
-        streams_to_server: Whether it lets its events cross.
-        node: Whose journal its events belong in; "" if they stay in its spool.
+        goodbye: The counts of its processes; None as long as one may be alive, or has records that are not here yet.
+        streams_to_server: Whether its events go to the server.
+        node: The node with the journal for its events; "" if they stay in its spool.
         error: Why it failed, or "".
-        before: What was counted earlier, for a site of which there is nothing here any more.
+        before: Its earlier counts, which are used if its journal is not here.
     """
 
     name: str
@@ -119,12 +117,12 @@ def count_site(
 
     Args:
         site: The site.
-        journal: The journal in which its events belong, open; None if there is none, or it is not here.
-        facts: What that journal says.
-        shared: What the processes that work for many sites have counted, and cannot say of which; None if it is not
+        journal: The open journal for its events; None if there is none, or it is not here.
+        facts: The facts of that journal.
+        shared: The counts of processes that work for many sites, for all of these sites together; None if they are not
             known.
     """
-    if facts is None and site.node:  # the journal that would say it is not here
+    if facts is None and site.node:  # its journal is not here
         before = site.before or SiteTally(None, 0, None, None, withheld=None)
         return msgspec.structs.replace(before, streams_to_server=site.streams_to_server)
     arrived = facts.streams.get(site.name, {}) if facts else {}
@@ -154,7 +152,7 @@ def why_unreadable(beyond: SpoolCount | None) -> str:
 
 
 def together(arrived: StreamFacts | None, waiting: StreamFacts | None) -> StreamFacts:
-    """Return what is in the journal of a stream, and what is in its spool, as one."""
+    """Return the facts of a stream from the journal and from its spool, as one."""
     if arrived is None or waiting is None:
         return arrived or waiting or StreamFacts()
     inferred = arrived.inferred and waiting.counts is None
@@ -162,7 +160,7 @@ def together(arrived: StreamFacts | None, waiting: StreamFacts | None) -> Stream
     if arrived.counts is not None and waiting.counts is not None:
         # Both count the whole stream.
         counts = Counts(*map(max, arrived.counts, waiting.counts))
-    elif not waiting.events:  # the page is deleted once the journal has it
+    elif not waiting.events:  # the page is deleted once the journal has its counts
         counts = arrived.counts if waiting.counts is None else waiting.counts
     return StreamFacts(arrived.events + waiting.events, counts, arrived.reports, inferred)
 
@@ -228,7 +226,7 @@ class _Calls:
         return counts.withheld if counts else self.goodbye.withheld if self.goodbye else None
 
     def counts(self) -> Counts | None:
-        """Return what the streams say of calls that are no events; None if a part of them is not here."""
+        """Return the dropped, withheld and rejected calls of all streams; None if a part of them is not known."""
         return add_counts(facts.counts for facts in self._parts(None)) if self._is_all_here else None
 
     @property
@@ -236,8 +234,8 @@ class _Calls:
         return self.beyond is not None or (self.logged is not None and self.logged == self.journaled)
 
     def _is_at_least(self, facts: StreamFacts) -> bool:
-        """Return whether more calls may have been dropped than the stream says."""
-        # Of a stream whose spool is elsewhere, nothing but its site's goodbye or its page could say that none was.
+        """Return whether more calls may have been dropped than these facts show."""
+        # If the spool is elsewhere, only the site's goodbye or the stream's page can show that no call was dropped.
         return facts.inferred and (bool(facts.reports) or self.beyond is None)
 
     def _held(self, but: frozenset[str]) -> int | None:
@@ -248,7 +246,7 @@ class _Calls:
         return sum(facts.events for facts in self._parts(None, but=but)) + sum(events or 0 for events in lost)
 
     def _parts(self, streams: frozenset[str] | None, but: frozenset[str] = frozenset()) -> list[StreamFacts]:
-        """Return the ``streams``, or all, that are not in ``but``."""
+        """Return the facts of ``streams``, or of all, without those in ``but``."""
         waiting = self.beyond.streams if self.beyond else {}
         return [
             together(self.arrived.get(stream), waiting.get(stream))

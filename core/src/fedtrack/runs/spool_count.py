@@ -1,4 +1,4 @@
-"""SpoolCount: what is in a spool folder and not in a journal yet, counted without changing it."""
+"""SpoolCount: the records of a spool folder that are not in a journal yet, counted without changing it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _MAY_BE_HOSTED = frames.kinds_pattern((HOSTED_KIND,))
 
 @dataclass
 class SpoolCount:
-    """What a spool holds beyond the marks of a journal.
+    """The records in a spool beyond the marks of a journal.
 
     Attributes:
-        streams: By stream: the events beyond its mark, and what its page counts for all of it.
+        streams: By stream: the events beyond its mark, and its page's counts for the whole stream.
         unreadable: Why a stream could not be counted to its end, by stream.
-        damaged: The streams in which bytes are no records. What is left of a process's last write is no damage.
+        damaged: The streams with damaged bytes; an incomplete last write of a process is not damage.
     """
 
     streams: dict[str, StreamFacts] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class SpoolCount:
 
     @property
     def uncountable(self) -> set[str]:
-        """The streams of which nobody can tell from the spool how many records they had."""
+        """The streams whose number of records cannot be known from the spool."""
         return self.damaged | self.unreadable.keys()
 
     @property
@@ -44,12 +44,12 @@ class SpoolCount:
 
 
 def count_beyond(folder: Path, marks: Mapping[str, int]) -> SpoolCount | None:
-    """Count the intact events of a spool folder that are beyond the marks of their streams; None if there is none."""
+    """Count the intact events of a spool folder beyond the marks of their streams; None if there is no folder."""
     if not folder.is_dir():
         return None
     found = SpoolCount()
     for stream, segments in list_files(folder).segments.items():
-        # Before the records: what is counted meanwhile is in neither, rather than in both.
+        # Read before the records: a call that returns in between may be missing, and is never counted twice.
         counts = read_count(folder, stream)
         events = 0
         reader = SpoolReader(stream, marks.get(stream, 0), pass_bytes=2**62)
@@ -59,7 +59,7 @@ def count_beyond(folder: Path, marks: Mapping[str, int]) -> SpoolCount | None:
                     events += _events_in(part)
                 elif not part.torn:
                     found.damaged.add(stream)
-        except DamagedError as error:  # of a newer version: the other streams are counted all the same
+        except DamagedError as error:  # of a newer version: the other streams are counted nevertheless
             found.unreadable[stream] = str(error)
         found.streams[stream] = StreamFacts(events, counts)
     return found

@@ -1,4 +1,4 @@
-"""StoredRun: a run that is over, as its folders hold it: the one in a workspace, or one that was moved aside."""
+"""StoredRun: a run, with its folders: the one in a workspace, or one that was moved aside."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StoredRun:
 
     @property
     def record(self) -> RunRecord | None:
-        """What the run is known by; None if it never began."""
+        """The run's identity; None if the run never began, or the file cannot be read."""
         return read_record(self.folder)
 
     @property
@@ -70,7 +70,7 @@ class StoredRun:
         return [SERVER, *(name for name in found if name != SERVER)]
 
     def sites(self) -> list[str]:
-        """Return every site that is known: by its folder, or by name where processes work for many."""
+        """Return every known site: by its folder or, if processes work for many sites, by its name in other files."""
         found = self.nodes()[1:]
         if self.workers.is_dir():
             result = self.result
@@ -97,7 +97,7 @@ class StoredRun:
 
         Args:
             node: The server or a site.
-            write: Whether to open it for writing: one of an older format is migrated then.
+            write: Whether to open it for writing; then a journal of an older format is migrated.
 
         Raises:
             ConfigError: There is none.
@@ -113,7 +113,7 @@ class StoredRun:
 
     @contextmanager
     def stores(self, node: str = SERVER, *, write: bool = False) -> Iterator[tuple[Journal, Ledger]]:
-        """Open a node's journal and the ledger of what was delivered from it; see ``journal``."""
+        """Open a node's journal and its ledger; see ``journal``."""
         with self.journal(node, write=write) as journal:
             ledger = Ledger(self.node(node) / LEDGER_FILE, journal, read_only=not write)
             try:
@@ -123,17 +123,17 @@ class StoredRun:
 
     @property
     def journal_is_lost(self) -> bool:
-        """Whether the run has come so far that it must have had a journal, and has none."""
+        """Whether the run must have had a journal, and has none."""
         if self.record is None or (self.folder / "journal.db").exists():
             return False
-        # Sites begin after the journal has been created: one of them has logged, or a round has ended.
+        # Sites start after the journal was created. So there was one if a site has logged, or a round has ended.
         begun = [self.node(name) / "spool" for name in self.nodes()[1:]]
         return any(path.exists() for path in [*begun, self.workers]) or any((self.folder / "app_server").glob("*"))
 
     def replace_lost_journal(self) -> None:
-        """Begin another journal where there was one, and record in it that what only that one had is lost.
+        """If the journal was removed, create another one, and record the loss of events that only the old one had.
 
-        What sites and server still have in their spools can go into it, and says itself from which number on.
+        Records that are still in spools can then go into it; their numbers show how many came before them.
         """
         if self.journal_is_lost:
             log.error("%s: %s", self.folder, LOST_JOURNAL)
@@ -146,7 +146,7 @@ class StoredRun:
         """Keep servers out of the workspace.
 
         Raises:
-            WorkspaceError: One is in it.
+            WorkspaceError: A server uses it.
         """
         workspace = Workspace(self.workspace)
         try:
@@ -155,10 +155,10 @@ class StoredRun:
             workspace.close()
 
     def job(self) -> LoadedJob:
-        """Return the job that ran.
+        """Return the run's job.
 
         Raises:
-            WorkspaceError: It is not there any more.
+            WorkspaceError: It no longer exists.
             FedtrackError: It cannot be loaded: a plugin or an environment variable is missing, for example.
         """
         record = self.record
@@ -170,14 +170,14 @@ class StoredRun:
         return load_job(self.base / record.job)
 
     def info(self, node: str, sites: tuple[str, ...]) -> RunInfo:
-        """Return what receivers on a node are told, as they were when it ran.
+        """Return the RunInfo for receivers on a node, as it was during the run.
 
         Raises:
-            DamagedError: The run's identity is not on the disk.
+            DamagedError: The run's identity cannot be read.
         """
         record, folder = self.record, self.node(node)
         if record is None:
-            raise DamagedError(f"{self.folder} has no readable run.json: what the run is called is not known.")
+            raise DamagedError(f"{self.folder} has no readable run.json, so the run's id is not known.")
         with self.journal() as journal:
             name = journal.meta("job_name") or Path(record.job).name
         return RunInfo(record.run_id, name, folder, node, sites, record.started_ns, BlobStore(folder / "blobs"))

@@ -1,4 +1,4 @@
-"""The tally of a stored run, which may still be going on: counted from its files, without changing them."""
+"""Stored tally: the tally of a run from its files, which it does not change; also while the run goes on."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Stores: TypeAlias = dict[str, tuple[Journal, Ledger]]
 
 
 def tally_of(run: StoredRun, result: RunResult | None = None) -> Tally:
-    """Count what is in the spools, the journals and with the receivers of a run.
+    """Count the events in the spools, in the journals and at the receivers of a run.
 
     Args:
         run: The run.
-        result: Its summary; the one in its folder, if None.
+        result: Its summary; None means the one in its folder.
     """
     result = run.result if result is None else result
     with ExitStack() as stack:
@@ -67,22 +67,22 @@ def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator
 
 
 def _goodbye(before: SiteTally | None) -> Goodbye | None:
-    """Return what the summary says that the site's processes said; without a summary they may still be alive."""
+    """Return the goodbye of a site from its counts in the summary; without them its processes may still be alive."""
     if before is None or before.logged is None:
         return None
-    older = before.in_spool is None and before.lost is None  # which counted the reports of drops as events
+    older = before.in_spool is None and before.lost is None  # such a summary counts the reports of drops as events
     return Goodbye(before.logged, before.dropped or 0, None, older, before.withheld, before.rejected)
 
 
 def _receivers(run: StoredRun, result: RunResult | None, stores: Stores) -> list[ReceiverTally]:
-    """Return what the summary says of the receivers, and the job of those that it does not name."""
+    """Return the receivers in the summary, and those with a cursor that only the job names."""
     known = dict(result.receivers) if result else {}
     unnamed = {id_ for id_ in stores[SERVER][1].cursors() if id_ not in known} if SERVER in stores else set()
     if unnamed:
         try:
             named = {id_: item for id_, item in run.job().receivers.items() if id_ in unnamed}
         except FedtrackError:
-            named = {}  # then they are taken to listen to everything
+            named = {}  # then they count as receivers that listen to every site
         for id_, item in named.items():
             own_only = not hears_sites(SERVER, item)
             known[id_] = ReceiverTally(item.name, SERVER, 0, {}, 0, 0, id=id_, own_only=own_only)

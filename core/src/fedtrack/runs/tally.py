@@ -1,11 +1,12 @@
-"""Tally: what became of every log call of a run; one for all engines, while it runs and afterwards.
+"""Tally: the counts that show the result of every log call of a run; one for all engines, during the run and later.
 
     calls  = logged + withheld + dropped                       for each site; rejected calls are among the logged
     logged = journaled + in the spool + lost                   for each site
     addressed = delivered + skipped + dead + pending + lost    for each receiver, of the sites that it listens to
 
-A log call counts once it has returned. Records that say something about calls, such as how many were dropped, are no
-events. What is not known is None and never 0, and nothing that is unknown, dropped or lost counts as complete.
+A log call counts as soon as it has returned. Records about calls, such as the number of dropped ones, are not events. A
+count that is not known is None and never 0. A run with dropped or lost calls is never complete. The same holds if the
+calls of a site are not all known, unless its events stay in its own spool.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Tally(msgspec.Struct):
     Attributes:
         sites: By name; the server's own records under ``server``, processes for many sites under ``@...``.
         receivers: By label; see ``receiver_label``.
-        gaps: Damaged or lost ranges: (site, what happened).
+        gaps: Damaged or lost ranges: (site, reason).
         refused: The dead letters.
         waiting: Why records of a site are in its spool and not in the journal, by site.
     """
@@ -49,12 +50,12 @@ class Tally(msgspec.Struct):
 
     @property
     def events_complete(self) -> bool:
-        """Whether every log call is known to be in a journal, or where it belongs instead."""
+        """Whether every log call is known to be where it belongs."""
         return events_complete(self.sites, self.gaps, self.waiting)
 
     @property
     def complete(self) -> bool:
-        """Whether, besides, every receiver has taken everything."""
+        """Whether, in addition, every receiver has taken everything."""
         return self.events_complete and not any(one.pending or one.dead for one in self.receivers.values())
 
 
@@ -73,12 +74,12 @@ def take_tally(
     waiting: Mapping[str, str] | None = None,
     workers: Mapping[str, Path] | None = None,
 ) -> Tally:
-    """Count a run's log calls from its journals, its spools and what its processes said.
+    """Count a run's log calls from its journals, its spools and the goodbyes of its processes.
 
     Args:
-        stores: Each node's journal, and the ledger of what was delivered from it; open.
+        stores: The open journal and ledger of each node.
         sites: The sites, and the server.
-        receivers: What is known of receivers besides what the journals say.
+        receivers: The receivers, with facts that no journal or ledger has.
         waiting: Why records of a site are not in the journal, by site.
         workers: Spool folders of processes that work for many sites, by name; see ``runs.worker_folders``.
     """
@@ -102,7 +103,7 @@ def take_tally(
 
 
 class _Host(NamedTuple):
-    """A process that works for many sites: what it has counted, and what waits in its spool."""
+    """A process that works for many sites: its counts, and how many events wait in its spool."""
 
     counts: Counts | None
     waiting: int | None
@@ -126,13 +127,13 @@ def _count_hosts(facts: JournalFacts | None, journal: Journal | None, workers: M
 def _count_receivers(
     found: Tally, stores: Mapping[str, tuple[Journal, Ledger]], known: Mapping[str, ReceiverTally]
 ) -> None:
-    """Let the ledgers have the last word: they are right also where a process died before it could report."""
+    """Use the ledgers' counts, which are right even if a process died before it reported."""
     found.receivers.update(known)
     for node, (journal, ledger) in stores.items():
         ids = {receiver.id for receiver in known.values() if receiver.node == node and receiver.id}
         for id_ in sorted(ids | ledger.cursors().keys()):
             label = receiver_label(node, id_)
-            # Named by a replay, the component's id begins with the receiver's name.
+            # An id that a replay gave begins with the receiver's name.
             receiver = known.get(label) or ReceiverTally(id_.partition("+")[0], node, id=id_)
             listens = _is_server if receiver.own_only else _is_any
             found.receivers[label] = count_receiver(receiver, journal, ledger, listens)

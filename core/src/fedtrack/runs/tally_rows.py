@@ -1,4 +1,4 @@
-"""The rows in which people read a tally, with the same words on every screen."""
+"""Tally rows: a tally as rows for people, with the same words on every screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedtrack.tracking.events import SERVER
 
 Row: TypeAlias = dict[str, str]
 
-#: A column is shown where somebody asks for it, or where there is something to say in it.
+#: A column is shown if the caller asks for it, or if one of its counts is unknown or not 0.
 _SITE_COLUMNS = ("logged", "in spool", "journaled", "rejected", "withheld", "dropped", "lost")
 _RECEIVER_COLUMNS = ("delivered", "skipped", "dead", "pending", "lost", "of")
 
@@ -41,7 +41,7 @@ def receiver_rows(
 
 
 def grouped_sites(sites: Mapping[str, SiteTally], most: int) -> dict[str, SiteTally]:
-    """Return the sites as a screen can hold them: of more than ``most``, those that are complete in one entry."""
+    """Return the sites to list: if there are more than ``most``, the complete ones share one entry."""
     if len(sites) <= most:
         return dict(sites)
     alike = [name for name, site in sites.items() if name != SERVER and site.node and site.complete]

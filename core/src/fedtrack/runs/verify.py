@@ -28,10 +28,10 @@ class Check(NamedTuple):
     """One comparison.
 
     Attributes:
-        what: What was counted.
-        expected: How many there should be.
-        found: How many there are; None if that cannot be counted here.
-        problem: What the difference means, or "".
+        what: The counted quantity.
+        expected: The expected number.
+        found: The number found; None if it cannot be counted here.
+        problem: The meaning of the difference, or "".
     """
 
     what: str
@@ -44,7 +44,7 @@ def verify(run: StoredRun) -> list[Check]:
     """Count everything again.
 
     Raises:
-        WorkspaceError: A server is in the workspace.
+        WorkspaceError: A server uses the workspace.
         FedtrackError: The run or its job cannot be read.
     """
     with run.locked():
@@ -69,7 +69,7 @@ def _checks(run: StoredRun) -> Iterator[Check]:
 
 
 def _check_site(name: str, site: SiteTally, rows: int | None) -> Iterator[Check]:
-    """Compare what a site's processes counted with the rows of the journal; ``rows`` is None if there is none."""
+    """Compare a site's counts with its events in the journal, ``rows``; None if there is no journal."""
     waiting = (site.in_spool or 0) if site.node else 0
     yield _check(f"{name}: in the spool only", 0, waiting, "are not in the journal; try: fedtrack runs replay")
     if site.unreadable:
@@ -86,12 +86,12 @@ def _check_site(name: str, site: SiteTally, rows: int | None) -> Iterator[Check]
 
 
 class _Rows(NamedTuple):
-    """What was found when every row of a journal was read again.
+    """The result of a second read of a journal's rows.
 
     Attributes:
         found: Events by site.
         pruned: Events by site that were deleted because every receiver has them.
-        reports: Records by site that are no events, and that a journal of format 1 counts among them.
+        reports: Records by site that are not events, but are counted as events in a journal of format 1.
         damaged: Records by site whose files do not hold what was logged.
         changed: Batches that were changed after they were written.
     """
@@ -108,7 +108,7 @@ class _Rows(NamedTuple):
 
 
 def _count_rows(run: StoredRun, node: str) -> _Rows:
-    """Read every record of a journal, and what it refers to."""
+    """Read every record of a journal, and the files that it refers to."""
     found: Counter[str] = Counter()
     reports: Counter[str] = Counter()
     damaged: Counter[str] = Counter()
@@ -155,7 +155,7 @@ def _check_receiver(
         what = f"{shown}: points of {site} in {receiver.name}"
         if held is None:
             yield Check(what, count, None)
-        elif not (rows.pruned.get(site) and held[site] >= count):  # what was deleted here is only there
+        elif not (rows.pruned.get(site) and held[site] >= count):  # pruned events are only in the backend
             yield _check(what, count, held[site], "are missing" if held[site] < count else "are there too often")
 
 
@@ -178,7 +178,7 @@ def _held(receiver: Receiver, info: RunInfo, sites: list[str], run: StoredRun) -
 
 
 def _expected_points(id_: str, receiver: Receiver, journal: Journal, ledger: Ledger, info: RunInfo) -> dict[str, int]:
-    """Count the points that the receiver has taken: equal ones once if the backend holds them once."""
+    """Count the points that the receiver has taken; equal points count once if the backend stores them once."""
     listens, cursor = addressed(info, receiver), ledger.cursor(id_)
     refused = {letter[1:4] for letter in ledger.dead_letters(id_)} | {*ledger.dropped(id_)}
     counts: Counter[str] = Counter()
@@ -199,7 +199,7 @@ def _expected_points(id_: str, receiver: Receiver, journal: Journal, ledger: Led
 
 
 def _batches(journal: Journal, after: int = 0) -> Iterator[StoredBatch]:
-    """Yield what is beyond a batch."""
+    """Yield the batches after the one with the id ``after``."""
     while batches := journal.read(after):
         yield from batches
         after = batches[-1].id

@@ -1,4 +1,4 @@
-"""The folders of the processes that work for many sites, and what lies in them."""
+"""Worker folders: the folders of the processes that work for many sites."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fedtrack.transport.shared_source import SharedSource
 
 
 def worker_folders(workers: Path) -> Iterator[Path]:
-    """Yield the folders of the workers that a run ever had."""
+    """Yield the folders of all workers that a run has had."""
     return workers.glob("worker-*")
 
 
 def next_worker_folder(workers: Path) -> Path:
-    """Make the folder of one more worker.
+    """Create the folder of one more worker.
 
-    A process that follows one that died has a number, and files, of its own; also in a run that is resumed.
+    A worker that replaces a dead one has a number and files of its own, also in a resumed run.
     """
     folder = workers / f"worker-{1 + sum(1 for _ in worker_folders(workers))}"
     folder.mkdir(mode=0o700, parents=True)
@@ -31,7 +31,7 @@ def worker_name(folder: Path) -> str:
 
 
 def spool_of(folder: Path) -> Path:
-    """Return where the worker with this folder puts the records of its sites."""
+    """Return the spool of the worker with this folder, for the records of its sites."""
     return folder / "spool"
 
 

@@ -1,4 +1,4 @@
-"""Workspace: where a run keeps everything, and the lock that lets one server use it at a time.
+"""Workspace: the folders of a run, and the lock that lets one server use them at a time.
 
 The layout is that of FLARE's simulator::
 
@@ -30,7 +30,7 @@ _RUN_FILE = "run.json"
 
 
 class RunRecord(msgspec.Struct):
-    """What a run is known by, kept so that it can be resumed and replayed.
+    """The identity of a run, stored so that the run can be resumed and replayed.
 
     Attributes:
         run_id: The run's id.
@@ -81,7 +81,7 @@ class Workspace:
 
     @property
     def exchange(self) -> Path:
-        """Folder of the models that are on their way."""
+        """Folder of the models that server and sites are exchanging."""
         return self.server / "exchange"
 
     def site(self, name: str) -> Path:
@@ -94,7 +94,7 @@ class Workspace:
         return self.site(WORKERS_FOLDER)
 
     def move_earlier_run(self) -> Path | None:
-        """Move what an earlier run left aside and return where; None if the workspace is fresh."""
+        """Move the folders of an earlier run aside and return the new place; None if there is no earlier run."""
         if not self.server.exists():
             return None
         earlier = self.record()
@@ -104,12 +104,12 @@ class Workspace:
             if (child / RUN_FOLDER).is_dir():
                 child.rename(target / child.name)
         if earlier and (self.root / earlier.job).is_dir():
-            # Copied, because it may be the very job that is about to run again: a replay needs to know the receivers.
+            # Copied and not moved: the same job may be about to run again. A replay needs it for the receivers.
             shutil.copytree(self.root / earlier.job, target / earlier.job, dirs_exist_ok=True)
         return target
 
     def record(self) -> RunRecord | None:
-        """Return what the run in this workspace is known by; None if there is none, or it never began."""
+        """Return the identity of the run in this workspace; None if there is none, or it never began."""
         return read_record(self.server)
 
     def create(self, record: RunRecord, sites: list[str]) -> None:
@@ -127,7 +127,7 @@ class Workspace:
 
 
 def read_record(folder: Path) -> RunRecord | None:
-    """Return what the run whose results are in ``folder`` is known by; None if there is none, or it never began."""
+    """Return the identity of the run with its results in ``folder``; None if there is none, or it never began."""
     try:
         return msgspec.json.decode((folder / _RUN_FILE).read_bytes(), type=RunRecord)
     except (OSError, msgspec.MsgspecError):

@@ -21,7 +21,7 @@ class Progress:
 
     Args:
         run: The run.
-        server: Where its rounds are.
+        server: The server, with the rounds.
     """
 
     def __init__(self, run: ActiveRun, server: LocalServer) -> None:

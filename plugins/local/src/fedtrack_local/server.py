@@ -1,4 +1,4 @@
-"""LocalServer: what a workflow uses when the sites are processes of this machine."""
+"""LocalServer: the interface for workflows if the sites are processes of this machine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class LocalServer:
     """See ``fedtrack_local.workflows.workflow.Server``; used by one thread only.
 
     Args:
-        run: What it serves.
-        exchange: How the sites are given tasks.
+        run: The run.
+        exchange: Gives the tasks to the sites.
     """
 
     def __init__(self, run: ActiveRun, exchange: Exchange) -> None:
@@ -63,7 +63,7 @@ class LocalServer:
 
     @property
     def failed(self) -> dict[str, SiteError]:
-        """Why sites have failed, by name."""
+        """The errors of the sites that have failed, by name."""
         return self._active.roster.failed
 
     def sites(self) -> list[str]:
@@ -88,7 +88,7 @@ class LocalServer:
         return load_params(self._active.job.initial_model) if self._active.job.initial_model else None
 
     def finish_round(self, result: RoundResult) -> None:
-        """Remember what a round brought."""
+        """Store the result of a round."""
         self.rounds.append(result)
         write_whole(self._rounds_file, msgspec.msgpack.encode(self.rounds))  # JSON has no NaN
 
@@ -105,7 +105,7 @@ class LocalServer:
         self._exchange.reject(site, error)
 
     def dismiss(self) -> None:
-        """Say that there is nothing more to do, and wait until the sites' processes have ended."""
+        """Tell the processes that there are no further tasks, and wait for their end."""
         self._exchange.dismiss()
 
     def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer | GroupAnswer]:
@@ -115,5 +115,5 @@ class LocalServer:
 
 
 def read_rounds(path: Path) -> list[RoundResult]:
-    """Return the finished rounds that a file holds, also of an earlier version; none if there is no file."""
+    """Return the finished rounds in a file, also of an earlier version; none if there is no file."""
     return msgspec.msgpack.decode(path.read_bytes(), type=list[RoundResult]) if path.exists() else []

@@ -1,4 +1,4 @@
-"""The summary of a run: how it ended, and what became of every log call."""
+"""Summary: the end of a run and the counts of its log calls."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fedtrack_local.workflows.round_metrics import finite, summary_of
 
 @dataclass
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         status: ``completed``, ``failed`` or ``aborted``.
         error: Why it is not completed, or None.
         interrupted: Whether the user ended it.
-        reports: What became of the server's receivers.
-        agents: What became of each site's own receivers.
+        reports: The results of delivery to the server's receivers.
+        agents: The results of delivery to each site's own receivers.
     """
 
     status: str = "failed"
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResult:
-    """Collect what came of a run whose events are delivered as far as they could be."""
+    """Collect the result of a run, after the delivery of its events."""
     tally = _tally(run, server, outcome)
     return RunResult(
         run_id=run.info.run_id,

@@ -1,4 +1,4 @@
-"""The end of a run on the server: the summary, and where its files go."""
+"""Ending: a run's summary on the server, and the place of its files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def summarize(
     error: str,
     started: float,
 ) -> RunResult:
-    """Collect what came of a run."""
+    """Collect the result of a run."""
     folder = host.run.folder
     byes = intake.byes()
     counted = [*(_counted(job, intake, byes.get(site), site) for site in sites), _own(rounds)]
@@ -59,7 +59,7 @@ def summarize(
 
 
 def run_end(result: RunResult, missing: list[str]) -> RunEnd:
-    """Return how a run ended for its events."""
+    """Return the end of a run, for the admin."""
     return RunEnd(
         status=result.status,
         missing=missing,
@@ -71,9 +71,9 @@ def run_end(result: RunResult, missing: list[str]) -> RunEnd:
 
 
 def keep(result: RunResult, end: RunEnd, folder: Path, target: Path) -> None:
-    """Bring a run's files to ``target``, where the admin's download finds them.
+    """Move a run's files to ``target``, where the admin's download finds them.
 
-    A run of which a site's goodbye is missing also stays where it is: a later drain goes on with it.
+    If a site's goodbye is missing, the files are copied instead, so that a later drain can use them.
     """
     result.save()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,12 +87,12 @@ def keep(result: RunResult, end: RunEnd, folder: Path, target: Path) -> None:
 
 
 def write_state(folder: Path, end: RunEnd) -> None:
-    """Write down how a run ended, where the admin's session can read it."""
+    """Store the end of a run where the admin's session can read it."""
     write_whole(folder / STATE_FILE, msgspec.json.encode(end))
 
 
 def read_state(folder: Path) -> RunEnd | None:
-    """Return how the run ended before; None if it never did."""
+    """Return the stored end of a run; None if it has not ended before."""
     try:
         return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=RunEnd)
     except OSError:
@@ -100,7 +100,7 @@ def read_state(folder: Path) -> RunEnd | None:
 
 
 def remembered_sites(journal: Journal, sites: list[str]) -> list[str]:
-    """Return the run's sites: those that its first server had, whichever are there now."""
+    """Return the run's sites, as its first server knew them; ``sites`` if this is the first one."""
     text = journal.meta("sites")
     if text is not None:
         return msgspec.json.decode(text, type=list[str])
@@ -109,7 +109,7 @@ def remembered_sites(journal: Journal, sites: list[str]) -> list[str]:
 
 
 def record(folder: Path, run_id: str, started_ns: int) -> RunRecord:
-    """Return what a run is known by: as it was first written down, or as it begins now."""
+    """Return the run's identity: the stored one, or a new one."""
     path = folder / _RUN_FILE
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
@@ -119,17 +119,17 @@ def record(folder: Path, run_id: str, started_ns: int) -> RunRecord:
 
 
 def _counted(job: LoadedJob, intake: Intake, bye: SaidGoodbye | None, site: str) -> CountedSite:
-    """Return a site as the tally is told about it; its spool is on another machine."""
-    if not site_of(job, site).streams_to_server:  # its goodbye is empty: nobody here knows what it logged
+    """Return a site as input of the tally; its spool is on another machine."""
+    if not site_of(job, site).streams_to_server:  # its goodbye has no counts, and its spool stays there
         return CountedSite(site, None, None, streams_to_server=False, node="")
     return CountedSite(site, None, _goodbye(intake, bye, site))
 
 
 def _goodbye(intake: Intake, bye: SaidGoodbye | None, site: str) -> Goodbye | None:
     if bye is not None and bye.logged is not None:
-        # One of an earlier version has no time, and counted its reports of drops as events.
+        # A goodbye of an earlier version has no time, and its counts include the reports of drops.
         return Goodbye(bye.logged, bye.dropped, None, bye.said_ns is None, bye.withheld, bye.rejected)
-    # A process that died before it could count: once its spool is here, that says it all.
+    # A process died before it could count. Its calls are known once its whole spool has arrived.
     return Goodbye() if intake.has_everything_of(site) else None
 
 

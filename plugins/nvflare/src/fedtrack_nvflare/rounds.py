@@ -23,12 +23,12 @@ _ROUNDS_FILE = "rounds.json"
 
 
 class Rounds:
-    """Keeps what a run's rounds bring, in the run's folder.
+    """Stores the results of a run's rounds, in the run's folder.
 
     Args:
         run: The run.
-        selector: Decides which model is the best, if anything does.
-        meta: Says what the server's own log calls survive.
+        selector: Selects the best model; None selects none.
+        meta: The job's settings for the server's own spool.
     """
 
     def __init__(self, run: RunInfo, selector: IntimeModelSelector | None, meta: Meta) -> None:
@@ -65,24 +65,24 @@ class Rounds:
         return self._params
 
     def begin(self, current_round: int) -> None:
-        """Note that a round begins."""
+        """Record that a round begins."""
         self._current, self._sites, self._scored, self._started = current_round, [], [], monotonic()
         self.spool.mark_round(current_round)
         self._notify("fedtrack_round_started", current_round=current_round)
 
     def accept(self, site: str, metrics: object, meta: Mapping[str, Any]) -> None:
-        """Note that a site's result went into the average, and its metrics of the model that entered the round."""
+        """Record that a site's result is in the average, with its metrics of the model that entered the round."""
         self._sites.append(site)
         try:
             weight = weight_of(meta)
         except ModelError:
-            weight = 1.0  # as FLARE's FedAvg takes a weight that is none
+            weight = 1.0  # FLARE's FedAvg uses this if a result's weight is not valid
         self._scored.append((weight, metrics if isinstance(metrics, Mapping) else {}))
 
     def save(self, params: Mapping[str, Any], current_round: int) -> None:
-        """End a round: keep the model that it made, and what its sites said of the one that entered it."""
+        """End a round: store its model, and the sites' metrics of the model that entered it."""
         self._current = current_round
-        # Averaged here and not by FLARE, which before 2.9 tells nobody what came of it.
+        # Averaged here, because FLARE before 2.9 does not report its average.
         self._score(weighted_metrics(self._scored))
         self._params = dict(params)
         self._models.save(self._params, current_round)
