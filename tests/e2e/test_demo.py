@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from fedtrack.journal.journal import Journal
-from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, Param, decode
 from support.demo import Demo, run_example
 from support.tensorboard_server import TensorBoard
@@ -24,7 +23,7 @@ def journaled(folder: Path) -> Counter[tuple[str, str]]:
     journal = Journal(folder / "journal.db")
     found: Counter[tuple[str, str]] = Counter()
     for batch in journal.read(0, limit_bytes=1 << 40):
-        for _, payload in frames.split(batch.body):
+        for _, payload in batch.events():
             found[batch.site, type(decode(payload)).__name__] += 1
     journal.close()
     return found

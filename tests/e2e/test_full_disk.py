@@ -50,7 +50,9 @@ def test_what_was_logged_before_the_disk_was_full_arrives_later(
 
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     assert replay(run).complete
-    assert [check for check in verify(run) if check.problem] == []
+    # What found no room is known and said, or said to be unknown; nothing else is missing.
+    found = [check for check in verify(run) if check.problem]
+    assert all("found no room" in check.problem for check in found), found
     steps = {site: found.points for site, found in read_tensorboard(run.folder / "tb_events").items()}
     # Of a site that came late nothing may be there: the other one had filled the disk before its first call.
     assert max(steps.values()) > 1_000

@@ -161,16 +161,30 @@ def test_verify_believes_no_count_that_another_one_contradicts(tmp_path: Path) -
     assert [check for check in verify(run) if check.problem] == []
 
 
-def test_what_nobody_can_say_is_not_complete(tmp_path: Path) -> None:
-    """As after the death of a server: its sites may be alive, and nobody has said how much they logged."""
+def test_without_a_summary_the_spools_and_pages_say_what_was_logged(tmp_path: Path) -> None:
+    """As after the death of a server, which ends its sites."""
     make_job("log_steps.py").simulator_run(tmp_path)
     run = find_run(tmp_path)
     (run.folder / "run_summary.json").unlink()
     tally = tally_of(run)
-    assert (tally.sites["site-1"].logged, tally.sites["site-1"].journaled, tally.complete) == (None, 40, False)
+    assert (tally.sites["site-1"].logged, tally.sites["site-1"].calls, tally.complete) == (40, 40, True)
     receiver = tally.receivers["receiver"]
     assert (receiver.receiver, receiver.pending, receiver.addressed) == ("tensorboard", 0, receiver.delivered)
     verified = fedtrack("verify", str(tmp_path))
+    assert (verified.returncode, "Everything is there." in verified.stdout) == (0, True)
+
+
+def test_what_nobody_can_say_is_not_complete(tmp_path: Path) -> None:
+    """As after the death of a server whose site has a process that goes on."""
+    make_job("log_steps.py").simulator_run(tmp_path)
+    run = find_run(tmp_path)
+    (run.folder / "run_summary.json").unlink()
+    alive = Spool(run.node("site-1") / "spool")
+    alive.append(Metric(0, "late", 0.5))
+    tally = tally_of(run)
+    assert (tally.sites["site-1"].logged, tally.sites["site-1"].journaled, tally.complete) == (None, 40, False)
+    verified = fedtrack("verify", str(tmp_path))
+    alive.close()
     assert (verified.returncode, "Everything is there." in verified.stdout) == (1, False)
     assert "how many log calls were made is not known" in verified.stdout
     assert "events: incomplete" in fedtrack("show", str(tmp_path)).stdout

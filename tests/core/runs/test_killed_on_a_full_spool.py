@@ -93,3 +93,34 @@ def test_without_a_page_nobody_knows_and_nobody_says_zero(stores: tuple[Journal,
         assert not found.complete
         if wait:
             bring_in(stores, tmp_path / "spool")
+
+
+NO_ROOM = """
+import os, resource, signal, sys
+from pathlib import Path
+from fedtrack.spool.spool import Spool
+from fedtrack.tracking.writer import Writer
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+writer = Writer(Spool(Path(sys.argv[1])))
+for step in range(100):
+    writer.record_metric("loss", 1.0, step)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_without_room_for_its_first_file_is_not_known_to_have_logged_nothing(
+    stores: tuple[Journal, Ledger], tmp_path: Path
+) -> None:
+    done = subprocess.run([sys.executable, "-c", NO_ROOM, str(tmp_path / "spool")], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert not [path for path in (tmp_path / "spool").rglob("*") if path.is_file() and path.stat().st_size]
+    bring_in(stores, tmp_path / "spool")
+    found = tally(stores, tmp_path / "spool")
+    assert (found.dropped, found.calls, found.complete) == (None, None, False)
+
+
+def test_a_site_that_never_had_a_spool_logged_nothing(stores: tuple[Journal, Ledger], tmp_path: Path) -> None:
+    found = tally(stores, tmp_path / "spool")
+    assert (found.logged, found.dropped, found.complete) == (0, 0, True)

@@ -129,7 +129,8 @@ def count_site(
     lost = [one for one in facts.lost if one.site == site.name] if facts else []
     marks = journal.high_waters(site.name) if journal else {}
     beyond = None if site.spool is None else count_beyond(site.spool, marks)
-    calls = _Calls(arrived, beyond, lost, site.goodbye)
+    has_spool = site.spool is not None and site.spool.is_dir()
+    calls = _Calls(arrived, beyond, lost, site.goodbye, has_spool)
     own = site.name == SERVER
     return SiteTally(
         logged=calls.logged,
@@ -173,6 +174,7 @@ class _Calls:
     beyond: SpoolCount | None
     lost: list[LostRange]
     goodbye: Goodbye | None
+    has_spool: bool
 
     @property
     def journaled(self) -> int:
@@ -210,6 +212,9 @@ class _Calls:
         if goodbye.streams is None:
             return max(goodbye.dropped, counts.dropped) if counts else goodbye.dropped
         others = self._parts(None, but=goodbye.streams)
+        if not others and not goodbye.streams and self.has_spool:
+            # Its process opened a spool and left no stream in it: it logged nothing, or had no room for the first file.
+            return None
         known = add_counts(facts.counts for facts in others)
         if known is None or not self._is_all_here or any(self._is_at_least(facts) for facts in others):
             return None

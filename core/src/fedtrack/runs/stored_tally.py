@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TypeAlias
@@ -11,12 +12,14 @@ from fedtrack.delivery.ledger import Ledger
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
 from fedtrack.journal.journal import Journal
+from fedtrack.runs.child_run import holder
 from fedtrack.runs.journal_facts import is_host
 from fedtrack.runs.refusals import refusals
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import LOST_JOURNAL, StoredRun
 from fedtrack.runs.tally import CountedSite, Goodbye, SiteTally, Tally, take_tally
 from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
+from fedtrack.spool.segments import is_open
 from fedtrack.tracking.events import SERVER
 
 #: By node.
@@ -51,6 +54,7 @@ def tally_of(run: StoredRun, result: RunResult | None = None) -> Tally:
 
 def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator[CountedSite]:
     known = [name for name in result.sites if not is_host(name)] if result else []
+    over = holder(run.workspace / "lock") in (None, os.getpid())
     for name in dict.fromkeys([SERVER, *run.sites(), *known]):
         before = result.sites.get(name) if result else None
         crosses = before.streams_to_server if before else True
@@ -58,12 +62,20 @@ def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator
         yield CountedSite(
             name=name,
             spool=run.node(name) / "spool",
-            goodbye=_goodbye(before),
+            # Their processes end with the server; what they logged is then in the spools and pages that are here.
+            goodbye=_goodbye(before) or (Goodbye() if over and _has_ended(run, name) else None),
             streams_to_server=crosses,
             node=SERVER if crosses else home,
             error=before.error if before else "",
             before=before,
         )
+
+
+def _has_ended(run: StoredRun, name: str) -> bool:
+    """Return whether a site's processes were on this machine, and none of them still has a segment open."""
+    if not run.node(name).is_dir():
+        return run.workers.is_dir()  # of a run that was fetched, the spools are elsewhere
+    return not any(is_open(path) for path in (run.node(name) / "spool").glob("*.spool"))
 
 
 def _goodbye(before: SiteTally | None) -> Goodbye | None:

@@ -212,9 +212,9 @@ def test_log_calls_are_counted_by_site_also_where_a_worker_could_not_say(make: M
     bench.exchange.dismiss()
     assert sorted(bench.ended) == sorted(bench.started)
     # Of the one that was killed the journal says it: a stream that no worker has named.
-    assert bench.exchange.logged("site-2", {}) == 1
-    assert bench.exchange.logged("site-2", {"ab" * 16: 1}) == 2
-    assert bench.exchange.dropped("site-2") is None
+    said = bench.exchange.goodbye("site-2")
+    assert said is not None
+    assert (said.stored, len(said.streams or ())) == (1, 1)
 
 
 @pytest.mark.parametrize(("wanted", "sites", "expected"), [(4, 2, 2), (1, 9, 1), (4, 9, 4), (None, 1, 1)])
