@@ -42,7 +42,7 @@ class SlowPerEvent(Collector):
     """Our path, with the same 10 ms per event before the acknowledgement."""
 
     def _answer(self, site: str, data: bytes) -> bytes:
-        message = decode_from_site.decode(data)
+        message = decode_from_site(data)
         if isinstance(message, Frames):
             time.sleep(PER_EVENT_SECONDS * message.count)
         return super()._answer(site, data)

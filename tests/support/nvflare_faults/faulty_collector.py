@@ -46,7 +46,7 @@ class FullCollector(Collector):
         self._served: set[str] = set()
 
     def _answer(self, site: str, data: bytes) -> bytes:
-        if isinstance(decode_from_site.decode(data), Frames):
+        if isinstance(decode_from_site(data), Frames):
             if site in self._served:
                 return encode(Ack("busy", retry_after=0.1, reason="no room"))
             self._served.add(site)
