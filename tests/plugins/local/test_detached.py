@@ -18,6 +18,8 @@ from fedtrack_local.engine import LocalEngine
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 SLEEP = "import time; time.sleep(600)"
 
 

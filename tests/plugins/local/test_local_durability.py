@@ -17,6 +17,8 @@ from fedtrack.runs.result import RunResult
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 COUNT_SYNCS = """
 import os, pathlib
 if model.current_round == 0:

@@ -19,6 +19,8 @@ from fedtrack_local.models.params import load_params
 
 from .conftest import MakeJob
 
+pytestmark = pytest.mark.slow
+
 
 def test_killed_server_is_resumed_after_its_last_finished_round(make_job: MakeJob, tmp_path: Path) -> None:
     marker = tmp_path / "stuck"
