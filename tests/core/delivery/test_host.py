@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.delivery.host import ReceiverHost
+from fedtrack.delivery.in_process import InProcess
 from fedtrack.errors import WorkspaceError
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
@@ -39,7 +40,7 @@ class Listed(Receiver):
 
 def make_host(folder: Path, **receivers: Receiver) -> ReceiverHost:
     blobs = BlobStore(folder / "blobs")
-    host = ReceiverHost(RunInfo("r1", "job", folder, "server", ("site-1",), 0, blobs), receivers)
+    host = ReceiverHost(RunInfo("r1", "job", folder, "server", ("site-1",), 0, blobs), receivers, InProcess())
     host.add_source(SpoolSource("site-1", folder / "spool", host.journal, blobs))
     return host
 
@@ -94,7 +95,8 @@ def test_what_could_not_be_brought_in_is_said(tmp_path: Path, monkeypatch: pytes
     host.close()
 
 
-def test_a_second_host_is_refused_and_what_is_damaged_is_a_gap(tmp_path: Path) -> None:
+def test_a_second_host_is_refused_and_what_is_damaged_is_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedtrack.delivery.host._ORPHAN_SECONDS", 0.2)
     host = make_host(tmp_path, a=Listed())
     with pytest.raises(WorkspaceError, match="delivers from this journal; wait for it"):
         make_host(tmp_path, a=Listed())

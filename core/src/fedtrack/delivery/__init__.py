@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fedtrack.delivery.deliverer.supervisor import Supervisor
     from fedtrack.delivery.delivery import OPENING_PATIENCE
     from fedtrack.delivery.host import STALL_SECONDS, ReceiverHost
     from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
@@ -19,6 +20,7 @@ _HOMES = {
     "ReceiverHost": "fedtrack.delivery.host",
     "ReceiverTally": "fedtrack.delivery.report",
     "STALL_SECONDS": "fedtrack.delivery.host",
+    "Supervisor": "fedtrack.delivery.deliverer.supervisor",
 }
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Ledger",
     "ReceiverHost",
     "ReceiverTally",
+    "Supervisor",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -6,7 +6,6 @@ all a training. A delivery never gives up: events that a backend cannot take now
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import threading
@@ -14,13 +13,16 @@ from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
+from fedtrack.delivery.calls import CallRecorder
 from fedtrack.delivery.ledger import Cursor, Ledger
 from fedtrack.delivery.load import Load
+from fedtrack.delivery.recorded_receiver import RecordedReceiver
 from fedtrack.delivery.report import ReceiverTally, count_receiver
 from fedtrack.delivery.retry import FIRST_BACKOFF_SECONDS, Later, Retry, describe
+from fedtrack.delivery.suspect import NO_PRECAUTIONS, Precautions
 from fedtrack.errors import Permanent
 from fedtrack.journal.journal import Journal
-from fedtrack.tracking.receiver import Receiver, Results, RunInfo
+from fedtrack.tracking.receiver import Receiver, RunInfo
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class Delivery:
         addressed: Whether this receiver listens to the events of a site.
         backoff_seconds: The longest first wait after an error; doubles up to a minute, with full jitter.
         clock: Seconds that never run back.
+        calls: Records the receiver's calls.
+        precautions: How to feed a receiver that has ended its process.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Delivery:
         addressed: Callable[[str], bool] = lambda site: True,
         backoff_seconds: float = FIRST_BACKOFF_SECONDS,
         clock: Callable[[], float] = monotonic,
+        calls: CallRecorder | None = None,
+        precautions: Precautions = NO_PRECAUTIONS,
     ) -> None:
         self.name = name
         self._receiver = receiver
@@ -68,16 +74,19 @@ class Delivery:
         self._addressed = addressed
         self._clock = clock
         self._retry = Retry(name, backoff_seconds)
+        self._calls = calls or CallRecorder()
+        self._recorded = RecordedReceiver(name, receiver, self._calls)
+        self._precautions = precautions
+        self._most = 1 if precautions.cautious else receiver.max_records
         self._cursor = ledger.cursor(name)
         self._skipped: Counter[str] = Counter()
         self._load: Load | None = None
-        self._results: Results | None = None
         self._status = "aborted"
-        self._opening, self._opened, self._closed = True, False, False
+        self._opened, self._closed, self._ended = False, False, False
         self._draining, self._abandoned, self._told = threading.Event(), threading.Event(), threading.Event()
         self._idle, self._commits = False, 0
         self._not_before = self._called = -math.inf
-        self._moves, self._progress = 0, clock()
+        self._progress = clock()
         self._thread = threading.Thread(target=self._work, name=f"delivery-{name}", daemon=True)
 
     def start(self) -> None:
@@ -99,30 +108,43 @@ class Delivery:
         """
         while self._thread.is_alive():
             self._thread.join(_POLL_SECONDS)
-            patience = stall_seconds * OPENING_PATIENCE if self._opening else stall_seconds
+            opening = not self._calls.state.tried
+            patience = stall_seconds * OPENING_PATIENCE if opening else stall_seconds
             if self._clock() - self._progress > patience:
-                if self._opening:
+                if opening:
                     self._retry.error = "its backend is still being opened"
-                self._abandoned.set()
-                self._tell()
+                self.abandon()
                 self._thread.join(_LEAVE_SECONDS)  # one that hangs in a call is left behind with its daemon thread
                 break
         return self.report()
 
+    def abandon(self) -> None:
+        """Let the receiver be closed after the call in flight, also if there are events left."""
+        self._abandoned.set()
+        self._tell()
+
+    @property
+    def over(self) -> bool:
+        """Whether the delivery was started and has ended."""
+        return self._ended
+
     def report(self) -> ReceiverTally:
         """Return the current report."""
-        results = self._results
-        report = ReceiverTally(
+        return count_receiver(self.said(), self._journal, self._ledger, self._addressed)
+
+    def said(self) -> ReceiverTally:
+        """Return the current report without its counts."""
+        results = self._recorded.results
+        return ReceiverTally(
             receiver=self._receiver.name,
             node=self._run.node,
-            error=self._retry.error,
+            error=self._retry.error or self._recorded.complaint,
             location=results.location if results else "",
             command=results.command if results else "",
             outage_seconds=self._retry.outage_seconds,
             outage=self._retry.outage,
             id=self.name,
         )
-        return count_receiver(report, self._journal, self._ledger, self._addressed)
 
     def step(self, now: float) -> float | None:
         """Do the next piece of work: one call of the receiver, one read of the journal or one write of the ledger.
@@ -150,6 +172,9 @@ class Delivery:
         except Later as later:
             self._not_before = now + later.seconds
             return later.seconds
+        except MemoryError:  # of another receiver, perhaps: there may be memory again
+            self._not_before = now + _IDLE_SECONDS
+            return _IDLE_SECONDS
         except Exception as error:
             self._retry.error = describe(error)
             log.error("%s: delivery stopped: %s; its records wait in the journal", self.name, self._retry.error)
@@ -160,11 +185,12 @@ class Delivery:
 
     def _work(self) -> None:
         while True:
-            moves = self._moves
+            moves = self._calls.state.moves
             wait = self.step(self._clock())
-            if self._moves != moves:
+            if self._calls.state.moves != moves:
                 self._progress = self._clock()
             if wait is None:
+                self._ended = True
                 return
             if wait > 0:
                 self._wait(wait)
@@ -187,7 +213,7 @@ class Delivery:
     def _next(self, now: float) -> float | None:
         load = self._load
         if not self._opened:
-            self._retry.call_receiver(self._open, now, patient=True)
+            self._retry.call_receiver(lambda: self._recorded.open(self._run), now, patient=True)
             self._opened = True
         elif load is None:
             return self._fetch(now)
@@ -195,32 +221,16 @@ class Delivery:
             self._hand_over(load, now)
         elif load.called and not load.flushed:
             # The cursor passes an event only when the event survives SIGKILL in the backend.
-            self._retry.call_receiver(self._receiver.flush, now, patient=True)
+            self._retry.call_receiver(self._recorded.flush, now, patient=True)
             load.flushed = True
         else:
             self._advance(load, now)
         return 0.0
 
-    def _open(self) -> None:
-        try:
-            self._receiver.open(self._run)
-        finally:
-            if self._opening:  # it has had its time; further failed attempts are not progress
-                self._opening = False
-                self._moves += 1
-        self._moves += 1
-        self._results = self._receiver.results()
-
     def _close(self) -> None:
         self._closed = True
-        try:
-            self._receiver.close(self._status)
-        except BaseException as error:  # a backend that calls sys.exit() ends its delivery, but with a message
-            self._retry.error = self._retry.error or describe(error)
-            log.error("%s: closing failed: %s", self.name, describe(error))
-        if self._results is not None:
-            with contextlib.suppress(Exception):  # its remaining work may be known only now
-                self._results = self._receiver.results() or self._results
+        error = self._recorded.close(self._status)
+        self._retry.error = self._retry.error or error
 
     def _fetch(self, now: float) -> float | None:
         """Read the journal beyond the cursor; return None when it is complete and delivered."""
@@ -234,7 +244,9 @@ class Delivery:
             self._not_before = now + wait
             return wait
         receiver = self._receiver
-        self._load = Load(self.name, batches, receiver.supports, self._addressed, receiver.max_records)
+        self._load = Load(
+            self.name, batches, receiver.supports, self._addressed, receiver.max_records, self._precautions
+        )
         return 0.0
 
     def _gathers(self, count: int, now: float) -> float:
@@ -249,15 +261,17 @@ class Delivery:
 
     def _hand_over(self, load: Load, now: float) -> None:
         """Give the receiver the next events, in order; those that it refuses become dead letters."""
-        part = load.waiting[-1]
+        part = load.top(self._most)
         load.called = True
         try:
-            self._retry.call_receiver(lambda: self._receiver.receive(part.batch()), now, part.attempts)
+            self._retry.call_receiver(lambda: self._recorded.receive(part), now, part.attempts)
         except Permanent as error:
             load.refused(error)
+            self._calls.moved()
         else:
             load.took()
-        self._moves += 1
+            self._calls.moved(accepted=len(part.events))
+            self._most = max(self._most, min(2 * self._most, self._receiver.max_records))
 
     def _advance(self, load: Load, now: float) -> None:
         old = self._cursor
@@ -269,7 +283,7 @@ class Delivery:
         self._cursor, self._load = cursor, None
         if load.called:
             self._called = now
-        self._moves += 1
+        self._calls.moved()
 
     def _say(self, load: Load) -> None:
         """Log once that events are refused, and which kinds are skipped."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 
 import msgspec
 
-from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.addressed import addressed, hears_sites
+from fedtrack.delivery.deliverer.supervisor import Supervisor
+from fedtrack.delivery.in_process import InProcess
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.delivery.report import ReceiverTally
+from fedtrack.delivery.report import ReceiverTally, count_receiver
 from fedtrack.journal.journal import Journal, StoredGap
 from fedtrack.plugins import registry
-from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
-from fedtrack.tracking.receiver import Receiver, RunInfo, listened_events
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.transport.forwarder import Forwarder
 from fedtrack.transport.spool_source import SpoolSource
 
@@ -21,23 +24,31 @@ from fedtrack.transport.spool_source import SpoolSource
 STALL_SECONDS = 30.0
 
 
+#: Seconds to wait for a deliverer whose server was killed: it ends by itself, unless a call of a receiver holds it up.
+_ORPHAN_SECONDS = 15.0
+
+
 class ReceiverHost:
-    """Runs the receivers of one node.
+    """Runs the receivers of one node: its own process writes the journal, deliverers feed the receivers.
 
     Args:
         run: The run, for the receivers.
-        receivers: The receivers by component id, not opened yet.
+        receivers: The receivers by component id, which are never opened in this process.
+        feeder: Feeds the receivers; a supervisor that has prepared them, for example.
 
     Raises:
         WorkspaceError: Another process delivers from the journal, or one of the files cannot be used.
         DamagedError: A newer version of fedtrack wrote one of the files.
     """
 
-    def __init__(self, run: RunInfo, receivers: Mapping[str, Receiver]) -> None:
+    def __init__(
+        self, run: RunInfo, receivers: Mapping[str, Receiver], feeder: Supervisor | InProcess | None = None
+    ) -> None:
         self.run = run
+        self.feeder = Supervisor() if feeder is None else feeder
         self.journal = Journal(run.folder / "journal.db")
         try:
-            self.ledger = Ledger(run.folder / LEDGER_FILE, self.journal)
+            self.ledger = Ledger(run.folder / LEDGER_FILE, self.journal, patience=_ORPHAN_SECONDS)
         except BaseException:
             self.journal.close()
             raise
@@ -47,54 +58,47 @@ class ReceiverHost:
         self._own_only = {
             id_ for id_, item in receivers.items() if run.node == SERVER and not hears_sites(SERVER, item)
         }
-        self._deliveries = [
-            Delivery(id_, receiver, self.journal, self.ledger, run, addressed=addressed(run, receiver))
-            for id_, receiver in receivers.items()
-        ]
+        self._receivers = dict(receivers)
+        self._started = False
 
     def start(self) -> None:
         """Begin to forward and to deliver."""
+        self._started = True
         self.forwarder.start()
-        for delivery in self._deliveries:
-            delivery.start()
+        self.feeder.serve(self.run, self._receivers, self.journal, self.ledger)
 
     def add_source(self, source: SpoolSource) -> None:
         """Forward the events of one more spool into the journal."""
         self.forwarder.add(source)
 
-    def finish(self, status: str, stall_seconds: float = STALL_SECONDS) -> list[ReceiverTally]:
-        """Forward the rest of the spools, deliver it, close the receivers and report."""
+    def finish(self, status: str, stall_seconds: float = STALL_SECONDS, limit: float = math.inf) -> list[ReceiverTally]:
+        """Forward the rest of the spools, deliver it, close the receivers and report; see ``Supervisor.finish``."""
         self.forwarder.stop()
-        for delivery in self._deliveries:
-            delivery.drain(status)
-        reports = [delivery.finish(stall_seconds) for delivery in self._deliveries]
+        if self._started:
+            self.feeder.drain(status)
+            reports = self.feeder.finish(stall_seconds, limit)
+        else:
+            reports = [self._unfed(id_, receiver) for id_, receiver in self._receivers.items()]
         return [msgspec.structs.replace(report, own_only=report.id in self._own_only) for report in reports]
+
+    def _unfed(self, id_: str, receiver: Receiver) -> ReceiverTally:
+        tally = ReceiverTally(receiver.name, self.run.node, id=id_)
+        return count_receiver(tally, self.journal, self.ledger, addressed(self.run, receiver))
+
+    def waiting(self) -> dict[str, str]:
+        """Return the receivers that the end of the run waits for, and what each of them is doing."""
+        return self.feeder.waiting()
 
     def gaps(self) -> list[StoredGap]:
         """Return the losses: those recorded in the journal, and the damage that deliveries found in it."""
         return self.ledger.gaps(self.journal)
 
     def close(self) -> None:
-        """Close the journal and the ledger."""
+        """End the deliverers, and close the journal and the ledger."""
+        self.feeder.close()
         self.ledger.close()
         self.journal.close()
 
     def notify(self, hook: str, **arguments: object) -> None:
         """Call a life-cycle hook of every plugin; an error of one is logged and stops no other plugin."""
         registry().notify(hook, run=self.run, **arguments)
-
-
-def addressed(run: RunInfo, receiver: Receiver) -> Callable[[str], bool]:
-    """Return a function that tells whether a receiver listens to a site's events.
-
-    At a site, all events in the journal are the site's own. On the server, events of sites are federated events. The
-    server's own records are local and federated at once, so every receiver shows them.
-    """
-    if run.node != SERVER or hears_sites(run.node, receiver):
-        return lambda site: True
-    return lambda site: site == SERVER
-
-
-def hears_sites(node: str, receiver: Receiver) -> bool:
-    """Return whether a receiver on ``node`` listens to the events of sites."""
-    return FED_EVENT in listened_events(receiver, FED_EVENT if node == SERVER else LOCAL_EVENT)

@@ -92,21 +92,30 @@ class DeadLetter(NamedTuple):
 class Ledger:
     """The ledger of one journal; safe to use from several threads.
 
-    One process at a time writes it. The receivers' state in a journal of format 1 is taken over once.
+    The processes that share its lock write it: a node's, and the deliverers that this one has started. The receivers'
+    state in a journal of format 1 is taken over once.
 
     Args:
         path: The file; created (0600) if it does not exist. The ledger of another journal is put aside.
         journal: The journal whose events are delivered.
         read_only: Whether nothing will be written; then the file need not exist.
+        locked: Whether this process has inherited the lock from the one that started it.
+        patience: How many seconds to wait for a process that writes the ledger and may be about to end.
+
+    Attributes:
+        path: The file.
+        lock: The lock; None if nothing will be written, or the lock was inherited.
 
     Raises:
         WorkspaceError: Another process writes the ledger, or it cannot be created.
         DamagedError: The ledger was written by a newer version of fedtrack.
     """
 
-    def __init__(self, path: Path, journal: Journal, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, journal: Journal, *, read_only: bool = False, locked: bool = False, patience: float = 0.0
+    ) -> None:
         self.path = path
-        self._lock: LedgerLock | None = None
+        self.lock: LedgerLock | None = None
         self._temporary: TemporaryDirectory[str] | None = None
         identity = journal.meta("id")
         if read_only and identity is not None and _owner(path) == identity:
@@ -117,8 +126,8 @@ class Ledger:
             path = Path(self._temporary.name) / LEDGER_FILE
         elif identity is None:
             raise WorkspaceError(f"{journal.path} is of an older version; it has to be opened for writing first.")
-        else:
-            self._lock = LedgerLock(path.with_name("delivery.lock"))
+        elif not locked:
+            self.lock = LedgerLock(path.with_name("delivery.lock"), patience)
         try:
             if _owner(path) not in (None, identity):
                 _put_aside(path)
@@ -146,8 +155,8 @@ class Ledger:
         """Close the file, so that another process can write it."""
         if hasattr(self, "database"):
             self.database.close()
-        if self._lock is not None:
-            self._lock.close()
+        if self.lock is not None:
+            self.lock.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 

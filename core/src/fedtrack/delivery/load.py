@@ -11,6 +11,7 @@ import msgspec
 
 from fedtrack.delivery.ledger import DeadLetter
 from fedtrack.delivery.retry import UNKNOWN_ERROR_ATTEMPTS, TriedOften
+from fedtrack.delivery.suspect import NO_PRECAUTIONS, Precautions
 from fedtrack.errors import Permanent
 from fedtrack.journal.journal import StoredBatch
 from fedtrack.tracking.events import Batch
@@ -54,6 +55,7 @@ class Load:
         supports: The kinds that the receiver takes.
         listens: Whether it listens to the events of a site.
         max_records: The most events of one call.
+        precautions: The events that a receiver cannot be given, or only a few at a time.
 
     Attributes:
         last: Id of the last batch.
@@ -73,6 +75,7 @@ class Load:
         supports: Collection[type[Record]],
         listens: Callable[[str], bool],
         max_records: int,
+        precautions: Precautions = NO_PRECAUTIONS,
     ) -> None:
         self.last = batches[-1].id
         self.called = self.flushed = False
@@ -81,14 +84,15 @@ class Load:
         self.dead: list[DeadLetter] = []
         self.damaged = [batch for batch in batches if batch.lost or batch.lost_bytes]
         self._receiver = receiver
+        self._condemned = precautions.reasons()
         groups: dict[tuple[str, str], list[Event]] = {}
         for batch in batches:
             if listens(batch.site):
                 self._sort(batch, supports, groups.setdefault((batch.site, batch.stream), []))
         self.waiting = [
-            Part(site, stream, events[start : start + max_records])
+            Part(site, stream, list(part))
             for (site, stream), events in reversed(groups.items())
-            for start in reversed(range(0, len(events), max_records))
+            for part in reversed(precautions.cut(events, [(e.batch, e.seq) for e in events], max_records))
         ]
 
     def _sort(self, batch: StoredBatch, supports: Collection[type[Record]], group: list[Event]) -> None:
@@ -102,12 +106,22 @@ class Load:
                 reason = f"not a record that this version knows: {error}"
                 self._bury(batch.site, batch.stream, seq, batch.id, reason, bytes(payload))
                 continue
-            if type(record) in supports:
+            if reason := self._condemned.get((batch.id, seq), ""):
+                self._bury(batch.site, batch.stream, seq, batch.id, reason, bytes(payload))
+            elif type(record) in supports:
                 group.append(Event(batch.id, seq, record, bytes(payload)))
             else:
                 self.skipped[kind_of(record)] += 1
         if batch.count > seen:
             self.skipped["gap"] += batch.count - seen  # the count of format 1 includes gap records
+
+    def top(self, most: int) -> Part:
+        """Return the events of the next call; if they are more than ``most``, the rest becomes a part of its own."""
+        site, stream, events, attempts = self.waiting[-1]
+        if len(events) > most:
+            rest, first = Part(site, stream, events[most:], attempts), Part(site, stream, events[:most], attempts)
+            self.waiting[-1:] = [rest, first]
+        return self.waiting[-1]
 
     def took(self) -> None:
         """Note that the receiver took the part on top."""

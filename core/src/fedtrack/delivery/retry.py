@@ -103,7 +103,7 @@ class Retry:
         """
         try:
             result = use()
-        except (WorkspaceError, sqlite3.Error) as error:
+        except (WorkspaceError, sqlite3.Error, MemoryError) as error:
             raise Later(self._pause(error, now)) from None
         self._works_again(now)
         return result

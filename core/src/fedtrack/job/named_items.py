@@ -81,6 +81,7 @@ def _receiver(path: Path, where: str, item: ComponentConfig, own_event: str) -> 
         receiver = cls(**args)
     except (ConfigError, TypeError) as error:
         raise ConfigError(f"{path}: {where}.args: {error}") from None
+    receiver.arguments_as_written = item.args
     for event in receiver.options.events or ():
         if event not in (LOCAL_EVENT, FED_EVENT):
             raise ConfigError(

@@ -111,10 +111,14 @@ class Journal:
                 marks_only,
             )
             say_counts(writer, counts)
+        self.announce()
+        return marks
+
+    def announce(self) -> None:
+        """Wake those who wait for events: there are new ones, also if another process has stored them."""
         with self.appended:
             self.commits += 1
             self.appended.notify_all()
-        return marks
 
     def record_gap(
         self,

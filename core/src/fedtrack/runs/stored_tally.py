@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TypeAlias
 
-from fedtrack.delivery.host import hears_sites
+from fedtrack.delivery.addressed import hears_sites
 from fedtrack.delivery.ledger import Ledger
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fedtrack.delivery.host import addressed
+from fedtrack.delivery.addressed import addressed
 from fedtrack.delivery.label import receiver_label
 from fedtrack.delivery.ledger import Cursor, Ledger
 from fedtrack.errors import DamagedError, FedtrackError, ReceiverError

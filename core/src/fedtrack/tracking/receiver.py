@@ -114,6 +114,9 @@ class Receiver(ABC):
     #: The most records in one call of ``receive``.
     max_records: int = 1000
 
+    #: The arguments with ``${ENV:NAME}`` as the job has it, if the instance was built with what stands behind that.
+    arguments_as_written: Mapping[str, Any] | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "Options" in cls.__dict__:

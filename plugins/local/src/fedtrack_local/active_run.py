@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from fedtrack import RunInfo
-from fedtrack.delivery import ReceiverHost
+from fedtrack.delivery import ReceiverHost, Supervisor
 from fedtrack.job import LoadedJob
 from fedtrack.runs import RunRecord, Workspace
 from fedtrack.spool import Spool, SpoolIdentity
@@ -52,7 +52,13 @@ class ActiveRun:
 
 
 def begin_run(
-    job: LoadedJob, record: RunRecord, workspace: Workspace, pool: SitePool, gpus: str | None, started: float
+    job: LoadedJob,
+    record: RunRecord,
+    workspace: Workspace,
+    pool: SitePool,
+    supervisor: Supervisor,
+    gpus: str | None,
+    started: float,
 ) -> ActiveRun:
     """Create the folders of a run, open its journal and build its receivers; no site is started yet.
 
@@ -61,6 +67,7 @@ def begin_run(
         record: The run's identity.
         workspace: The workspace of the run.
         pool: The processes of the sites.
+        supervisor: The processes of the server's receivers.
         gpus: See ``ActiveRun``.
         started: See ``ActiveRun``.
     """
@@ -82,7 +89,7 @@ def begin_run(
         limit_bytes=job.meta.spool_limit,
         identity=SpoolIdentity(record.run_id, SERVER),
     )
-    host = ReceiverHost(info, job.receivers)
+    host = ReceiverHost(info, job.receivers, supervisor)
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, blobs))
     roster = Roster(
         names,

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter, time_ns
 
 from fedtrack import FedJob, Receiver, RunResult
+from fedtrack.delivery import Supervisor
 from fedtrack.engine import checked_run_id
 from fedtrack.errors import JobError, WorkspaceError
 from fedtrack.job import LoadedJob, Runner, export_job, load_job
@@ -23,7 +24,7 @@ from fedtrack_local.course import play
 from fedtrack_local.kept_job import keep_job
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.sites import SitePool
-from fedtrack_local.starting import preload, prepare
+from fedtrack_local.starting import preload
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +66,15 @@ def run_job(
         workspace.close()
         return _run_in_subprocess(folder, workspace.root, gpus)
     print(f"Preparing {job.name}: loading what its scripts import", file=sys.stderr)
-    pool = SitePool(process)
-    prepare([item for item in job.placed[SERVER].values() if isinstance(item, Receiver)])
+    pool, supervisor = SitePool(process), Supervisor()
     try:
+        supervisor.prepare({id_: item for id_, item in job.placed[SERVER].items() if isinstance(item, Receiver)})
         preload(pool, [(item.script, item) for item in _runners(job)])
         loaded = load_job(export_job(job, workspace.root / "job", pool.write_model))
         record = _new_record(loaded, workspace, checked_run_id(None))
-        return play(begin_run(loaded, record, workspace, pool, gpus, started))
+        return play(begin_run(loaded, record, workspace, pool, supervisor, gpus, started))
     finally:
+        supervisor.close()
         pool.close()
         workspace.close()
 
@@ -104,14 +106,15 @@ def run_folder(
     started = perf_counter()
     job, run_id = load_job(folder), checked_run_id(run_id)  # before anything is touched
     workspace = Workspace(workspace_root)
-    pool = SitePool(process)
-    prepare(job.receivers.values())
+    pool, supervisor = SitePool(process), Supervisor()
     try:
+        supervisor.prepare(job.receivers)
         preload(pool, _scripts(job))
         _move_earlier_run(workspace)
         job = keep_job(job, workspace)
-        return play(begin_run(job, _new_record(job, workspace, run_id), workspace, pool, gpus, started))
+        return play(begin_run(job, _new_record(job, workspace, run_id), workspace, pool, supervisor, gpus, started))
     finally:
+        supervisor.close()
         pool.close()
         workspace.close()
 
@@ -130,7 +133,7 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
     if not (workspace_root / "server" / RUN_FOLDER).is_dir():
         raise WorkspaceError(f"There is no run to resume in {str(workspace_root)!r}; name the workspace of one.")
     workspace = Workspace(workspace_root)
-    pool = None
+    pool, supervisor = None, Supervisor()
     try:
         record = workspace.record()
         if record is None:
@@ -138,10 +141,11 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
         job = load_job(workspace.root / record.job)
         StoredRun(workspace.root).replace_lost_journal()
         pool = SitePool()
-        prepare(job.receivers.values())
+        supervisor.prepare(job.receivers)
         preload(pool, _scripts(job))
-        return play(begin_run(job, record, workspace, pool, gpus, started))
+        return play(begin_run(job, record, workspace, pool, supervisor, gpus, started))
     finally:
+        supervisor.close()
         if pool is not None:
             pool.close()
         workspace.close()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedtrack import ClientAppRunner, Receiver, ScriptRunner
+from fedtrack import ClientAppRunner, ScriptRunner
 from fedtrack.job import Runner, find_file, third_party_modules
 from fedtrack.journal import Journal
 from fedtrack.plugins import registry
@@ -20,23 +18,8 @@ from fedtrack_local.scripts.site_spec import site_spec
 from fedtrack_local.workers.worker_exchange import WorkerExchange, worker_count
 from fedtrack_local.workers.worker_spec import worker_spec
 
-log = logging.getLogger(__name__)
-
 #: Heavy libraries that can safely be imported before a fork.
 _HEAVY = ("torch", "torchvision", "numpy", "sklearn", "scipy", "pandas")
-
-
-def prepare(receivers: Iterable[Receiver]) -> None:
-    """Let receivers import their SDKs while the fork server imports what the scripts need, on another core."""
-
-    def work() -> None:
-        for receiver in receivers:
-            try:
-                receiver.prepare()
-            except Exception as error:
-                log.info("%s could not prepare: %s", type(receiver).__name__, error)
-
-    threading.Thread(target=work, name="prepare", daemon=True).start()
 
 
 def preload(pool: SitePool, scripts: Iterable[tuple[str, Runner]]) -> None:
