@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,16 +74,19 @@ def test_a_job_in_the_workspace_stays_where_it_is(make_job: MakeJob, tmp_path: P
     assert what_is_in(kept) == what_is_in(load_job(exported))
 
 
-def test_a_run_builds_each_receiver_once(make_job: MakeJob, tmp_path: Path, install: Install) -> None:
+def test_the_process_of_a_run_builds_each_receiver_once(make_job: MakeJob, tmp_path: Path, install: Install) -> None:
     """And so reads its job once: building a receiver is part of that."""
     built = """
     def __init__(self, **arguments):
         super().__init__(**arguments)
+        import os
         with open("built", "a") as file:
-            file.write("x")
+            file.write(f"{os.getpid()}\\n")
     """
     install("fedtrack-counted", receivers("counted", extra=built))
     exported = make_job(analytics_receiver=registry().receiver("counted")()).export_job(tmp_path / "jobs")
     (tmp_path / "built").write_text("")
     open_engine(LOCAL_ENGINE).run(exported, tmp_path / "ws")
-    assert (tmp_path / "built").read_text() == "x"
+    built_by = (tmp_path / "built").read_text().split()
+    assert built_by.count(str(os.getpid())) == 1
+    assert len(set(built_by)) == 2  # and by the process that feeds it

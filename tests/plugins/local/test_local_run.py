@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fedtrack.journal.journal import Journal
+from fedtrack.plugins import registry
 from fedtrack.runs.result import RunResult
 from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, decode
 from fedtrack_local.models.params import load_params
-from fedtrack_tensorboard.receiver import TBAnalyticsReceiver
+from support.throwaway import Install, receivers
 
 from .conftest import MakeJob
 
@@ -135,16 +136,17 @@ def test_workspace_is_private(make_job: MakeJob, tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0
 
 
-def test_receivers_prepare_while_the_sites_are_starting(
-    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_receivers_prepare_in_the_process_that_feeds_them(
+    make_job: MakeJob, tmp_path: Path, install: Install
 ) -> None:
-    calls: list[tuple[str, bool]] = []
-
-    def prepare(receiver: TBAnalyticsReceiver) -> None:
-        calls.append((threading.current_thread().name, (tmp_path / "ws" / "server" / "simulate_job").exists()))
+    prepares = f"""
+    def prepare(self):
+        import os
+        from pathlib import Path
+        Path({str(tmp_path / "prepared")!r}).write_text(str(os.getpid()))
         raise RuntimeError("no such module")  # harms nobody
-
-    monkeypatch.setattr(TBAnalyticsReceiver, "prepare", prepare)
-    result = make_job(analytics_receiver=True).simulator_run(tmp_path / "ws")
-    assert calls == [("prepare", False)]
+    """
+    install("fedtrack-early", receivers("early", extra=prepares))
+    result = make_job(analytics_receiver=registry().receiver("early")()).simulator_run(tmp_path / "ws")
+    assert (tmp_path / "prepared").read_text() != str(os.getpid())
     assert (result.status, result.receivers["receiver"].pending) == ("completed", 0)

@@ -29,7 +29,8 @@ class Run:
         workflows = {"a": FedAvg(num_rounds=2), "b": FedAvg(num_rounds=3), "c": CrossSiteEval()}
         job = SimpleNamespace(sites=names, workflows=workflows, meta=SimpleNamespace(name="[red]job"))
         host = SimpleNamespace(journal=SimpleNamespace(total=lambda: 1234))
-        self.active: Any = SimpleNamespace(job=job, host=host)
+        self.receivers: list[str] = []
+        self.active: Any = SimpleNamespace(job=job, host=host, waiting=lambda: self.receivers)
 
     def __call__(self) -> Progress:
         return Progress(self.active, self.server)
@@ -64,6 +65,18 @@ def test_the_last_round_is_said_also_if_the_run_fails_right_after_it(capsys: pyt
     with pytest.raises(RuntimeError):
         fail()
     assert "round 1/5" in capsys.readouterr().err
+
+
+def test_the_receivers_that_are_waited_for_are_said_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "_POLL_SECONDS", 0.01)
+    run = Run()
+    with run():
+        run.receivers = ["mlflow (receive, 214 events)", "the receivers of site-1"]
+        sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1:] == ["waiting for mlflow (receive, 214 events), the receivers of site-1"]
 
 
 def test_thousands_of_sites_fit_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from fedtrack.delivery.delivery import Delivery
+from fedtrack.delivery.deliverer.supervisor import Supervisor
 from fedtrack.delivery.label import split_label
 from fedtrack.delivery.ledger import LEDGER_FILE, DeadLetter, Ledger
 from fedtrack.errors import ConfigError
@@ -79,10 +79,13 @@ def _retry(id_: str, receiver: Receiver, ledger: Ledger, info: RunInfo, status: 
         again = Journal(Path(folder) / "journal.db")
         again.apply_all((site, stream, _run(stream, part)) for (site, stream), part in streams.items())
         notes = Ledger(Path(folder) / LEDGER_FILE, again)
-        delivery = Delivery(id_, receiver, again, notes, info)
-        delivery.start()
-        delivery.drain(status)
-        report = delivery.finish(patience)
+        supervisor = Supervisor()
+        try:
+            supervisor.serve(info, {id_: receiver}, again, notes)
+            supervisor.drain(status)
+            (report,) = supervisor.finish(patience)
+        finally:
+            supervisor.close()
         refused = {letter[1:4]: letter.error for letter in notes.dead_letters()}
         done = notes.cursor(id_).batch
         notes.close()

@@ -37,6 +37,9 @@ def print_summary(result: RunResult) -> None:
     for receiver in result.receivers.values():
         if receiver.command:
             console.print(f"{receiver.receiver + ':':<12} {_runnable(receiver.command)}", markup=False)
+    if result.unserved:
+        names, workspace = ", ".join(result.unserved), shlex.quote(str(result.workspace))
+        console.print(f"Got nothing: {names}; the events are kept. See: fedtrack runs show {workspace}", markup=False)
 
 
 def _runnable(command: str) -> str:

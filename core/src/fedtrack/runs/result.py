@@ -79,6 +79,15 @@ class RunResult(msgspec.Struct):
         """Whether every log call is known to be where it belongs; see ``Tally.events_complete``."""
         return events_complete(self.sites, self.gaps, self.waiting)
 
+    @property
+    def unserved(self) -> list[str]:
+        """The labels of the receivers that got none of the events that they can hold."""
+        return [
+            label
+            for label, one in self.receivers.items()
+            if not one.delivered and one.pending + one.dead and one.not_supported < (one.addressed or one.seen)
+        ]
+
     def moved(self, workspace: Path, folder: Path) -> RunResult:
         """Return and save the result with the new paths of its files, in ``folder`` of ``workspace``."""
         before, after = str(self.folder), str(folder)

@@ -50,6 +50,11 @@ class ActiveRun:
         """The seconds since the start of the run."""
         return perf_counter() - self.started
 
+    def waiting(self) -> list[str]:
+        """Return the receivers for which the end of the run waits, and what each of them is doing."""
+        own = [f"{id_} ({what})" for id_, what in self.host.waiting().items()]
+        return own + [f"the receivers of {agent.site}" for agent in self.agents if agent.is_waited_for]
+
 
 def begin_run(
     job: LoadedJob,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 
 from fedtrack import RunResult
@@ -15,6 +16,10 @@ from fedtrack_local.scripts.script_exchange import ScriptExchange
 from fedtrack_local.server import LocalServer
 from fedtrack_local.starting import start_sites, start_workers
 from fedtrack_local.summary import Outcome, summarize
+
+#: A user who pressed Ctrl-C waits for seconds, and not for a backend; the journal keeps the rest. Receivers that work
+#: get what is there in this time.
+INTERRUPTED_STALL_SECONDS, INTERRUPTED_SECONDS = 1.0, 2.5
 
 
 def play(run: ActiveRun) -> RunResult:
@@ -77,13 +82,21 @@ def _execute(run: ActiveRun, server: LocalServer, outcome: Outcome) -> None:
 
 
 def _deliver(run: ActiveRun, outcome: Outcome) -> None:
-    # A user who pressed Ctrl-C waits for seconds, not for a backend; the journal keeps the rest.
-    stall_seconds = 1.0 if outcome.interrupted else STALL_SECONDS
-    for agent in run.agents:
-        agent.finish(outcome.status, stall_seconds)
     try:
-        outcome.reports = run.host.finish(outcome.status, stall_seconds)
+        if outcome.interrupted:
+            _finish(run, outcome, INTERRUPTED_STALL_SECONDS, INTERRUPTED_SECONDS)
+        else:
+            _finish(run, outcome, STALL_SECONDS, math.inf)
     except KeyboardInterrupt:
         outcome.interrupted = True
-        outcome.reports = run.host.finish(outcome.status, 0.0)
-    outcome.agents = {agent.site: agent.report() for agent in run.agents}
+        for agent in run.agents:
+            agent.hurry(INTERRUPTED_SECONDS)
+        _finish(run, outcome, INTERRUPTED_STALL_SECONDS, INTERRUPTED_SECONDS)
+
+
+def _finish(run: ActiveRun, outcome: Outcome, stall_seconds: float, limit: float) -> None:
+    for agent in run.agents:
+        agent.finish(outcome.status, stall_seconds, limit)
+    outcome.reports = run.host.finish(outcome.status, stall_seconds, limit)
+    for agent in run.agents:
+        outcome.agents[agent.site] = agent.report()

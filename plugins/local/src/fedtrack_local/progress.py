@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from time import monotonic
 from types import TracebackType
 
 from rich.console import Console
@@ -14,6 +16,9 @@ from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.workflow import RoundResult
 
 _POLL_SECONDS = 0.2
+
+#: Where nobody can see a bar, a wait is said again after this many seconds.
+_SAY_SECONDS = 10.0
 
 
 class Progress:
@@ -28,6 +33,8 @@ class Progress:
         job = run.job
         self._server = server
         self._host = run.host
+        self._waiting = run.waiting
+        self._said = -math.inf
         self._sites = [site.name for site in job.sites]
         self._total = sum(workflow.planned_rounds() for workflow in job.workflows.values())
         self._console = Console(stderr=True, highlight=False)
@@ -59,8 +66,15 @@ class Progress:
             for result in self._server.rounds[shown:]:
                 self._console.print(_line(result, self._total), markup=False)
                 shown += 1
+            self._say_waiting()
             if ended:
                 return
+
+    def _say_waiting(self) -> None:
+        """Say for which receivers the end of the run waits, but not all the time."""
+        if monotonic() - self._said >= _SAY_SECONDS and (waiting := self._waiting()):
+            self._said = monotonic()
+            self._console.print(f"waiting for {_list(waiting)}", markup=False)
 
     def _watch_live(self) -> None:
         columns = (
@@ -85,7 +99,8 @@ class Progress:
 
     def _note(self) -> str:
         events = self._host.journal.total()
-        waiting = sorted(self._server.waiting)  # a copy: the server's thread changes it
+        # A copy: the server's thread changes it.
+        waiting = sorted(self._server.waiting) or self._waiting()
         note = f"{events:,} events"
         if waiting:
             note += f", waiting for {_list(waiting)}"

@@ -51,6 +51,7 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
         """Open the receiver, in the background: a backend that cannot be reached does not stop the job."""
         args = resolve_references(self._args, dict(os.environ), f"ReceiverBridge({self.receiver})")
         found: Receiver = registry().receiver(self.receiver)(**args)
+        found.arguments_as_written = self._args
         self._folder = run_folder(fl_ctx) / f"fedtrack-{self.receiver}"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         run = RunInfo(

@@ -110,7 +110,7 @@ def test_what_a_receiver_raises_is_no_death(tmp_path: Path, where: str, how: str
 @pytest.mark.parametrize("where", ["open", "receive", "flush", "results", "close"])
 def test_a_receiver_that_hangs_is_named_and_left_behind(tmp_path: Path, where: str, how: str) -> None:
     started = time.monotonic()
-    node, _, bad = run(tmp_path, stall_seconds=2.0, where=where, how=how)
+    _, _, bad = run(tmp_path, stall_seconds=2.0, where=where, how=how)
     assert time.monotonic() - started < 45
     assert where in bad.error or (where == "open" and "still being opened" in bad.error)
     assert bad.pending == (0 if where == "close" else COUNT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from fedtrack.delivery.addressed import addressed
 from fedtrack.delivery.calls import Call, CallPage, CallRecorder
@@ -24,14 +25,17 @@ class Feeding:
 
     Args:
         run: The run.
+        journal: The journal, with its ledger beside it.
         receivers: The receivers to build.
         page: Records their calls.
         channel: Takes their reports.
     """
 
-    def __init__(self, run: RunInfo, receivers: Sequence[ReceiverSpec], page: CallPage, channel: Channel) -> None:
-        self._journal = Journal(run.folder / "journal.db", read_only=True)
-        self._ledger = Ledger(run.folder / LEDGER_FILE, self._journal, locked=True)
+    def __init__(
+        self, run: RunInfo, journal: Path, receivers: Sequence[ReceiverSpec], page: CallPage, channel: Channel
+    ) -> None:
+        self._journal = Journal(journal, read_only=True)
+        self._ledger = Ledger(journal.with_name(LEDGER_FILE), self._journal, locked=True)
         self._channel = channel
         self._said: dict[str, Said] = {}
         self._deliveries: dict[str, Delivery] = {}

@@ -80,6 +80,7 @@ class Serve(msgspec.Struct, tag=True):
 
     Attributes:
         run: The run.
+        journal: The journal; its ledger is beside it.
         receivers: The receivers.
         path: See ``Prepare``.
         level: See ``Prepare``.
@@ -87,6 +88,7 @@ class Serve(msgspec.Struct, tag=True):
     """
 
     run: RunFacts
+    journal: str
     receivers: list[ReceiverSpec]
     path: list[str]
     level: int

@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from time import sleep
 
 from fedtrack.delivery.calls import Call, CallPage, CallRecorder
@@ -81,7 +82,7 @@ class DelivererProcess:
         run = order.run.run()
         write_to_log(run.folder)
         try:
-            self._feeding = Feeding(run, order.receivers, self._page, self._channel)
+            self._feeding = Feeding(run, Path(order.journal), order.receivers, self._page, self._channel)
         except (FedtrackError, sqlite3.Error) as error:  # the disk is full, and may have room again
             if str(error) != self._trouble:
                 self._trouble = str(error)

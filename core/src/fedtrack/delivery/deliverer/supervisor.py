@@ -261,9 +261,8 @@ class Supervisor:
             log.warning("No process can be started to deliver: %s", error)
             self._starts.append(Start(monotonic() + _AGAIN_SECONDS, standings))
             return
-        worker.serve(
-            self._facts, [item.current_spec() for item in standings], self._status, self._ledger.lock.descriptor
-        )
+        specs, lock = [item.current_spec() for item in standings], self._ledger.lock.descriptor
+        worker.serve(self._facts, self._journal.path, specs, self._status, lock)
         for item in standings:
             item.worker = worker
         self._workers.append(worker)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic, monotonic_ns
 
 import msgspec
@@ -78,17 +79,19 @@ class Worker:
         """Let the process import what receivers need."""
         self.channel.send(Prepare(_placed(receivers), list(sys.path), _level()))
 
-    def serve(self, run: RunFacts, receivers: Sequence[ReceiverSpec], status: str, lock: int) -> None:
+    def serve(self, run: RunFacts, journal: Path, receivers: Sequence[ReceiverSpec], status: str, lock: int) -> None:
         """Let the process feed receivers.
 
         Args:
             run: The run.
+            journal: The journal.
             receivers: The receivers.
             status: The status of a run whose journal is complete, or "".
             lock: The descriptor of the ledger's lock, which is then held as long as the process lives.
         """
         self.ids = [spec.id for spec in receivers]
-        self.channel.send(Serve(run, _placed(receivers), list(sys.path), _level(), status), lock)
+        order = Serve(run, str(journal.absolute()), _placed(receivers), list(sys.path), _level(), status)
+        self.channel.send(order, lock)
 
     def drain(self, status: str) -> None:
         """Let the process deliver the rest and close the receivers."""

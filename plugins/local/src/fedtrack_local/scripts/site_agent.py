@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 
@@ -27,8 +29,11 @@ from fedtrack.transport import Forwarder, SpoolSource
 log = logging.getLogger(__name__)
 
 
-#: Seconds that an agent may take to report after its receivers have stopped waiting.
-_LEAVE_SECONDS = 20.0
+#: Seconds that an agent may take to report after its receivers have stopped waiting, and after a user's Ctrl-C.
+_LEAVE_SECONDS, _HURRY_SECONDS = 20.0, 1.0
+
+#: A wait of at least this many seconds is worth a word.
+_SAID_SECONDS = 1.0
 
 
 class AgentSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,10 +57,17 @@ class AgentSpec(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Finish(msgspec.Struct, forbid_unknown_fields=True):
-    """Server to agent: the site's training has ended."""
+    """Server to agent: the site's training has ended.
+
+    Attributes:
+        status: The status of the run.
+        stall_seconds: Seconds without progress until a receiver is left behind.
+        limit: Seconds after which every receiver is left behind; None if there is no limit.
+    """
 
     status: str
     stall_seconds: float
+    limit: float | None = None
 
 
 class AgentReport(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,7 +92,9 @@ class SiteAgent:
         self.site = spec.site
         self._spec = spec
         self._receivers = receivers
-        self._patience = _LEAVE_SECONDS
+        self._end = math.inf
+        self._finished: float | None = None
+        self._report: AgentReport | None = None
         self._log = (spec.folder / "agent_log.txt").open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fedtrack_local.scripts.site_agent", _encode(spec)],
@@ -90,27 +104,51 @@ class SiteAgent:
             start_new_session=True,  # Ctrl-C goes to the server, which tells the agent when to finish
         )
 
-    def finish(self, status: str, stall_seconds: float) -> None:
-        """Tell the agent that the site's training has ended; ``report`` waits for its report."""
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the end of the run waits for it for a moment already."""
+        return (
+            self._report is None
+            and self._finished is not None
+            and monotonic() - self._finished > _SAID_SECONDS
+            and self._process.poll() is None
+        )
+
+    def finish(self, status: str, stall_seconds: float, limit: float = math.inf) -> None:
+        """Tell the agent that the site's training has ended; ``report`` waits for its report. Only the first counts."""
+        if self._process.stdin is None:
+            return
         # The agent has the same limit itself; this one is for an agent that is stopped or hangs.
-        self._patience = stall_seconds * OPENING_PATIENCE + _LEAVE_SECONDS
-        assert self._process.stdin is not None  # noqa: S101 - opened above; narrows the type
+        self._finished = monotonic()
+        self._end = self._finished + min(stall_seconds * OPENING_PATIENCE + _LEAVE_SECONDS, limit + _HURRY_SECONDS)
+        order = Finish(status, stall_seconds, None if limit == math.inf else limit)
         with contextlib.suppress(OSError):  # the agent died; its report says so
-            self._process.stdin.write(_encode(Finish(status, stall_seconds)).encode() + b"\n")
+            self._process.stdin.write(_encode(order).encode() + b"\n")
             self._process.stdin.close()
         self._process.stdin = None
 
+    def hurry(self, seconds: float) -> None:
+        """Wait for the report for this long only; the site's ledger says what its receivers have taken."""
+        self._end = min(self._end, monotonic() + seconds)
+
     def report(self) -> AgentReport:
         """Return the report about the site's records, and end the agent's process."""
+        if self._report is None:
+            self._report = self._take_report()
+        return self._report
+
+    def _take_report(self) -> AgentReport:
         try:
-            output, _ = self._process.communicate(timeout=self._patience)
+            patience = None if self._end == math.inf else max(0.0, self._end - monotonic())
+            output, _ = self._process.communicate(timeout=patience)
             return msgspec.json.decode(output, type=AgentReport)
         except (subprocess.TimeoutExpired, msgspec.MsgspecError):
             self._process.kill()
             self._process.communicate()
             return self._report_of_the_dead()
         finally:
-            self._log.close()
+            if self._process.returncode is not None:
+                self._log.close()
 
     def _report_of_the_dead(self) -> AgentReport:
         """Bring what is left in the spool into the site's journal, which says what its receivers have taken."""
@@ -144,7 +182,7 @@ def serve(spec: AgentSpec) -> AgentReport:
     # No message means that the server has ended: deliver the stored records, but not for long.
     order = msgspec.json.decode(line, type=Finish) if line else Finish("aborted", 1.0)
     host.forwarder.end(spec.site)
-    reports = host.finish(order.status, order.stall_seconds)
+    reports = host.finish(order.status, order.stall_seconds, math.inf if order.limit is None else order.limit)
     host.close()
     return AgentReport(reports)
 
