@@ -77,7 +77,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
             patch.setenv(f"WANDB_{kind}_DIR", str(home / kind.lower()))
         patch.setenv("WANDB_BASE_URL", found.wandb.url)
         patch.setenv("WANDB_API_KEY", "k" * 40)
-        patch.setattr("fedtrack_wandb.arguments.INIT_TIMEOUT", 2.0)
+        patch.setenv("WANDB_INIT_TIMEOUT", "2")
         yield found
     found.mlflow.kill()
     found.wandb.stop()

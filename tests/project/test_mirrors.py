@@ -42,6 +42,12 @@ EXCEPTIONS = {
     "fedtrack/transport/shared_source.py": "tests/core/spool/test_shared.py",
     "fedtrack/transport/spool_source.py": "tests/core/transport/test_forwarder.py",
     "fedtrack/delivery/load.py": "tests/core/delivery/test_delivery.py",
+    "fedtrack/delivery/recorded_receiver.py": "tests/core/delivery/deliverer/test_supervisor.py",
+    "fedtrack/delivery/deliverer/feeding.py": "tests/core/delivery/deliverer/test_supervisor.py",
+    "fedtrack/delivery/deliverer/process.py": "tests/core/delivery/deliverer/test_supervisor.py",
+    "fedtrack/delivery/deliverer/standing.py": "tests/core/delivery/deliverer/test_supervisor.py",
+    "fedtrack/delivery/deliverer/surroundings.py": "tests/core/delivery/deliverer/test_supervisor.py",
+    "fedtrack/delivery/deliverer/worker.py": "tests/core/delivery/deliverer/test_supervisor.py",
     "fedtrack/delivery/report.py": "tests/core/delivery/test_counts.py",
     "fedtrack/delivery/retry.py": "tests/core/delivery/test_delivery_outages.py",
     # Commands about whole runs, which need one.

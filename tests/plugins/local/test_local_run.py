@@ -136,9 +136,7 @@ def test_workspace_is_private(make_job: MakeJob, tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0
 
 
-def test_receivers_prepare_in_the_process_that_feeds_them(
-    make_job: MakeJob, tmp_path: Path, install: Install
-) -> None:
+def test_receivers_prepare_in_the_process_that_feeds_them(make_job: MakeJob, tmp_path: Path, install: Install) -> None:
     prepares = f"""
     def prepare(self):
         import os

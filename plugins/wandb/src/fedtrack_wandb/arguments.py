@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from fedtrack import RunInfo
@@ -71,12 +72,13 @@ def _settings(finish_timeout: float, base_url: str) -> Any:
     import wandb
 
     known: dict[str, Any] = _QUIET | {
-        "init_timeout": INIT_TIMEOUT,
         "finish_timeout": finish_timeout,
         "finish_timeout_raises": True,
         "stop_fn": _refuse_to_stop,
         "x_transaction_log_flush_interval": FLUSH_INTERVAL,
     }
+    if "WANDB_INIT_TIMEOUT" not in os.environ:  # W&B reads it itself
+        known["init_timeout"] = INIT_TIMEOUT
     if base_url:
         # Without it, wandb would use the server of the previous run in this process.
         known["base_url"] = base_url
