@@ -149,9 +149,7 @@ class SpoolReader:
             first, count, body = frames.tail(run.body, self.after_seq)
             if count:
                 cut = len(run.body) - len(body)
-                known = frames.FrameRange(
-                    run.first, self.after_seq, run.count - count, run.body[:cut], plain=run.plain
-                )
+                known = frames.FrameRange(run.first, self.after_seq, run.count - count, run.body[:cut], plain=run.plain)
             self._rounds.pass_over(known)
             if not count:
                 return
