@@ -191,6 +191,8 @@ def log_to(folder: Path) -> None:
     handler = RotatingFileHandler(folder / "collector.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
+    for shown in root.handlers:
+        shown.setLevel(root.level)  # the terminal shows no more than it was asked for
     root.addHandler(handler)
     root.setLevel(logging.INFO)
 

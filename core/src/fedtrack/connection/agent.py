@@ -9,27 +9,22 @@ an agent where it finds none, so a killed agent is replaced within about a secon
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import logging
-import os
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from time import monotonic, sleep
 
+from fedtrack.connection.agent_lock import turn
 from fedtrack.connection.outbox import RunBox, SiteBox
 from fedtrack.connection.shipment import Shipment
 from fedtrack.errors import FedtrackError, TransportError
-from fedtrack.transport.https import Address, HttpsLine
+from fedtrack.transport.address import Address
+from fedtrack.transport.https import HttpsLine
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a new agent waits for the lock of one that is about to end.
-_TURN_SECONDS = 5.0
 #: Seconds without work until an agent ends.
 _IDLE_SECONDS = 2.0
 _LOG_BYTES = 1024 * 1024
@@ -99,7 +94,7 @@ def run(box: RunBox, *, once: bool = False) -> None:
         box: The run's folder.
         once: Whether to end as soon as everything has arrived, and not to wait for a process that may begin to log.
     """
-    with _turn(box.lock) as mine:
+    with turn(box.lock) as mine:
         if not mine:
             log.info("another agent ships %s", box.folder)
             return
@@ -118,64 +113,6 @@ def run(box: RunBox, *, once: bool = False) -> None:
             agent.close()
 
 
-def is_running(box: RunBox) -> bool:
-    """Return whether an agent ships the run."""
-    try:
-        descriptor = os.open(box.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def start(box: RunBox) -> subprocess.Popen[bytes] | None:
-    """Start an agent for the run if there is none; None if there is one, or it cannot be started now."""
-    if is_running(box):
-        return None
-    # -P: a file beside the training must not be taken for a module of the agent's.
-    command = [sys.executable, "-P", "-m", "fedtrack.connection.agent", str(box.folder)]
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
-    except OSError as error:  # no memory, no more processes: the training looks again in a second
-        log.warning("the agent for %s cannot be started: %s", box.folder, error)
-        return None
-
-
-@contextlib.contextmanager
-def _turn(lock: Path) -> Iterator[bool]:
-    """Hold the lock; yields False if another agent keeps it."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        until = monotonic() + _TURN_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if monotonic() >= until:
-                    yield False
-                    return
-                sleep(0.1)
-            else:
-                break
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield True
-    finally:
-        os.close(descriptor)
-
-
 def main() -> None:
     """Run the agent of the folder in the arguments."""
     parser = argparse.ArgumentParser(prog="fedtrack.connection.agent", description="Ships the spools of a run.")
@@ -184,7 +121,7 @@ def main() -> None:
     handler = RotatingFileHandler(box.log, maxBytes=_LOG_BYTES, backupCount=1)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal of the training
     try:
         run(box)

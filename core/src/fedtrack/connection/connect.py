@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +13,9 @@ from fedtrack.connection.file_system import warn_of_memory
 from fedtrack.connection.names import checked_run, checked_site
 from fedtrack.connection.outbox import Outbox, Target
 from fedtrack.errors import ConfigError, PluginError
-from fedtrack.plugins.remedy import install
 from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, Spool
-from fedtrack.transport.https import Address
-
-log = logging.getLogger(__name__)
+from fedtrack.transport.address import Address
 
 _SCHEMES = ("https://", "http://", "unix://")
 
@@ -58,7 +54,7 @@ def connect(
 
     Raises:
         ConfigError: A value is missing or not valid.
-        PluginError: httpx, the HTTP client, is not installed.
+        PluginError: httpx2, the HTTP client, is not installed.
         WorkspaceError: The outbox or the folder cannot be written.
     """
     where = str(target) if target is not None else os.environ.get("FEDTRACK_URL", "")
@@ -103,7 +99,9 @@ def _given(value: str | None, name: str, variable: str) -> str:
 
 
 def _check_installed() -> None:
-    if find_spec("httpx") is None:  # it is imported by the agent only: that takes a tenth of a second
+    if find_spec("httpx2") is None:  # it is imported by the agent only: that takes a tenth of a second
+        from fedtrack.plugins.remedy import install
+
         raise PluginError(
-            f"connect() needs httpx, which is not installed; install it with: {install('fedtrack[connect]')}"
+            f"connect() needs httpx2, which is not installed; install it with: {install('fedtrack[connect]')}"
         )

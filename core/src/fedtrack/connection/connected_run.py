@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from fedtrack.connection import agent
+from fedtrack.connection.agent_lock import is_running, start
 from fedtrack.connection.left import events_left
 from fedtrack.connection.outbox import RunBox, SiteBox
 from fedtrack.errors import FedtrackError
@@ -183,10 +183,10 @@ class HttpsWay:
         """Start an agent if there is none."""
         if self._agent is not None and self._agent.poll() is None:
             return
-        if self._agent is None or not agent.is_running(self._run):
+        if self._agent is None or not is_running(self._run):
             with contextlib.suppress(FedtrackError):  # a full disk, which the log calls report
                 self._box.keep_token(self._token)  # an agent that had nothing left to do has deleted it
-            self._agent = agent.start(self._run)
+            self._agent = start(self._run)
 
     def delivered(self) -> Delivered:
         """Return how far the agent has got; other processes of the site may still log."""

@@ -10,19 +10,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from os import environ
 from time import time
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fedtrack.errors import ConfigError, TransportError
+from fedtrack.transport.address import Address
 from fedtrack.transport.shipper import TooLargeError
 from fedtrack.transport.wire import Ack, FromSite, decode_ack, encode
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 #: Media type of a message and of its answer.
 CONTENT_TYPE = "application/vnd.fedtrack"
@@ -37,51 +37,8 @@ REFUSED_SECONDS = 30.0
 #: Environment variables with a file of certificate authorities; the first one that is set is used.
 CA_VARIABLES = ("FEDTRACK_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
-_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 _LONGEST_RETRY_AFTER = 3600.0
-
-
-@dataclass(frozen=True)
-class Address:
-    """The address of a collector.
-
-    Attributes:
-        url: ``https://host[:port][/path]``, or ``http://`` for this machine only.
-        socket: The path of a Unix socket; "" for TCP.
-    """
-
-    url: str
-    socket: str = ""
-
-    @classmethod
-    def of(cls, text: str) -> Address:
-        """Return the address in ``text``: a URL with ``https``, ``http`` (loopback only) or ``unix``.
-
-        Raises:
-            ConfigError: It is none of them, or the token would cross a network without encryption.
-        """
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-        except ValueError as error:
-            raise ConfigError(f"The collector's address {text!r} is no URL: {error}.") from None
-        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise ConfigError(
-                f"The collector's address {_without_secrets(text)!r} has more than a host, a port and a path; "
-                "give the token with token= or FEDTRACK_TOKEN."
-            )
-        if parts.scheme == "unix" and parts.path.startswith("/"):
-            return cls("http://localhost", parts.path)
-        if parts.scheme not in ("https", "http") or not parts.hostname or port == 0:
-            raise ConfigError(
-                f"The collector's address {text!r} is not valid; use https://HOST[:PORT], or unix:///PATH."
-            )
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-            raise ConfigError(
-                f"The collector's address {text!r} would send the token without encryption; use https://, "
-                "or a tunnel to this machine (http://127.0.0.1:PORT)."
-            )
-        return cls(text.rstrip("/"))
+_KEEP_ALIVE_SECONDS = 3600.0
 
 
 class HttpsLine:
@@ -97,7 +54,7 @@ class HttpsLine:
 
     Raises:
         ConfigError: The certificate authorities cannot be read.
-        ImportError: httpx is not installed.
+        ImportError: httpx2 is not installed.
     """
 
     def __init__(self, address: Address, token: str, timeout: float = 30.0) -> None:
@@ -122,17 +79,17 @@ class HttpsLine:
         self._client.close()
 
     def _send(self, url: str, site: str, message: FromSite) -> Ack:
-        import httpx
+        import httpx2
 
         try:
             response = self._client.post(url, content=encode(message))
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise TransportError(_reason(error, self.address)) from None
         with suppress(KeyError, ValueError, TypeError):
             self.skew = parsedate_to_datetime(response.headers["date"]).timestamp() - time()
         return self._answer(response, site)
 
-    def _answer(self, response: httpx.Response, site: str) -> Ack:
+    def _answer(self, response: httpx2.Response, site: str) -> Ack:
         code = response.status_code
         if code == 413:
             raise TooLargeError(f"{self.address.url} takes no message of this size")
@@ -149,21 +106,25 @@ class HttpsLine:
         return Ack("busy", retry_after=retry_after(response.headers), reason=f"{code}: {said}")
 
 
-def new_client(address: Address, token: str, timeout: float) -> httpx.Client:
+def new_client(address: Address, token: str, timeout: float) -> httpx2.Client:
     """Return a client that keeps its connection, uses the environment's proxy, and verifies certificates."""
-    import httpx
+    import httpx2
 
     headers = {"authorization": f"Bearer {token}", "content-type": CONTENT_TYPE, "user-agent": "fedtrack"}
+    # One message at a time, and perhaps an hour of silence between two.
+    limits = httpx2.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE_SECONDS)
     if address.socket:
-        carrier = httpx.HTTPTransport(uds=address.socket)
-        return httpx.Client(transport=carrier, headers=headers, timeout=timeout, trust_env=False)
-    verify: ssl.SSLContext | bool = trusted() if address.url.startswith("https") else True
+        carrier = httpx2.HTTPTransport(uds=address.socket, limits=limits)
+        return httpx2.Client(transport=carrier, headers=headers, timeout=timeout, trust_env=False)
+    secure = address.url.startswith("https")
     # A proxy of the environment would be asked for this machine's own addresses, too.
-    return httpx.Client(headers=headers, timeout=timeout, verify=verify, trust_env=address.url.startswith("https"))
+    return httpx2.Client(
+        headers=headers, timeout=timeout, limits=limits, verify=trusted() if secure else True, trust_env=secure
+    )
 
 
-def trusted() -> ssl.SSLContext:
-    """Return the certificate authorities: those of the environment's file, or the system's and certifi's.
+def trusted() -> ssl.SSLContext | bool:
+    """Return the certificate authorities of the environment's file; True means those of the system.
 
     Raises:
         ConfigError: The file cannot be read, or has no certificate.
@@ -177,11 +138,7 @@ def trusted() -> ssl.SSLContext:
                     f"The certificate authorities in {file!r} ({variable}) cannot be used: {error}; "
                     "name a file of PEM certificates."
                 ) from None
-    import certifi
-
-    context = ssl.create_default_context()
-    context.load_verify_locations(cafile=certifi.where())
-    return context
+    return True
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -194,7 +151,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return 0.0
 
 
-def _said(response: httpx.Response) -> str:
+def _said(response: httpx2.Response) -> str:
     """Return the first words of an answer that is no acknowledgement."""
     kind = response.headers.get("content-type", "")
     text = response.text if kind.startswith(("text/plain", "application/json")) else ""
@@ -208,9 +165,3 @@ def _reason(error: Exception, address: Address) -> str:
         if "not yet valid" in text or "expired" in text:
             text += "; compare the clocks of both machines"
     return f"{address.socket or address.url}: {text}"
-
-
-def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return parts._replace(netloc=f"[{host}]" if ":" in host else host, query="", fragment="").geturl()
