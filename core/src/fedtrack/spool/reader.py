@@ -91,7 +91,7 @@ class SpoolReader:
             closed = extent is not None and newest and extent.first == segment.first_seq and extent.size > 0
             budget = yield from self._read_segment(segment, following, budget, final=final, whole=closed or not newest)
             if final and not closed and self._offset == 0:
-                yield from self._check_empty(segment, following)
+                yield from self._check_empty(segment, following, extent)
             if budget > 0 and final and newest:
                 yield from self._check_end(segment, extent)
             if budget <= 0:
@@ -256,11 +256,19 @@ class SpoolReader:
         if size < link.size and path not in self.damaged:
             yield damaged_bytes.cut(path, size, link.size - size, first, last)
 
-    def _check_empty(self, segment: Segment, following: Segment | None) -> Iterator[DamagedBytes]:
-        """Report a segment without a header, unless the next one will tell how long it was."""
+    def _check_empty(
+        self, segment: Segment, following: Segment | None, extent: Extent | None
+    ) -> Iterator[DamagedBytes]:
+        """Report a segment without a header, unless the next one will tell how long it was.
+
+        A loss of power may leave such a file: its name, but nothing of what was written. Then its page has no extent.
+        """
         if segment.path in self.damaged or not segment.path.exists():
             return
         if following is not None and link_of(following.path) is not None:
+            return
+        begun = extent is not None and extent.first == segment.first_seq
+        if following is None and not begun and self._known < segment.first_seq:
             return
         last = None if following is None else following.first_seq - 1
         yield damaged_bytes.emptied(segment.path, self.after_seq + 1, last)
