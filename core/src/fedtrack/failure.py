@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from traceback import TracebackException
     from types import TracebackType
 
-#: The most characters of a sentence and of a traceback. A message can have 10,000 lines.
+#: The most characters of a sentence, and of a text that is sent or shown. A message can have 10,000 lines.
 MOST_SENTENCE, MOST_TEXT = 300, 20_000
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -46,7 +46,7 @@ class Failure(NamedTuple):
     Attributes:
         sentence: The type and the first line of the message, such as ``ValueError: no data``.
         location: ``file:line`` of the deepest frame in the author's code, or "" if there is none.
-        text: The traceback with its chained exceptions, at most ``MOST_TEXT`` characters.
+        text: The traceback with its chained exceptions, of any length; see ``shortened``.
     """
 
     sentence: str
@@ -64,7 +64,7 @@ def failure_of(error: BaseException, module: str) -> Failure:
         error: The exception.
         module: The module of the plugin's class. Every file of its top-level package is the author's code.
     """
-    return Failure(sentence_of(error), place_of(error, module), shortened("".join(_format(error))))
+    return Failure(sentence_of(error), place_of(error, module), printable("".join(_format(error))))
 
 
 def place_of(error: BaseException, module: str) -> str:
@@ -88,14 +88,14 @@ def failure_of_script(error: BaseException, folder: str, engine: Sequence[str]) 
     hidden = tuple(place for package in ("fedtrack", *engine) for place in code_of(package))
     text = "".join(_format(error, hidden))
     location = _location(error, (Path(folder).resolve(),))
-    return Failure(sentence_of(error), location, shortened(text))
+    return Failure(sentence_of(error), location, printable(text))
 
 
 def sentence_of(error: BaseException) -> str:
     """Return the type and the first line of the message; of a group also its first exception."""
     kind = type(error).__name__
     try:
-        message = str(error).strip()
+        message = (isinstance(error, SyntaxError) and error.msg) or str(error).strip()
     except Exception:  # the __str__ of an exception can raise, too
         message = "(its message cannot be shown)"
     lines = message.splitlines() or [""]
@@ -114,13 +114,17 @@ def code_of(module: str) -> tuple[Path, ...]:
     return tuple(Path(place).resolve() for place in places if place)
 
 
+def printable(text: str) -> str:
+    """Return the text without what cannot be sent, or could change what the terminal shows."""
+    return text.encode(errors="backslashreplace").decode().translate(_CONTROL)  # no lone surrogates
+
+
 def shortened(text: str, most: int = MOST_TEXT) -> str:
     """Return the text without its middle if it is longer than ``most`` characters.
 
     The frames are at the beginning and the end: a chain begins with its cause.
     """
-    text = text.encode(errors="backslashreplace").decode()  # a lone surrogate cannot be sent or printed
-    text = text.translate(_CONTROL)
+    text = printable(text)
     if len(text) <= most:
         return text
     head, tail = text[: most // 2], text[-most // 2 :]
