@@ -239,7 +239,7 @@ class SpoolSource:
         self._report(stream, damaged_bytes.beginning_gone(name, mark + 1, oldest.first_seq - 1))
 
     def _adopt_blobs(self, run: frames.FrameRange) -> None:
-        if not _MAY_HOLD_BLOB.search(run.body):
+        if run.plain or not _MAY_HOLD_BLOB.search(run.body):
             return
         source = BlobStore(self.folder / "blobs")
         for _, payload in frames.split(run.body):
