@@ -17,7 +17,7 @@ from fedtrack.transport.https import CONTENT_TYPE, SITE_HEADER, HttpsLine, retry
 from fedtrack.transport.shipper import TooLargeError
 from fedtrack.transport.wire import Ack, FromSite, Hello, encode
 
-TOKEN = "ft_1_secret"
+TOKEN = "ft_1_secret"  # noqa: S105
 
 pytest.importorskip("httpx2")
 
@@ -158,9 +158,7 @@ def test_retry_after_as_a_date() -> None:
     assert retry_after({}) == 0
 
 
-def test_authorities_that_cannot_be_read_are_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
-) -> None:
+def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("FEDTRACK_CA_BUNDLE", f"{tmp_path}/nowhere.pem")
     with pytest.raises(ConfigError, match=r"nowhere\.pem.*FEDTRACK_CA_BUNDLE"):
         trusted()
