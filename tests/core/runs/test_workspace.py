@@ -93,8 +93,8 @@ def test_an_earlier_run_is_moved_aside_as_a_whole_and_its_job_is_copied(workspac
     earlier = workspace.move_earlier_run()
     assert earlier == workspace.root / "earlier" / "r1"
     found = {str(path.relative_to(earlier)) for path in earlier.rglob("*") if path.is_file()}
-    run_file = "server/simulate_job/run.json"
-    assert found == {run_file, "server/simulate_job/journal.db", "a/simulate_job/log.txt", "job/j/meta.json"}
+    run_file, lock_file = "server/simulate_job/run.json", "server/simulate_job/running"
+    assert found == {run_file, lock_file, "server/simulate_job/journal.db", "a/simulate_job/log.txt", "job/j/meta.json"}
     assert sorted(path.name for path in workspace.root.iterdir()) == ["earlier", "job", "lock", "mine"]
     assert (workspace.root / "job" / "j" / "meta.json").exists()  # it may be about to run again
     assert workspace.record() is None

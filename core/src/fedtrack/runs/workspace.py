@@ -16,17 +16,23 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
+from time import monotonic, sleep
 
 import msgspec
 
+from fedtrack.engine import LOCAL_ENGINE
 from fedtrack.errors import WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.runs.live_run import LiveRun
 
 RUN_FOLDER = "simulate_job"
 #: The folder of the workers, beside those of the sites; no site's name begins with ``@``.
 WORKERS_FOLDER = "@workers"
 EARLIER_FOLDER = "earlier"
 _RUN_FILE = "run.json"
+
+#: Seconds for which a lock is waited for: whoever only asks for its holder has it for an instant.
+_LOCK_PATIENCE = 0.3
 
 
 class RunRecord(msgspec.Struct):
@@ -36,11 +42,13 @@ class RunRecord(msgspec.Struct):
         run_id: The run's id.
         job: Path of the exported job, relative to the workspace.
         started_ns: Wall clock at its first start, nanoseconds since the epoch.
+        engine: The name of the engine that ran it.
     """
 
     run_id: str
     job: str
     started_ns: int
+    engine: str = LOCAL_ENGINE
 
 
 class Workspace:
@@ -49,12 +57,16 @@ class Workspace:
     Args:
         root: Created (0700) if it does not exist.
 
+    Attributes:
+        live: Shows other processes that the run goes on, from ``create`` to ``close``.
+
     Raises:
         WorkspaceError: The folder cannot be created or written, or another server uses it.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self.live: LiveRun | None = None
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -62,10 +74,7 @@ class Workspace:
             raise WorkspaceError(
                 f"The workspace {str(root)!r} cannot be used: {error.strerror}; choose a folder that you can write."
             ) from None
-        try:
-            # The kernel releases it with the process, so a killed server never leaves a stale lock.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(self._lock):
             holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(self._lock)
             raise WorkspaceError(
@@ -116,6 +125,8 @@ class Workspace:
         """Create the folders of a run; those of a run that is resumed exist."""
         for folder in (self.server, self.exchange, self.server / "app_server"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.live is None:  # before the record: from then on the run is alive or over, and is never taken for dead
+            self.live = LiveRun(self.server)
         for name in sites:
             self.site(name).mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.exchange / name).mkdir(mode=0o700, exist_ok=True)
@@ -123,7 +134,25 @@ class Workspace:
 
     def close(self) -> None:
         """Let another server use the workspace."""
+        if self.live is not None:
+            self.live.close()
+            self.live = None
         os.close(self._lock)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a file and return whether that was possible."""
+    deadline = monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            # The kernel releases it with the process, so a killed server never leaves a stale lock.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if monotonic() >= deadline:
+                return False
+            sleep(0.01)
+        else:
+            return True
 
 
 def read_record(folder: Path) -> RunRecord | None:
