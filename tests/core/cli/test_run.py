@@ -103,7 +103,7 @@ def test_a_run_at_a_target_is_submitted_waited_for_and_fetched(cloud: Path) -> N
 def test_what_another_run_left_in_the_workspace_is_moved_aside(cloud: Path) -> None:
     for run_id in ("first", "second"):
         fedtrack("run", "job", "-w", "ws", "--engine", "cloud", "--target", "completed", "--run-id", run_id)
-    assert "first" in (cloud / "ws" / "earlier" / "first" / "server" / "simulate_job" / "run.json").read_text()
+    assert "first" in (cloud / "ws" / "runs" / "1" / "server" / "simulate_job" / "run.json").read_text()
     assert "second" in (cloud / "ws" / "server" / "simulate_job" / "run.json").read_text()
 
 

@@ -111,7 +111,7 @@ def read_handle(text: str) -> RunHandle:
 
 
 def _handle_in(folder: Path) -> RunHandle:
-    """Return the handle of the run in a workspace, or in its folder ``earlier/<run id>``."""
+    """Return the handle of the run in a workspace, or in its folder ``runs/<number>``."""
     from fedtrack.engine import HANDLE_FILE, RunHandle
     from fedtrack.errors import ConfigError
     from fedtrack.runs.run_state import view
@@ -121,12 +121,12 @@ def _handle_in(folder: Path) -> RunHandle:
     with suppress(ConfigError):
         run = find_run(folder)
     # A handle may be that of a run which has no folder here yet. It may also be older than a run that goes on here.
-    handle = folder / HANDLE_FILE
+    handle = (run.base if run else folder) / HANDLE_FILE
     if handle.exists() and not (run is not None and view(run).goes_on):
         return RunHandle.from_json(handle.read_bytes())
     if run is None or run.record is None:
         raise ConfigError(f"{str(folder)!r} holds no run, and no handle of one ({HANDLE_FILE}).")
-    return RunHandle(run.record.engine, str(run.workspace), run.record.run_id, str(run.workspace))
+    return RunHandle(run.record.engine, str(run.base), run.record.run_id, str(run.base))
 
 
 @contextmanager

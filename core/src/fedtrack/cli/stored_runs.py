@@ -23,7 +23,7 @@ _MOST_ROWS = 100
 app = typer.Typer()
 
 Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A workspace, or its folder earlier/<run id> for a run before the last.")
+    Path, typer.Argument(metavar="RUN", help="A workspace, or its folder runs/<number> for a run before the last.")
 ]
 Patience = Annotated[float, typer.Option(help="Seconds without progress after which a receiver is left behind.")]
 
@@ -49,7 +49,7 @@ def _row(run: StoredRun) -> dict[str, str]:
     row["round"] = progress.rounds_text if progress else ""
     row["sites"] = f"{progress.up}/{progress.sites}" if progress else ""
     row["events"] = "?" if found.events is None else f"{found.events:,}"
-    return row | {"folder": str(run.base)}
+    return row | {"folder": str(run.kept)}
 
 
 @app.command()

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from fedtrack.runs.page import print_summary
     from fedtrack.runs.result import SUMMARY_FILE, RoundSummary, RunResult
     from fedtrack.runs.run_state import RunView, view
-    from fedtrack.runs.stored_run import StoredRun, find_runs
+    from fedtrack.runs.stored_run import StoredRun, find_run, find_runs
+    from fedtrack.runs.stored_tally import tally_of
     from fedtrack.runs.tally import CountedSite, Goodbye, SiteTally, Tally, take_tally
     from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, Workspace, read_record
 
@@ -32,11 +33,13 @@ _HOMES = {
     "StoredRun": "fedtrack.runs.stored_run",
     "Tally": "fedtrack.runs.tally",
     "Workspace": "fedtrack.runs.workspace",
+    "find_run": "fedtrack.runs.stored_run",
     "find_runs": "fedtrack.runs.stored_run",
     "holder": "fedtrack.runs.child_run",
     "print_summary": "fedtrack.runs.page",
     "read_record": "fedtrack.runs.workspace",
     "take_tally": "fedtrack.runs.tally",
+    "tally_of": "fedtrack.runs.stored_tally",
     "view": "fedtrack.runs.run_state",
 }
 
@@ -56,11 +59,13 @@ __all__ = [
     "StoredRun",
     "Tally",
     "Workspace",
+    "find_run",
     "find_runs",
     "holder",
     "print_summary",
     "read_record",
     "take_tally",
+    "tally_of",
     "view",
 ]
 

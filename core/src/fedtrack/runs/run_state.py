@@ -56,8 +56,8 @@ def view(run: StoredRun) -> RunView:
 
 def _remedy(run: StoredRun) -> str:
     """Return the command that goes on with a run whose server died, or that delivers what it left."""
-    record, base = run.record, shlex.quote(str(run.base))
-    if record is not None and run.base == run.workspace and (run.base / record.job).is_dir():
+    record, base = run.record, shlex.quote(str(run.kept))
+    if record is not None and (run.base / record.job).is_dir():
         return f"to continue it: fedtrack resume {base}"
     return f"to deliver its events: fedtrack runs replay {base}"
 
