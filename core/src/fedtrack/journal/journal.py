@@ -193,6 +193,10 @@ class Journal:
         rows = self._all("SELECT site, sum(n) FROM batch WHERE id > ? GROUP BY site", (batch,))
         return sum(count for site, count in rows if listens(site))
 
+    def counts_up_to(self, batch: int) -> dict[str, int]:
+        """Return how many events of each site are in the batches up to the one with this id."""
+        return dict(self._all("SELECT site, sum(n) FROM batch WHERE id <= ? GROUP BY site", (batch,)))
+
     def read(self, after: int, limit_bytes: int = 4 * 1024 * 1024) -> list[StoredBatch]:
         """Return the batches with an id greater than ``after``, oldest first, up to about ``limit_bytes``.
 
