@@ -18,7 +18,7 @@ from fedtrack.delivery.ledger import Cursor, Ledger
 from fedtrack.delivery.load import Load
 from fedtrack.delivery.recorded_receiver import RecordedReceiver
 from fedtrack.delivery.report import ReceiverTally, count_receiver
-from fedtrack.delivery.retry import FIRST_BACKOFF_SECONDS, Later, Retry, describe
+from fedtrack.delivery.retry import FIRST_BACKOFF_SECONDS, Later, Retry, describe, traceback_of
 from fedtrack.delivery.suspect import NO_PRECAUTIONS, Precautions
 from fedtrack.errors import Permanent
 from fedtrack.journal.journal import Journal
@@ -73,7 +73,8 @@ class Delivery:
         self._run = run
         self._addressed = addressed
         self._clock = clock
-        self._retry = Retry(name, backoff_seconds)
+        self._module = type(receiver).__module__
+        self._retry = Retry(name, backoff_seconds, self._module)
         self._calls = calls or CallRecorder()
         self._recorded = RecordedReceiver(name, receiver, self._calls)
         self._precautions = precautions
@@ -176,8 +177,13 @@ class Delivery:
             self._not_before = now + _IDLE_SECONDS
             return _IDLE_SECONDS
         except Exception as error:
-            self._retry.error = describe(error)
-            log.error("%s: delivery stopped: %s; its records wait in the journal", self.name, self._retry.error)
+            self._retry.error = describe(error, self._module)
+            log.error(
+                "%s: delivery stopped: %s; its records wait in the journal",
+                self.name,
+                self._retry.error,
+                extra=traceback_of(error, self._module),
+            )
             wait = None
         if wait is None:
             self._close()

@@ -6,7 +6,7 @@ import logging
 
 from fedtrack.delivery.calls import Call, CallRecorder
 from fedtrack.delivery.load import Part
-from fedtrack.delivery.retry import describe
+from fedtrack.delivery.retry import describe, traceback_of
 from fedtrack.tracking.normalise import shorten
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
 
@@ -31,6 +31,7 @@ class RecordedReceiver:
         self.complaint = ""
         self._id = id_
         self._receiver = receiver
+        self._module = type(receiver).__module__
         self._calls = calls
 
     def open(self, run: RunInfo) -> None:
@@ -62,8 +63,8 @@ class RecordedReceiver:
             with self._calls.during(Call.CLOSE):
                 self._receiver.close(status)
         except BaseException as raised:  # a backend that calls sys.exit() ends its delivery, but with a message
-            error = describe(raised)
-            log.error("%s: closing failed: %s", self._id, error)
+            error = describe(raised, self._module)
+            log.error("%s: closing failed: %s", self._id, error, extra=traceback_of(raised, self._module))
         if self.results is not None:
             self.results = self._ask_results() or self.results  # its remaining work may be known only now
         return error
@@ -74,7 +75,7 @@ class RecordedReceiver:
             with self._calls.during(Call.RESULTS):
                 found = self._receiver.results()
         except BaseException as error:
-            self._complain(f"results() failed: {describe(error)}")
+            self._complain(f"results() failed: {describe(error, self._module)}")
             return None
         if found is None or (isinstance(found, Results) and _is_text(found.location) and _is_text(found.command)):
             return found

@@ -134,11 +134,19 @@ class Said(msgspec.Struct, tag=True):
 
 
 class Logged(msgspec.Struct, tag=True):
-    """From the deliverer: a log message."""
+    """From the deliverer: a log message.
+
+    Attributes:
+        level: Its level.
+        name: The name of its logger.
+        text: The message.
+        traceback: The traceback that the supervisor's log shows, or "".
+    """
 
     level: int
     name: str
     text: str
+    traceback: str = ""
 
 
 Message: TypeAlias = Prepare | Serve | Wake | Drain | Abandon | Said | Logged

@@ -151,7 +151,7 @@ class _ToSupervisor(logging.Handler):
             text = self.format(record)
         except Exception:
             text = str(record.msg)
-        self._channel.send(Logged(record.levelno, record.name, text))
+        self._channel.send(Logged(record.levelno, record.name, text, getattr(record, "traceback", "")))
 
 
 def _send_log(channel: Channel, level: int) -> None:

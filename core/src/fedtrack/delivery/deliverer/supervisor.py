@@ -194,7 +194,8 @@ class Supervisor:
                 self._changed.notify_all()
             for logged in heard:
                 if isinstance(logged, Logged):
-                    logging.getLogger(logged.name).log(logged.level, "%s", logged.text)
+                    extra = {"traceback": logged.traceback} if logged.traceback else None
+                    logging.getLogger(logged.name).log(logged.level, "%s", logged.text, extra=extra)
 
     def _note(self, said: Said) -> None:
         standing = self._standings[said.id]
