@@ -83,7 +83,7 @@ class Delivery:
         self._skipped: Counter[str] = Counter()
         self._load: Load | None = None
         self._status = "aborted"
-        self._opened, self._closed, self._ended = False, False, False
+        self._opened, self._closed = False, False
         self._draining, self._abandoned, self._told = threading.Event(), threading.Event(), threading.Event()
         self._idle, self._commits = False, 0
         self._not_before = self._called = -math.inf
@@ -120,17 +120,17 @@ class Delivery:
         return self.report()
 
     def abandon(self) -> None:
-        """Let the receiver be closed after the call in flight, also if there are events left."""
+        """Let the receiver be closed after the call in flight."""
         self._abandoned.set()
         self._tell()
 
     @property
     def over(self) -> bool:
         """Whether the delivery was started and has ended."""
-        return self._ended
+        return self._closed and not self._thread.is_alive()
 
     def report(self) -> ReceiverTally:
-        """Return the current report."""
+        """Return the current report, with its counts."""
         return count_receiver(self.said(), self._journal, self._ledger, self._addressed)
 
     def said(self) -> ReceiverTally:
@@ -196,7 +196,6 @@ class Delivery:
             if self._calls.state.moves != moves:
                 self._progress = self._clock()
             if wait is None:
-                self._ended = True
                 return
             if wait > 0:
                 self._wait(wait)
