@@ -98,7 +98,7 @@ def test_a_receiver_that_always_ends_its_process_is_given_up_and_its_records_are
 @pytest.mark.parametrize("how", ["sys-exit", "interrupt", "raise"])
 @pytest.mark.parametrize("where", ["init", "open", "receive", "flush", "results", "close"])
 def test_what_a_receiver_raises_is_no_death(tmp_path: Path, where: str, how: str) -> None:
-    node, _, bad = run(tmp_path, stall_seconds=3.0, where=where, how=how)
+    node, _, bad = run(tmp_path, stall_seconds=30.0 if where == "receive" else 3.0, where=where, how=how)
     assert {"sys-exit": "SystemExit: 5", "interrupt": "KeyboardInterrupt", "raise": "no luck"}[how] in (
         bad.error or letters(node)[0].error
     )

@@ -59,6 +59,7 @@ class DelivererProcess:
     def __init__(self, channel: Channel, page: CallPage) -> None:
         self._channel = channel
         self._page = page
+        self._life = SignOfLife(page)
         self._feeding: Feeding | None = None
         self._served: Serve | None = None
         self._status = self._trouble = ""
@@ -66,9 +67,8 @@ class DelivererProcess:
     def run(self) -> None:
         """Work until every receiver is closed, or the supervisor has ended."""
         threading.Thread(target=self._listen, name="channel", daemon=True).start()
-        life = SignOfLife(self._page)
         while self._feeding is None or not self._feeding.over:
-            life.leave()
+            self._life.leave()
             sleep(_POLL_SECONDS)
             if self._feeding is None and self._served is not None:
                 self._try_to_begin(self._served)
@@ -81,6 +81,7 @@ class DelivererProcess:
     def _try_to_begin(self, order: Serve) -> None:
         run = order.run.run()
         write_to_log(run.folder)
+        self._life.leave(arm=True)
         try:
             self._feeding = Feeding(run, Path(order.journal), order.receivers, self._page, self._channel)
         except (FedtrackError, sqlite3.Error) as error:  # the disk is full, and may have room again

@@ -78,10 +78,10 @@ class SignOfLife:
         self._page = page
         self._armed = 0.0
 
-    def leave(self) -> None:
-        """Leave a sign."""
+    def leave(self, *, arm: bool = False) -> None:
+        """Leave a sign; ``arm`` lets the watchdog write into the log file as it is now."""
         self._page.beat()
-        if monotonic() - self._armed > _ARM_SECONDS:
+        if arm or monotonic() - self._armed > _ARM_SECONDS:
             self._armed = monotonic()
             faulthandler.dump_traceback_later(SILENT_SECONDS, exit=True, file=_output)
 
