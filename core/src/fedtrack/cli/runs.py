@@ -12,6 +12,7 @@ import typer
 
 from fedtrack.cli import dlq, stored_runs
 from fedtrack.cli.table import AsJson
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle, RunStatus
@@ -39,6 +40,7 @@ def wait(
     as_json: AsJson = False,
 ) -> None:
     """Wait until a run is over."""
+    keep_output()
     with _attached(handle) as (run, engine):
         _print(engine.wait(run, timeout), as_json)
 
@@ -56,6 +58,8 @@ def fetch(
     workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder for the results.")],
 ) -> None:
     """Download a finished run's results."""
+    keep_output()
+    keep_output()
     with _attached(handle) as (run, engine):
         result = engine.fetch(run, workspace)
     events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
@@ -70,6 +74,7 @@ def drain(
 
     Prints a handle for 'fedtrack runs fetch'.
     """
+    keep_output()
     with _attached(handle) as (run, engine):
         typer.echo(engine.drain(run, timeout).to_json())
 

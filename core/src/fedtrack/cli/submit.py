@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from fedtrack.engine import LOCAL_ENGINE
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import RunHandle
@@ -33,6 +34,7 @@ def submit(
     ] = None,
 ) -> None:
     """Start a run and print its handle, with which 'fedtrack runs' finds the run from any process."""
+    keep_output()
     from fedtrack.partial_engine import open_engine
 
     if workspace is not None:
