@@ -38,7 +38,8 @@ def list_runs(workspace: Annotated[Path, typer.Argument(help="A workspace.")], a
         record, result = run.record, run.result
         started = datetime.fromtimestamp(record.started_ns // 10**9).isoformat(" ") if record else ""
         row = {"run": record.run_id if record else "", "job": result.job_name if result else "", "started": started}
-        row["status"] = result.status if result else "unfinished"
+        alone = record is not None and not record.job
+        row["status"] = result.status if result else "script" if alone else "unfinished"
         rows.append(row | {"folder": str(run.base)})
     show_rows(rows, ("run", "job", "started", "status", "folder"), as_json=as_json)
 
@@ -60,7 +61,9 @@ def show(run: Run, as_json: AsJson = False) -> None:
         complete = {"complete": tally.complete, "events_complete": tally.events_complete}
         typer.echo(json.dumps(shown | complete, indent=2))
         return
-    if result is None:
+    if result is None and stored.record is not None and not stored.record.job:
+        typer.echo(f"a script without a job; deliver its records: fedtrack runs replay {stored.base} --receiver NAME")
+    elif result is None:
         typer.echo(f"unfinished: its server died; continue it: fedtrack resume {stored.base}")
     else:
         typer.echo(f"{result.job_name}: {result.status}{': ' if result.error else ''}{result.error}")
