@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from fedtrack.engine import RunState
 from fedtrack.errors import FedtrackError
-from fedtrack.runs.child_run import holder
 from fedtrack.runs.live_run import Progress, read_progress, server_of
 from fedtrack.runs.stored_run import StoredRun
 
@@ -59,7 +58,7 @@ def view(run: StoredRun) -> RunView:
 
 def _alone(run: StoredRun) -> RunView:
     """Return the state of a script that no job runs: it has no server, and holds the workspace while it runs."""
-    pid = holder(run.workspace / "lock")
+    pid = server_of(run.folder)
     state = RunState.COMPLETED if pid is None else RunState.RUNNING
     purpose = "a script without a job" if pid is None else f"a script without a job, process {pid}"
     command = f"to deliver its records: fedtrack runs replay {shlex.quote(str(run.kept))} --receiver NAME"
