@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from time import time_ns
 from typing import Any, ClassVar, Protocol
 
+from fedtrack.errors import ConfigError
 from fedtrack.tracking import normalise
 from fedtrack.tracking.blobs import INLINE_LIMIT, BlobStore
 from fedtrack.tracking.long_values import valued_records
@@ -63,6 +65,29 @@ def bind(record_log: RecordLog | None) -> RecordLog | None:
     return previous
 
 
+_bound_here: ContextVar[RecordLog | None] = ContextVar("fedtrack_record_log", default=None)
+
+#: Whether a thread or task of this process was ever given a record log of its own. In such a process a writer without
+#: one is a mistake, which would log beside the run; in every other process it belongs to a script of its own.
+_connects = False
+
+
+def bound_here(record_log: RecordLog) -> Callable[[], None]:
+    """Let the writers of this thread or task use ``record_log``; return a function that restores what was before.
+
+    A new thread begins without it, so that a process with many sites never logs for the wrong one.
+    """
+    global _connects
+    _connects = True
+    previous = _bound_here.get()
+    _bound_here.set(record_log)
+
+    def restore() -> None:
+        _bound_here.set(previous)
+
+    return restore
+
+
 class Writer:
     """Base of the dialects.
 
@@ -85,8 +110,10 @@ class Writer:
     api: ClassVar[int] = 1
 
     def __init__(self, record_log: RecordLog | None = None) -> None:
-        found = _bound if record_log is None else record_log
-        chosen = _outside_a_job() if found is None else found
+        found = (record_log, _bound_here.get(), _bound)
+        chosen = next((item for item in found if item is not None), None)
+        if chosen is None:
+            chosen = _outside_a_job(type(self).__name__)
         self._log = chosen
         # A spool has one more method than other record logs: it stores metrics that need no normalising.
         self._append_metric: Callable[[Any, Any, Any], bool] = getattr(chosen, "append_metric", _has_none)
@@ -289,7 +316,12 @@ def _at(time: Any) -> int:
     return time_ns() if time is None else normalise.wall_time(time)
 
 
-def _outside_a_job() -> RecordLog:
+def _outside_a_job(name: str) -> RecordLog:
     """Return the record log of a script that no job runs; see ``fedtrack.runs.alone``, a room above this one."""
+    if _connects:
+        raise ConfigError(
+            f"{name} was created in a thread without a run, or after its run was finished; call fedtrack.connect() in "
+            "this thread, or run.bound()."
+        )
     record_log: RecordLog = import_module("fedtrack.runs.alone").record_log()
     return record_log
