@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -113,6 +113,10 @@ class Receiver(ABC):
 
     #: The most records in one call of ``receive``.
     max_records: int = 1000
+
+    #: Called by a ``count`` that takes long, with the number of steps that are done and that of all steps. ``fedtrack
+    #: runs verify`` sets it on the receiver, and shows what is left.
+    counting: Callable[[int, int], None] = staticmethod(lambda done, total: None)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
