@@ -42,5 +42,18 @@ def written_beside(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, survive the loss of power.
+
+    Raises:
+        OSError: The disk does not confirm it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
