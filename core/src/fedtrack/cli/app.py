@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli import (
+    agent,
+    collect,
     engines,
     examples,
     job,
@@ -22,6 +24,8 @@ from fedtrack.cli import (
     workflows,
     writers,
 )
+
+_FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 
 def build_app() -> typer.Typer:
@@ -38,7 +42,8 @@ def build_app() -> typer.Typer:
     app.command("resume")(resume.resume)
     app.command("submit")(submit.submit)
     app.command("migrate")(migrate.migrate)
-    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs):
+    app.command("agent")(agent.agent)
+    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs, collect):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
 
@@ -74,4 +79,9 @@ def _options(
     ] = False,
 ) -> None:
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=level, format=_FORMAT)
+    if verbose:
+        from fedtrack.failure import TracebackFormatter
+
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(TracebackFormatter(_FORMAT))

@@ -5,17 +5,17 @@ A job is only a description. Its export is the folder from which every run start
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fedtrack.engine import LOCAL_ENGINE
-from fedtrack.errors import ConfigError
+from fedtrack.errors import ConfigError, FedtrackError
 from fedtrack.job.components import ConvertToFedEvent, ModelPersistor, Runner
 from fedtrack.job.keywords import checked_keywords
 from fedtrack.job.placeable import Placeable, unused_id
 from fedtrack.job.pt_model import PTModel
+from fedtrack.job.values import check_count, check_name, check_seconds
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
@@ -23,8 +23,6 @@ from fedtrack.tracking.events import SERVER
 
 if TYPE_CHECKING:
     from fedtrack.runs.result import RunResult
-
-_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
 class FedJob:
@@ -52,10 +50,9 @@ class FedJob:
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
-        if not _NODE_NAME.match(name):
-            raise ConfigError(f"The job name {name!r} is not valid; use letters, digits, '_', '-' and '.'.")
-        if min_clients is not None and min_clients < 1:
-            raise ConfigError(f"min_clients is {min_clients}; it must be 1 or more.")
+        check_name("The job's name", name)
+        check_count("min_clients", min_clients)
+        check_seconds("idle_timeout", idle_timeout, zero=False)
         check_options(durability=durability, limit_bytes=spool_limit)
         self.name = name
         self.durability = durability
@@ -89,8 +86,7 @@ class FedJob:
         """
         if target == SERVER:
             return self.to_server(obj, id)
-        if not _NODE_NAME.match(target) or target == "@ALL":
-            raise ConfigError(f"The site name {target!r} is not valid; use letters, digits, '_', '-' and '.'.")
+        check_name("The site's name", target)
         if target not in self.site_names:
             self.site_names.append(target)
         return self._place(obj, self.placed.setdefault(target, {}), target, id)
@@ -123,7 +119,10 @@ class FedJob:
         """
         from fedtrack.job.export import export_job
 
-        return export_job(self, Path(job_root))
+        try:
+            return export_job(self, Path(job_root))
+        except FedtrackError as error:  # see simulator_run
+            raise error.with_traceback(None)  # noqa: B904
 
     def simulator_run(
         self,
@@ -149,7 +148,11 @@ class FedJob:
         for number in range(1, (n_clients or 0) + 1):
             if f"site-{number}" not in self.site_names:
                 self.site_names.append(f"site-{number}")
-        return open_engine(LOCAL_ENGINE).simulate(self, Path(workspace), gpus=gpu)
+        try:
+            return open_engine(LOCAL_ENGINE).simulate(self, Path(workspace), gpus=gpu)
+        except FedtrackError as error:
+            # The message is for the author of the job, whose line is above this one; frames of the engine hide it.
+            raise error.with_traceback(None)  # noqa: B904
 
     def _place_model(self, model: Any, id: str) -> str:
         if self.initial_model is not None:
@@ -173,6 +176,8 @@ class FedJob:
             )
         if isinstance(obj, Workflow) and target != SERVER:
             raise ConfigError(f"{type(obj).__name__} runs on the server; place it with job.to_server(...).")
+        if id is not None:
+            check_name("The id", id)
         chosen = unused_id(id or "component", table)
         table[chosen] = obj
         return chosen

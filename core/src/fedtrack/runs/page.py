@@ -26,8 +26,10 @@ def print_summary(result: RunResult) -> None:
     console.print(f"{result.job_name}: {result.status} in {result.seconds:.1f} s", markup=False, style="bold")
     if result.rounds:
         console.print(_rounds_table(result))
-    if result.cross_site:
-        console.print(cross_site_table(result.cross_site, result.key_metric))
+    tables = result.cross_site_tables if len(result.cross_site_tables) > 1 else {"": result.cross_site}
+    for workflow, table in tables.items():
+        if table:
+            console.print(cross_site_table(table, result.key_metric, workflow))
     console.print(_counts_table("Events", site_rows(grouped_sites(result.sites, _MOST_SITES))))
     if result.receivers:
         console.print(_counts_table("Receivers", _receiver_rows(result), left=2))
@@ -96,7 +98,7 @@ def _remarks(result: RunResult) -> list[str]:
     for site, reason in result.waiting.items():
         lines.append(f"Waiting:     {site}: records are in its spool and not in the journal: {reason}")
     if result.waiting:
-        lines.append(f"             To try again: fedtrack runs replay {shlex.quote(str(result.workspace))}")
+        lines.append(f"             To try again: fedtrack runs replay {shlex.quote(str(result.run))}")
     if len(lines) > _MOST_SITES:
         lines = [*lines[:_MOST_SITES], f"             and {len(lines) - _MOST_SITES:,} more; see {SUMMARY_FILE}."]
     for name, receiver in result.receivers.items():
@@ -136,7 +138,7 @@ def _receiver_remarks(result: RunResult, name: str, receiver: ReceiverTally) -> 
         lines.append(
             f"Pending:     {name}: {receiver.pending:,} events are not delivered, but kept in the journal: {reason}"
         )
-        lines.append(f"             To deliver them later: fedtrack runs replay {shlex.quote(str(result.workspace))}")
+        lines.append(f"             To deliver them later: fedtrack runs replay {shlex.quote(str(result.run))}")
     elif receiver.error:
         lines.append(f"Note:        {name}: {receiver.error}")
     if receiver.outage_seconds >= 1.0:

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from time import monotonic
 
-from fedtrack.spool.counter_page import CounterPage
+from fedtrack.spool.counter_page import CounterPage, Extent
 from fedtrack.tracking.counts import Counts
 
 #: Seconds after a failed attempt to create the page before a counted call tries again.
@@ -23,10 +23,12 @@ class StreamCounts:
 
     Attributes:
         now: The counts so far.
+        extent: The stream's extent so far.
     """
 
     def __init__(self, folder: Path, stream: str, *, waits: bool = False) -> None:
         self.now = Counts()
+        self.extent = Extent()
         self._folder = folder
         self._stream = stream
         self._waits = waits
@@ -37,7 +39,7 @@ class StreamCounts:
         """Create the page if there is none. If that fails, readers do not know the counts."""
         if self._page is None:
             with contextlib.suppress(OSError, ValueError):
-                self._page = CounterPage(self._folder, self._stream, self.now)
+                self._page = CounterPage(self._folder, self._stream, self.now, self.extent)
 
     def add(self, *, dropped: int = 0, withheld: int = 0, rejected: int = 0) -> None:
         """Count log calls."""
@@ -51,6 +53,12 @@ class StreamCounts:
         if self._waits:
             with contextlib.suppress(OSError):  # the log calls report a disk that does not confirm
                 self.sync()
+
+    def reach(self, extent: Extent) -> None:
+        """Note that a segment begins or ends."""
+        self.extent = extent
+        if self._page is not None:
+            self._page.store_extent(extent)
 
     def sync(self) -> None:
         """Make the counts survive the loss of power.

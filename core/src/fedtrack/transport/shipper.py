@@ -17,9 +17,13 @@ from time import monotonic, sleep
 import msgspec
 
 from fedtrack.errors import TransportError
+from fedtrack.journal.gaps import GapKind
+from fedtrack.spool import damaged_bytes
+from fedtrack.spool.counter_page import page_path, read_extent
+from fedtrack.spool.damaged_bytes import DamagedBytes
 from fedtrack.spool.frames import FrameRange
-from fedtrack.spool.reader import DamagedBytes, SpoolReader
-from fedtrack.spool.segments import Segment, list_streams
+from fedtrack.spool.reader import SpoolReader
+from fedtrack.spool.segments import Segment, list_files, list_streams, remove, segment_name
 from fedtrack.transport.file_shipper import FileShipper
 from fedtrack.transport.version_1 import in_version_1, without_control_records
 from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames, FromSite, Hello
@@ -33,10 +37,17 @@ _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 #: The end of the run is waiting.
 _LONGEST_ENDING_WAIT_SECONDS = 0.5
 
+#: A proxy that takes no message of this size is not usable: a record alone may be larger.
+MIN_BATCH = 32 * 1024
+
 #: Sends one message and returns the answer; raises TransportError.
 Call = Callable[[FromSite], Ack]
 #: Makes the goodbye from the streams' final numbers.
 MakeBye = Callable[[dict[str, int]], Bye]
+
+
+class TooLargeError(TransportError):
+    """Nobody on the way to the server takes a message of this size."""
 
 
 class Later(TransportError):  # noqa: N818 - a turn of the conversation
@@ -68,6 +79,7 @@ class SpoolShipper:
         call: Sends a message to the server and returns the answer; used by one thread at a time.
         kept_by: Returns how much of a stream another reader of the spool has; records beyond it are not deleted.
         clock: Seconds that never run back.
+        batch_bytes: The most bytes of frames or of a file in one message; halved when the server says "too large".
 
     Attributes:
         complete: Whether the server has confirmed, after the goodbye, that it has everything.
@@ -83,8 +95,10 @@ class SpoolShipper:
         call: Call,
         kept_by: Callable[[str], int] | None = None,
         clock: Callable[[], float] = monotonic,
+        batch_bytes: int = MAX_BATCH,
     ) -> None:
         self.folder = folder
+        self.batch_bytes = batch_bytes
         self.complete = False
         self.rejected: dict[str, str] = {}
         self.retries = 0
@@ -96,7 +110,8 @@ class SpoolShipper:
         self._marks: dict[str, int] | None = None
         self._lost: dict[str, int] = {}
         self._readers: dict[str, SpoolReader] = {}
-        self._files = FileShipper(folder, run_id, self._ask)
+        self._ended: set[str] = set()
+        self._files = FileShipper(folder, run_id, self._ask, lambda: self.batch_bytes)
         self._failures = 0
         self._bye: MakeBye | None = None
         self._deadline = math.inf
@@ -104,6 +119,16 @@ class SpoolShipper:
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="fedtrack-shipper", daemon=True)
+
+    @property
+    def ending(self) -> bool:
+        """Whether ``end`` was called."""
+        return self._bye is not None
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """The highest number of each stream that the server has confirmed; empty before the first answer."""
+        return dict(self._marks or {})
 
     def start(self) -> None:
         """Begin to send, in the background."""
@@ -167,6 +192,7 @@ class SpoolShipper:
             return 0.0  # a call sends a bounded part of each stream
         if self.rejected:
             return None
+        self._report_gone()
         final = dict(self._marks or {})
         # No record can be lost any more, and a server that has the goodbye may have ended without an answer.
         self._deadline = min(self._deadline, now + _BYE_SECONDS)
@@ -226,9 +252,10 @@ class SpoolShipper:
             mark = self._marks.setdefault(stream, 0)
             if mark == 0 and segments[0].first_seq > 1:
                 self._lost[stream] = segments[0].first_seq - 1
-            self._readers[stream] = SpoolReader(stream, mark, read_bytes=MAX_BATCH)
+            self._readers[stream] = SpoolReader(stream, mark, read_bytes=self.batch_bytes)
         count = 0
-        for part in self._readers[stream].read(segments, ended=ended):
+        extent = read_extent(page_path(self.folder, stream)) if ended else None
+        for part in self._readers[stream].read(segments, ended=ended, extent=extent):
             if isinstance(part, DamagedBytes):
                 self._report(stream, part)
                 continue
@@ -262,7 +289,7 @@ class SpoolShipper:
             "%s: the server has %d of %s, not %d; sending again", self.folder, mark, stream, self._marks[stream]
         )
         self._marks[stream] = mark
-        self._readers[stream] = SpoolReader(stream, mark, read_bytes=MAX_BATCH)
+        self._readers[stream] = SpoolReader(stream, mark, read_bytes=self.batch_bytes)
         if segments[0].first_seq > mark + 1:
             self._lost[stream] = segments[0].first_seq - 1 - mark
 
@@ -273,16 +300,46 @@ class SpoolShipper:
         known = self._marks[stream]
         if self._kept_by is not None:
             known = min(known, self._kept_by(stream))
-        for path in self._readers[stream].deletable(segments, ended=ended, up_to=known):
-            path.unlink(missing_ok=True)
+        reader = self._readers[stream]
+        done = reader.deletable(segments, ended=ended, up_to=known)
+        for path in done:
+            remove(path, damaged=path in reader.damaged)
+        if len(done) == len(segments):
+            self._ended.add(stream)
 
     def _report(self, stream: str, damage: DamagedBytes) -> None:
         if damage.torn:
             log.info("the last write of a killed process is incomplete: %d bytes", damage.size)
             return
-        reason = f"{damage.size} damaged bytes at offset {damage.start} of {damage.path.name}"
-        log.error("%s; the records in them are lost", reason)
-        self._ask(Damage(self._run_id, stream, damage.size, reason))
+        log.error("%s", damage.reason)
+        reader = self._readers.get(stream)
+        self._ask(
+            Damage(
+                self._run_id,
+                stream,
+                damage.size,
+                damage.reason,
+                GapKind.MISSING if damage.gone else GapKind.DAMAGED,
+                None if reader is None else reader.lost(damage),
+                damage.first,
+                damage.last,
+            )
+        )
+
+    def _report_gone(self) -> None:
+        """Report the streams whose last segment somebody else has deleted."""
+        for stream, segments in list_files(self.folder).segments.items():
+            extent = None if segments else read_extent(page_path(self.folder, stream))
+            mark = (self._marks or {}).get(stream, 0)
+            # A shipper that was killed may have deleted the last segment; then the server has its first record.
+            if extent is not None and (extent.first > mark or stream in self._readers) and stream not in self._ended:
+                name = self.folder / segment_name(stream, extent.first)
+                self._report(stream, damaged_bytes.gone(name, extent.size, mark + 1, None))
+                self._ended.add(stream)
+        for stream in self._readers.keys() - list_files(self.folder).segments.keys() - self._ended:  # the page, too
+            first = self._readers[stream].after_seq + 1
+            self._report(stream, damaged_bytes.gone(self.folder / segment_name(stream, first), 0, first, None))
+            self._ended.add(stream)
 
     def _ask(self, message: FromSite) -> Ack:
         """Send a message and return the answer.
@@ -293,6 +350,12 @@ class SpoolShipper:
         wait = min(_FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 16), _LONGEST_BACKOFF_SECONDS)
         try:
             ack = self._call(in_version_1(message) if self.version < 2 else message)
+        except TooLargeError as error:
+            if self.batch_bytes > MIN_BATCH:
+                self.batch_bytes = max(MIN_BATCH, self.batch_bytes // 2)
+                self._readers.clear()
+                raise Later(f"{error}; trying {self.batch_bytes} bytes", 0.0) from None
+            reason = str(error)
         except (TransportError, msgspec.MsgspecError) as error:
             reason = str(error)
         else:

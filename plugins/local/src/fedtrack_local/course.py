@@ -25,12 +25,14 @@ def play(run: ActiveRun) -> RunResult:
         KeyboardInterrupt: The user ended the run; its summary is nevertheless written.
     """
     # Imported here: it takes 50 ms, during which the fork server is starting already.
+    from fedtrack_local.live_state import LiveState
     from fedtrack_local.progress import Progress
 
     server = LocalServer(run, _exchange(run))
     outcome = Outcome()
-    with Progress(run, server):
+    with Progress(run, server), LiveState(run, server):
         _execute(run, server, outcome)
+        server.is_over = True
         run.pool.end_sites()
         run.host.forwarder.end_all()
         run.spool.close()
@@ -61,9 +63,11 @@ def _execute(run: ActiveRun, server: LocalServer, outcome: Outcome) -> None:
     run.host.start()
     server.notify("fedtrack_job_started")
     try:
+        server.end_last_round()
         for id_, workflow in run.job.workflows.items():
-            server.state.enter(id_)
-            executable(workflow).execute(server)
+            if server.enter(id_):
+                executable(workflow).execute(server)
+                server.leave()
         server.dismiss()
         outcome.status = "completed"
     except KeyboardInterrupt:

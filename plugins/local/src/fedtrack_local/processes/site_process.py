@@ -21,7 +21,8 @@ import msgspec
 
 from fedtrack.client import backend as client_backend
 from fedtrack.errors import ConfigError
-from fedtrack_local.processes.messages import SiteFailed, SiteSpec, encode
+from fedtrack_local.processes.failure_report import report_exit, report_failure
+from fedtrack_local.processes.messages import SiteSpec
 from fedtrack_local.scripts.site_backend import CHANNEL_VARIABLE, SPEC_VARIABLE, SiteBackend
 
 _BACKEND = "fedtrack_local.scripts.site_backend:from_environment"
@@ -103,10 +104,10 @@ def _run(spec: SiteSpec, channel: Connection) -> int:
     try:
         runpy.run_path(spec.script, run_name="__main__")
     except SystemExit as exit_:
-        code = _exit_code(exit_)
+        code = report_exit(channel, exit_, spec.custom)
     except BaseException as error:
         code = 1
-        report_failure(channel, error)
+        report_failure(channel, error, spec.custom)
     run_exit_handlers()
     backend.leave()
     return code
@@ -125,18 +126,3 @@ def run_exit_handlers() -> None:
     """Join threads and call exit handlers, as the interpreter does at its end; both may still log."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-
-
-def _exit_code(exit_: SystemExit) -> int:
-    if exit_.code is None or isinstance(exit_.code, int):
-        return exit_.code or 0
-    print(exit_.code, file=sys.stderr)
-    return 1
-
-
-def report_failure(channel: Connection, error: BaseException) -> None:
-    """Write the reason of the process's end to the log and send it to the server."""
-    traceback.print_exc()
-    shown = "".join(traceback.format_exception(error))
-    with contextlib.suppress(OSError):  # the server has ended; the traceback is in the log file
-        channel.send_bytes(encode(SiteFailed(f"{type(error).__name__}: {error}"[:2000], shown[-20_000:])))

@@ -17,6 +17,7 @@ from fedtrack.errors import ConfigError
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import bind
 from fedtrack_local.models.params import load_params, save_params
+from fedtrack_local.processes.failure_report import report_uncaught
 from fedtrack_local.processes.messages import (
     EndRun,
     SendResult,
@@ -168,7 +169,9 @@ def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
 def from_environment() -> SiteBackend:
     """Join the job from an external process, with the environment variables that the pool has set."""
     spec = msgspec.json.decode(Path(os.environ[SPEC_VARIABLE]).read_bytes(), type=SiteSpec)
-    backend = SiteBackend(spec, Connection(int(os.environ[CHANNEL_VARIABLE])))
+    channel = Connection(int(os.environ[CHANNEL_VARIABLE]))
+    backend = SiteBackend(spec, channel)
+    report_uncaught(channel, spec.custom)
     # Runs after the script's own exit handlers, which may still log: handlers run in reverse order.
     atexit.register(backend.leave)
     return backend
