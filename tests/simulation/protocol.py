@@ -85,7 +85,7 @@ class Trace:
         for site, stream, seq in events:
             key = (receiver, site, stream)
             if seq <= self._last.get(key, 0):
-                self._break("R1", f"{receiver} got {seq} of {site} after {self._last[key]}")
+                self._break("D1", f"{receiver} got {seq} of {site} after {self._last[key]}")
             self._last[key] = seq
             self._buffered.setdefault(receiver, []).append((site, stream, seq))
 
@@ -96,7 +96,7 @@ class Trace:
     def advanced(self, receiver: str) -> None:
         """The cursor of a receiver has moved."""
         if self._buffered.get(receiver):
-            self._break("R2", f"the cursor of {receiver} passed {self._buffered[receiver]} before the flush")
+            self._break("D2", f"the cursor of {receiver} passed {self._buffered[receiver]} before the flush")
 
     def _break(self, rule: str, what: str) -> None:
         self.broken.append(f"{rule}: {what}")

@@ -56,10 +56,10 @@ def does_not_secure_large_values(patch: Patch) -> None:
 
 
 BROKEN = {
-    forgets_its_mark: {"R1", "once", "order", "error"},
+    forgets_its_mark: {"D1", "once", "order", "error"},
     counts_no_drops: {"tally"},
     acknowledges_before_the_commit: {"J2"},
-    moves_the_cursor_before_the_flush: {"R2", "receiver", "dead letters", "verify"},
+    moves_the_cursor_before_the_flush: {"D2", "receiver", "dead letters", "verify"},
     does_not_secure_large_values: {"text"},
 }
 
