@@ -30,7 +30,9 @@ def check(world: World) -> Iterator[str]:
     yield from _check_files(world, rows)
     if not path.exists():
         return
-    if not (world.truth.power or world.truth.wiped):
+    # A site that is said to be gone goes on behind numbers that found no room, which looks like a removed segment.
+    mistaken = world.truth.full and any(name == "gone" for name, _, _ in world.plan.steps)
+    if not (world.truth.power or world.truth.wiped or mistaken):
         for gap in read_gaps(path):
             yield f"gap: {gap} was recorded, and nothing was damaged"
     said = _tally(world)
