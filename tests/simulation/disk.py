@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _TICK_NS = 4_000_000
 
@@ -50,7 +51,7 @@ class Process:
     handler: Callable[[], None] = lambda: None
     alive: bool = True
     descriptors: dict[int, int] = field(default_factory=dict)
-    connections: list[object] = field(default_factory=list)
+    connections: list[Any] = field(default_factory=list)
 
     def dies_now(self) -> bool:
         """Count one change; return whether the process is killed during it."""

@@ -1,4 +1,4 @@
-"""Files: the functions of ``os`` and SQLite's file system, as the processes of the simulation see them."""
+"""Files: the functions of ``os``, as the processes of the simulation see them; see databases.py for SQLite's files."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import contextlib
 import errno
 import mmap
 import os
-import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from stat import S_ISDIR
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
-import apsw
-from simulation.disk import Disk, Killed, NoSpaceError, NoSyncError, Process
+from simulation.disk import Disk, Killed, NoSyncError, Process
 
 from fedtrack.spool import counter_page
 
-_VFS = "fedtrack-simulation"
-_LOGS = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 _CALLS = ("open", "write", "ftruncate", "rename", "replace", "unlink", "link", "fsync", "fdatasync", "close", "stat")
 
 
 class Files:
-    """The files of all machines; at most one object of this class is in use.
+    """The files of all machines.
 
     Attributes:
+        current: The files that are in use, if there are any.
         process: The process that runs now; None outside of every process.
     """
+
+    current: ClassVar[Files | None] = None
 
     def __init__(self, disks: Iterable[Disk]) -> None:
         self.process: Process | None = None
@@ -38,16 +37,13 @@ class Files:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Replace the functions of ``os`` and ``sqlite3.connect``."""
-        global _files
+        """Replace the functions of ``os``."""
         self._real = {name: getattr(os, name) for name in _CALLS}
-        connect = sqlite3.connect
         hooks = sys.excepthook, sys.unraisablehook
         try:
-            _files = self
+            Files.current = self
             for name in _CALLS:
                 setattr(os, name, getattr(self, f"_{name}"))
-            sqlite3.connect = _connect  # type: ignore[assignment]
             # SQLite itself answers an error where it calls the file system for a clean-up.
             sys.excepthook = sys.unraisablehook = lambda *_: None
             counter_page.mmap = SimpleNamespace(mmap=_Map)  # type: ignore[assignment]
@@ -55,10 +51,9 @@ class Files:
         finally:
             counter_page.mmap = mmap
             sys.excepthook, sys.unraisablehook = hooks
-            sqlite3.connect = connect
             for name, function in self._real.items():
                 setattr(os, name, function)
-            _files = None
+            Files.current = None
 
     @contextlib.contextmanager
     def running(self, process: Process) -> Iterator[None]:
@@ -73,7 +68,6 @@ class Files:
         """Close what a killed process had open, as the kernel does."""
         process.alive = False
         for connection in process.connections:
-            assert isinstance(connection, Connection)
             connection.bury()
         process.connections.clear()
         for descriptor, inode in process.descriptors.items():
@@ -236,8 +230,9 @@ class _Map(mmap.mmap):
 
     def __new__(cls, descriptor: int, size: int) -> _Map:
         made = super().__new__(cls, descriptor, size)
-        name = _files._names[descriptor] if _files is not None else ""
-        disk = _files.disk_of(name) if _files is not None else None
+        files = Files.current
+        name = files._names[descriptor] if files is not None else ""
+        disk = files.disk_of(name) if files is not None else None
         if disk is not None:
             disk.file(name).is_mapped = True
         made.path = name.removesuffix(".new")
@@ -245,169 +240,11 @@ class _Map(mmap.mmap):
 
     def flush(self, *_: Any) -> None:
         """Make it safe."""
-        disk = _files.disk_of(self.path) if _files is not None else None
-        if disk is not None and _files is not None:
-            _files.step()
+        files = Files.current
+        disk = files.disk_of(self.path) if files is not None else None
+        if disk is not None and files is not None:
+            files.step()
             try:
                 disk.sync(self.path)
             except NoSyncError:
                 raise OSError(errno.EIO, os.strerror(errno.EIO)) from None
-
-
-_files: Files | None = None
-
-
-class _FileSystem(apsw.VFS):
-    """SQLite's files: real ones, whose changes go through the disk of their machine."""
-
-    def __init__(self) -> None:
-        super().__init__(_VFS, "", maxpathname=0)
-
-    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
-        return _File(name, flags)
-
-    def xDelete(self, name: str, syncdir: bool) -> None:  # noqa: N802
-        disk = _files.disk_of(name) if _files is not None else None
-        if disk is None or _files is None:
-            super().xDelete(name, syncdir)
-            return
-        _files.step()
-        disk.unlink(name)
-        super().xDelete(name, syncdir)
-        if syncdir:
-            disk.sync_names(os.path.dirname(name))
-
-
-class _File(apsw.VFSFile):
-    def __init__(self, name: Any, flags: list[int]) -> None:
-        self._name = name if isinstance(name, str) or name is None else name.filename()
-        self._disk = _files.disk_of(self._name) if _files is not None and self._name else None
-        # SQLite's own file system syncs the folder with the first sync of a file that it may have created.
-        self._syncs_names = bool(flags[0] & apsw.SQLITE_OPEN_CREATE and flags[0] & _LOGS)
-        if self._disk is not None and not os.path.exists(self._name):
-            assert _files is not None
-            _files.step()
-        super().__init__("", name, flags)
-        if self._disk is not None:
-            self._disk.file(self._name)
-
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
-        if self._disk is None or _files is None:
-            super().xWrite(data, offset)
-            return
-        dies = _files.change()
-        if dies:
-            assert _files.process is not None
-            data = data[: int(len(data) * _files.process.torn)]
-        if self._disk.room is not None:
-            more = max(0, offset + len(data) - self.xFileSize())
-            if self._disk.grow(more) < more:
-                raise apsw.FullError(NoSpaceError.__doc__)
-        if data:
-            super().xWrite(data, offset)
-            self._disk.file(self._name).changes.append((offset, bytes(data)))
-        if dies:
-            raise Killed
-
-    def xTruncate(self, size: int) -> None:  # noqa: N802
-        if self._disk is not None and _files is not None:
-            _files.step()
-            self._disk.file(self._name).changes.append(size)
-        super().xTruncate(size)
-
-    def xSync(self, flags: int) -> None:  # noqa: N802
-        if self._disk is None or _files is None:
-            super().xSync(flags)
-            return
-        _files.step()
-        try:
-            self._disk.sync(self._name)
-        except NoSyncError as error:
-            raise apsw.IOError(str(error)) from None
-        if self._syncs_names:
-            self._syncs_names = False
-            self._disk.sync_names(os.path.dirname(self._name))
-
-
-_file_system = _FileSystem()
-
-
-class Connection:
-    """A connection of ``sqlite3``, as far as fedtrack uses it, through the file system above."""
-
-    def __init__(self, path: str, *, uri: bool = False) -> None:
-        with _as_sqlite3:
-            self.real = apsw.Connection(
-                path,
-                flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | (apsw.SQLITE_OPEN_URI if uri else 0),
-                vfs=_VFS,
-            )
-
-    def execute(self, statement: str, values: Any = ()) -> Cursor:
-        """Execute one statement."""
-        with _as_sqlite3:
-            return Cursor(self.real.execute(statement, tuple(values) or None))
-
-    def executemany(self, statement: str, rows: Iterable[Any]) -> Cursor:
-        """Execute a statement for each row."""
-        with _as_sqlite3:
-            return Cursor(self.real.executemany(statement, [tuple(row) for row in rows]))
-
-    def close(self) -> None:
-        """Close the connection; as with ``sqlite3``, a checkpoint that fails is left to whoever opens the file next."""
-        with contextlib.suppress(apsw.Error):
-            self.real.close(True)
-
-    def bury(self) -> None:
-        """Close the connection without a change to a file, as the kernel does for a killed process."""
-        with contextlib.suppress(apsw.ConnectionClosedError, Killed):
-            self.real.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            self.real.close(True)
-
-
-class Cursor:
-    """The rows of a statement."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def fetchone(self) -> Any:
-        """Return the next row."""
-        with _as_sqlite3:
-            return self._real.fetchone()
-
-    def fetchall(self) -> Any:
-        """Return the rows that are left."""
-        with _as_sqlite3:
-            return self._real.fetchall()
-
-    def __iter__(self) -> Iterator[Any]:
-        while (row := self.fetchone()) is not None:
-            yield row
-
-    def close(self) -> None:
-        """End the statement."""
-        with _as_sqlite3:
-            self._real.close(True)
-
-
-def _connect(path: Any, *, uri: bool = False, **_: Any) -> Connection:
-    connection = Connection(str(path), uri=uri)
-    if _files is not None and _files.process is not None:
-        _files.process.connections.append(connection)
-    return connection
-
-
-class _AsSqlite3:
-    """Turns apsw's errors into those of ``sqlite3``; a class, because it is entered for each row."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trail: object) -> None:
-        if kind is not None and issubclass(kind, apsw.Error):
-            wanted = sqlite3.DatabaseError if issubclass(kind, apsw.NotADBError) else sqlite3.OperationalError
-            raise wanted(str(error)) from None
-
-
-_as_sqlite3 = _AsSqlite3()

@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from simulation.databases import simulated_databases
 from simulation.disk import Disk, Killed, Process
 from simulation.files import Files
 
@@ -76,7 +77,7 @@ def test_a_database_keeps_its_commits_if_they_wait_for_the_disk(tmp_path: Path, 
     for seed in range(20):
         disk = Disk(tmp_path / str(seed))
         files, process, path = Files([disk]), Process("p"), Path(disk.root) / "a.db"
-        with files.in_use():
+        with files.in_use(), simulated_databases():
             with files.running(process):
                 connection = sqlite3.connect(path, isolation_level=None)
                 connection.execute("PRAGMA journal_mode=WAL")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from simulation.backend import Backend
 from simulation.clock import Clock
+from simulation.databases import simulated_databases
 from simulation.disk import Disk, Killed, Process
 from simulation.files import Files
 from simulation.network import Network
@@ -69,7 +70,7 @@ class World:
         """Replace clocks, files and randomness by those of this world."""
         numbers = random.Random(self.plan.seed)
         real = os.urandom
-        with self.clock.in_use(), self.files.in_use():
+        with self.clock.in_use(), self.files.in_use(), simulated_databases():
             os.urandom = lambda size: numbers.randbytes(size)
             try:
                 yield
