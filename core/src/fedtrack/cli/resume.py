@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from fedtrack.engine import LOCAL_ENGINE
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.runs.result import RunResult
@@ -25,6 +26,7 @@ def resume(
     gpus: Gpus = None,
 ) -> None:
     """Continue an interrupted run after its last finished round, to its end."""
+    keep_output()
     from fedtrack.partial_engine import open_engine
 
     with closing(open_engine(engine)) as opened:
