@@ -121,6 +121,8 @@ class Receiver(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "Options" in cls.__dict__:
+            if not (isinstance(cls.Options, type) and issubclass(cls.Options, ReceiverOptions)):
+                raise TypeError(f"{cls.__name__}.Options is {cls.Options!r}; it must be a subclass of ReceiverOptions")
             cls.__signature__ = _signature(cls.Options)  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
