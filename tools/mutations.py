@@ -15,6 +15,7 @@ SPOOL = tuple(
 DELIVERY = tuple(f"{TESTS}/delivery/test_delivery{part}.py" for part in ("", "_refusals", "_outages"))
 FORWARDER = tuple(f"{TESTS}/transport/test_forwarder{part}.py" for part in ("", "_commits", "_idle", "_thread"))
 CAMPAIGNS = "tests/campaigns"
+DELIVERER = f"{TESTS}/delivery/deliverer"
 
 
 class Mutation(NamedTuple):
@@ -38,7 +39,7 @@ class Mutation(NamedTuple):
 _APPLY = "            for stream in self._applied(journal, streams):\n"
 _DELETE = "                self.found |= self._attempt(stream, stream.source.settle) and stream.found\n"
 
-_FLUSH = "            self._retry.call_receiver(self._receiver.flush, now, patient=True)\n"
+_FLUSH = "            self._retry.call_receiver(self._recorded.flush, now, patient=True)\n"
 _CLAIM = """                # Claimed before the write. An exception between the two may leave a hole, which is legal,
                 # but never two records with one number: the journal would drop the second one.
                 self._next_seq = seq + 1
@@ -392,8 +393,8 @@ MUTATIONS = (
     ),
     Mutation(
         "A backend that cannot be opened does not delay the end of a run",
-        f"{CORE}/delivery/delivery.py",
-        "            if self._opening:  # it has had its time; further failed attempts are not progress\n",
+        f"{CORE}/delivery/recorded_receiver.py",
+        "            if not self._calls.state.tried:  # it has had its time; further failed attempts are not progress\n",
         "            if True:\n",
         DELIVERY,
     ),
@@ -470,7 +471,7 @@ MUTATIONS = (
     Mutation(
         "One process at a time delivers",
         f"{CORE}/delivery/ledger_lock.py",
-        "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            pass\n",
         (f"{TESTS}/delivery/test_ledger.py",),
     ),
@@ -494,5 +495,47 @@ MUTATIONS = (
         "self._call(in_version_1(message) if self.version < 2 else message)",
         "self._call(message)",
         (f"{TESTS}/transport/test_wire.py",),
+    ),
+    Mutation(
+        "A call of a receiver is recorded before it is made",
+        f"{CORE}/delivery/calls.py",
+        "        self._set(call=call, started_ns=monotonic_ns(), batch=batch, seq=seq, events=events)\n",
+        "",
+        (f"{TESTS}/delivery/test_calls.py",),
+    ),
+    Mutation(
+        "A record is blamed after three deaths, not after one",
+        f"{CORE}/delivery/deliverer/evidence.py",
+        "\nTRIES = 3\n",
+        "\nTRIES = 1\n",
+        (f"{DELIVERER}/test_evidence.py",),
+    ),
+    Mutation(
+        "SIGKILL is no evidence against a record",
+        f"{CORE}/delivery/deliverer/evidence.py",
+        "    return Death(found.name, found in _FAULTS)\n",
+        "    return Death(found.name, proves=True)\n",
+        (f"{DELIVERER}/test_evidence.py",),
+    ),
+    Mutation(
+        "A suspect record is handed over in pieces",
+        f"{CORE}/delivery/deliverer/standing.py",
+        "msgspec.structs.replace(self.spec, precautions=self.evidence.precautions)",
+        "self.spec",
+        (f"{DELIVERER}/test_supervisor.py::test_two_poisonous_records_cost_two_records",),
+    ),
+    Mutation(
+        "A process that died is started again",
+        f"{CORE}/delivery/deliverer/supervisor.py",
+        "                self._start_due()\n",
+        "",
+        (f"{DELIVERER}/test_supervisor.py::test_a_deliverer_that_is_killed_again_and_again_loses_nothing",),
+    ),
+    Mutation(
+        "A deliverer ends with its server",
+        f"{CORE}/delivery/deliverer/process.py",
+        "            os._exit(_HUNG_UP)\n",
+        "            return\n",
+        (f"{DELIVERER}/test_orphans.py::test_nothing_is_left_of_a_killed_server_and_nothing_is_lost",),
     ),
 )

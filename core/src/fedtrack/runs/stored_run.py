@@ -15,6 +15,7 @@ from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.runs.bare_run import is_bare, spool_home, spooled_sites
+from fedtrack.runs.child_run import holder
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.workspace import (
     EARLIER_FOLDER,
@@ -170,6 +171,12 @@ class StoredRun:
         Raises:
             WorkspaceError: A server uses it.
         """
+        pid = holder(self.base / "lock")
+        if pid is not None:
+            raise WorkspaceError(
+                f"The run in {str(self.base)!r} is in use by the process {pid}, which delivers its events; "
+                "try again when the run is over."
+            )
         workspace = Workspace(self.base)
         try:
             yield

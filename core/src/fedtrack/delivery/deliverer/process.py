@@ -42,6 +42,8 @@ from fedtrack.errors import FedtrackError
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
+#: Somebody waits for the end of the run.
+_DRAINING_POLL_SECONDS = 0.01
 _AGAIN_SECONDS = 0.5
 
 #: The place on the call page of the thread that prepares receivers; the batch is the receiver's number there.
@@ -62,6 +64,7 @@ class DelivererProcess:
         self._life = SignOfLife(page)
         self._feeding: Feeding | None = None
         self._served: Serve | None = None
+        self._ordered = threading.Event()
         self._status = self._trouble = ""
 
     def run(self) -> None:
@@ -69,7 +72,10 @@ class DelivererProcess:
         threading.Thread(target=self._listen, name="channel", daemon=True).start()
         while self._feeding is None or not self._feeding.over:
             self._life.leave()
-            sleep(_POLL_SECONDS)
+            self._ordered.wait(_DRAINING_POLL_SECONDS if self._status else _POLL_SECONDS)
+            self._ordered.clear()
+            if self._status:
+                sleep(_DRAINING_POLL_SECONDS)
             if self._feeding is None and self._served is not None:
                 self._try_to_begin(self._served)
             if self._feeding is not None:
@@ -114,10 +120,12 @@ class DelivererProcess:
                 # The lock of the ledger: nobody else writes it as long as this process lives.
                 keep_descriptors(self._channel.descriptors)
                 self._served = message
+                self._ordered.set()
             else:
                 threading.Thread(target=self._prepare, args=(message.receivers,), name="prepare", daemon=True).start()
         elif isinstance(message, Drain):
             self._status = message.status
+            self._ordered.set()
             if self._feeding is not None:  # read again: whoever sets it looks at the status afterwards
                 self._feeding.drain(message.status)
         elif isinstance(message, Abandon) and feeding is not None:
