@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError
@@ -80,7 +81,10 @@ class SiteBackend:
         if task is None:
             return None
         self.spool.mark_round(task.current_round)
-        params = load_params(self._exchange / TASK_FILE, self._framework) if task.has_params else None
+        # As in FLARE, a train task without a model has an empty one: the site begins with its own.
+        params: dict[str, Any] | None = {} if task.name == "train" else None
+        if task.has_params:
+            params = load_params(self._exchange / TASK_FILE, self._framework)
         return FLModel(
             params=params,
             start_round=task.start_round,
@@ -99,7 +103,11 @@ class SiteBackend:
             save_params(model.params, self._exchange / RESULT_FILE)
         params_type = model.params_type.value if model.params_type else None
         message = SendResult(
-            self._task.task_id, model.params is not None, params_type, plain_metrics(model.metrics), dict(model.meta)
+            self._task.task_id,
+            model.params is not None,
+            params_type,
+            plain_metrics(model.metrics),
+            plain_meta(model.meta),
         )
         self._post(message)
         self._task = None
@@ -164,6 +172,11 @@ def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
         except (TypeError, ValueError, RuntimeError):
             raise ConfigError(f"FLModel.metrics[{name!r}] is a {type(value).__name__}; a metric is a number.") from None
     return found
+
+
+def plain_meta(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return ``meta`` with plain numbers in the place of numpy scalars, which scripts often count steps with."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in meta.items()}
 
 
 def from_environment() -> SiteBackend:
