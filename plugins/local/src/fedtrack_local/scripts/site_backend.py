@@ -20,6 +20,7 @@ from fedtrack.tracking import bind
 from fedtrack_local.models.params import load_params, save_params
 from fedtrack_local.processes.failure_report import report_uncaught
 from fedtrack_local.processes.messages import (
+    MAX_MESSAGE,
     EndRun,
     SendResult,
     SendTask,
@@ -158,6 +159,12 @@ class SiteBackend:
             data = encode(message)
         except (TypeError, msgspec.MsgspecError) as error:
             raise ConfigError(f"FLModel.meta cannot be sent: {error}; use numbers, strings, lists and dicts.") from None
+        if len(data) > MAX_MESSAGE:
+            # The server reads no more from a site, because every site's message is in its memory.
+            raise ConfigError(
+                f"FLModel.meta and metrics take {len(data):,} bytes, and a site can send {MAX_MESSAGE:,} with a model; "
+                "send arrays as params, and log values with a writer."
+            )
         self._channel.send_bytes(data)
 
 
