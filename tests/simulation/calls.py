@@ -8,6 +8,8 @@ from simulation.nodes import Site
 from simulation.truth import Call
 from simulation.world import World
 
+from fedtrack.spool.spool import MIN_LIMIT_BYTES
+
 #: The bytes of a stream from which on the limit may drop a record.
 _FULL_SPOOL_BYTES = 64 * 1024 - 20_000
 
@@ -81,5 +83,10 @@ def _is_full(site: Site) -> bool:
 def big(world: World, site: int) -> None:
     """Log much more than usual, so that a spool reaches its limit."""
     world.truth.big = True
-    for _ in range(3):
-        _call(world, world.names[site % len(world.names)], "big")
+    name = world.names[site % len(world.names)]
+    for _ in range(6):
+        _call(world, name, "big")
+    node = world.sites.get(name)
+    for stream in node.spool.streams if node is not None else ():
+        size = sum(path.stat().st_size for path in world.spool(name).glob(f"{stream}-*.spool"))
+        world.trace.spooled(name, size, MIN_LIMIT_BYTES)
