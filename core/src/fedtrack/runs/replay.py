@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from time import time_ns
 from typing import Any
 
 import msgspec
@@ -25,10 +26,12 @@ from fedtrack.errors import FedtrackError
 from fedtrack.job.config import resolve_references
 from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
+from fedtrack.runs.bare_run import is_bare, kept_receivers
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.worker_folders import worker_folders, worker_source
+from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.transport.spool_source import SpoolSource
@@ -94,6 +97,8 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
         # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
         args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
         return {SERVER: {other_name(cls.name, other[1]): cls(**args)}}
+    if is_bare(run.base):
+        return {SERVER: kept_receivers(run.base)}
     job = run.job()
     return {SERVER: job.receivers} | {site.name: site.receivers for site in job.sites if site.receivers}
 
@@ -183,5 +188,5 @@ def _update(run: StoredRun, result: RunResult, done: Replayed, *, again: bool) -
     found = tally_of(run, result)
     result.sites = found.sites
     result.receivers = {label: found.receivers[label] for label in result.receivers}
-    result.gaps, result.waiting = found.gaps, done.waiting
-    msgspec.structs.replace(result, workspace=run.base, folder=run.folder).save()
+    result.gaps, result.waiting, result.counted_ns = found.gaps, done.waiting, time_ns()
+    msgspec.structs.replace(result, workspace=run.base, folder=run.kept / SERVER / RUN_FOLDER).save()
