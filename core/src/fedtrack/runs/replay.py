@@ -94,8 +94,7 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
         # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
         args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
         return {SERVER: {other_name(cls.name, other[1]): cls(**args)}}
-    job = run.job()
-    return {SERVER: job.receivers} | {site.name: site.receivers for site in job.sites if site.receivers}
+    return run.receivers()
 
 
 def sites_of(run: StoredRun) -> dict[str, bool]:
