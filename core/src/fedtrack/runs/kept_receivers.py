@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from fedtrack.errors import ConfigError, DamagedError
+from fedtrack.errors import DamagedError
 from fedtrack.files import write_whole
 from fedtrack.job.config import resolve_references
 from fedtrack.plugins import registry
@@ -71,8 +71,5 @@ def built(receivers: Mapping[str, KeptReceiver], where: str) -> dict[str, Receiv
     found: dict[str, Receiver] = {}
     for id_, kept in receivers.items():
         args = resolve_references(dict(kept.args), dict(os.environ), f"{where}: {id_}")
-        try:
-            found[id_] = registry().receiver(kept.name)(**args)
-        except TypeError as error:
-            raise ConfigError(f"{where}: {id_}: the arguments are not valid: {error}.") from None
+        found[id_] = registry().receiver(kept.name)(**args)
     return found
