@@ -60,6 +60,7 @@ EXCEPTIONS = {
     "fedtrack/cli/submit.py": "tests/plugins/local/test_detached.py",
     "fedtrack/runs/dead_letters.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/runs/journal_facts.py": "tests/core/runs/test_tally.py",
+    "fedtrack/runs/rows.py": "tests/core/runs/test_export.py",
     "fedtrack/runs/replay.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/runs/site_tally.py": "tests/core/runs/test_tally.py",
     "fedtrack/runs/spool_count.py": "tests/core/runs/test_killed_on_a_full_spool.py",
