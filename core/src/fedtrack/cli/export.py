@@ -1,4 +1,4 @@
-"""``fedtrack runs export`` and ``fedtrack runs query``: a run's events as a table, in a file or as an answer."""
+"""``fedtrack runs export|query|backup``: the events of a run as a table or as an answer, and a copy of the run."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ def query(
     answer = ask(find_run(run), sql)
     rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     show(rows, answer.columns, as_json=as_json)
+
+
+@app.command()
+def backup(run: Run, target: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
+    """Copy a run, also one that goes on; the copy can be shown, verified and replayed."""
+    from fedtrack.runs.backup import back_up
+    from fedtrack.runs.stored_run import find_run
+
+    size = back_up(find_run(run), target)
+    typer.echo(f"{size:,} bytes in {target.absolute()}; `fedtrack runs show {target.absolute()}` shows it.")
