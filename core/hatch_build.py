@@ -37,7 +37,6 @@ EXTRAS = {
 #: Extras that need no sibling: for `connect` and `collect`, and for `runs export` and `runs query`.
 OTHERS = {
     "connect": ["httpx2>=2,<3"],
-    "parquet": ["pyarrow>=15"],
     "query": ["duckdb>=1,<3"],
     "collect": ["uvicorn>=0.30", "starlette>=0.40,<2", "prometheus-client>=0.20"],
 }

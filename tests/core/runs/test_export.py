@@ -97,6 +97,7 @@ def test_csv_and_json_lines_hold_the_same(run: StoredRun, tmp_path: Path) -> Non
 
 
 def test_parquet_holds_the_same(run: StoredRun, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
     parquet = pytest.importorskip("pyarrow.parquet")
     found = list(rows(run))
     export(run, tmp_path / "e.parquet", "parquet")

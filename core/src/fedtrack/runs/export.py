@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedtrack.errors import ConfigError, PluginError
 from fedtrack.files import written_beside
@@ -17,8 +18,8 @@ from fedtrack.plugins.remedy import install
 from fedtrack.runs.rows import COLUMNS, printable, rows
 from fedtrack.runs.stored_run import StoredRun
 
-#: Rows in memory at once.
-_CHUNK = 50_000
+if TYPE_CHECKING:
+    import duckdb
 
 _DUCKDB_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "VARCHAR", "binary": "VARCHAR"}
 _LOAD = (
@@ -40,7 +41,7 @@ def export(run: StoredRun, target: Path, format: str) -> int:
 
     Raises:
         ConfigError: The format is not known, or the file cannot be written.
-        PluginError: pyarrow is not installed, which Parquet needs.
+        PluginError: duckdb is not installed, which writes Parquet.
     """
     write = _WRITERS.get(format)
     if write is None:
@@ -77,15 +78,9 @@ def query(run: StoredRun, sql: str) -> Answer:
         ConfigError: DuckDB does not take the statement.
         PluginError: duckdb is not installed.
     """
-    try:
+    with _database(rows(run)) as connection:
         import duckdb
-    except ImportError:
-        raise PluginError(f"A query needs duckdb; install it with: {install('fedtrack[query]')}") from None
-    with duckdb.connect(":memory:") as connection, TemporaryDirectory() as folder:
-        # DuckDB reads a file of JSON a hundred times faster than it takes rows one by one.
-        file = Path(folder) / "events.jsonl"
-        _to_jsonl(rows(run), file)
-        connection.execute(_LOAD, {"file": str(file)})
+
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         try:
@@ -111,24 +106,35 @@ def _to_jsonl(found: Iterator[dict[str, Any]], target: Path) -> int:
 
 
 def _to_parquet(found: Iterator[dict[str, Any]], target: Path) -> int:
+    with _database(found) as connection:
+        import duckdb
+
+        quoted = str(target).replace("'", "''")
+        try:
+            connection.execute(f"COPY events TO '{quoted}' (FORMAT parquet)")
+        except duckdb.IOException as error:
+            raise OSError(errno.EIO, str(error).splitlines()[0]) from None
+        return int(connection.execute("SELECT count(*) FROM events").fetchall()[0][0])
+
+
+@contextmanager
+def _database(found: Iterator[dict[str, Any]]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a database in memory with the rows as its table ``events``.
+
+    Raises:
+        PluginError: duckdb is not installed.
+    """
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import duckdb
     except ImportError:
-        raise PluginError(f"Parquet needs pyarrow; install it with: {install('fedtrack[parquet]')}") from None
-    kinds = {
-        "string": pyarrow.string(),
-        "int64": pyarrow.int64(),
-        "double": pyarrow.float64(),
-        "binary": pyarrow.binary(),
-    }
-    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
-    count = 0
-    with pyarrow.parquet.ParquetWriter(target, schema) as writer:
-        for chunk in _chunks(found):
-            writer.write_table(pyarrow.Table.from_pylist(chunk, schema))
-            count += len(chunk)
-    return count
+        raise PluginError(f"Parquet and queries need duckdb; install it with: {install('fedtrack[query]')}") from None
+    with duckdb.connect(":memory:") as connection:
+        with TemporaryDirectory() as folder:
+            # DuckDB reads a file of JSON a hundred times faster than it takes rows one by one.
+            file = Path(folder) / "events.jsonl"
+            _to_jsonl(found, file)
+            connection.execute(_LOAD, {"file": str(file)})
+        yield connection
 
 
 _WRITERS: dict[str, Callable[[Iterator[dict[str, Any]], Path], int]] = {
@@ -147,11 +153,6 @@ def _written(found: Iterable[dict[str, Any]], write: Callable[[dict[str, Any]], 
         write(row)
         count += 1
     return count
-
-
-def _chunks(found: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while chunk := list(islice(found, _CHUNK)):
-        yield chunk
 
 
 def _json(row: dict[str, Any]) -> dict[str, Any]:
