@@ -47,6 +47,8 @@ def view(run: StoredRun) -> RunView:
     result = run.result
     if run.is_collected:
         return _collected(run, pid, result)
+    if run.record is not None and not run.record.job:
+        return _alone(run)
     job_name = progress.job_name if progress else result.job_name if result else ""
     events = _events(run)
     if pid is None and (late := run.result) is not None:  # read again: the run may have ended since
@@ -68,6 +70,17 @@ def _collected(run: StoredRun, pid: int | None, result: RunResult | None) -> Run
     died = "its collector died; " if result is None else "no collector runs; "
     remedy = f"to go on: fedtrack collect {shlex.quote(str(run.base.parent.parent))}"
     return RunView(RunState.RUNNING, died + counted, run.base.name, None, events, None, remedy)
+
+
+def _alone(run: StoredRun) -> RunView:
+    """Return the state of a script that no job runs: it has no server, and holds the workspace while it runs."""
+    pid = server_of(run.folder)
+    state = RunState.COMPLETED if pid is None else RunState.RUNNING
+    purpose = "a script without a job" if pid is None else f"a script without a job, process {pid}"
+    command = f"to deliver its records: fedtrack runs replay {shlex.quote(str(run.kept))} --receiver NAME"
+    with contextlib.suppress(FedtrackError, sqlite3.Error), run.journal() as journal:
+        return RunView(state, purpose, journal.meta("job_name") or "", None, journal.total(), pid, command)
+    return RunView(state, purpose, "", None, None, pid, command)
 
 
 def _remedy(run: StoredRun) -> str:
