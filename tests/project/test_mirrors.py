@@ -56,6 +56,7 @@ EXCEPTIONS = {
     "fedtrack/connection/shipment.py": "tests/e2e/test_collect.py",
     "fedtrack/cli/collect.py": "tests/e2e/test_collect.py",
     # Commands about whole runs, which need one.
+    "fedtrack/cli/export.py": "tests/core/runs/test_export.py",
     "fedtrack/cli/runs.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/cli/stored_runs.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/cli/submit.py": "tests/plugins/local/test_detached.py",

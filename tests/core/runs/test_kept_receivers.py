@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import ConfigError, DamagedError, PluginError
-from fedtrack.runs.kept_receivers import RECEIVERS_FILE, KeptReceiver, built, keep_receivers, read_receivers
+from fedtrack.runs.kept_receivers import RECEIVERS_FILE, NamedReceiver, built, keep_receivers, read_receivers
 
 pytest.importorskip("fedtrack_tensorboard")
 
-KEPT = {"tb": KeptReceiver("tensorboard", {"tb_folder": "${ENV:KEPT_FOLDER}"})}
+KEPT = {"tb": NamedReceiver("tensorboard", {"tb_folder": "${ENV:KEPT_FOLDER}"})}
 
 
 def test_they_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +38,6 @@ def test_what_cannot_be_built_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="KEPT_FOLDER"):
         built(KEPT, "here")
     with pytest.raises(ConfigError, match="no_such"):
-        built({"tb": KeptReceiver("tensorboard", {"no_such": 1})}, "here")
+        built({"tb": NamedReceiver("tensorboard", {"no_such": 1})}, "here")
     with pytest.raises(PluginError, match="no-such"):
-        built({"x": KeptReceiver("no-such")}, "here")
+        built({"x": NamedReceiver("no-such")}, "here")

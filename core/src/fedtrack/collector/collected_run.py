@@ -13,7 +13,7 @@ from fedtrack.connection.run_folder import RunFolder
 from fedtrack.delivery.host import ReceiverHost
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import WorkspaceError
-from fedtrack.runs.kept_receivers import KeptReceiver, built, keep_receivers
+from fedtrack.runs.kept_receivers import NamedReceiver, built, keep_receivers
 from fedtrack.runs.live_run import LiveRun
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.tally import CountedSite, Goodbye, take_tally
@@ -47,7 +47,7 @@ class CollectedRun:
         FedtrackError: A receiver is not installed, or its arguments are not valid.
     """
 
-    def __init__(self, folder: RunFolder, receivers: Mapping[str, KeptReceiver]) -> None:
+    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver]) -> None:
         self.folder = folder
         self._begun = self.last = monotonic()
         ready = built(receivers, "receivers")

@@ -16,7 +16,7 @@ from fedtrack.collector.prometheus import Counted, exposition
 from fedtrack.collector.room import Room
 from fedtrack.connection.run_folder import RunFolder
 from fedtrack.errors import FedtrackError, WorkspaceError
-from fedtrack.runs.kept_receivers import KeptReceiver
+from fedtrack.runs.kept_receivers import NamedReceiver
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.workspace import RUNS_FOLDER
 from fedtrack.transport.wire import Ack, decode_ack, encode
@@ -43,7 +43,7 @@ class CollectedRuns:
     def __init__(
         self,
         folder: Path,
-        receivers: Mapping[str, KeptReceiver],
+        receivers: Mapping[str, NamedReceiver],
         *,
         idle_seconds: float,
         room: Room,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedtrack.connection.file_system import kind_of
 from fedtrack.errors import ConfigError
-from fedtrack.runs.kept_receivers import KeptReceiver
+from fedtrack.runs.kept_receivers import NamedReceiver
 
 DEFAULT_PORT = 8443
 
@@ -44,7 +44,7 @@ class Settings:
     tls_key: Path | None = None
     trusted_proxy: str = ""
     server_name: str = ""
-    receivers: Mapping[str, KeptReceiver] = field(default_factory=dict)
+    receivers: Mapping[str, NamedReceiver] = field(default_factory=dict)
     idle_minutes: float = 60.0
     keep_days: float | None = None
     max_bytes: int | None = None

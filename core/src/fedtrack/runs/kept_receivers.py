@@ -18,7 +18,7 @@ from fedtrack.tracking.receiver import Receiver
 RECEIVERS_FILE = "receivers.json"
 
 
-class KeptReceiver(msgspec.Struct):
+class NamedReceiver(msgspec.Struct):
     """A receiver as it was written; keys are only ever added.
 
     Attributes:
@@ -30,7 +30,7 @@ class KeptReceiver(msgspec.Struct):
     args: dict[str, Any] = {}
 
 
-def keep_receivers(folder: Path, receivers: Mapping[str, KeptReceiver]) -> None:
+def keep_receivers(folder: Path, receivers: Mapping[str, NamedReceiver]) -> None:
     """Store the receivers of a run by their ids.
 
     Args:
@@ -43,7 +43,7 @@ def keep_receivers(folder: Path, receivers: Mapping[str, KeptReceiver]) -> None:
     write_whole(folder / RECEIVERS_FILE, msgspec.json.format(msgspec.json.encode(dict(receivers)), indent=2) + b"\n")
 
 
-def read_receivers(folder: Path) -> dict[str, KeptReceiver]:
+def read_receivers(folder: Path) -> dict[str, NamedReceiver]:
     """Return the stored receivers by their ids; none if none were stored.
 
     Raises:
@@ -51,14 +51,14 @@ def read_receivers(folder: Path) -> dict[str, KeptReceiver]:
     """
     path = folder / RECEIVERS_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, KeptReceiver])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, NamedReceiver])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:
         raise DamagedError(f"{path} cannot be read: {error}; name a receiver with --receiver.") from None
 
 
-def built(receivers: Mapping[str, KeptReceiver], where: str) -> dict[str, Receiver]:
+def built(receivers: Mapping[str, NamedReceiver], where: str) -> dict[str, Receiver]:
     """Return the receivers by id, with ``${ENV:NAME}`` resolved; they are not opened.
 
     Args:
