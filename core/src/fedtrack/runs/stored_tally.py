@@ -72,6 +72,7 @@ def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator
         )
 
 
+<<<<<<< HEAD
 def _is_known(run: StoredRun, name: str, stores: Stores, *, over: bool) -> bool:
     """Return whether every call of a site is in its spool, its pages or the journal."""
     if run.is_collected:
@@ -79,13 +80,18 @@ def _is_known(run: StoredRun, name: str, stores: Stores, *, over: bool) -> bool:
             return _has_ended(run, name)
         return SERVER in stores and stores[SERVER][0].goodbyes.has_everything_of(name)
     return over and _has_ended(run, name)
+=======
+def logs_still(run: StoredRun, name: str) -> bool:
+    """Return whether a process on this machine still has a segment of a site's spool open."""
+    return any(is_open(path) for path in (run.node(name) / "spool").glob("*.spool"))
+>>>>>>> main
 
 
 def _has_ended(run: StoredRun, name: str) -> bool:
     """Return whether a site's processes were on this machine, and none of them still has a segment open."""
     if not run.node(name).is_dir():
         return run.workers.is_dir()  # of a run that was fetched, the spools are elsewhere
-    return not any(is_open(path) for path in (run.node(name) / "spool").glob("*.spool"))
+    return not logs_still(run, name)
 
 
 def _goodbye(before: SiteTally | None) -> Goodbye | None:
