@@ -72,7 +72,6 @@ def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator
         )
 
 
-<<<<<<< HEAD
 def _is_known(run: StoredRun, name: str, stores: Stores, *, over: bool) -> bool:
     """Return whether every call of a site is in its spool, its pages or the journal."""
     if run.is_collected:
@@ -80,11 +79,11 @@ def _is_known(run: StoredRun, name: str, stores: Stores, *, over: bool) -> bool:
             return _has_ended(run, name)
         return SERVER in stores and stores[SERVER][0].goodbyes.has_everything_of(name)
     return over and _has_ended(run, name)
-=======
+
+
 def logs_still(run: StoredRun, name: str) -> bool:
     """Return whether a process on this machine still has a segment of a site's spool open."""
     return any(is_open(path) for path in (run.node(name) / "spool").glob("*.spool"))
->>>>>>> main
 
 
 def _has_ended(run: StoredRun, name: str) -> bool:
