@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
+from fedtrack.errors import ConfigError, DamagedError, FedtrackError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
@@ -202,7 +202,11 @@ class StoredRun:
             raise DamagedError(f"{self.folder} has no readable run.json, so the run's id is not known.")
         with self.journal() as journal:
             name = journal.meta("job_name") or Path(record.job).name
-        return RunInfo(record.run_id, name, folder, node, sites, record.started_ns, BlobStore(folder / "blobs"))
+        try:
+            facts = self.job().facts
+        except FedtrackError:  # the run of a script without a job, or a plugin of the job is no longer installed
+            facts = {}
+        return RunInfo(record.run_id, name, folder, node, sites, record.started_ns, BlobStore(folder / "blobs"), facts)
 
 
 def find_runs(workspace: Path) -> list[StoredRun]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def send(client: MlflowClient, run_id: str, content: Content) -> None:
-    """Log parameters, metrics, tags and files, in this order.
+    """Log the table of names, parameters, metrics, tags and files, in this order.
 
     Raises:
         Permanent: The records at ``indices`` have artifacts that MLflow refuses; all others are stored.
@@ -25,6 +25,8 @@ def send(client: MlflowClient, run_id: str, content: Content) -> None:
     """
     from mlflow.entities import Param, RunTag
 
+    for key, value in content.names.items():  # first: after a crash, the names that are in use must be known
+        client.set_tag(run_id, key, value)
     params = [Param(key, value) for key, value in content.params.items()]
     for some_params in calls.chunks(params, calls.PARAMS_OR_TAGS, lambda item: item.key + item.value):
         client.log_batch(run_id, params=some_params)
