@@ -94,15 +94,11 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
         cls = registry().receiver(other[0])
         # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
         args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
-<<<<<<< HEAD
         receiver = cls(**args)
         receiver.check()
         return {SERVER: {other_name(cls.name, other[1]): receiver}}
-=======
-        return {SERVER: {other_name(cls.name, other[1]): cls(**args)}}
     if is_bare(run.base):
         return {SERVER: kept_receivers(run.base)}
->>>>>>> main
     job = run.job()
     return {SERVER: job.receivers} | {site.name: site.receivers for site in job.sites if site.receivers}
 

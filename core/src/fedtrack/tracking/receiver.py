@@ -19,13 +19,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-<<<<<<< HEAD
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-=======
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
->>>>>>> main
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 

@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-<<<<<<< HEAD
-def send(client: MlflowClient, run_id: str, content: Content) -> None:
-    """Log the table of names, parameters, metrics, tags and files, in this order.
-=======
 def send(client: MlflowClient, run_id: str, content: Content, folder: Path) -> None:
-    """Log parameters, metrics, tags and files, in this order.
->>>>>>> main
+    """Log the table of names, parameters, metrics, tags and files, in this order.
 
     Args:
         client: MLflow's client.
