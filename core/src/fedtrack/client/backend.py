@@ -14,7 +14,10 @@ BACKEND_VARIABLE = "FEDTRACK_CLIENT_BACKEND"
 
 
 class ClientBackend(Protocol):
-    """The connection of a site's process to its server; an engine provides it."""
+    """The connection of a site's process to its server; an engine provides it.
+
+    A backend for distributed training also has ``take_rank(rank: int)``, which ``init(rank=...)`` calls.
+    """
 
     @property
     def site_name(self) -> str:
@@ -65,7 +68,8 @@ def current() -> ClientBackend:
         if ":" not in name:
             raise ConfigError(
                 "This process does not belong to a fedtrack job; start the script through a job "
-                "(fedtrack run JOB, or python job.py)."
+                "(fedtrack run JOB, or python job.py). A launcher between the job and the script must pass on the "
+                "environment variables whose names begin with FEDTRACK_."
             )
         module, _, function = name.partition(":")
         use(getattr(import_module(module), function)())

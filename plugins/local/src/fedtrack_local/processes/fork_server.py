@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
 
+from fedtrack_local.processes.descendants import signal_descendants
 from fedtrack_local.processes.messages import (
     MAX_MESSAGE,
     Build,
@@ -52,6 +53,7 @@ class ForkServer:
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
         self._children: dict[str, tuple[int, int]] = {}
+        self._commands: set[str] = set()
         self._is_cold = False
 
     def serve(self) -> None:
@@ -86,6 +88,8 @@ class ForkServer:
             self._is_cold = "torch" in message.modules
         elif isinstance(message, Spawn):
             self._warm_up()
+            if message.spec.external:
+                self._commands.add(message.spec.name)
             self._fork(message.spec.name, lambda: become_site(message.spec, descriptors[0]))
         elif isinstance(message, SpawnWorker):
             self._warm_up()
@@ -135,8 +139,12 @@ class ForkServer:
 
     def _signal(self, name: str, number: int) -> None:
         if name in self._children:
+            pid = self._children[name][0]
+            if name in self._commands:  # what a launcher starts may have a group of its own
+                with contextlib.suppress(OSError):
+                    signal_descendants(pid, number)
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._children[name][0], number)
+                os.killpg(pid, number)
 
     def _end_children(self) -> None:
         deadline = monotonic() + _GRACE_SECONDS

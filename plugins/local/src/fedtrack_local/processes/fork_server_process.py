@@ -14,6 +14,8 @@ import tempfile
 from time import monotonic
 from types import TracebackType
 
+from fedtrack_local.scripts.variables import NOT_INHERITED
+
 #: Prefixes of the variables that only the process with the receivers may have; no site gets them.
 CREDENTIAL_PREFIXES = ("MLFLOW_", "WANDB_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_")
 
@@ -69,5 +71,12 @@ class ForkServerProcess:
 
 
 def site_environment() -> dict[str, str]:
-    """Return this process's environment without the variables that only receivers may have."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(CREDENTIAL_PREFIXES)}
+    """Return this process's environment without the variables that only receivers may have.
+
+    It is also without those by which a launcher or a site would claim the processes of this run.
+    """
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(CREDENTIAL_PREFIXES) and key not in NOT_INHERITED
+    }

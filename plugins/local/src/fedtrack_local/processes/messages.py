@@ -21,9 +21,48 @@ class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
     meta: dict[str, Any]
     optional: bool = False
 
+    @property
+    def file(self) -> str:
+        """The name of the model's file in the site's exchange folder; no later task has the same."""
+        return f"task-{self.task_id}.safetensors"
+
+
+class Joined(msgspec.Struct, tag="joined", forbid_unknown_fields=True):
+    """Server to a process of a site: the answer to Join."""
+
+
+class Taken(msgspec.Struct, tag="taken", forbid_unknown_fields=True):
+    """Server to a process of a site: another process has the tasks; ``pid`` is its id."""
+
+    pid: int
+
 
 class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
     """Server to site: there will be no further task."""
+
+
+class Join(msgspec.Struct, tag="join", forbid_unknown_fields=True):
+    """Process of a site to server: the first message of a process that takes part in the tasks.
+
+    Attributes:
+        pid: The process.
+        rank: Its rank in distributed training. Rank 0 gets and answers the tasks, the others only ask for them.
+        world: How many ranks there are, as far as the process knows; 1 if it does not.
+    """
+
+    pid: int
+    rank: int = 0
+    world: int = 1
+
+
+class Next(msgspec.Struct, tag="next", forbid_unknown_fields=True):
+    """Process with a rank above 0 to server: give me the first task whose number is greater than ``after``."""
+
+    after: int
+
+
+class CommandEnded(msgspec.Struct, tag="command_ended", forbid_unknown_fields=True):
+    """Process that started a site's command to server: the command succeeded, but processes that it started go on."""
 
 
 class SendResult(msgspec.Struct, tag="result", forbid_unknown_fields=True):
@@ -117,8 +156,8 @@ class SiteLeft(msgspec.Struct, tag="left", forbid_unknown_fields=True):
     streams: list[str]
 
 
-ToSite: TypeAlias = SendTask | EndRun
-FromSite: TypeAlias = SendResult | SkipTask | SitesDone | SiteFailed | SiteLeft | Built
+ToSite: TypeAlias = SendTask | EndRun | Joined | Taken
+FromSite: TypeAlias = Join | Next | CommandEnded | SendResult | SkipTask | SitesDone | SiteFailed | SiteLeft | Built
 ToWorker: TypeAlias = RunSites | EndRun
 
 
@@ -141,6 +180,8 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         config: The value that ``get_config`` returns.
         durability: See ``fedtrack.spool.spool``.
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
+        address: The path of the server's socket, for processes that the script or its command starts.
+        secret: What such a process shows to the server.
     """
 
     name: str
@@ -158,6 +199,8 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, Any]
     durability: Durability = "process"
     spool_limit: int = DEFAULT_LIMIT_BYTES
+    address: str = ""
+    secret: str = ""
 
 
 class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
