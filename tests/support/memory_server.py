@@ -36,6 +36,7 @@ class MemoryServer:
         self.selector: ModelSelector | None = None
         self.rounds: list[RoundResult] = []
         self.final_metrics: dict[str, float] = {}
+        self.first_round = 0
         self.next_round = 0
         self.state = WorkflowState(folder / "states.msgpack")
         self.cross_site: CrossSiteResults = {}
@@ -61,7 +62,11 @@ class MemoryServer:
         self.rejected[site] = str(error)
 
     def initial_params(self) -> Mapping[str, Any] | None:
-        return self.initial
+        stored = self.models.load()
+        return self.initial if stored is None else stored.params
+
+    def own_folder(self, name: str) -> Path:
+        return self.run.folder / name
 
     def finish_round(self, result: RoundResult) -> None:
         self.rounds.append(result)

@@ -1,6 +1,7 @@
 """Delivery: a receiver that hangs, raises or cannot be opened costs only itself."""
 
 import errno
+import re
 import sys
 import time
 from typing import Any
@@ -81,7 +82,8 @@ def test_an_open_that_never_succeeds_does_not_delay_the_end(bench: Bench) -> Non
     started = time.monotonic()
     report = bench.deliver(receiver, stall_seconds=30)
     assert time.monotonic() - started < 10
-    assert (report.pending, report.error) == (0, "RuntimeError: broken")
+    assert report.pending == 0
+    assert re.fullmatch(r"RuntimeError: broken \(.*delivering\.py:\d+\)", report.error)
 
 
 def test_an_open_that_is_refused_again_and_again_does_not_delay_the_end(bench: Bench) -> None:
@@ -111,7 +113,8 @@ def test_a_close_that_fails_is_reported(bench: Bench) -> None:
 
     bench.log(1)
     report = bench.deliver(Closing())
-    assert (report.delivered, report.error) == (1, "SystemExit: 3")
+    assert report.delivered == 1
+    assert re.fullmatch(r"SystemExit: 3 \(.*test_delivery_outages\.py:\d+\)", report.error)
 
 
 @pytest.mark.parametrize("what", ["read", "advance"])
@@ -151,3 +154,36 @@ def test_a_delivery_that_waits_for_the_journal_keeps_nobody_from_writing_it(
     assert time.monotonic() - started < 5
     monkeypatch.setattr(bench.journal, "read", real)
     delivery.finish(0.0)
+
+
+def fail(*_: object) -> None:
+    int("three")
+
+
+class FailsInOpen(Scripted):
+    open = fail
+
+
+class FailsInReceive(Scripted):
+    receive = fail
+
+
+class FailsInFlush(Scripted):
+    flush = fail
+
+
+class FailsInClose(Scripted):
+    close = fail
+
+
+@pytest.mark.parametrize("kind", [FailsInOpen, FailsInReceive, FailsInFlush, FailsInClose])
+def test_an_error_of_a_receiver_has_its_file_and_line_and_its_traceback_is_in_the_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture, kind: type[Scripted]
+) -> None:
+    bench.log(1)
+    report = bench.deliver(kind(), stall_seconds=0.5)
+    line = fail.__code__.co_firstlineno + 1
+    place = f"ValueError: invalid literal for int() with base 10: 'three' ({__file__}:{line})"
+    [logged, *_] = [record for record in caplog.records if place in record.getMessage()]
+    assert "in fail\n" in logged.__dict__["traceback"]
+    assert place in (report.error or bench.ledger.dead_letters("r")[0].error)

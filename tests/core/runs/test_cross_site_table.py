@@ -47,3 +47,8 @@ def test_what_is_left_out_is_counted() -> None:
     assert sum(line.startswith("site-") for line in lines) == MAX_SITES
     exact = {f"s{n}": {f"m{m}": {"a": 1.0} for m in range(MAX_MODELS)} for n in range(MAX_SITES)}
     assert shown(exact)[0] == "Cross-site evaluation: a"
+
+
+def test_one_of_several_evaluations_is_named() -> None:
+    table = cross_site_table({"site-1": {"site-1": {"loss": 1.0}}}, "loss", "controller_2")
+    assert table.title == "Cross-site evaluation controller_2: loss"

@@ -215,6 +215,19 @@ def test_events_are_counted_without_gaps_and_control_records() -> None:
         body = b"".join(frames.frame(seq, payload, SALT) for seq, payload in enumerate(chosen, start=1))
         expected = sum(payload not in payloads[1:4] for payload in chosen)
         assert frames.events_in(body, len(chosen)) == expected
+        (run,) = frames.scan(body, SALT, previous=0, after_seq=0, final=True).parts
+        assert isinstance(run, FrameRange)
+        assert run.events == expected
+
+
+def test_a_range_with_a_blob_a_gap_or_a_mark_is_not_plain() -> None:
+    plain = encode(Metric(1, "k", 1.0))
+    for payload in (encode(Text(1, "k", "t")), encode(Gap(1, 2, "full")), encode(RoundMark(1, 2)), b"\x92\xcc\x80"):
+        for chosen in ([plain, payload], [payload, plain], [plain] * 3):
+            body = b"".join(frames.frame(seq, each, SALT) for seq, each in enumerate(chosen, start=1))
+            (run,) = frames.scan(body, SALT, previous=0, after_seq=0, final=True).parts
+            assert isinstance(run, FrameRange)
+            assert run.plain is (payload not in chosen)
 
 
 def test_a_newer_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

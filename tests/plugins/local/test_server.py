@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -70,6 +71,19 @@ def test_rounds_outlive_the_server_with_whatever_they_measured(start: Start) -> 
     assert [result.current_round for result in found] == [0, 1]
     assert math.isnan(found[0].metrics["loss"])
     assert found[0].metrics["auc"] == math.inf
+
+
+def test_the_end_of_a_round_whose_model_was_saved_is_made_up_for(start: Start) -> None:
+    result = RoundResult(4, {"loss": math.nan}, ("a",), 1.5, 10, 3.0)
+    start().models.save({"w": np.ones(2)}, 4, result=msgspec.msgpack.encode(result))
+    server = start()
+    ended: list[tuple[str, Any]] = []
+    server.notify = lambda hook, **arguments: ended.append((hook, arguments["current_round"]))  # type: ignore[method-assign]
+    server.end_last_round()
+    server.end_last_round()
+    assert [(found.current_round, found.sites, found.steps) for found in server.rounds] == [(4, ("a",), 3.0)]
+    assert ended == [("fedtrack_round_ended", 4)]
+    assert [found.current_round for found in start().rounds] == [4]
 
 
 def test_a_resumed_run_knows_the_best_model_that_there_was(start: Start) -> None:

@@ -23,6 +23,8 @@ from fedtrack.cli import (
     writers,
 )
 
+_FORMAT = "%(levelname)s %(name)s: %(message)s"
+
 
 def build_app() -> typer.Typer:
     """Return the command line with every command."""
@@ -74,4 +76,9 @@ def _options(
     ] = False,
 ) -> None:
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=level, format=_FORMAT)
+    if verbose:
+        from fedtrack.failure import TracebackFormatter
+
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(TracebackFormatter(_FORMAT))

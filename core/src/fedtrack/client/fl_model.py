@@ -43,9 +43,9 @@ class FLModel:
         params: Tensors by name; torch tensors or numpy arrays.
         optimizer_params: State of the optimizer; travels with the model, is not averaged.
         metrics: Scores of the *received* model on the site's data, by name.
-        start_round: The job's first round.
+        start_round: The first round of the workflow.
         current_round: The round this model belongs to, counted from 0; None outside rounds.
-        total_rounds: The number of rounds of the job.
+        total_rounds: The number of rounds of the job at the end of the workflow.
         meta: Values that msgpack can hold, by name; see MetaKey for the keys that fedtrack reads.
 
     Raises:

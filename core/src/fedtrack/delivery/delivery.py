@@ -17,7 +17,7 @@ from time import monotonic
 from fedtrack.delivery.ledger import Cursor, Ledger
 from fedtrack.delivery.load import Load
 from fedtrack.delivery.report import ReceiverTally, count_receiver
-from fedtrack.delivery.retry import FIRST_BACKOFF_SECONDS, Later, Retry, describe
+from fedtrack.delivery.retry import FIRST_BACKOFF_SECONDS, Later, Retry, describe, traceback_of
 from fedtrack.errors import Permanent
 from fedtrack.journal.journal import Journal
 from fedtrack.tracking.receiver import Receiver, Results, RunInfo
@@ -67,7 +67,8 @@ class Delivery:
         self._run = run
         self._addressed = addressed
         self._clock = clock
-        self._retry = Retry(name, backoff_seconds)
+        self._module = type(receiver).__module__
+        self._retry = Retry(name, backoff_seconds, self._module)
         self._cursor = ledger.cursor(name)
         self._skipped: Counter[str] = Counter()
         self._load: Load | None = None
@@ -151,8 +152,13 @@ class Delivery:
             self._not_before = now + later.seconds
             return later.seconds
         except Exception as error:
-            self._retry.error = describe(error)
-            log.error("%s: delivery stopped: %s; its records wait in the journal", self.name, self._retry.error)
+            self._retry.error = describe(error, self._module)
+            log.error(
+                "%s: delivery stopped: %s; its records wait in the journal",
+                self.name,
+                self._retry.error,
+                extra=traceback_of(error, self._module),
+            )
             wait = None
         if wait is None:
             self._close()
@@ -216,8 +222,9 @@ class Delivery:
         try:
             self._receiver.close(self._status)
         except BaseException as error:  # a backend that calls sys.exit() ends its delivery, but with a message
-            self._retry.error = self._retry.error or describe(error)
-            log.error("%s: closing failed: %s", self.name, describe(error))
+            described = describe(error, self._module)
+            self._retry.error = self._retry.error or described
+            log.error("%s: closing failed: %s", self.name, described, extra=traceback_of(error, self._module))
         if self._results is not None:
             with contextlib.suppress(Exception):  # its remaining work may be known only now
                 self._results = self._receiver.results() or self._results

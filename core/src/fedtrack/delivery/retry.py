@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fedtrack.errors import DamagedError, FedtrackError, Permanent, Transient, WorkspaceError
+from fedtrack.failure import failure_of, located
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Retry:
     Args:
         name: The receiver component's id, for messages.
         first_seconds: The longest first wait after an error; doubles up to a minute, with full jitter.
+        module: The module of the receiver's class; its errors are shown with file and line of the receiver's code.
 
     Attributes:
         draining: Whether the journal is complete: then waits are short, and patience ends.
@@ -52,13 +54,14 @@ class Retry:
         outage_seconds: The length of all such outages together.
     """
 
-    def __init__(self, name: str, first_seconds: float) -> None:
+    def __init__(self, name: str, first_seconds: float, module: str = "") -> None:
         self.draining = False
         self.error = ""
         self.outage = ""
         self.outage_seconds = 0.0
         self._name = name
         self._first_seconds = first_seconds
+        self._module = module
         self._failing_since = 0.0
         self._failures = self._unknown = 0
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
@@ -91,7 +94,7 @@ class Retry:
             self._unknown += not _is_outage(error)
             if self._unknown >= attempts and not (patient and not self.draining):
                 self._forget()
-                raise TriedOften(describe(error)) from error
+                raise TriedOften(describe(error, self._module)) from error
             raise Later(self._pause(error, now)) from None
         self._works_again(now)
 
@@ -109,10 +112,16 @@ class Retry:
         return result
 
     def _pause(self, error: BaseException, now: float) -> float:
+        described = describe(error, self._module)
         if not self.error:
             self._failing_since = now
-            log.warning("%s: %s; its records wait in the journal", self._name, describe(error))
-        self.error = describe(error)
+            log.warning(
+                "%s: %s; its records wait in the journal",
+                self._name,
+                described,
+                extra=traceback_of(error, self._module),
+            )
+        self.error = described
         longest = min(self._first_seconds * 2 ** min(self._failures, 16), _LONGEST_SECONDS)
         if self.draining:
             # A run that ends waits for seconds: a backend that is back must not be missed by one long wait.
@@ -143,8 +152,18 @@ def _is_outage(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _OUTAGES
 
 
-def describe(error: BaseException) -> str:
-    """Return an error's message, with the type of the exception if the message needs it."""
-    return (
-        str(error) if isinstance(error, Transient | Permanent | FedtrackError) else f"{type(error).__name__}: {error}"
-    )
+def describe(error: BaseException, module: str = "") -> str:
+    """Return an error's message; for one that a receiver did not mean to raise, its type and its place in the code.
+
+    Args:
+        error: The error.
+        module: The module of the receiver's class.
+    """
+    if isinstance(error, Transient | Permanent | FedtrackError):
+        return str(error)
+    return located(error, module)
+
+
+def traceback_of(error: BaseException, module: str = "") -> dict[str, str]:
+    """Return the ``extra`` of a log call that has the error's whole traceback; see ``failure.TracebackFormatter``."""
+    return {"traceback": failure_of(error, module).text}

@@ -20,8 +20,10 @@ class CrossSiteEval(Workflow):
     trained, its initial model is scored. ``FLModel.meta`` has the name of the requested model
     (``submit_model_name``, always ``best_model``) and the owner of the scored model (``_model_owner_``).
 
-    The results are in the file of the job's ValidationJsonGenerator and in the run's summary. The server also logs them
-    as ``cross_val/<data site>/<model owner>/<metric>``; the step is the number of trained rounds. The owners of the
+    The results are in the file of the job's ValidationJsonGenerator and in the run's summary. If a job evaluates
+    several times, that file has the last results, and each evaluation also has a file with its id at the end of the
+    name; so has the folder of the models that were submitted to a later evaluation. The server also logs the results as
+    ``cross_val/<data site>/<model owner>/<metric>``; the step is the number of trained rounds. The owners of the
     server's models are called ``SRV_FL_global_model`` and ``SRV_best_FL_global_model``.
 
     Both tasks are optional: a site that submits no usable model, or does not score, leaves a gap and a warning. A

@@ -23,7 +23,8 @@ class FedAvg(Workflow):
         num_clients: The number of sites that take part in a round; None means all of them.
         fraction: The share of the living sites that take part in a round, 0 < fraction <= 1; at least one takes part.
         num_rounds: The number of rounds.
-        start_round: Number of the first round.
+        start_round: Number of the first round. Rounds are counted over the job: a FedAvg that follows another workflow
+            goes on after that one's last round, and with its model, unless ``start_round`` is a later round.
         persistor_id: Accepted for jobs written for FLARE; a job has one persistor.
         task_timeout: Seconds within which a site must answer a task; 0 means that only the job's ``idle_timeout``
             limits the time.

@@ -66,6 +66,6 @@ def salvaged(batch: StoredBatch, first: int) -> StoredBatch:
     found = frames.scan(batch.body, salt, previous=first - 1, after_seq=0, final=True)
     runs = [part for part in found.parts if isinstance(part, frames.FrameRange)]
     body = b"".join(run.body for run in runs)
-    count = min(batch.count, sum(frames.events_in(run.body, run.count) for run in runs))
+    count = min(batch.count, sum(run.events for run in runs))
     lost = len(batch.body) - len(body)
     return StoredBatch(batch.id, batch.site, batch.stream, count, body, batch.round, batch.count - count, lost)

@@ -227,11 +227,11 @@ def _high_water(connection: sqlite3.Connection, site: str, stream: str) -> int:
 def _store(writer: sqlite3.Connection, site: str, stream: str, run: frames.FrameRange, mark: int) -> int:
     if run.last <= mark:
         return mark
-    first, count, body = run.first, run.count, run.body
-    if first <= mark:
-        first, count, body = frames.tail(body, mark)
-    events = frames.events_in(body, count)
-    row = (site, stream, first, run.last, events, run.round, body, crc32(body), time_ns())
+    if run.first <= mark:
+        first, count, body = frames.tail(run.body, mark)
+        run = frames.FrameRange(first, run.last, count, body, run.round, run.plain)
+    events = run.events
+    row = (site, stream, run.first, run.last, events, run.round, run.body, crc32(run.body), time_ns())
     writer.execute(
         "INSERT INTO batch (site, stream, first, last, n, round, body, crc, recv_ns) VALUES (?,?,?,?,?,?,?,?,?)", row
     )

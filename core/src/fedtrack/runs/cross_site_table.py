@@ -13,16 +13,19 @@ MAX_SITES, MAX_MODELS = 20, 6
 _Results: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 
 
-def cross_site_table(results: _Results, key_metric: str) -> Table:
+def cross_site_table(results: _Results, key_metric: str, workflow: str = "") -> Table:
     """Return the table.
 
     Args:
         results: Metrics by data site and model owner; not empty.
         key_metric: The metric to show; if no site reports it, the first reported one.
+        workflow: Id of the evaluation, for a job with several of them.
     """
     owners = list(dict.fromkeys(owner for models in results.values() for owner in models))
     metric = _shown_metric(results, key_metric)
-    table = Table(title=f"Cross-site evaluation: {metric}{_left_out(len(results), len(owners))}", title_justify="left")
+    about = f" {workflow}" if workflow else ""
+    title = f"Cross-site evaluation{about}: {metric}{_left_out(len(results), len(owners))}"
+    table = Table(title=title, title_justify="left")
     table.add_column("data of")
     for owner in owners[:MAX_MODELS]:
         table.add_column(owner.removesuffix("_FL_global_model"), justify="right")

@@ -26,8 +26,10 @@ def print_summary(result: RunResult) -> None:
     console.print(f"{result.job_name}: {result.status} in {result.seconds:.1f} s", markup=False, style="bold")
     if result.rounds:
         console.print(_rounds_table(result))
-    if result.cross_site:
-        console.print(cross_site_table(result.cross_site, result.key_metric))
+    tables = result.cross_site_tables if len(result.cross_site_tables) > 1 else {"": result.cross_site}
+    for workflow, table in tables.items():
+        if table:
+            console.print(cross_site_table(table, result.key_metric, workflow))
     console.print(_counts_table("Events", site_rows(grouped_sites(result.sites, _MOST_SITES))))
     if result.receivers:
         console.print(_counts_table("Receivers", _receiver_rows(result), left=2))

@@ -47,14 +47,15 @@ class RunResult(msgspec.Struct):
         seconds: From the start of the command to the closing of the last receiver.
         rounds: Each finished round.
         final_metrics: The sites' metrics of the last model, if the job asked for them.
-        cross_site: The results of cross-site evaluation, as {data site: {model owner: {metric: value}}}; None where a
-            value is not finite.
+        cross_site: The results of the last cross-site evaluation, as {data site: {model owner: {metric: value}}}; None
+            where a value is not finite.
         key_metric: The metric that decides which model is the best, or "".
         best_round: How many rounds had been trained when the best model was found; None if no model was selected.
         sites: Each site, and the server's own records under ``server``.
         receivers: Each receiver by its id; a site's own under ``<site>/<id>``.
         gaps: Damaged or lost ranges: (site, reason).
         waiting: Why records of a site are in its spool and not in the journal, by site; a replay tries again.
+        cross_site_tables: The results of each cross-site evaluation, by the workflow's id in the job.
     """
 
     run_id: str
@@ -73,6 +74,7 @@ class RunResult(msgspec.Struct):
     cross_site: dict[str, dict[str, dict[str, float | None]]] = {}
     key_metric: str = ""
     waiting: dict[str, str] = {}
+    cross_site_tables: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {}
 
     @property
     def events_complete(self) -> bool:

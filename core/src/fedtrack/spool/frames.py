@@ -24,7 +24,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from fedtrack.errors import DamagedError
-from fedtrack.tracking.records import FIRST_CONTROL_KIND, number_of
+from fedtrack.tracking.records import FIRST_CONTROL_KIND, KINDS_WITH_BLOBS, number_of
 
 MAGIC = b"\xf5\xd7"
 #: The longest payload; larger values are kept in blobs.
@@ -139,6 +139,7 @@ class FrameRange:
         count: The number of frames.
         body: The bytes of the frames, as in the file.
         round: The round in which they were logged, counted from 0; None if it is unknown.
+        plain: Whether every frame is known to be an event without a blob. False means that nobody has looked.
     """
 
     first: int
@@ -146,6 +147,12 @@ class FrameRange:
     count: int
     body: bytes
     round: int | None = None
+    plain: bool = False
+
+    @property
+    def events(self) -> int:
+        """The number of frames that are events: neither a gap nor a control record."""
+        return self.count if self.plain else events_in(self.body, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +246,10 @@ def _valid_run(
             count += 1
         previous, position = seq, end
         most -= 1
-    return (FrameRange(first, previous, count, data[start:position]) if count else None), position, previous
+    if not count:
+        return None, position, previous
+    body = data[start:position]
+    return FrameRange(first, previous, count, body, plain=not _MAY_BE_SPECIAL.search(body)), position, previous
 
 
 def _next_frame(data: bytes, position: int, salt: int, previous: int, starts: dict[int, int]) -> int | None:
@@ -273,7 +283,10 @@ def kinds_pattern(kinds: Iterable[int]) -> re.Pattern[bytes]:
 
 _GAP_KIND = 9
 #: Second bytes of payloads that are not events; cc to cf precede a kind of 128 or more.
-_MAY_HOLD_NO_EVENT = kinds_pattern((_GAP_KIND, *range(FIRST_CONTROL_KIND, 128), *range(0xCC, 0xD0)))
+_NO_EVENTS = (_GAP_KIND, *range(FIRST_CONTROL_KIND, 128), *range(0xCC, 0xD0))
+_MAY_HOLD_NO_EVENT = kinds_pattern(_NO_EVENTS)
+#: One search tells of most ranges that they need no other one.
+_MAY_BE_SPECIAL = kinds_pattern((*_NO_EVENTS, *KINDS_WITH_BLOBS))
 
 
 def events_in(body: bytes, count: int) -> int:

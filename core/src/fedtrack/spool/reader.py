@@ -149,11 +149,11 @@ class SpoolReader:
             first, count, body = frames.tail(run.body, self.after_seq)
             if count:
                 cut = len(run.body) - len(body)
-                known = frames.FrameRange(run.first, self.after_seq, run.count - count, run.body[:cut])
+                known = frames.FrameRange(run.first, self.after_seq, run.count - count, run.body[:cut], plain=run.plain)
             self._rounds.pass_over(known)
             if not count:
                 return
-            run = frames.FrameRange(first, run.last, count, body)
+            run = frames.FrameRange(first, run.last, count, body, plain=run.plain)
         for part in self._rounds.split(run):
             self.after_seq = part.last
             yield part

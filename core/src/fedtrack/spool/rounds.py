@@ -54,8 +54,8 @@ class StreamRounds:
 
     def split(self, run: FrameRange) -> Iterator[FrameRange]:
         """Yield the frames of ``run`` in ranges of one round; a mark is the first frame of its range."""
-        if not _MAY_HOLD_MARK.search(run.body):
-            yield FrameRange(run.first, run.last, run.count, run.body, self.round)
+        if run.plain or not _MAY_HOLD_MARK.search(run.body):
+            yield FrameRange(run.first, run.last, run.count, run.body, self.round, run.plain)
             return
         start = count = position = 0
         first = last = run.first

@@ -18,6 +18,7 @@ from typing import Any, get_args
 import msgspec
 
 from fedtrack.errors import DamagedError, WorkspaceError
+from fedtrack.journal.group_commit import GroupCommit
 from fedtrack.journal.journal import GapKind, Goodbye, Journal
 from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
@@ -49,7 +50,7 @@ _MAX_CHAIN = 64
 _KNOWN_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyRecord))
 
 #: The most messages in work at once, and the seconds that a message waits before the site is told to try later.
-_SLOTS, _SLOT_SECONDS, _RETRY_SECONDS = 8, 1.0, 0.5
+_SLOTS, _SLOT_SECONDS, _RETRY_SECONDS = 64, 1.0, 0.5
 
 
 class Intake:
@@ -65,9 +66,12 @@ class Intake:
         self._run_id = run_id
         self._journal = journal
         self._blobs = blobs
+        self._commits = GroupCommit(journal)
         self._slots = threading.Semaphore(_SLOTS)
-        self._lock = threading.Lock()
+        self._idle = threading.Condition()
+        self._working = 0
         self._closed = False
+        self._files: dict[str, threading.Lock] = {}
 
     def handle(self, site: str, data: bytes) -> bytes:
         """Answer one message of ``site``, whose name the transport guarantees; never raises."""
@@ -89,9 +93,10 @@ class Intake:
             self._slots.release()
 
     def close(self) -> None:
-        """Refuse all further messages: the journal is about to be closed."""
-        with self._lock:
+        """Refuse all further messages and wait for those in work: the journal is about to be closed."""
+        with self._idle:
             self._closed = True
+            self._idle.wait_for(lambda: self._working == 0)
 
     def byes(self) -> dict[str, Goodbye]:
         """Return the goodbyes of the sites that have said one, also to an earlier process of this server."""
@@ -108,18 +113,29 @@ class Intake:
     def _answer(self, site: str, message: FromSite) -> Ack:
         if message.run_id != self._run_id:
             raise ValueError(f"a message for the run {message.run_id[:64]!r}, this is {self._run_id!r}")
-        with self._lock:
+        with self._idle:
             if self._closed:
                 return Ack("busy", retry_after=_RETRY_SECONDS, reason="the run is over")
-            if isinstance(message, Hello):
-                return Ack("stored", marks=self._journal.high_waters(site), version=min(message.version, VERSION))
-            if isinstance(message, Frames):
-                return self._store(site, message)
-            if isinstance(message, FilePart):
+            self._working += 1
+        try:
+            return self._work(site, message)
+        finally:
+            with self._idle:
+                self._working -= 1
+                self._idle.notify_all()
+
+    def _work(self, site: str, message: FromSite) -> Ack:
+        if isinstance(message, Hello):
+            return Ack("stored", marks=self._journal.high_waters(site), version=min(message.version, VERSION))
+        if isinstance(message, Frames):
+            return self._store(site, message)
+        if isinstance(message, FilePart):
+            # A site that did not wait for an answer may send a piece twice at once.
+            with self._files.setdefault(site, threading.Lock()):
                 return self._store_file(site, message)
-            if isinstance(message, Damage):
-                return self._note_damage(site, message)
-            return self._take_leave(site, message)
+        if isinstance(message, Damage):
+            return self._note_damage(site, message)
+        return self._take_leave(site, message)
 
     def _store(self, site: str, message: Frames) -> Ack:
         mark = self._journal.high_water(site, _stream(message.stream))
@@ -141,7 +157,7 @@ class Intake:
                 first=mark + 1,
                 last=run.first - 1,
             )
-        return Ack("stored", self._journal.apply(site, message.stream, [run]))
+        return Ack("stored", self._commits.apply(site, message.stream, run))
 
     def _note_damage(self, site: str, damage: Damage) -> Ack:
         try:

@@ -209,7 +209,7 @@ class SpoolSource:
         self.journal.record_gap(self.site, stream, GapKind.MISSING, reason, first=mark + 1, last=oldest.first_seq - 1)
 
     def _adopt_blobs(self, run: frames.FrameRange) -> None:
-        if not _MAY_HOLD_BLOB.search(run.body):
+        if run.plain or not _MAY_HOLD_BLOB.search(run.body):
             return
         source = BlobStore(self.folder / "blobs")
         for _, payload in frames.split(run.body):

@@ -61,9 +61,11 @@ def _execute(run: ActiveRun, server: LocalServer, outcome: Outcome) -> None:
     run.host.start()
     server.notify("fedtrack_job_started")
     try:
+        server.end_last_round()
         for id_, workflow in run.job.workflows.items():
-            server.state.enter(id_)
-            executable(workflow).execute(server)
+            if server.enter(id_):
+                executable(workflow).execute(server)
+                server.leave()
         server.dismiss()
         outcome.status = "completed"
     except KeyboardInterrupt:

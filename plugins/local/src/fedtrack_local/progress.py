@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from fedtrack import Workflow
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.workflow import RoundResult
@@ -29,7 +31,7 @@ class Progress:
         self._server = server
         self._host = run.host
         self._sites = [site.name for site in job.sites]
-        self._total = sum(workflow.planned_rounds() for workflow in job.workflows.values())
+        self._total = total_rounds(job.workflows.values())
         self._console = Console(stderr=True, highlight=False)
         self._job_name = job.meta.name
         self._stop = threading.Event()
@@ -92,6 +94,14 @@ class Progress:
         if self._server.failed:
             note += f", failed: {_list(sorted(self._server.failed))}"
         return note
+
+
+def total_rounds(workflows: Iterable[Workflow]) -> int:
+    """Return how many rounds a job has counted at its end, with those that a ``start_round`` leaves out."""
+    total = 0
+    for workflow in workflows:
+        total = max(total, getattr(workflow, "start_round", 0)) + workflow.planned_rounds()
+    return total
 
 
 def _line(result: RoundResult, total: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from fedtrack import Writer
-from fedtrack.errors import SiteError
+from fedtrack.errors import DamagedError, SiteError
 from fedtrack.files import write_whole
 from fedtrack.runs import Goodbye
 from fedtrack.tracking import SERVER
@@ -17,10 +17,12 @@ from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
-from fedtrack_local.workflows.cross_site_results import CrossSiteResults
+from fedtrack_local.workflows.cross_site_results import CrossSiteResults, write_results
 from fedtrack_local.workflows.model_selector import ModelSelector
+from fedtrack_local.workflows.round import end_round
 from fedtrack_local.workflows.state import WorkflowState
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, RoundResult, Task
+from fedtrack_local.workflows.workflow_log import WorkflowLog
 
 
 class LocalServer:
@@ -34,9 +36,6 @@ class LocalServer:
     def __init__(self, run: ActiveRun, exchange: Exchange) -> None:
         self.run = run.info
         self.models = ModelStore(run.workspace.server / "app_server")
-        self._stored = self.models.load()
-        stored_round = self._stored.current_round if self._stored else None
-        self.next_round = 0 if stored_round is None else stored_round + 1
         selector = run.job.selector
         self.selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
         best = self.models.load_best()
@@ -46,8 +45,11 @@ class LocalServer:
         self._rounds_file = run.workspace.server / "rounds.msgpack"
         self.rounds: list[RoundResult] = read_rounds(self._rounds_file)
         self.state = WorkflowState(run.workspace.server / "workflow-states.msgpack")
+        self.workflows = WorkflowLog(run.workspace.server / "workflow-log.msgpack")
+        self.first_round, self.next_round = 0, self._unplayed_round()
         self.final_metrics: dict[str, float] = {}
         self.cross_site: CrossSiteResults = {}
+        self.cross_site_tables: dict[str, CrossSiteResults] = {}
         results = run.job.results_json
         self.cross_site_file = (
             run.workspace.server / results.results_dir / results.json_file_name if results is not None else None
@@ -81,15 +83,63 @@ class LocalServer:
         """Return the folder of a site, or of the server."""
         return self._active.workspace.site(site)
 
+    def enter(self, workflow: str) -> bool:
+        """Make ``workflow`` the current one, by its id in the job; return whether it must be executed.
+
+        It was executed already if the run was resumed after its end.
+        """
+        self.state.enter(workflow)
+        self.next_round = self._unplayed_round()
+        # An earlier version kept no log, and counted the rounds of each workflow from 0.
+        passage = self.workflows.begin(workflow, self.next_round if self.workflows.has_any else 0)
+        self.first_round = passage.first_round
+        self.cross_site = self.cross_site_tables[workflow] = passage.cross_site
+        if passage.ended:
+            self.final_metrics = passage.final_metrics
+        return not passage.ended
+
+    def leave(self) -> None:
+        """Record that the current workflow was executed to its end."""
+        own = self._own_results_file()
+        if self.cross_site and own is not None:
+            write_results(self.cross_site, own)
+        self.cross_site_tables[self.state.workflow] = self.cross_site
+        self.workflows.end(self.state.workflow, self.final_metrics, self.cross_site)
+
+    def end_last_round(self) -> None:
+        """Make up for the end of a round whose model was saved when the server was killed."""
+        stored = self.models.load()
+        if stored is None or not stored.result:
+            return
+        try:
+            result = msgspec.msgpack.decode(stored.result, type=RoundResult)
+        except msgspec.MsgspecError as error:
+            raise DamagedError(
+                f"The model in {self.models.folder} has no readable results of its round: {error}; move it away."
+            ) from None
+        if result.current_round not in {known.current_round for known in self.rounds}:
+            self._active.spool.mark_round(result.current_round)
+            end_round(self, result)
+
     def initial_params(self) -> Mapping[str, Any] | None:
-        """Return the job's initial model."""
-        if self._stored is not None:
-            return self._stored.params
+        """Return the model that the current workflow goes on from."""
+        stored = self.models.load()
+        if stored is not None:
+            return stored.params
         return load_params(self._active.job.initial_model) if self._active.job.initial_model else None
+
+    def own_folder(self, name: str) -> Path:
+        """Return a folder of the current workflow."""
+        workflows, current = self._active.job.workflows, self.state.workflow
+        earlier = list(workflows)[: list(workflows).index(current)]
+        is_first = all(type(workflows[id_]) is not type(workflows[current]) for id_ in earlier)
+        return self.run.folder / (name if is_first else f"{name}-{current}")
 
     def finish_round(self, result: RoundResult) -> None:
         """Store the result of a round."""
         self.rounds.append(result)
+        self.next_round = max(self.next_round, result.current_round + 1)
+        self.final_metrics = {}  # they were those of the model that entered the round
         write_whole(self._rounds_file, msgspec.msgpack.encode(self.rounds))  # JSON has no NaN
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
@@ -112,6 +162,22 @@ class LocalServer:
         """Send ``task`` to ``sites`` and yield their answers as they come."""
         self._active.spool.mark_round(task.current_round)
         yield from self._exchange.ask(task, sites)
+
+    def _unplayed_round(self) -> int:
+        """Return the first round that has neither a saved model nor a result."""
+        stored = self.models.load()
+        played = [result.current_round for result in self.rounds]
+        if stored is not None and stored.current_round is not None:
+            played.append(stored.current_round)
+        return max(played, default=-1) + 1
+
+    def _own_results_file(self) -> Path | None:
+        """Return the file that keeps the current evaluation's results beside those of others; None if it is alone."""
+        workflows, file = self._active.job.workflows, self.cross_site_file
+        kind = type(workflows[self.state.workflow])
+        if file is None or sum(type(workflow) is kind for workflow in workflows.values()) == 1:
+            return None
+        return file.with_name(f"{file.stem}-{self.state.workflow}{file.suffix}")
 
 
 def read_rounds(path: Path) -> list[RoundResult]:

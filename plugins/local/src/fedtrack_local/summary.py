@@ -41,6 +41,7 @@ class Outcome:
 def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResult:
     """Collect the result of a run, after the delivery of its events."""
     tally = _tally(run, server, outcome)
+    tables = {id_: _finite_results(table) for id_, table in server.cross_site_tables.items() if table}
     return RunResult(
         run_id=run.info.run_id,
         job_name=run.info.job_name,
@@ -56,7 +57,8 @@ def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResul
         receivers=tally.receivers,
         gaps=tally.gaps,
         waiting=tally.waiting,
-        cross_site=_finite_results(server.cross_site),
+        cross_site=next(reversed(tables.values()), {}),
+        cross_site_tables=tables,
         key_metric=server.selector.key_metric if server.selector else "",
     )
 

@@ -21,7 +21,7 @@ from fedtrack_local.models.params import save_params
 def test_a_model_comes_back_with_its_round_and_metrics(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "server" / "app_server")
     assert (store.load(), store.load_best()) == (None, None)
-    store.save({"w": np.arange(3.0)}, 4, {"accuracy": 0.1, "nan": math.nan, "inf": -math.inf})
+    store.save({"w": np.arange(3.0)}, 4, {"accuracy": 0.1, "nan": math.nan, "inf": -math.inf}, result=b"\x00\xff")
     store.save_best({"w": np.zeros(3)}, 2)
     assert sorted(path.name for path in store.folder.iterdir()) == [
         "FL_global_model.safetensors",
@@ -38,6 +38,7 @@ def test_a_model_comes_back_with_its_round_and_metrics(tmp_path: Path) -> None:
     assert math.isnan(stored.metrics["nan"])
     assert stored.metrics["inf"] == -math.inf
     assert best.metrics == {}
+    assert (stored.result, best.result) == (b"\x00\xff", b"")
 
 
 def test_a_loaded_model_outlives_its_file(tmp_path: Path) -> None:

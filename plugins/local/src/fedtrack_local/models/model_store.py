@@ -20,6 +20,7 @@ BEST_MODEL = "best_FL_global_model.safetensors"
 class _Origin(msgspec.Struct, frozen=True):
     current_round: int | None = None
     metrics: dict[str, str] = {}
+    result: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +31,13 @@ class StoredModel:
         params: Read-only arrays by name, mapped from the file.
         current_round: The round that was saved with it, counted from 0; None for a file of another program.
         metrics: The metrics that were saved with it.
+        result: The other results of its round, as they were saved with it; empty if there are none.
     """
 
     params: dict[str, Array]
     current_round: int | None
     metrics: dict[str, float]
+    result: bytes = b""
 
 
 class ModelStore:
@@ -51,9 +54,20 @@ class ModelStore:
         self.folder = folder
 
     def save(
-        self, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None = None
+        self,
+        params: Mapping[str, Any],
+        current_round: int,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        result: bytes = b"",
     ) -> dict[str, Array]:
         """Save the model that resulted from ``current_round``; a resumed job goes on with the next round.
+
+        Args:
+            params: The model's parameters.
+            current_round: Counted from 0 over the job.
+            metrics: The sites' metrics of the model.
+            result: The other results of the round. They are in the model's file, so that a crash keeps both or none.
 
         Returns:
             The same model, mapped from its file. It takes no memory of its own, and can be sent without a new file.
@@ -62,7 +76,7 @@ class ModelStore:
             ModelError: The params cannot be kept in a model file.
             WorkspaceError: The file cannot be written.
         """
-        self._save(GLOBAL_MODEL, params, current_round, metrics)
+        self._save(GLOBAL_MODEL, params, current_round, metrics, result)
         return load_params(self.folder / GLOBAL_MODEL)
 
     def save_best(
@@ -92,7 +106,12 @@ class ModelStore:
         return self._load(BEST_MODEL)
 
     def _save(
-        self, name: str, params: Mapping[str, Any], current_round: int, metrics: Mapping[str, float] | None
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        current_round: int,
+        metrics: Mapping[str, float] | None,
+        result: bytes = b"",
     ) -> None:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,7 +119,7 @@ class ModelStore:
             raise WorkspaceError(f"Cannot create {self.folder} for the models: {error}; check its rights.") from None
         # As text, because JSON has no NaN and no infinities.
         texts = {key: str(float(value)) for key, value in (metrics or {}).items()}
-        origin = msgspec.json.encode(_Origin(current_round, texts)).decode()
+        origin = msgspec.json.encode(_Origin(current_round, texts, result)).decode()
         save_params(params, self.folder / name, {"fedtrack.origin": origin}, durable=True)
 
     def _load(self, name: str) -> StoredModel | None:
@@ -113,4 +132,4 @@ class ModelStore:
             metrics = {key: float(value) for key, value in origin.metrics.items()}
         except (msgspec.MsgspecError, ValueError):
             raise ModelError(f"{path} says {text[:80]!r} about its round and metrics; move the file away.") from None
-        return StoredModel(load_params(path), origin.current_round, metrics)
+        return StoredModel(load_params(path), origin.current_round, metrics, origin.result)

@@ -91,10 +91,11 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         model: File of the global model, or "".
         partial: File to write the average of the sites' results to.
         sites: Name of each site and its position among the job's sites.
-        current_round: Counted from 0; None outside rounds.
-        total_rounds: The number of rounds of the job.
+        current_round: Counted from 0 over the job; None outside rounds.
+        total_rounds: The number of rounds of the job at the end of the workflow.
         meta: The value of ``FLModel.meta``.
         aggregator: Name of the aggregator of a train task's results.
+        start_round: The workflow's first round.
     """
 
     task_id: int
@@ -107,6 +108,7 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
     total_rounds: int | None
     meta: dict[str, Any]
     aggregator: str = "weighted"
+    start_round: int = 0
 
 
 class SiteResult(msgspec.Struct, forbid_unknown_fields=True):

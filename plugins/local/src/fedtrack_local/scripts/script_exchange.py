@@ -116,7 +116,7 @@ class ScriptExchange:
                 task_id=self._task_id,
                 name=task.name,
                 has_params=source is not None,
-                start_round=0,
+                start_round=task.start_round,
                 current_round=task.current_round,
                 total_rounds=task.total_rounds,
                 meta=task.meta,

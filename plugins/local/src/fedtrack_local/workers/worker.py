@@ -153,6 +153,7 @@ class Worker:
         context = SiteContext(site, index, self._spec.total_sites, self._spec.args, self._states.load(site, task))
         received = FLModel(
             params=model.fresh() if model is not None else None,
+            start_round=message.start_round,
             current_round=message.current_round,
             total_rounds=message.total_rounds,
             meta=dict(message.meta),

@@ -175,6 +175,7 @@ class WorkerExchange:
             task.total_rounds,
             task.meta,
             task.aggregator,
+            task.start_round,
         )
         self._pool.send(worker.spec.name, message)
 

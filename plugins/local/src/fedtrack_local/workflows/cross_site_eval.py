@@ -12,6 +12,7 @@ import fedtrack.job as described
 from fedtrack.client import MetaKey, ModelName, ParamsType
 from fedtrack.errors import JobError, ModelError
 from fedtrack_local.workflows.cross_site_results import record_keys, write_results
+from fedtrack_local.workflows.evaluation_state import EvaluationState
 from fedtrack_local.workflows.workflow import SUBMIT_MODEL, VALIDATE, Answer, GroupAnswer, Server, Task
 
 log = logging.getLogger(__name__)
@@ -36,13 +37,18 @@ class CrossSiteEval(described.CrossSiteEval):
             JobError: Too few sites are left, there is no model to score, or no site scored one.
         """
         last, step = _last_model(server)
-        models: list[tuple[str, Source]] = [*_server_models(server, last), *self._submitted_models(server, last)]
+        state = EvaluationState.load(server.state)
+        models: list[tuple[str, Source]] = [*_server_models(server, last), *self._submitted_models(server, last, state)]
         if not models:
             raise JobError("CrossSiteEval has no model to score: the server has none, and no site submitted one.")
         scorers = self._participants(server)
         try:
             for owner, source in models:
-                scorers = self._score(server, owner, source, scorers, step)
+                if owner not in state.scored:
+                    state.scored[owner] = self._score(server, owner, source, scorers, step)
+                    state.save(server.state)
+                _enter(server, owner, state.scored[owner])
+                scorers = [site for site in scorers if site in state.scored[owner]]
         finally:
             # The results so far are kept, also if a site's failure ends the job.
             if server.cross_site_file is not None:
@@ -55,29 +61,46 @@ class CrossSiteEval(described.CrossSiteEval):
         return [site for site in server.sites() if chosen is None or site in chosen]
 
     def _models_folder(self, server: Server) -> Path:
-        return server.run.folder / self.cross_val_dir / MODELS_DIR
+        return server.own_folder(f"{self.cross_val_dir}/{MODELS_DIR}")
 
-    def _submitted_models(self, server: Server, last: Mapping[str, Any] | None) -> list[tuple[str, Path]]:
-        """Return the owners and the files of the submitted models, in the job's order."""
+    def _submitted_models(
+        self, server: Server, last: Mapping[str, Any] | None, state: EvaluationState
+    ) -> list[tuple[str, Path]]:
+        """Return the owners and the files of the submitted models, in the job's order.
+
+        Models that were submitted before a crash are used: the processes that had trained them are gone.
+        """
         if not self.submit_model_task_name:
             return []
         folder = self._models_folder(server)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sites = self._participants(server)
+        if not state.collected:
+            self._collect(server, last, folder, state)
+        known = [site for site in server.run.sites if site in state.submitted]
+        return [(site, folder / f"{site}.safetensors") for site in known]
+
+    def _collect(self, server: Server, last: Mapping[str, Any] | None, folder: Path, state: EvaluationState) -> None:
+        """Ask the sites that have not done it for their models, and keep each model as soon as it comes."""
+        sites = [site for site in self._participants(server) if site not in state.submitted]
         meta = {MetaKey.SUBMIT_MODEL_NAME: ModelName.BEST_MODEL}
         task = Task(SUBMIT_MODEL, None, meta=meta, timeout=self.submit_model_timeout, optional=True)
-        files: dict[str, Path] = {}
         for answer in server.ask(task, sites):
             if isinstance(answer, GroupAnswer):
                 continue  # a group has no models of its own
             try:
-                files[answer.site] = _keep(answer, last, folder)
+                _keep(answer, last, folder)
             except ModelError as error:
                 log.warning("%s. The site takes part in cross-site evaluation without a model of its own.", error)
-        return [(site, files[site]) for site in sites if site in files]
+                continue
+            state.submitted.append(answer.site)
+            state.save(server.state)
+        state.collected = True
+        state.save(server.state)
 
-    def _score(self, server: Server, owner: str, source: Source, scorers: list[str], step: int | None) -> list[str]:
-        """Let the sites score one model; return the sites that can score the next one."""
+    def _score(
+        self, server: Server, owner: str, source: Source, scorers: list[str], step: int | None
+    ) -> dict[str, dict[str, float]]:
+        """Let the sites score one model; return the metrics of the sites that did, in the job's order."""
         from fedtrack_local.models.params import load_params  # needs numpy, which the description of a job does not
 
         params = load_params(source) if isinstance(source, Path) else source
@@ -92,14 +115,20 @@ class CrossSiteEval(described.CrossSiteEval):
                 "flare.is_evaluate() is true, and sends FLModel(metrics=...)."
             )
         records: dict[str, float] = {}
-        for site in (site for site in scorers if site in answers):  # independent of the order of the answers
-            if answers[site]:
-                server.cross_site.setdefault(site, {})[owner] = answers[site]
-                records |= record_keys(site, owner, answers[site])
-            else:
+        ordered = {site: answers[site] for site in scorers if site in answers}  # not in the order of the answers
+        for site, metrics in ordered.items():
+            records |= record_keys(site, owner, metrics)
+            if not metrics:
                 log.warning("%s: its score of the model of %s has no metrics; send FLModel(metrics=...)", site, owner)
         server.log_metrics(records, step)
-        return [site for site in scorers if site in answers]
+        return ordered
+
+
+def _enter(server: Server, owner: str, scores: Mapping[str, dict[str, float]]) -> None:
+    """Enter the scores of one model in the results."""
+    for site, metrics in scores.items():
+        if metrics:
+            server.cross_site.setdefault(site, {})[owner] = metrics
 
 
 def _last_model(server: Server) -> tuple[Mapping[str, Any] | None, int | None]:
@@ -117,8 +146,8 @@ def _server_models(server: Server, last: Mapping[str, Any] | None) -> Iterator[t
         yield SERVER_BEST_MODEL, best.params
 
 
-def _keep(answer: Answer, last: Mapping[str, Any] | None, folder: Path) -> Path:
-    """Copy a submitted model to ``folder``, where it is kept after the run, and return the file.
+def _keep(answer: Answer, last: Mapping[str, Any] | None, folder: Path) -> None:
+    """Copy a submitted model to ``folder``, where it is kept after the run.
 
     Raises:
         ModelError: The answer has no model that other sites can load.
@@ -134,6 +163,4 @@ def _keep(answer: Answer, last: Mapping[str, Any] | None, folder: Path) -> Path:
     if last is not None:
         # A model that does not fit would end the scripts of all the sites that load it.
         check_fits(answer.site, params, last)
-    path = folder / f"{answer.site}.safetensors"
-    save_params(params, path)
-    return path
+    save_params(params, folder / f"{answer.site}.safetensors")

@@ -22,19 +22,20 @@ class FedAvg(described.FedAvg):
             JobError: Too few sites are left.
         """
         params = server.initial_params()
-        first = max(self.start_round, server.next_round)
-        for current_round in range(first, self.start_round + self.num_rounds):
+        first = max(self.start_round, server.first_round)
+        rounds = range(first, first + self.num_rounds)
+        for current_round in range(max(first, server.next_round), rounds.stop):
             sites = self._sample(server.sites(), current_round)
-            params, _ = play_round(server, self._task(TRAIN, params, current_round), sites)
+            params, _ = play_round(server, self._task(TRAIN, params, current_round, rounds), sites)
         if self.evaluate_final_model:
-            self._evaluate(server, params)
+            self._evaluate(server, params, rounds)
 
-    def _evaluate(self, server: Server, params: Mapping[str, Any] | None) -> None:
+    def _evaluate(self, server: Server, params: Mapping[str, Any] | None, rounds: range) -> None:
         from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics  # needs numpy
 
-        total = self.start_round + self.num_rounds
+        total = rounds.stop
         answers: dict[str, FLModel] = {}
-        for answer in server.ask(self._task(VALIDATE, params, None), server.sites()):
+        for answer in server.ask(self._task(VALIDATE, params, None, rounds), server.sites()):
             answers |= answer.models
         scored = [(weight_of(answers[site].meta), answers[site].metrics or {}) for site in sorted(answers)]
         server.final_metrics = weighted_metrics(scored)
@@ -49,6 +50,13 @@ class FedAvg(described.FedAvg):
         chosen = set(random.Random(f"{self.seed}/{current_round}").sample(sites, wanted))  # noqa: S311
         return [site for site in sites if site in chosen]
 
-    def _task(self, name: str, params: Mapping[str, Any] | None, current_round: int | None) -> Task:
-        total = self.start_round + self.num_rounds
-        return Task(name, params, current_round, total, timeout=self.task_timeout, aggregator=self.aggregator)
+    def _task(self, name: str, params: Mapping[str, Any] | None, current_round: int | None, rounds: range) -> Task:
+        return Task(
+            name,
+            params,
+            current_round,
+            rounds.stop,
+            timeout=self.task_timeout,
+            aggregator=self.aggregator,
+            start_round=rounds.start,
+        )

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
+import msgspec
+
 from fedtrack.errors import ConfigError
 from fedtrack_local.workflows.workflow import RoundResult, Server, Task
 
@@ -14,7 +16,8 @@ def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mappin
     """Run the round ``task.current_round``.
 
     The model is saved, and also the best one if the job selects one. The round's metrics are logged, and the plugins'
-    hooks of a round are called. A killed run is resumed with the round after the last one whose model was saved.
+    hooks of a round are called. A killed run is resumed with the round after the last one whose model was saved; what
+    that round had not logged and stored yet is then made up for.
 
     Args:
         server: The server that the workflow was given.
@@ -30,7 +33,6 @@ def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mappin
     """
     # They need numpy, or a journal, which neither a site nor the description of a job does.
     from fedtrack_local.averaging.round_average import RoundAverage
-    from fedtrack_local.workflows.round_metrics import round_metrics, summary_of
 
     if task.current_round is None:
         raise ConfigError(f"The task {task.name!r} has no current_round; a round is numbered, counted from 0.")
@@ -43,13 +45,24 @@ def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mappin
     new_params, metrics, used = average.close()
     if params is not None and server.selector is not None and server.selector.observe(current_round, metrics):
         server.models.save_best(params, current_round, metrics)
-    new_params = server.models.save(new_params, current_round)
     size = average.size + len(sites) * _size(params)
     result = RoundResult(current_round, metrics, used, perf_counter() - started, size, average.total_weight)
-    server.finish_round(result)
-    server.log_metrics(metrics | round_metrics(summary_of(result)), current_round)
-    server.notify("fedtrack_round_ended", current_round=current_round, metrics=metrics)
+    new_params = server.models.save(new_params, current_round, result=msgspec.msgpack.encode(result))
+    end_round(server, result)
     return new_params, result
+
+
+def end_round(server: Server, result: RoundResult) -> None:
+    """Log, store and report a round whose model is saved.
+
+    The metrics come first: if the process is killed between the steps, a resumed run repeats them all, and a metric
+    that is stored twice is better than one that is missing.
+    """
+    from fedtrack_local.workflows.round_metrics import round_metrics, summary_of
+
+    server.log_metrics(result.metrics | round_metrics(summary_of(result)), result.current_round)
+    server.finish_round(result)
+    server.notify("fedtrack_round_ended", current_round=result.current_round, metrics=result.metrics)
 
 
 def _size(params: Mapping[str, Any] | None) -> int:

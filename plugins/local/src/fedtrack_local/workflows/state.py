@@ -24,6 +24,11 @@ class WorkflowState:
         self._path = path
         self._workflow = ""
 
+    @property
+    def workflow(self) -> str:
+        """The id of the current workflow."""
+        return self._workflow
+
     def enter(self, workflow: str) -> None:
         """Set the current workflow, by its id in the job."""
         self._workflow = workflow

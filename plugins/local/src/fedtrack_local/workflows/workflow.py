@@ -31,14 +31,15 @@ class Task:
     Attributes:
         name: ``train``, ``validate`` or ``submit_model``.
         params: The model for the task, or None.
-        current_round: Counted from 0; None outside rounds.
-        total_rounds: The number of the job's rounds.
+        current_round: Counted from 0 over the job; None outside rounds.
+        total_rounds: The number of the job's rounds at the end of the workflow.
         meta: Further values for ``FLModel.meta``.
         timeout: Seconds within which a site must answer; 0 waits as long as the site answers or logs within the job's
             ``idle_timeout``.
         optional: Whether a site may leave the task unanswered. A site that is too late, or whose script continues
             without an answer, is not stopped and gets later tasks. A site that dies has failed, as in any task.
         aggregator: Name of the aggregator for sites whose workers average their results.
+        start_round: The workflow's first round.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Task:
     timeout: float = 0.0
     optional: bool = False
     aggregator: str = WEIGHTED
+    start_round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class RoundResult(msgspec.Struct, frozen=True):
     """The result of a round.
 
     Attributes:
-        current_round: Counted from 0.
+        current_round: Counted from 0 over the job.
         metrics: Weighted mean of the sites' metrics of the model that entered the round.
         sites: The sites whose results were averaged.
         seconds: The duration of the round.
@@ -122,9 +124,10 @@ class Server(Protocol):
         selector: Selects the best model; None if the job has no selector.
         rounds: The finished rounds, also those before the run was resumed; ``finish_round`` adds to it.
         final_metrics: The sites' metrics of the last model; a workflow sets it.
-        next_round: The first round that is not finished yet, counted from 0.
+        first_round: The round with which the current workflow begins, counted from 0 over the job.
+        next_round: The first round that is not finished yet, counted from 0 over the job.
         state: The workflow's own stored value, for a resumed run.
-        cross_site: The results of cross-site evaluation; a workflow fills it.
+        cross_site: The current workflow's results of cross-site evaluation; the workflow fills it.
         cross_site_file: The JSON file for those results; None if the job has no such file.
     """
 
@@ -133,6 +136,7 @@ class Server(Protocol):
     selector: ModelSelector | None
     rounds: list[RoundResult]
     final_metrics: dict[str, float]
+    first_round: int
     next_round: int
     state: WorkflowState
     cross_site: CrossSiteResults
@@ -162,7 +166,17 @@ class Server(Protocol):
         """
 
     def initial_params(self) -> Mapping[str, Any] | None:
-        """Return the job's initial model, or a resumed run's last model; None if sites begin with their own."""
+        """Return the model that the workflow goes on from.
+
+        This is the last model that was saved, by this workflow, by one before it or before the run was resumed.
+        Without one it is the job's initial model, or None if sites begin with their own.
+        """
+
+    def own_folder(self, name: str) -> Path:
+        """Return the folder ``name`` in the run's results, which exists perhaps not yet.
+
+        If an earlier workflow of the same class uses that name, the current workflow's id is at its end.
+        """
 
     def finish_round(self, result: RoundResult) -> None:
         """Store the result of a round, also for the summary of a run that is resumed later."""
