@@ -73,7 +73,7 @@ class SiteError(FedtrackError):
         super().__init__(f"{site}: {message}")
         self.site = site
         self.message = message
-        self.details = details
+        self.details = _noted(self, details)
 
 
 class JobError(FedtrackError):
@@ -86,7 +86,14 @@ class JobError(FedtrackError):
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
-        self.details = details
+        self.details = _noted(self, details)
+
+
+def _noted(error: BaseException, details: str) -> str:
+    """Return ``details``, and let Python show them below the message if nobody catches ``error``."""
+    if details:
+        error.add_note(details.rstrip())
+    return details
 
 
 class DamagedError(FedtrackError):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from traceback import TracebackException
     from types import TracebackType
 
-#: The most characters of a sentence and of a traceback. A message can have 10,000 lines.
+#: The most characters of a sentence, and of a text that is sent or shown. A message can have 10,000 lines.
 MOST_SENTENCE, MOST_TEXT = 300, 20_000
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -46,7 +46,7 @@ class Failure(NamedTuple):
     Attributes:
         sentence: The type and the first line of the message, such as ``ValueError: no data``.
         location: ``file:line`` of the deepest frame in the author's code, or "" if there is none.
-        text: The traceback with its chained exceptions, at most ``MOST_TEXT`` characters.
+        text: The traceback with its chained exceptions, of any length; see ``shortened``.
     """
 
     sentence: str
@@ -64,17 +64,17 @@ def failure_of(error: BaseException, module: str) -> Failure:
         error: The exception.
         module: The module of the plugin's class. Every file of its top-level package is the author's code.
     """
-    return Failure(sentence_of(error), place_of(error, module), shortened("".join(_format(error))))
+    return Failure(_sentence_of(error), _place_of(error, module), _printable("".join(_format(error))))
 
 
-def place_of(error: BaseException, module: str) -> str:
+def _place_of(error: BaseException, module: str) -> str:
     """Return ``file:line`` of the deepest frame in a plugin's code, or ""; see ``failure_of``."""
-    return _location(error, code_of(module))
+    return _location(error, _code_of(module))
 
 
 def located(error: BaseException, module: str) -> str:
     """Return an exception of a plugin in one sentence with its place; see ``failure_of``."""
-    return str(Failure(sentence_of(error), place_of(error, module), ""))
+    return str(Failure(_sentence_of(error), _place_of(error, module), ""))
 
 
 def failure_of_script(error: BaseException, folder: str, engine: Sequence[str]) -> Failure:
@@ -85,33 +85,38 @@ def failure_of_script(error: BaseException, folder: str, engine: Sequence[str]) 
         folder: The folder of the author's code.
         engine: The packages of the engine; core is always one.
     """
-    hidden = tuple(place for package in ("fedtrack", *engine) for place in code_of(package))
+    hidden = tuple(place for package in ("fedtrack", *engine) for place in _code_of(package))
     text = "".join(_format(error, hidden))
     location = _location(error, (Path(folder).resolve(),))
-    return Failure(sentence_of(error), location, shortened(text))
+    return Failure(_sentence_of(error), location, _printable(text))
 
 
-def sentence_of(error: BaseException) -> str:
+def _sentence_of(error: BaseException) -> str:
     """Return the type and the first line of the message; of a group also its first exception."""
     kind = type(error).__name__
     try:
-        message = str(error).strip()
+        message = (isinstance(error, SyntaxError) and error.msg) or str(error).strip()
     except Exception:  # the __str__ of an exception can raise, too
         message = "(its message cannot be shown)"
     lines = message.splitlines() or [""]
     shown = lines[0]
     if isinstance(error, BaseExceptionGroup):
-        return _plain(f"{kind}: {shown}, the first is {sentence_of(error.exceptions[0])}")
+        return _plain(f"{kind}: {shown}, the first is {_sentence_of(error.exceptions[0])}")
     if _TRACEBACK in message:  # of another process, such as a worker of a data loader; its last line says what it was
         shown = f"{shown} {lines[-1].strip()}"
     return _plain(f"{kind}: {shown}" if shown else kind)
 
 
-def code_of(module: str) -> tuple[Path, ...]:
+def _code_of(module: str) -> tuple[Path, ...]:
     """Return the folders or the file of the top-level package of an imported module."""
     own, package = sys.modules.get(module), sys.modules.get(module.partition(".")[0])
     places = getattr(package, "__path__", None) or [getattr(item, "__file__", None) for item in (package, own)]
     return tuple(Path(place).resolve() for place in places if place)
+
+
+def _printable(text: str) -> str:
+    """Return the text without what cannot be sent, or could change what the terminal shows."""
+    return text.encode(errors="backslashreplace").decode().translate(_CONTROL)  # no lone surrogates
 
 
 def shortened(text: str, most: int = MOST_TEXT) -> str:
@@ -119,8 +124,7 @@ def shortened(text: str, most: int = MOST_TEXT) -> str:
 
     The frames are at the beginning and the end: a chain begins with its cause.
     """
-    text = text.encode(errors="backslashreplace").decode()  # a lone surrogate cannot be sent or printed
-    text = text.translate(_CONTROL)
+    text = _printable(text)
     if len(text) <= most:
         return text
     head, tail = text[: most // 2], text[-most // 2 :]

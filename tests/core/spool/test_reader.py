@@ -133,13 +133,13 @@ def test_damage_at_the_end_of_a_segment_that_has_a_successor_is_not_torn(tmp_pat
 
 
 @pytest.mark.parametrize("end", [0, 1, 51, 52])
-def test_a_segment_without_records_costs_nothing(tmp_path: Path, end: int) -> None:
+def test_a_segment_without_records_is_damage_and_costs_no_other_record(tmp_path: Path, end: int) -> None:
     path = write_segment(tmp_path, range(1, 3))
     path.write_bytes(path.read_bytes()[:end])
     write_segment(tmp_path, range(5, 7))
     follower = Follower(tmp_path, "ab" * 16)
     assert follower.read() == 2
-    assert not follower.damage
+    assert [(one.start, one.size, one.first, one.last) for one in follower.damage] == [(0, end, 1, 4)]
 
 
 def test_a_damaged_header_costs_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Forwarder: records go from the spools to the journal despite all failures, and none is deleted before it is there."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_an_error_at_any_point_skips_nothing(
     site.log(*range(2, 60))
     damaged = site.segments()[1]
     data = bytearray(damaged.read_bytes())
-    data[frames.HEADER_SIZE + 8] ^= 1
+    data[frames.LINKED_HEADER_SIZE + 8] ^= 1
     damaged.write_bytes(data)
     real, calls = frames.scan, []
 
@@ -151,7 +152,7 @@ def test_damage_is_recorded_and_what_follows_arrives(site: Site, journal: Journa
 
 def test_the_torn_end_of_a_killed_process_is_no_gap(site: Site, journal: Journal) -> None:
     site.log(*range(10))
-    site.spool.close()
+    os.close(site.spool._fd)  # as SIGKILL does: nothing says where the stream ends
     (path,) = site.segments()
     path.write_bytes(path.read_bytes()[:-3])
     site.source.ended = True

@@ -30,8 +30,8 @@ def handed(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> Handed:
     found: Handed = {}
     real: Callable[..., Any] = journal.apply_all
 
-    def take(batches: Any, marks: Any = (), counts: Any = ()) -> Any:
-        result = real(batches, marks, counts)
+    def take(batches: Any, marks: Any = (), counts: Any = (), ends: Any = ()) -> Any:
+        result = real(batches, marks, counts, ends)
         for site, stream, one in counts:
             assert site == "a"
             found.setdefault(stream, []).append(one)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fedtrack.engine import LOCAL_ENGINE
-from fedtrack.errors import ConfigError
+from fedtrack.errors import ConfigError, FedtrackError
 from fedtrack.job.components import ConvertToFedEvent, ModelPersistor, Runner
 from fedtrack.job.keywords import checked_keywords
 from fedtrack.job.placeable import Placeable, unused_id
@@ -123,7 +123,10 @@ class FedJob:
         """
         from fedtrack.job.export import export_job
 
-        return export_job(self, Path(job_root))
+        try:
+            return export_job(self, Path(job_root))
+        except FedtrackError as error:  # see simulator_run
+            raise error.with_traceback(None)  # noqa: B904
 
     def simulator_run(
         self,
@@ -149,7 +152,11 @@ class FedJob:
         for number in range(1, (n_clients or 0) + 1):
             if f"site-{number}" not in self.site_names:
                 self.site_names.append(f"site-{number}")
-        return open_engine(LOCAL_ENGINE).simulate(self, Path(workspace), gpus=gpu)
+        try:
+            return open_engine(LOCAL_ENGINE).simulate(self, Path(workspace), gpus=gpu)
+        except FedtrackError as error:
+            # The message is for the author of the job, whose line is above this one; frames of the engine hide it.
+            raise error.with_traceback(None)  # noqa: B904
 
     def _place_model(self, model: Any, id: str) -> str:
         if self.initial_model is not None:

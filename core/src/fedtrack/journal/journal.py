@@ -22,7 +22,7 @@ from fedtrack.journal.gaps import GapKind, StoredGap, record
 from fedtrack.journal.goodbyes import Goodbye, Goodbyes
 from fedtrack.journal.pruning import prune
 from fedtrack.journal.schema import JOURNAL
-from fedtrack.journal.streams import StoredStream, say_counts
+from fedtrack.journal.streams import StoredStream, say_counts, say_ends
 from fedtrack.spool import frames
 from fedtrack.tracking.counts import Counts
 
@@ -80,6 +80,7 @@ class Journal:
         batches: Iterable[tuple[str, str, frames.FrameRange]],
         marks_only: Iterable[tuple[str, str, int]] = (),
         counts: Iterable[tuple[str, str, Counts | None]] = (),
+        ends: Iterable[tuple[str, str]] = (),
     ) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
 
@@ -91,6 +92,8 @@ class Journal:
             marks_only: New high-water marks (site, stream, mark) of streams whose events belong to other sites.
             counts: The log calls of a stream that became no event (site, stream, counts); None if they are not known.
                 A count never decreases.
+            ends: The streams (site, stream) that have no further records: their mark becomes their final number. Their
+                last segment may be deleted after that. If it is gone before, somebody else has deleted it.
 
         Returns:
             The new high-water mark of each (site, stream) that was named in ``batches``.
@@ -111,6 +114,7 @@ class Journal:
                 marks_only,
             )
             say_counts(writer, counts)
+            say_ends(writer, ends)
         with self.appended:
             self.commits += 1
             self.appended.notify_all()
@@ -150,6 +154,15 @@ class Journal:
         )
         return [StoredStream.of(*row) for row in rows]
 
+    def unfinished(self, site: str) -> list[str]:
+        """Return the streams of a site that a forwarder has begun to read here, and has not read to the end."""
+        query = "SELECT stream FROM stream WHERE site = ? AND counted IS NOT NULL AND final IS NULL ORDER BY stream"
+        return [row[0] for row in self._all(query, (site,))]
+
+    def finished(self, site: str) -> set[str]:
+        """Return the streams of a site of which the journal knows the final number."""
+        return {row[0] for row in self._all("SELECT stream FROM stream WHERE site = ? AND final IS NOT NULL", (site,))}
+
     def high_water(self, site: str, stream: str) -> int:
         """Return a stream's high-water mark, its highest stored sequence number; 0 if there is none."""
         return _high_water(self.database.reader(), site, stream)
@@ -179,6 +192,10 @@ class Journal:
         """Return how many events come after a batch, of the sites for which ``listens`` is true."""
         rows = self._all("SELECT site, sum(n) FROM batch WHERE id > ? GROUP BY site", (batch,))
         return sum(count for site, count in rows if listens(site))
+
+    def counts_up_to(self, batch: int) -> dict[str, int]:
+        """Return how many events of each site are in the batches up to the one with this id."""
+        return dict(self._all("SELECT site, sum(n) FROM batch WHERE id <= ? GROUP BY site", (batch,)))
 
     def read(self, after: int, limit_bytes: int = 4 * 1024 * 1024) -> list[StoredBatch]:
         """Return the batches with an id greater than ``after``, oldest first, up to about ``limit_bytes``.

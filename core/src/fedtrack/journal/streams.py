@@ -64,3 +64,10 @@ def say_counts(writer: sqlite3.Connection, counts: Iterable[tuple[str, str, Coun
         "counted = excluded.counted",
         [(site, stream, *(found or Counts()), found is not None) for site, stream, found in counts],
     )
+
+
+def say_ends(writer: sqlite3.Connection, streams: Iterable[tuple[str, str]]) -> None:
+    """Store in the writer's transaction that the marks of (site, stream) are their final numbers."""
+    writer.executemany(
+        "INSERT INTO stream (site, stream, final) VALUES (?,?,0) ON CONFLICT DO UPDATE SET final = last", list(streams)
+    )

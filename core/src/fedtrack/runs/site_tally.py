@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from fedtrack.journal.journal import Journal
 from fedtrack.runs.journal_facts import JournalFacts, LostRange, StreamFacts, add_counts
-from fedtrack.runs.spool_count import SpoolCount, count_beyond
+from fedtrack.runs.spool_count import SpoolCount
 from fedtrack.tracking.counts import Counts
 from fedtrack.tracking.events import SERVER
 
@@ -111,24 +110,25 @@ class CountedSite:
 
 
 def count_site(
-    site: CountedSite, journal: Journal | None, facts: JournalFacts | None, shared: Counts | None
+    site: CountedSite,
+    facts: JournalFacts | None,
+    shared: Counts | None,
+    beyond: SpoolCount | None,
 ) -> SiteTally:
     """Count a site's log calls.
 
     Args:
         site: The site.
-        journal: The open journal for its events; None if there is none, or it is not here.
-        facts: The facts of that journal.
+        facts: The facts of the journal for its events; None if there is none, or it is not here.
         shared: The counts of processes that work for many sites, for all of these sites together; None if they are not
             known.
+        beyond: The events in its spool; None if there is none, or it is not here.
     """
     if facts is None and site.node:  # its journal is not here
         before = site.before or SiteTally(None, 0, None, None, withheld=None)
         return msgspec.structs.replace(before, streams_to_server=site.streams_to_server)
     arrived = facts.streams.get(site.name, {}) if facts else {}
     lost = [one for one in facts.lost if one.site == site.name] if facts else []
-    marks = journal.high_waters(site.name) if journal else {}
-    beyond = None if site.spool is None else count_beyond(site.spool, marks)
     has_spool = site.spool is not None and site.spool.is_dir()
     calls = _Calls(arrived, beyond, lost, site.goodbye, has_spool)
     own = site.name == SERVER

@@ -11,7 +11,7 @@ calls of a site are not all known, unless its events stay in its own spool.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from fedtrack.journal.journal import Journal
 from fedtrack.runs.journal_facts import JournalFacts, add_counts, is_host, read_facts
 from fedtrack.runs.refusals import Refusal
 from fedtrack.runs.site_tally import CountedSite, Goodbye, SiteTally, count_site, together, why_unreadable
-from fedtrack.runs.spool_count import count_beyond
+from fedtrack.runs.spool_count import SpoolCount, count_spool
 from fedtrack.tracking.counts import Counts
 from fedtrack.tracking.events import SERVER
 
@@ -85,19 +85,23 @@ def take_tally(
     """
     facts = {node: read_facts(*pair) for node, pair in stores.items()}
     found = Tally({}, {}, [], [], dict(waiting or {}))
-    homes = {SERVER}
+    homes, damage = {SERVER}, dict[str, SpoolCount | None]()
     hosts = _count_hosts(facts.get(SERVER), stores[SERVER][0] if SERVER in stores else None, workers or {})
     shared = add_counts(one.counts for one in hosts.values())
     for site in sites:
         journal = stores[site.node][0] if site.node in stores else None
-        found.sites[site.name] = count_site(site, journal, facts.get(site.node), shared)
+        beyond = count_spool(site.spool, journal, site.name)
+        found.sites[site.name] = count_site(site, facts.get(site.node), shared, beyond)
+        damage[site.name] = beyond
         homes.add(site.node)
     for name, one in hosts.items():
         dropped = one.counts.dropped if one.counts else None
+        damage[name] = one.beyond
         if one.waiting or one.unreadable or dropped != 0:
             found.sites[name] = SiteTally(None, 0, dropped, in_spool=one.waiting, unreadable=one.unreadable)
     for node, said in facts.items():
         found.gaps += [(lost.site, lost.reason) for lost in said.lost if node in homes]
+    found.gaps += _damage_of_spools(damage, facts.values())
     _count_receivers(found, stores, {one.label: one for one in receivers})
     return found
 
@@ -108,6 +112,18 @@ class _Host(NamedTuple):
     counts: Counts | None
     waiting: int | None
     unreadable: str
+    beyond: SpoolCount | None
+
+
+def _damage_of_spools(
+    spools: Mapping[str, SpoolCount | None], facts: Iterable[JournalFacts]
+) -> Iterator[tuple[str, str]]:
+    """Yield (site, reason) of the damage in spools that no journal has recorded yet."""
+    known = {(lost.site, lost.reason) for said in facts for lost in said.lost}
+    for site, found in spools.items():
+        for _, damage in found.damage if found else ():
+            if (site, damage.reason) not in known:
+                yield site, damage.reason
 
 
 def _count_hosts(facts: JournalFacts | None, journal: Journal | None, workers: Mapping[str, Path]) -> dict[str, _Host]:
@@ -116,11 +132,11 @@ def _count_hosts(facts: JournalFacts | None, journal: Journal | None, workers: M
     found: dict[str, _Host] = {}
     for name in dict.fromkeys([*workers, *(site for site in facts.streams if is_host(site))]):
         arrived = facts.streams.get(name, {})
-        beyond = count_beyond(workers[name], journal.high_waters(name)) if name in workers else None
+        beyond = count_spool(workers.get(name), journal, name)
         waiting = beyond.streams if beyond else {}
         streams = dict.fromkeys([*arrived, *waiting])
         counts = add_counts(together(arrived.get(stream), waiting.get(stream)).counts for stream in streams)
-        found[name] = _Host(counts, beyond.events if beyond else 0, why_unreadable(beyond))
+        found[name] = _Host(counts, beyond.events if beyond else 0, why_unreadable(beyond), beyond)
     return found
 
 

@@ -12,6 +12,8 @@ Flag 1 means that the stream has earlier segments: if they are gone and their re
 lost. The round is that of the first record, or -1; marks among the records show where it changes. The size counts the
 whole header. Its last four bytes are its checksum, and a later version may put further fields before them.
 A header of format 1 has 52 bytes: it ends after ``created_ns`` with the checksum.
+The header of a later segment of a stream has 80 bytes. Before the checksum it also has the number of the first record
+and the size of the segment before it, ``u64`` each. So a reader notices that this one was cut or deleted.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ _CHECKED = struct.Struct("<IQ")
 #: The beginning of both formats, and the further fields of format 2.
 _HEADER = struct.Struct("<8sII16sQQ")
 _HEADER_2 = struct.Struct("<qI")
+_PREVIOUS = struct.Struct("<QQ")
 _CRC = struct.Struct("<I")
 
 FRAME_SIZE = _FRAME.size
@@ -45,6 +48,8 @@ FRAME_SIZE = _FRAME.size
 _SEQ_AT = 10
 HEADER_SIZE = _HEADER.size + _HEADER_2.size + _CRC.size
 HEADER_SIZE_1 = _HEADER.size + _CRC.size
+#: The size of a header that describes the segment before it.
+LINKED_HEADER_SIZE = HEADER_SIZE + _PREVIOUS.size
 #: The longest header of any later version: a reader needs no more bytes than this to see all of it.
 MAX_HEADER_SIZE = 256
 HEADER_MAGIC = b"fedtrack"
@@ -68,10 +73,32 @@ def frame(seq: int, payload: bytes, salt: int) -> bytes:
     return _pack_frame(MAGIC, length, crc32(payload, crc32(_pack_checked(length, seq), salt)), seq) + payload
 
 
-def header(stream: bytes, first_seq: int, created_ns: int, flags: int = 0, round: int | None = None) -> bytes:
+class Link(NamedTuple):
+    """A segment, as the one after it describes it.
+
+    Attributes:
+        first_seq: Number of its first record.
+        size: The bytes that its process wrote to it.
+    """
+
+    first_seq: int
+    size: int
+
+
+def header(
+    stream: bytes,
+    first_seq: int,
+    created_ns: int,
+    flags: int = 0,
+    round: int | None = None,
+    previous: Link | None = None,
+) -> bytes:
     """Return the header of a segment whose first frame will have the number ``first_seq``."""
+    size = HEADER_SIZE if previous is None else LINKED_HEADER_SIZE
     head = _HEADER.pack(HEADER_MAGIC, VERSION, flags, stream, first_seq, created_ns)
-    head += _HEADER_2.pack(-1 if round is None else round, HEADER_SIZE)
+    head += _HEADER_2.pack(-1 if round is None else round, size)
+    if previous is not None:
+        head += _PREVIOUS.pack(*previous)
     return head + _CRC.pack(crc32(head))
 
 
@@ -83,6 +110,7 @@ class Header(NamedTuple):
     created_ns: int
     continues: bool = False
     round: int | None = None
+    previous: Link | None = None
 
 
 def read_header(data: bytes) -> Header | None:
@@ -100,7 +128,11 @@ def read_header(data: bytes) -> Header | None:
             f"The spool segment has format {version}, this version of fedtrack reads up to {VERSION}; upgrade it."
         )
     round_ = -1 if version == 1 else _HEADER_2.unpack_from(data, _HEADER.size)[0]
-    return Header(stream.hex(), first_seq, created_ns, bool(flags & CONTINUES), None if round_ < 0 else round_)
+    previous = None
+    if flags & CONTINUES and version > 1 and size >= LINKED_HEADER_SIZE:
+        previous = Link(*_PREVIOUS.unpack_from(data, _HEADER.size + _HEADER_2.size))
+    round_or_none = None if round_ < 0 else round_
+    return Header(stream.hex(), first_seq, created_ns, bool(flags & CONTINUES), round_or_none, previous)
 
 
 def frames_start(data: bytes) -> int:
@@ -110,7 +142,8 @@ def frames_start(data: bytes) -> int:
     """
     size = _header_size(data)
     if size is None:
-        size = HEADER_SIZE_1 if data[HEADER_SIZE_1 : HEADER_SIZE_1 + len(MAGIC)] == MAGIC else HEADER_SIZE
+        sizes = (HEADER_SIZE_1, HEADER_SIZE, LINKED_HEADER_SIZE)
+        size = next((one for one in sizes if data[one : one + len(MAGIC)] == MAGIC), HEADER_SIZE)
     return min(len(data), size)
 
 

@@ -20,6 +20,9 @@ _SETTLED_NS = 100_000_000
 #: The longest use of a listing: a file system may have no modification times.
 _LISTED_SECONDS = 1.0
 
+#: The folder of a spool's damaged segments; no reader looks into it.
+DAMAGED_FOLDER = "damaged"
+
 _NAME = re.compile(r"([0-9a-f]{32})(?:-([0-9a-f]{16})\.spool|\.counts)\Z")
 
 
@@ -30,8 +33,19 @@ class Segment(NamedTuple):
     path: Path
 
 
+def segment_name(stream: str, first_seq: int) -> str:
+    """Return the name of the segment of a stream whose first record has the number ``first_seq``."""
+    return f"{stream}-{first_seq:016x}.spool"
+
+
 def create_segment(
-    folder: Path, stream: str, first_seq: int, *, continues: bool = False, round: int | None = None
+    folder: Path,
+    stream: str,
+    first_seq: int,
+    *,
+    continues: bool = False,
+    round: int | None = None,
+    previous: frames.Link | None = None,
 ) -> int:
     """Create a segment with its header and its lock, and return the descriptor for appending.
 
@@ -41,16 +55,17 @@ def create_segment(
         first_seq: Number of the first record.
         continues: Whether the stream has earlier segments.
         round: The round of the first record; None if it is unknown.
+        previous: The segment before it; None if there is none.
 
     The lock is held until the process ends in any way. It tells a reader whether more can follow.
 
     Raises:
         OSError: There is no room, or the folder cannot be written; nothing is left behind.
     """
-    path = folder / f"{stream}-{first_seq:016x}.spool"
+    path = folder / segment_name(stream, first_seq)
     hidden = path.with_suffix(".new")
     flags = frames.CONTINUES if continues else 0
-    head = frames.header(bytes.fromhex(stream), first_seq, time_ns(), flags, round)
+    head = frames.header(bytes.fromhex(stream), first_seq, time_ns(), flags, round, previous)
     hidden.unlink(missing_ok=True)  # of a call that was interrupted: the name is this stream's alone
     descriptor = os.open(hidden, _CREATE, 0o600)
     try:
@@ -144,6 +159,17 @@ class Listing:
         return self._files
 
 
+def remove(path: Path, *, damaged: bool) -> None:
+    """Delete a segment; a damaged one is moved into the folder ``damaged`` beside it, because it is evidence."""
+    if not damaged:
+        path.unlink(missing_ok=True)
+        return
+    folder = path.parent / DAMAGED_FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(folder / path.name)
+
+
 def _list_once(folder: Path) -> Files:
     streams: dict[str, list[Segment]] = {}
     pages: set[str] = set()
@@ -164,12 +190,22 @@ def _list_once(folder: Path) -> Files:
 
 def continues(path: Path) -> bool:
     """Return whether a segment says that its stream has earlier ones."""
+    head = _header_of(path)
+    return head is not None and head.continues
+
+
+def link_of(path: Path) -> frames.Link | None:
+    """Return the description of the segment before this one; None if there is none."""
+    head = _header_of(path)
+    return None if head is None else head.previous
+
+
+def _header_of(path: Path) -> frames.Header | None:
     try:
         with path.open("rb") as file:
-            head = frames.read_header(file.read(frames.MAX_HEADER_SIZE))
+            return frames.read_header(file.read(frames.MAX_HEADER_SIZE))
     except FileNotFoundError:
-        return False
-    return head is not None and head.continues
+        return None
 
 
 def is_open(path: Path) -> bool:

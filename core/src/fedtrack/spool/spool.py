@@ -24,6 +24,7 @@ from typing import Literal, TypedDict
 from fedtrack.errors import ConfigError, FedtrackError, WorkspaceError
 from fedtrack.spool import frames
 from fedtrack.spool.base import SpoolBase
+from fedtrack.spool.counter_page import Extent
 from fedtrack.spool.frames import frame
 from fedtrack.spool.identity import IDENTITY_FILE, SpoolIdentity, write_identity
 from fedtrack.spool.segments import create_segment, sync_folder
@@ -128,7 +129,8 @@ class Spool(SpoolBase):
         self.stream = os.urandom(16).hex()
         self._salt = frames.salt_of(self.stream)
         self._nested: Spool | None = None
-        self._continues = False
+        self._previous: frames.Link | None = None
+        self._first_seq = 0
         self._segment_size = 0
         self._plain_until = 0
         self._torn = False
@@ -263,7 +265,11 @@ class Spool(SpoolBase):
     def stored(self) -> int:
         """How many records of this process the spool has; fedtrack's own records in it are not counted."""
         nested = self._nested.stored if self._nested is not None else 0
-        return self._next_seq - 1 - self._holes + nested
+        return self._stored_here + nested
+
+    @property
+    def _stored_here(self) -> int:
+        return self._next_seq - 1 - self._holes
 
     @property
     def counts(self) -> Counts:
@@ -440,13 +446,17 @@ class Spool(SpoolBase):
         self._close_segment()
         self._counts.open()  # first, so that every segment has a page
         stream, round_ = self.stream, self._header_round()
-        descriptor = create_segment(self.folder, stream, self._next_seq, continues=self._continues, round=round_)
+        first_seq, previous = self._next_seq, self._previous
+        descriptor = create_segment(
+            self.folder, stream, first_seq, continues=previous is not None, round=round_, previous=previous
+        )
         if stream != self.stream:  # a child that was forked in here
             os.close(descriptor)
             return
         self._fd = descriptor
-        self._continues = True
-        self._segment_size = frames.HEADER_SIZE
+        self._first_seq = first_seq
+        self._segment_size = frames.HEADER_SIZE if previous is None else frames.LINKED_HEADER_SIZE
+        self._counts.reach(Extent(first_seq, 0, self._stored_here))
         self._said = round_
         self._set_plain()
         if self._durability != "process":
@@ -468,6 +478,8 @@ class Spool(SpoolBase):
             self._sync()
         descriptor, self._fd = self._fd, -1
         os.close(descriptor)
+        self._previous = frames.Link(self._first_seq, self._segment_size)
+        self._counts.reach(Extent(self._first_seq, self._segment_size, self._stored_here))
         self._older_bytes += self._segment_size
         self._segment_size = 0
         self._plain_until = 0

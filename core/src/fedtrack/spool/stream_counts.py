@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from time import monotonic
 
-from fedtrack.spool.counter_page import CounterPage
+from fedtrack.spool.counter_page import CounterPage, Extent
 from fedtrack.tracking.counts import Counts
 
 #: Seconds after a failed attempt to create the page before a counted call tries again.
@@ -22,10 +22,12 @@ class StreamCounts:
 
     Attributes:
         now: The counts so far.
+        extent: The stream's extent so far.
     """
 
     def __init__(self, folder: Path, stream: str) -> None:
         self.now = Counts()
+        self.extent = Extent()
         self._folder = folder
         self._stream = stream
         self._page: CounterPage | None = None
@@ -35,7 +37,7 @@ class StreamCounts:
         """Create the page if there is none. If that fails, readers do not know the counts."""
         if self._page is None:
             with contextlib.suppress(OSError, ValueError):
-                self._page = CounterPage(self._folder, self._stream, self.now)
+                self._page = CounterPage(self._folder, self._stream, self.now, self.extent)
 
     def add(self, *, dropped: int = 0, withheld: int = 0, rejected: int = 0) -> None:
         """Count log calls."""
@@ -46,6 +48,12 @@ class StreamCounts:
             self.open()
         elif self._page is not None:
             self._page.store(self.now)
+
+    def reach(self, extent: Extent) -> None:
+        """Note that a segment begins or ends."""
+        self.extent = extent
+        if self._page is not None:
+            self._page.store_extent(extent)
 
     def sync(self) -> None:
         """Make the counts survive the loss of power.

@@ -89,4 +89,5 @@ def _apply(journal: Journal, streams: list[StreamPass]) -> None:
             [batch for portion in portions for batch in portion.batches],
             [mark for portion in portions for mark in portion.marks],
             [counts for portion in portions for counts in portion.counts],
+            [end for portion in portions for end in portion.ends],
         )

@@ -17,9 +17,13 @@ from time import monotonic, sleep
 import msgspec
 
 from fedtrack.errors import TransportError
+from fedtrack.journal.gaps import GapKind
+from fedtrack.spool import damaged_bytes
+from fedtrack.spool.counter_page import page_path, read_extent
+from fedtrack.spool.damaged_bytes import DamagedBytes
 from fedtrack.spool.frames import FrameRange
-from fedtrack.spool.reader import DamagedBytes, SpoolReader
-from fedtrack.spool.segments import Segment, list_streams
+from fedtrack.spool.reader import SpoolReader
+from fedtrack.spool.segments import Segment, list_files, list_streams, remove, segment_name
 from fedtrack.transport.file_shipper import FileShipper
 from fedtrack.transport.version_1 import in_version_1, without_control_records
 from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames, FromSite, Hello
@@ -96,6 +100,7 @@ class SpoolShipper:
         self._marks: dict[str, int] | None = None
         self._lost: dict[str, int] = {}
         self._readers: dict[str, SpoolReader] = {}
+        self._ended: set[str] = set()
         self._files = FileShipper(folder, run_id, self._ask)
         self._failures = 0
         self._bye: MakeBye | None = None
@@ -167,6 +172,7 @@ class SpoolShipper:
             return 0.0  # a call sends a bounded part of each stream
         if self.rejected:
             return None
+        self._report_gone()
         final = dict(self._marks or {})
         # No record can be lost any more, and a server that has the goodbye may have ended without an answer.
         self._deadline = min(self._deadline, now + _BYE_SECONDS)
@@ -228,7 +234,8 @@ class SpoolShipper:
                 self._lost[stream] = segments[0].first_seq - 1
             self._readers[stream] = SpoolReader(stream, mark, read_bytes=MAX_BATCH)
         count = 0
-        for part in self._readers[stream].read(segments, ended=ended):
+        extent = read_extent(page_path(self.folder, stream)) if ended else None
+        for part in self._readers[stream].read(segments, ended=ended, extent=extent):
             if isinstance(part, DamagedBytes):
                 self._report(stream, part)
                 continue
@@ -273,16 +280,46 @@ class SpoolShipper:
         known = self._marks[stream]
         if self._kept_by is not None:
             known = min(known, self._kept_by(stream))
-        for path in self._readers[stream].deletable(segments, ended=ended, up_to=known):
-            path.unlink(missing_ok=True)
+        reader = self._readers[stream]
+        done = reader.deletable(segments, ended=ended, up_to=known)
+        for path in done:
+            remove(path, damaged=path in reader.damaged)
+        if len(done) == len(segments):
+            self._ended.add(stream)
 
     def _report(self, stream: str, damage: DamagedBytes) -> None:
         if damage.torn:
             log.info("the last write of a killed process is incomplete: %d bytes", damage.size)
             return
-        reason = f"{damage.size} damaged bytes at offset {damage.start} of {damage.path.name}"
-        log.error("%s; the records in them are lost", reason)
-        self._ask(Damage(self._run_id, stream, damage.size, reason))
+        log.error("%s", damage.reason)
+        reader = self._readers.get(stream)
+        self._ask(
+            Damage(
+                self._run_id,
+                stream,
+                damage.size,
+                damage.reason,
+                GapKind.MISSING if damage.gone else GapKind.DAMAGED,
+                None if reader is None else reader.lost(damage),
+                damage.first,
+                damage.last,
+            )
+        )
+
+    def _report_gone(self) -> None:
+        """Report the streams whose last segment somebody else has deleted."""
+        for stream, segments in list_files(self.folder).segments.items():
+            extent = None if segments else read_extent(page_path(self.folder, stream))
+            mark = (self._marks or {}).get(stream, 0)
+            # A shipper that was killed may have deleted the last segment; then the server has its first record.
+            if extent is not None and (extent.first > mark or stream in self._readers) and stream not in self._ended:
+                name = self.folder / segment_name(stream, extent.first)
+                self._report(stream, damaged_bytes.gone(name, extent.size, mark + 1, None))
+                self._ended.add(stream)
+        for stream in self._readers.keys() - list_files(self.folder).segments.keys() - self._ended:  # the page, too
+            first = self._readers[stream].after_seq + 1
+            self._report(stream, damaged_bytes.gone(self.folder / segment_name(stream, first), 0, first, None))
+            self._ended.add(stream)
 
     def _ask(self, message: FromSite) -> Ack:
         """Send a message and return the answer.

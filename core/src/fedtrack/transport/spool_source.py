@@ -13,11 +13,12 @@ import msgspec
 
 from fedtrack.errors import DamagedError
 from fedtrack.journal.journal import GapKind, Journal
-from fedtrack.spool import frames
-from fedtrack.spool.counter_page import page_path, read_page
-from fedtrack.spool.reader import DamagedBytes, SpoolReader
+from fedtrack.spool import damaged_bytes, frames
+from fedtrack.spool.counter_page import page_path, read_extent, read_page
+from fedtrack.spool.damaged_bytes import DamagedBytes
+from fedtrack.spool.reader import SpoolReader
 from fedtrack.spool.rounds import Rounds, StreamRounds
-from fedtrack.spool.segments import Listing, Segment, continues, is_open
+from fedtrack.spool.segments import Listing, Segment, continues, is_open, remove, segment_name
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.counts import Counts
 from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image, Text, decode
@@ -35,14 +36,16 @@ class Portion:
         batches: Site, stream and frames.
         marks: Site, stream and high-water mark of a stream whose events belong to other sites.
         counts: Site, stream and the counts of log calls that became no event; None if they are not known.
+        ends: Site and stream of a stream that has been read to its end.
     """
 
     batches: list[tuple[str, str, frames.FrameRange]] = field(default_factory=list)
     marks: list[tuple[str, str, int]] = field(default_factory=list)
     counts: list[tuple[str, str, Counts | None]] = field(default_factory=list)
+    ends: list[tuple[str, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.batches or self.marks or self.counts)
+        return bool(self.batches or self.marks or self.counts or self.ends)
 
     @property
     def size(self) -> int:
@@ -112,12 +115,17 @@ class SpoolSource:
         self._listed = 0
         self._readers: dict[str, SpoolReader] = {}
         self._counts: dict[str, Counts | None] = {}
+        self._ended: set[str] = set()
+        self._looked = False
 
     def begin(self) -> list[StreamPass]:
         """Return the streams in the folder, for one pass over them."""
         # Read before the listing: a process that ends after this line may have written until it ended.
         ended = self.ended
         segments, pages = self._listing.files(fresh=ended)
+        if ended and self._delete and not self._looked:
+            self._looked = True
+            segments = {stream: [] for stream in self.journal.unfinished(self.site)} | segments
         # Nothing shows a change of a page without opening it, so an idle poll, which opens no file, ignores it.
         counted, self._listed = self._listing.times != self._listed, self._listing.times
         return [
@@ -130,15 +138,39 @@ class SpoolSource:
         if stream.counted:
             self._read_counts(stream)
         if not stream.segments:
+            self._read_end(stream)
             return
         reader = self._reader(stream.stream, stream.segments[0])
-        for part in reader.read(stream.segments, ended=stream.ended):
+        ending = stream.ended and stream.stream not in self._ended
+        extent = read_extent(page_path(self.folder, stream.stream)) if ending else None
+        for part in reader.read(stream.segments, ended=stream.ended, extent=extent):
             stream.found = True
             if isinstance(part, DamagedBytes):
                 # Before the next records are stored: after that a restart would not look here again.
                 self._report(stream.stream, part)
             else:
                 self._take(stream, part)
+        if ending and reader.at_end(stream.segments):
+            self._end(stream)
+
+    def _read_end(self, stream: StreamPass) -> None:
+        """End a stream without segments. Only this source deletes the last one, after the stream has ended."""
+        if not stream.ended or not self._delete or stream.stream in self._ended:
+            return
+        path = page_path(self.folder, stream.stream)
+        if is_open(path):
+            return  # its process is alive: a segment may follow
+        mark, extent = self.journal.high_water(self.site, stream.stream), read_extent(path)
+        if (mark or extent) and stream.stream not in self.journal.finished(self.site):
+            name = self.folder / segment_name(stream.stream, extent.first if extent else mark + 1)
+            self._report(stream.stream, damaged_bytes.gone(name, extent.size if extent else 0, mark + 1, None))
+        self._end(stream)
+
+    def _end(self, stream: StreamPass) -> None:
+        """Note in the stream's portion that its records end here."""
+        self._ended.add(stream.stream)
+        if self._delete:
+            stream.portion.ends.append((self.site, stream.stream))
 
     def _read_counts(self, stream: StreamPass) -> None:
         """Take the counts of the stream's page, if they have changed."""
@@ -160,7 +192,7 @@ class SpoolSource:
                 known = self._other.high_water(self.site, stream.stream)
                 done = reader.deletable(left, ended=stream.ended, up_to=known)
             for path in done:
-                path.unlink(missing_ok=True)
+                remove(path, damaged=path in reader.damaged)
             left = [segment for segment in left if segment.path not in done]
         if stream.ended and not left and self._other is None:  # the other journal may need the counts, too
             self._delete_page(stream.stream)
@@ -169,12 +201,14 @@ class SpoolSource:
         """Delete a page that cannot change any more and whose counts are in the journal."""
         path = page_path(self.folder, stream)
         # In this order: when the page is closed, its counts are final.
-        if not is_open(path) and read_page(path) == self._counts[stream]:
+        if not is_open(path) and read_page(path) == self._counts.get(stream):
             path.unlink(missing_ok=True)
 
     def forget(self, stream: StreamPass) -> None:
         """Return to the journal's mark at the next pass."""
         self._readers.pop(stream.stream, None)
+        self._ended.discard(stream.stream)
+        self._looked = False
         self._listed = 0  # and read the counts again
 
     def _take(self, stream: StreamPass, run: frames.FrameRange) -> None:
@@ -201,12 +235,8 @@ class SpoolSource:
         """
         if oldest.first_seq <= mark + 1 or not continues(oldest.path):
             return
-        reason = (
-            f"records {mark + 1} to {oldest.first_seq - 1} of a stream are in no spool any more, and not in this "
-            "journal: an older one that had them was removed"
-        )
-        log.error("%s: %s", self.site, reason)
-        self.journal.record_gap(self.site, stream, GapKind.MISSING, reason, first=mark + 1, last=oldest.first_seq - 1)
+        name = self.folder / segment_name(stream, mark + 1)
+        self._report(stream, damaged_bytes.beginning_gone(name, mark + 1, oldest.first_seq - 1))
 
     def _adopt_blobs(self, run: frames.FrameRange) -> None:
         if run.plain or not _MAY_HOLD_BLOB.search(run.body):
@@ -235,6 +265,17 @@ class SpoolSource:
         if damage.torn:
             log.info("%s: the last write of a killed process is incomplete: %d bytes", self.site, damage.size)
             return
-        reason = f"{damage.size} damaged bytes at offset {damage.start} of {damage.path.name}"
-        log.error("%s: %s; the records in them are lost", self.site, reason)
-        self.journal.record_gap(self.site, stream, GapKind.DAMAGED, reason, size=damage.size)
+        log.error("%s: %s", self.site, damage.reason)
+        kind = GapKind.MISSING if damage.gone else GapKind.DAMAGED
+        reader = self._readers.get(stream)
+        count = reader.lost(damage) if reader is not None else None
+        self.journal.record_gap(
+            self.site,
+            stream,
+            kind,
+            damage.reason,
+            count=count,
+            first=damage.first,
+            last=damage.last,
+            size=damage.size,
+        )

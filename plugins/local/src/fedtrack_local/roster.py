@@ -36,6 +36,7 @@ class Roster:
         self._needed = len(self.names) if needed is None else needed
         self._mandatory = frozenset(mandatory)
         self._on_failure = on_failure
+        self._shown: set[str] = set()
 
     def alive(self) -> list[str]:
         """Return the sites that are alive, in the job's order."""
@@ -58,4 +59,6 @@ class Roster:
             raise JobError(
                 f"{error}. {left} of {len(self.names)} sites are left, the job needs {self._needed}.", error.details
             )
-        log.error("%s; going on with %d sites", error, left)
+        details = "" if error.details in self._shown else f"\n{error.details.rstrip()}"
+        self._shown.add(error.details)
+        log.error("%s; going on with %d sites%s", error, left, details.rstrip())

@@ -96,7 +96,7 @@ def test_a_script_that_raises_says_why_and_still_how_much_it_logged(pool: SitePo
     failed, left, _ = until_exit(pool, spec.name)
     assert isinstance(failed, SiteFailed)
     assert isinstance(left, SiteLeft)
-    assert (failed.error, left.logged) == ("KeyError: 'é'", 1)
+    assert (failed.error, left.logged) == (f"KeyError: 'é' ({spec.script}:3)", 1)
     assert "client.py" in failed.traceback
 
 

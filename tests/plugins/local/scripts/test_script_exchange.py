@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_who_has_left_has_said_how_much_it_logged(make: Make) -> None:
     [
         (
             "assert not first, 'bad data'",
-            "a: the training script raised AssertionError: bad data in task 'train'",
+            "a: the training script raised AssertionError: bad data (CLIENT) in task 'train'; its output is in",
             "Traceback",
         ),
         (
@@ -119,13 +120,15 @@ def test_who_has_left_has_said_how_much_it_logged(make: Make) -> None:
             "printed",
         ),
         ("first and sys.exit()", "a: the training script ended without sending a result for task 'train'; its", ""),
-        ("first and sys.exit('no data')", "a: the training script exited with status 1; its output is in", "no data"),
+        ("first and sys.exit('no data')", "a: the training script raised SystemExit: no data (CLIENT) in task", ""),
+        ("first and os._exit(4)", "a: the training script exited with status 4 in task 'train'; its output", "printed"),
     ],
 )
 def test_the_end_of_a_script_is_explained(do: str, message: str, details: str, make: Make) -> None:
     bench = make(f"print('printed', flush=True)\n    {do}")
     assert list(bench.ask()) == ["b"]
-    assert error_of(bench).startswith(message)
+    shown = re.sub(r"\(/\S+/client\.py:\d+\)", "(CLIENT)", error_of(bench))
+    assert shown.startswith(message)
     assert details in bench.roster.failed["a"].details
 
 
@@ -198,7 +201,8 @@ def test_a_script_that_fails_after_its_last_task_is_warned_about(make: Make, cap
     )
     with caplog.at_level(logging.WARNING):
         bench.exchange.dismiss()
-    assert "a: its script failed after its last task: RuntimeError: at the end" in caplog.text
+    assert "a: its script raised RuntimeError: at the end (" in caplog.text
+    assert "after its last task; its output is in" in caplog.text
     assert bench.roster.failed == {}
 
 

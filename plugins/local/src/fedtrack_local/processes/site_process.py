@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import os
 import runpy
@@ -14,21 +13,15 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from fedtrack.client import backend as client_backend
 from fedtrack_local.processes.command import die_with_parent, run_command
-from fedtrack_local.processes.messages import SiteFailed, SiteSpec, encode
+from fedtrack_local.processes.failure_report import report_exit, report_failure
+from fedtrack_local.processes.messages import SiteSpec
 from fedtrack_local.scripts.membership import publish
 from fedtrack_local.scripts.site_backend import SiteBackend
 from fedtrack_local.scripts.site_channel import SiteChannel
-
-
-class Channel(Protocol):
-    """What a process says something to the server through."""
-
-    def send_bytes(self, data: bytes) -> None:
-        """Send a message."""
 
 
 def become_site(spec: SiteSpec, channel: int) -> NoReturn:
@@ -86,10 +79,10 @@ def _run(spec: SiteSpec, channel: SiteChannel) -> int:
     try:
         runpy.run_path(spec.script, run_name="__main__")
     except SystemExit as exit_:
-        code = _exit_code(exit_)
+        code = report_exit(channel, exit_, spec.custom)
     except BaseException as error:
         code = 1
-        report_failure(channel, error)
+        report_failure(channel, error, spec.custom)
     run_exit_handlers()
     backend.leave()
     return code
@@ -108,18 +101,3 @@ def run_exit_handlers() -> None:
     """Join threads and call exit handlers, as the interpreter does at its end; both may still log."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-
-
-def _exit_code(exit_: SystemExit) -> int:
-    if exit_.code is None or isinstance(exit_.code, int):
-        return exit_.code or 0
-    print(exit_.code, file=sys.stderr)
-    return 1
-
-
-def report_failure(channel: Channel, error: BaseException) -> None:
-    """Write the reason of the process's end to the log and send it to the server."""
-    traceback.print_exc()
-    shown = "".join(traceback.format_exception(error))
-    with contextlib.suppress(OSError):  # the server has ended; the traceback is in the log file
-        channel.send_bytes(encode(SiteFailed(f"{type(error).__name__}: {error}"[:2000], shown[-20_000:])))

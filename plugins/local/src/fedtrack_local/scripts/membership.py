@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
 from fedtrack.client.backend import BACKEND_VARIABLE
 from fedtrack.errors import ConfigError
 from fedtrack.files import write_whole
+from fedtrack_local.processes.failure_report import report_uncaught
 from fedtrack_local.processes.messages import SiteSpec
 from fedtrack_local.scripts.site_backend import SiteBackend
 from fedtrack_local.scripts.site_channel import SiteChannel
@@ -61,16 +60,5 @@ def from_environment() -> SiteBackend:
     backend = SiteBackend(spec, SiteChannel(spec))
     # Runs after the script's own exit handlers, which may still log: handlers run in reverse order.
     atexit.register(backend.leave)
-    _report_exceptions(backend)
+    report_uncaught(backend.report, spec.custom)
     return backend
-
-
-def _report_exceptions(backend: SiteBackend) -> None:
-    """Tell the server what ended this process: not every launcher passes on a failure."""
-    before = sys.excepthook
-
-    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        backend.report(error.with_traceback(trace))
-        before(kind, error, trace)
-
-    sys.excepthook = report

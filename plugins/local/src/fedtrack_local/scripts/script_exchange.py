@@ -13,6 +13,7 @@ from fedtrack.errors import ModelError, SiteError
 from fedtrack.runs import Goodbye, Workspace
 from fedtrack_local.models.model_link import hand_over, link_or_copy
 from fedtrack_local.models.params import load_params
+from fedtrack_local.processes.end import ended, last_words
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.roster import Roster
@@ -55,6 +56,7 @@ class ScriptExchange:
         self._left: dict[str, SiteLeft] = {}
         self._raised: dict[str, SiteFailed] = {}
         self._models: dict[str, dict[int, Path]] = {}
+        self._exited: dict[str, int] = {}
         self._task_id = 0
 
     def goodbye(self, site: str) -> Goodbye:
@@ -102,9 +104,10 @@ class ScriptExchange:
         for site in self._roster.alive():
             if self._pool.is_alive(site):
                 log.warning("%s: its script is still running %.0f s after the last task", site, _LEAVE_SECONDS)
-            elif site in self._raised:
-                failure = self._raised[site]
-                log.warning("%s: its script failed after its last task: %s", site, failure.error)
+            elif status := self._exited.get(site):
+                how = f"raised {self._raised[site].error}" if site in self._raised else ended(status)
+                where = self._workspace.site(site) / "log.txt"
+                log.warning("%s: its script %s after its last task; its output is in %s", site, how, where)
 
     def _publish(self, task: Task, sites: list[str]) -> None:
         source = None
@@ -170,6 +173,7 @@ class ScriptExchange:
         elif isinstance(message, SiteLeft):
             self._left[site] = _together(self._left.get(site), message)
         elif isinstance(message, Exited):
+            self._exited[site] = message.status
             self._on_exit(site)
 
     def _explain(self, site: str, exited: Exited, task: Task) -> SiteError:
@@ -177,19 +181,14 @@ class ScriptExchange:
         where = f"its output is in {log_file}"
         if site in self._raised:
             failure = self._raised[site]
-            return SiteError(
-                site, f"the training script raised {failure.error} in task {task.name!r}", failure.traceback
-            )
-        if exited.status < 0:
-            name = signal.Signals(-exited.status).name
-            return SiteError(site, f"the process was killed by {name} in task {task.name!r}; {where}", _tail(log_file))
-        if exited.status == 0:  # a launcher may hide that the script failed, so its output is shown, too
-            return SiteError(
-                site,
-                f"the training script ended without sending a result for task {task.name!r}; {where}",
-                _tail(log_file),
-            )
-        return SiteError(site, f"the training script exited with status {exited.status}; {where}", _tail(log_file))
+            text = f"the training script raised {failure.error} in task {task.name!r}; {where}"
+            return SiteError(site, text, failure.traceback)
+        if exited.status == 0:
+            what = f"the training script ended without sending a result for task {task.name!r}"
+        else:
+            what = f"the {'process' if exited.status < 0 else 'training script'} {ended(exited.status)} "
+            what += f"in task {task.name!r}"
+        return SiteError(site, f"{what}; {where}", last_words(log_file, exited.status))
 
     def _exceeded_limit(self, site: str, task: Task, started: float) -> str:
         """Return which time limit the site has exceeded, or ""."""
@@ -223,10 +222,3 @@ def _together(earlier: SiteLeft | None, left: SiteLeft) -> SiteLeft:
     if earlier is None:
         return left
     return SiteLeft(earlier.logged + left.logged, earlier.dropped + left.dropped, [*earlier.streams, *left.streams])
-
-
-def _tail(path: Path, lines: int = 30) -> str:
-    try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""

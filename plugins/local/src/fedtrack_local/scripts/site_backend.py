@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import traceback
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -142,13 +141,12 @@ class SiteBackend:
         """Take no further task."""
         self._ended = True
 
-    def report(self, error: BaseException) -> None:
-        """Tell the server which exception ends this process, if it takes part."""
+    def report(self, failed: SiteFailed) -> None:
+        """Tell the server what ends this process, if it takes part; others are the business of who started them."""
         if self._channel.is_joined:
             rank = f"rank {self._rank}: " if self._rank else ""
-            shown = "".join(traceback.format_exception(error))
             with contextlib.suppress(OSError):  # the server has ended; the traceback is in the log file
-                self._channel.post(SiteFailed(f"{rank}{type(error).__name__}: {error}"[:2000], shown[-20_000:]))
+                self._channel.post(SiteFailed(rank + failed.error, failed.traceback))
 
     def leave(self) -> None:
         """Tell the server that the script has ended and how much it logged."""

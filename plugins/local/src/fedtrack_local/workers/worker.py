@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ import msgspec
 
 from fedtrack.client import ClientApp, FLModel, ParamsType, SiteContext
 from fedtrack.errors import ConfigError, ModelError
+from fedtrack.failure import shortened
 from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
 from fedtrack_local.models.arrays import as_arrays
 from fedtrack_local.models.mapped_model import MappedModel
+from fedtrack_local.processes.failure_report import in_script
 from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
 from fedtrack_local.scripts.site_backend import plain_metrics
 from fedtrack_local.workers.site_states import SiteStates
@@ -24,6 +25,9 @@ from fedtrack_local.workflows.workflow import TRAIN
 
 #: The most bytes that a site may send besides parameters, so that the answer of a group fits into one message.
 _MAX_RESULT = MAX_MESSAGE // 128
+
+#: The most characters of the traceback that the server shows; the log has all of it.
+_MOST_TRACEBACK = 3000
 
 
 class Position:
@@ -142,9 +146,9 @@ class Worker:
         try:
             return self._do(message, model, aggregator, site, index)
         except (Exception, SystemExit) as error:  # a script's sys.exit ends its own site, not the other sites
-            traceback.print_exc()
-            shown = "".join(traceback.format_exception(error))
-            return SiteResult(site, error=f"{type(error).__name__}: {error}"[:1000], traceback=shown[-4000:])
+            failure = in_script(error, self._spec.custom)
+            print(f"{site}: {failure.text}", file=sys.stderr, end="", flush=True)
+            return SiteResult(site, error=str(failure), traceback=shortened(failure.text, _MOST_TRACEBACK))
 
     def _do(
         self, message: RunSites, model: MappedModel | None, aggregator: Aggregator | None, site: str, index: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from fedtrack.errors import JobError, ModelError, SiteError
 from fedtrack.runs import Goodbye, Workspace
 from fedtrack_local.averaging.partial_average import PartialAverage
 from fedtrack_local.models.model_link import hand_over
+from fedtrack_local.processes.end import ended, last_words
 from fedtrack_local.processes.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
 from fedtrack_local.processes.sites import FromPool, SitePool
 from fedtrack_local.roster import Roster
@@ -191,10 +191,10 @@ class WorkerExchange:
             group, worker.group = worker.group, None
             self._idle_deaths = 0
             self._logged.setdefault(event.site, Counter()).update(event.message.logged)
-            return self._answer(group, event.message, task)
+            return self._answer(group, event.message, task, worker.spec.log)
         return None
 
-    def _answer(self, group: Group, message: SitesDone, task: Task) -> GroupAnswer:
+    def _answer(self, group: Group, message: SitesDone, task: Task, log_file: str) -> GroupAnswer:
         partial, size = None, 0
         if message.averaged:
             path = self._partial(group)
@@ -207,7 +207,7 @@ class WorkerExchange:
         models: dict[str, FLModel] = {}
         for result in message.results:
             if result.error:
-                text = f"the ClientApp raised {result.error} in task {task.name!r}"
+                text = f"the ClientApp raised {result.error} in task {task.name!r}; its output is in {log_file}"
                 self._roster.fail(result.site, SiteError(result.site, text, result.traceback))
             else:
                 models[result.site] = FLModel(
@@ -243,7 +243,8 @@ class WorkerExchange:
             if site in self._late:
                 text = f"did not answer the task {task.name!r} within {self._late[site]:g} s; raise the limit if needed"
             else:
-                text = f"{self._deaths[site]} workers died while working for it in task {task.name!r}. {reason}"
+                text = f"{self._deaths[site]} workers died while working for it in task {task.name!r}. "
+                text += reason.rstrip(".")
             self._roster.fail(site, SiteError(site, text, details))
         if group.left:
             todo.appendleft(group)
@@ -254,9 +255,11 @@ class WorkerExchange:
         name = worker.spec.name
         if name in self._raised:
             failure = self._raised[name]
-            return f"The process {name} raised {failure.error}.", failure.traceback
-        how = signal.Signals(-exited.status).name if exited.status < 0 else f"status {exited.status}"
-        return f"The process {name} ended with {how}; its output is in {worker.spec.log}.", ""
+            return f"The process {name} raised {failure.error}; its output is in {worker.spec.log}.", failure.traceback
+        log_file = Path(worker.spec.log)
+        return f"The process {name} {ended(exited.status)}; its output is in {log_file}.", last_words(
+            log_file, exited.status
+        )
 
     def _end_late(self, task: Task) -> None:
         """Kill workers that take too long for one site; the site's fate is decided when they have ended."""

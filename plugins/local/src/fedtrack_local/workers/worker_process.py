@@ -14,8 +14,9 @@ from fedtrack.client import backend as client_backend
 from fedtrack.errors import ConfigError
 from fedtrack.spool import SharedSpool, SpoolIdentity
 from fedtrack.tracking import bind
+from fedtrack_local.processes.failure_report import report_failure
 from fedtrack_local.processes.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
-from fedtrack_local.processes.site_process import lead_own_life, prepare, report_failure, run_exit_handlers
+from fedtrack_local.processes.site_process import lead_own_life, prepare, run_exit_handlers
 from fedtrack_local.workers.worker import Worker
 
 
@@ -39,7 +40,7 @@ def _run(spec: WorkerSpec, channel: Connection) -> int:
         with closing(worker):
             _serve(worker, channel)
     except BaseException as error:
-        report_failure(channel, error)
+        report_failure(channel, error, spec.custom)
         return 1
     run_exit_handlers()
     spool.close()
