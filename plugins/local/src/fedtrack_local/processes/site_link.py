@@ -46,7 +46,7 @@ class SiteLink:
     def __init__(self, site: str, first: Connection, *, direct: bool) -> None:
         self.command_ended = False
         self.had_leader = direct
-        self._site = site
+        self.site = site
         self._first = first
         self._connections = [first]
         self._leader: Connection | None = first if direct else None
@@ -116,7 +116,7 @@ class SiteLink:
         elif isinstance(message, CommandEnded):
             self.command_ended = True
         elif isinstance(message, SendResult | SkipTask) and connection is not self._leader:
-            log.warning("%s: a process that has no task sent an answer; it is ignored", self._site)
+            log.warning("%s: a process that has no task sent an answer; it is ignored", self.site)
         else:
             if isinstance(message, SendResult | SkipTask) and self._open and message.task_id == self._open.task_id:
                 self._open = None

@@ -219,8 +219,8 @@ class SitePool:
         self._alive.discard(exited.name)
         return FromPool(exited.name, exited)
 
-    def _from_site(self, site: str, connection: Connection) -> list[FromPool]:
-        link = self._links[site]
+    def _from_site(self, link: SiteLink, connection: Connection) -> list[FromPool]:
+        site = link.site
         try:
             message = link.take(connection, decode_from_site.decode(connection.recv_bytes(MAX_MESSAGE)))
             if link.command_ended and link.had_leader and not link.has_leader:
@@ -260,18 +260,19 @@ class SitePool:
             return
         connection = self._connection(peer)
         self._links[site].add(connection)
-        self._selector.register(connection, selectors.EVENT_READ, site)
+        self._selector.register(connection, selectors.EVENT_READ, self._links[site])
 
     def _drain(self, site: str) -> list[FromPool]:
         events: list[FromPool] = []
-        for connection in self._links[site]:
+        link = self._links[site]
+        for connection in link:
             while not connection.closed:
                 try:
                     if not connection.poll():
                         break
                 except OSError:
                     break
-                events += self._from_site(site, connection)
+                events += self._from_site(link, connection)
         return events
 
     def _order_child(self, name: str, order: Spawn | SpawnWorker | Build) -> None:
@@ -281,7 +282,7 @@ class SitePool:
         connection = self._connection(ours)
         self._links[name] = SiteLink(name, connection, direct=not isinstance(order, Spawn))
         self._alive.add(name)
-        self._selector.register(connection, selectors.EVENT_READ, name)
+        self._selector.register(connection, selectors.EVENT_READ, self._links[name])
 
     def _connection(self, peer: socket.socket) -> Connection:
         # A site that stops in the middle of a message must not stop the others.
