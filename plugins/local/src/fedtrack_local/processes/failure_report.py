@@ -6,17 +6,10 @@ import contextlib
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
 
 from fedtrack.failure import Failure, failure_of_script, shortened
+from fedtrack_local.processes.channel import Channel
 from fedtrack_local.processes.messages import SiteFailed, encode
-
-
-class Channel(Protocol):
-    """A process's connection to the server."""
-
-    def send_bytes(self, data: bytes) -> None:
-        """Send a message."""
 
 
 def report_failure(channel: Channel, error: BaseException, folder: str) -> None:
