@@ -77,7 +77,7 @@ def prepare_data(
     data_dir: Annotated[Path | None, typer.Option(help="The folder for it.")] = None,
 ) -> None:
     """Download a data set once, before several sites need it at the same time."""
-    command = [sys.executable, "-m", "fedtrack_examples.prepare", dataset]
+    command = [sys.executable, "-P", "-m", "fedtrack_examples.prepare", dataset]
     if data_dir is not None:
         command += ["--data-dir", str(data_dir)]
     raise typer.Exit(subprocess.run(command, check=False).returncode)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
+from fedtrack.tracking.writer import when_unbound
 
 #: The environment variable by which an engine names a process's backend: ``module:function``, which returns it.
 BACKEND_VARIABLE = "FEDTRACK_CLIENT_BACKEND"
@@ -49,6 +50,15 @@ class ClientBackend(Protocol):
 
 
 _current: ClientBackend | None = None
+
+
+def _join() -> None:
+    """Let writers log in a process that a site's script has started, and that never calls ``init``."""
+    if os.environ.get(BACKEND_VARIABLE):
+        current()
+
+
+when_unbound(_join)
 
 
 def use(backend: ClientBackend | None) -> None:

@@ -76,6 +76,21 @@ def bound_here(record_log: RecordLog) -> Callable[[], None]:
     return restore
 
 
+_join: Callable[[], object] | None = None
+
+
+def when_unbound(join: Callable[[], object]) -> None:
+    """Call ``join`` when a writer has no record log: it may ``bind`` one if the process belongs to a job."""
+    global _join
+    _join = join
+
+
+def _joined() -> RecordLog | None:
+    if _join is not None:
+        _join()
+    return _bound
+
+
 class Writer:
     """Base of the dialects; create one after ``fedtrack.client.init()``.
 
@@ -95,7 +110,7 @@ class Writer:
     api: ClassVar[int] = 1
 
     def __init__(self, record_log: RecordLog | None = None) -> None:
-        chosen = record_log or _bound_here.get() or _bound
+        chosen = record_log or _bound_here.get() or _bound or _joined()
         if chosen is None:
             raise ConfigError(
                 f"{type(self).__name__} was created outside a fedtrack job; call fedtrack.client.init() first, in a "

@@ -8,17 +8,14 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 from fedtrack_local.processes.messages import (
     Build,
     Built,
-    CommandEnded,
     EndRun,
     Exited,
     FromSite,
-    Join,
-    Joined,
     Kill,
-    Next,
     Preload,
     RunSites,
     SendResult,
@@ -31,7 +28,6 @@ from fedtrack_local.processes.messages import (
     SkipTask,
     Spawn,
     SpawnWorker,
-    Taken,
     ToForkServer,
     ToSite,
     ToWorker,

@@ -10,18 +10,8 @@ from typing import Any
 
 import pytest
 
-from fedtrack_local.processes.messages import (
-    CommandEnded,
-    EndRun,
-    Join,
-    Joined,
-    Next,
-    SendResult,
-    SendTask,
-    SiteLeft,
-    Taken,
-    decode_to_site,
-)
+from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
+from fedtrack_local.processes.messages import EndRun, SendResult, SendTask, SiteLeft, decode_to_site
 from fedtrack_local.processes.site_link import SiteLink
 
 

@@ -17,10 +17,9 @@ from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError, ModelError
 from fedtrack.tracking.writer import Writer, bind
 from fedtrack_local.models.params import load_params, save_params
+from fedtrack_local.processes.joining import Join, Joined
 from fedtrack_local.processes.messages import (
     EndRun,
-    Join,
-    Joined,
     SendResult,
     SendTask,
     SiteLeft,

@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 from fedtrack.errors import ConfigError
+from fedtrack_local.processes.joining import Join, Joined, Taken
 from fedtrack_local.processes.listener import Listener
-from fedtrack_local.processes.messages import Join, Joined, SkipTask, Taken, decode_from_site, encode
+from fedtrack_local.processes.messages import SkipTask, decode_from_site, encode
 from fedtrack_local.scripts.site_channel import SiteChannel
 from support.site_processes import site_spec
 

@@ -19,7 +19,8 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, decode
 from fedtrack.tracking.writer import Writer, bind
 from fedtrack.transport.shared_source import SharedSource
-from fedtrack_local.processes.messages import Joined, RunSites, SendTask, SiteSpec, WorkerSpec, encode
+from fedtrack_local.processes.joining import Joined
+from fedtrack_local.processes.messages import RunSites, SendTask, SiteSpec, WorkerSpec, encode
 from fedtrack_local.scripts.site_backend import SiteBackend
 from fedtrack_local.scripts.site_channel import SiteChannel
 from fedtrack_local.workers.worker import Worker

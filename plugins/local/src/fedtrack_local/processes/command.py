@@ -18,7 +18,8 @@ from typing import NoReturn
 
 from fedtrack.errors import ConfigError
 from fedtrack_local.processes.descendants import descendants, signal_descendants
-from fedtrack_local.processes.messages import CommandEnded, encode
+from fedtrack_local.processes.joining import CommandEnded
+from fedtrack_local.processes.messages import encode
 
 _SET_CHILD_SUBREAPER = 36
 _SET_PARENT_DEATH_SIGNAL = 1

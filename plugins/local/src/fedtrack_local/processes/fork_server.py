@@ -36,6 +36,7 @@ from fedtrack_local.processes.messages import (
     encode,
 )
 from fedtrack_local.processes.site_process import become_site, detach
+from fedtrack_local.source_file import forget_main
 from fedtrack_local.workers.worker_process import become_worker
 
 _GRACE_SECONDS = 2.0
@@ -221,6 +222,7 @@ def _build(message: Build, channel: int) -> None:
     from fedtrack_local.models.initial_model import build_model
 
     try:
+        forget_main()
         recipe = ModelRecipe(Path(message.script), message.callable_name, message.args)
         build_model(recipe, Path(message.target))
         Connection(channel).send_bytes(encode(Built()))

@@ -32,7 +32,8 @@ class ForkServerProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedtrack_local.processes.fork_server", str(theirs.fileno())],
+                # -P: a file in the current directory must not take the place of a module.
+                [sys.executable, "-P", "-m", "fedtrack_local.processes.fork_server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=site_environment(),
                 stdin=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability
+from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
@@ -27,42 +28,8 @@ class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
         return f"task-{self.task_id}.safetensors"
 
 
-class Joined(msgspec.Struct, tag="joined", forbid_unknown_fields=True):
-    """Server to a process of a site: the answer to Join."""
-
-
-class Taken(msgspec.Struct, tag="taken", forbid_unknown_fields=True):
-    """Server to a process of a site: another process has the tasks; ``pid`` is its id."""
-
-    pid: int
-
-
 class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
     """Server to site: there will be no further task."""
-
-
-class Join(msgspec.Struct, tag="join", forbid_unknown_fields=True):
-    """Process of a site to server: the first message of a process that takes part in the tasks.
-
-    Attributes:
-        pid: The process.
-        rank: Its rank in distributed training. Rank 0 gets and answers the tasks, the others only ask for them.
-        world: How many ranks there are, as far as the process knows; 1 if it does not.
-    """
-
-    pid: int
-    rank: int = 0
-    world: int = 1
-
-
-class Next(msgspec.Struct, tag="next", forbid_unknown_fields=True):
-    """Process with a rank above 0 to server: give me the first task whose number is greater than ``after``."""
-
-    after: int
-
-
-class CommandEnded(msgspec.Struct, tag="command_ended", forbid_unknown_fields=True):
-    """Process that started a site's command to server: the command succeeded, but processes that it started go on."""
 
 
 class SendResult(msgspec.Struct, tag="result", forbid_unknown_fields=True):
@@ -151,11 +118,19 @@ class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):
 
 
 class SiteLeft(msgspec.Struct, tag="left", forbid_unknown_fields=True):
-    """Site to server: the script has ended; how many log calls returned, how many found no room, in which streams."""
+    """Site or worker to server: it has ended.
+
+    Attributes:
+        logged: How many log calls returned.
+        dropped: How many found no room.
+        streams: The streams that these counts are about.
+        late: Of a worker, the calls by site that it has not counted in an answer.
+    """
 
     logged: int
     dropped: int
     streams: list[str]
+    late: dict[str, int] = {}
 
 
 ToSite: TypeAlias = SendTask | EndRun | Joined | Taken

@@ -11,19 +11,8 @@ from time import monotonic
 
 import msgspec
 
-from fedtrack_local.processes.messages import (
-    CommandEnded,
-    EndRun,
-    FromSite,
-    Join,
-    Joined,
-    Next,
-    SendResult,
-    SendTask,
-    SkipTask,
-    Taken,
-    encode,
-)
+from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
+from fedtrack_local.processes.messages import EndRun, FromSite, SendResult, SendTask, SkipTask, encode
 
 log = logging.getLogger(__name__)
 

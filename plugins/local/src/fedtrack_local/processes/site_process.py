@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import runpy
 import signal
 import sys
 import threading
@@ -22,6 +21,7 @@ from fedtrack_local.processes.messages import SiteSpec
 from fedtrack_local.scripts.membership import publish
 from fedtrack_local.scripts.site_backend import SiteBackend
 from fedtrack_local.scripts.site_channel import SiteChannel
+from fedtrack_local.source_file import run_script, search_first
 
 
 def become_site(spec: SiteSpec, channel: int) -> NoReturn:
@@ -73,11 +73,10 @@ def _run(spec: SiteSpec, channel: SiteChannel) -> int:
     prepare(spec.threads)
     backend = SiteBackend(spec, channel)
     client_backend.use(backend)
-    sys.argv = [spec.script, *spec.args]
-    sys.path.insert(0, spec.custom)
+    search_first(Path(spec.custom))
     code = 0
     try:
-        runpy.run_path(spec.script, run_name="__main__")
+        run_script(Path(spec.script), spec.args)
     except SystemExit as exit_:
         code = report_exit(channel, exit_, spec.custom)
     except BaseException as error:

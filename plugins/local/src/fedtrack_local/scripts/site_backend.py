@@ -16,9 +16,9 @@ from fedtrack.errors import ConfigError
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import bind
 from fedtrack_local.models.params import load_params, save_params
+from fedtrack_local.processes.joining import Next
 from fedtrack_local.processes.messages import (
     EndRun,
-    Next,
     SendResult,
     SendTask,
     SiteFailed,

@@ -11,7 +11,8 @@ import msgspec
 
 from fedtrack.errors import ConfigError
 from fedtrack_local.processes.handshake import dial
-from fedtrack_local.processes.messages import Join, Joined, SiteSpec, Taken, decode_to_site, encode
+from fedtrack_local.processes.joining import Join, Joined, Taken
+from fedtrack_local.processes.messages import SiteSpec, decode_to_site, encode
 from fedtrack_local.scripts.ranks import world_size
 
 #: The length of the message that follows, as ``multiprocessing.connection`` writes it.
