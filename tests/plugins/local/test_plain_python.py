@@ -143,28 +143,6 @@ def test_a_program_that_a_script_starts_can_log(external: bool, make_job: MakeJo
     assert result.events_complete
 
 
-def test_torchs_spawn_and_a_saved_object(make_job: MakeJob, tmp_path: Path) -> None:
-    script = SCRIPT.replace(
-        "def work(value)",
-        """
-def ranked(rank, world):
-    flare.init(rank=rank)
-    Writer().record_metric(f"rank-{rank}", 1.0, 0)
-
-
-def work(value)""",
-    )
-    train = """
-    import torch, torch.multiprocessing
-    torch.multiprocessing.spawn(ranked, args=(2,), nprocs=2)
-    torch.save(Part(1), "part.pt")
-    assert torch.load("part.pt", weights_only=False) == Part(1)
-    """
-    job = make_job(train, script=script, n_clients=1, num_rounds=1, idle_timeout=100.0)
-    result = job.simulator_run(tmp_path / "ws")
-    assert logged(result) == Counter({("site-1", "rank-0"): 1, ("site-1", "rank-1"): 1})
-
-
 def test_an_app_of_many_sites_is_a_real_module_and_its_threads_keep_their_site(
     make_virtual_job: MakeJob, tmp_path: Path
 ) -> None:
