@@ -41,6 +41,7 @@ EXCEPTIONS = {
     "fedtrack/transport/forward_pass.py": "tests/core/transport/test_forwarder.py",
     "fedtrack/transport/shared_source.py": "tests/core/spool/test_shared.py",
     "fedtrack/transport/spool_source.py": "tests/core/transport/test_forwarder.py",
+    "fedtrack/plugins/checks.py": "tests/core/plugins/test_loader.py",
     "fedtrack/delivery/load.py": "tests/core/delivery/test_delivery.py",
     "fedtrack/delivery/report.py": "tests/core/delivery/test_counts.py",
     "fedtrack/delivery/retry.py": "tests/core/delivery/test_delivery_outages.py",
@@ -67,6 +68,7 @@ EXCEPTIONS = {
     "fedtrack/runs/stored_tally.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/runs/verify.py": "tests/e2e/test_stored_runs.py",
     "fedtrack_local/engine.py": "tests/engines/contract/test_delivery_contract.py",
+    "fedtrack_local/exchange.py": "tests/plugins/local/test_local_fork_server.py",
     "fedtrack_local/launch.py": "tests/plugins/local/test_local_run.py",
     "fedtrack_local/summary.py": "tests/plugins/local/test_local_run.py",
 }

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedtrack.cli.resume import Gpus
+from fedtrack.cli.resume import Gpus, exit_with
 from fedtrack.cli.resume import resume as resume_run
 from fedtrack.cli.submit import EngineName, RunId, keep_handle, make_folder
 from fedtrack.cli.submit import submit as submit_job
 from fedtrack.engine import LOCAL_ENGINE
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
@@ -39,6 +40,7 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", hidden=True)] = False,
 ) -> None:
     """Run an exported job to its end."""
+    keep_output()
     from fedtrack.errors import ConfigError
     from fedtrack.partial_engine import open_engine
 
@@ -61,7 +63,7 @@ def run(
     else:
         with closing(open_engine(engine)) as opened:
             if target is None:
-                opened.run(job, workspace or _WORKSPACE, gpus=gpus, run_id=run_id)
+                exit_with(opened.run(job, workspace or _WORKSPACE, gpus=gpus, run_id=run_id))
             else:
                 _run_there(opened, job, target, run_id, workspace or _WORKSPACE)
 

@@ -10,6 +10,7 @@ import typer
 
 from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.runs.run_state import RunView
@@ -99,6 +100,7 @@ def replay(
     patience: Patience = 30.0,
 ) -> None:
     """Deliver the events that receivers lack, from the sites' spools and the journal. Running it twice is harmless."""
+    keep_output()
     from fedtrack.cli.arguments import written_arguments
     from fedtrack.runs.replay import replay as deliver
     from fedtrack.runs.stored_run import find_run
@@ -124,13 +126,14 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 
     Of a run that goes on, the journal is counted, and the backends are left alone.
     """
+    from fedtrack.cli.counting_line import CountingLine
     from fedtrack.runs.run_state import view
     from fedtrack.runs.stored_run import find_run
     from fedtrack.runs.verify import verify as recount
 
     stored = find_run(run)
     live = view(stored).goes_on
-    checks = recount(stored)
+    checks = recount(stored, CountingLine())
     rows = [check._asdict() for check in checks]
     if not as_json and len(rows) > _MOST_ROWS:
         shown = [row for row in rows if row["problem"]]
@@ -156,6 +159,8 @@ def prune(
     older_than: Annotated[float, typer.Option(help="Days since an event arrived.")] = 30.0,
 ) -> None:
     """Delete from a run's journals the old events that every receiver has; a replay can no longer deliver them."""
+    keep_output()
+    keep_output()
     from fedtrack.runs.prune import prune as delete
     from fedtrack.runs.stored_run import find_run
 
