@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
-import io
 import multiprocessing.process
 import os
 import re
@@ -27,9 +26,7 @@ def run_script(script: Path, args: list[str]) -> None:
     _become(main)
     sys.argv = [str(script), *args]
     search_first(script.parent)
-    with io.open_code(str(script)) as file:
-        code = compile(file.read(), str(script), "exec", dont_inherit=True)
-    exec(code, main.__dict__)  # noqa: S102 - the training script
+    _Loader("__main__", str(script)).exec_module(main)
 
 
 def forget_main() -> None:
