@@ -66,7 +66,6 @@ EXCEPTIONS = {
     "fedtrack/runs/spool_count.py": "tests/core/runs/test_killed_on_a_full_spool.py",
     "fedtrack/runs/stored_run.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/runs/stored_tally.py": "tests/e2e/test_stored_runs.py",
-    "fedtrack/runs/verify.py": "tests/e2e/test_stored_runs.py",
     "fedtrack_local/engine.py": "tests/engines/contract/test_delivery_contract.py",
     "fedtrack_local/exchange.py": "tests/plugins/local/test_local_fork_server.py",
     "fedtrack_local/launch.py": "tests/plugins/local/test_local_run.py",
