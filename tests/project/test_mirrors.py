@@ -27,9 +27,7 @@ EXCEPTIONS = {
     "fedtrack_local/workflows/workflow.py": "tests/plugins/local/workflows/test_fedavg.py",
     # Parts of one thing, which is tested as a whole.
     "fedtrack/job/base_fed_job.py": "tests/core/job/test_export.py",
-    "fedtrack/job/fed_job.py": "tests/core/job/test_export.py",
     "fedtrack/job/fedavg_job.py": "tests/core/job/test_export.py",
-    "fedtrack/job/named_items.py": "tests/core/job/test_load.py",
     "fedtrack/job/shared_processes.py": "tests/plugins/local/test_virtual_sites.py",
     "fedtrack/journal/batches.py": "tests/core/journal/test_journal.py",
     "fedtrack/journal/database.py": "tests/core/journal/test_journal.py",

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError
@@ -18,6 +19,7 @@ from fedtrack.tracking import bind
 from fedtrack_local.models.params import load_params, save_params
 from fedtrack_local.processes.joining import Next
 from fedtrack_local.processes.messages import (
+    MAX_MESSAGE,
     EndRun,
     SendResult,
     SendTask,
@@ -26,6 +28,7 @@ from fedtrack_local.processes.messages import (
     SiteSpec,
     SkipTask,
     decode_to_site,
+    encode,
 )
 from fedtrack_local.scripts.ranks import default_rank
 from fedtrack_local.scripts.site_channel import SiteChannel
@@ -111,7 +114,10 @@ class SiteBackend:
             return None
         self._given = True
         self.spool.mark_round(task.current_round)
-        params = load_params(self._exchange / task.file, self._framework) if task.has_params else None
+        # As in FLARE, a train task without a model has an empty one: the site begins with its own.
+        params: dict[str, Any] | None = {} if task.name == "train" else None
+        if task.has_params:
+            params = load_params(self._exchange / task.file, self._framework)
         return FLModel(
             params=params,
             start_round=task.start_round,
@@ -132,7 +138,11 @@ class SiteBackend:
             save_params(model.params, self._exchange / RESULT_FILE)
         params_type = model.params_type.value if model.params_type else None
         message = SendResult(
-            self._task.task_id, model.params is not None, params_type, plain_metrics(model.metrics), dict(model.meta)
+            self._task.task_id,
+            model.params is not None,
+            params_type,
+            plain_metrics(model.metrics),
+            plain_meta(model.meta),
         )
         self._post(message)
         self._finish()
@@ -210,9 +220,16 @@ class SiteBackend:
     def _post(self, message: msgspec.Struct) -> None:
         self._channel.join(self._rank)  # again, if the script has closed the connection
         try:
-            self._channel.post(message)
+            data = encode(message)
         except (TypeError, msgspec.MsgspecError) as error:
             raise ConfigError(f"FLModel.meta cannot be sent: {error}; use numbers, strings, lists and dicts.") from None
+        if len(data) > MAX_MESSAGE:
+            # The server reads no more from a site, because every site's message is in its memory.
+            raise ConfigError(
+                f"FLModel.meta and metrics take {len(data):,} bytes, and a site can send {MAX_MESSAGE:,} with a model; "
+                "send arrays as params, and log values with a writer."
+            )
+        self._channel.send_bytes(data)
 
 
 def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
@@ -226,3 +243,8 @@ def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
         except (TypeError, ValueError, RuntimeError):
             raise ConfigError(f"FLModel.metrics[{name!r}] is a {type(value).__name__}; a metric is a number.") from None
     return found
+
+
+def plain_meta(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return ``meta`` with plain numbers in the place of numpy scalars, which scripts often count steps with."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in meta.items()}
