@@ -43,6 +43,10 @@ _RUN_FILE = "run.json"
 _LOCK_PATIENCE = 0.3
 
 
+#: The engine of a run that a collector took from another framework's federation.
+COLLECTED = "collect"
+
+
 class RunRecord(msgspec.Struct):
     """The identity of a run, stored so that the run can be resumed and replayed.
 
