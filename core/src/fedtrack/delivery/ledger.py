@@ -28,7 +28,7 @@ LEDGER_FILE = "delivery.db"
 UNKNOWN_KIND = "unknown"
 
 #: The key of the journal's id in ``meta``.
-_OWNER = "journal"
+OWNER = "journal"
 
 LEDGER = Schema(
     "ledger of deliveries",
@@ -130,10 +130,10 @@ class Ledger:
 
     def _adopt(self, journal: Journal) -> None:
         """Store the id of the journal, and take over the receivers' state from a journal of format 1."""
-        if self.database.meta(_OWNER) is None:
+        if self.database.meta(OWNER) is None:
             with self.database.transaction() as writer:
                 take(journal, writer, UNKNOWN_KIND)
-                writer.execute("INSERT INTO meta VALUES (?, ?)", (_OWNER, journal.meta("id") or ""))
+                writer.execute("INSERT INTO meta VALUES (?, ?)", (OWNER, journal.meta("id") or ""))
         if not journal.database.read_only:
             forget(journal)
         last = journal.last_batch()
@@ -265,7 +265,7 @@ def _owner(path: Path) -> str | None:
         return None
     database = Database(path, LEDGER, read_only=True)
     try:
-        return database.meta(_OWNER)
+        return database.meta(OWNER)
     finally:
         database.close()
 

@@ -15,6 +15,10 @@ from fedtrack.errors import DamagedError, FedtrackError, WorkspaceError
 from fedtrack.spool.segments import sync_folder
 
 
+class DamagedDatabaseError(WorkspaceError):
+    """A file of a run is damaged, or is no database at all."""
+
+
 class Schema(NamedTuple):
     """The tables of one kind of file.
 
@@ -50,6 +54,7 @@ class Database:
         writer: The connection that writes; see ``transaction``.
 
     Raises:
+        DamagedDatabaseError: The file is damaged.
         WorkspaceError: The file cannot be created or read, or is of another kind.
         DamagedError: The file was written by a newer version of fedtrack.
     """
@@ -72,9 +77,7 @@ class Database:
                 self._prepare()
         except (OSError, ValueError, sqlite3.DatabaseError) as error:
             self.close()
-            raise WorkspaceError(
-                f"{path} cannot be used as a {schema.noun}: {error}; choose another workspace."
-            ) from None
+            raise _unusable(path, schema, error) from None
         except FedtrackError:
             self.close()
             raise
@@ -164,6 +167,8 @@ class Database:
         if not self.read_only:
             return
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:  # its maker was killed
+            if connection.execute("PRAGMA page_count").fetchone()[0] > 1:
+                raise sqlite3.DatabaseError("its tables are gone")
             for statement in self._schema.tables.values():
                 if statement.lstrip().startswith("CREATE TABLE"):
                     connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
@@ -177,6 +182,8 @@ class Database:
         tables = "SELECT count(*) FROM sqlite_master"
         if self.writer.execute(tables).fetchone()[0]:
             self._check(self.writer)  # before anything is written
+        elif self.writer.execute("PRAGMA page_count").fetchone()[0] > 1:
+            raise sqlite3.DatabaseError("its tables are gone")
         self.writer.execute("PRAGMA journal_mode=WAL")
         self.writer.execute("PRAGMA synchronous=FULL")
         with self.transaction():
@@ -211,6 +218,24 @@ class Database:
             os.close(descriptor)
         part.replace(target)
         sync_folder(target.parent)
+
+
+_CORRUPT, _NO_DATABASE = 11, 26
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error tells that a file is damaged, and not that it is busy, full or unreadable."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (_CORRUPT, _NO_DATABASE) or str(error).startswith(("no such table", "no such column", "its tables"))
+
+
+def _unusable(path: Path, schema: Schema, error: Exception) -> WorkspaceError:
+    if isinstance(error, ValueError) or is_damage(error):
+        return DamagedDatabaseError(
+            f"{path} cannot be used as a {schema.noun}: {error}; choose another workspace, or rescue what this one "
+            "still has: fedtrack runs salvage WORKSPACE."
+        )
+    return WorkspaceError(f"{path} cannot be used as a {schema.noun}: {error}; choose another workspace.")
 
 
 def _reading_uri(path: Path) -> str:

@@ -16,6 +16,7 @@ from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS_FOLDER, RunRecord, Workspace, read_record
+from fedtrack.spool.segments import sync_folder
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
@@ -133,8 +134,12 @@ class StoredRun:
     def replace_lost_journal(self) -> None:
         """If the journal was removed, create another one, and record the loss of events that only the old one had.
 
+        A salvage that was killed when its new files were complete is ended first.
+
         Records that are still in spools can then go into it; their numbers show how many came before them.
         """
+        for node in self.nodes():
+            finish_salvage(self.node(node))
         if self.journal_is_lost:
             log.error("%s: %s", self.folder, LOST_JOURNAL)
             journal = Journal(self.folder / "journal.db")
@@ -181,6 +186,21 @@ class StoredRun:
         with self.journal() as journal:
             name = journal.meta("job_name") or Path(record.job).name
         return RunInfo(record.run_id, name, folder, node, sites, record.started_ns, BlobStore(folder / "blobs"))
+
+
+def salvaged_name(path: Path) -> Path:
+    """Return the name of the complete new file that takes the place of a damaged database."""
+    return path.with_name(f"{path.name}.salvaged")
+
+
+def finish_salvage(folder: Path) -> None:
+    """Put the complete new files of a salvage in the place of the damaged ones, of which other names are kept."""
+    for new in folder.glob("*.db.salvaged"):
+        path = new.with_suffix("")
+        for suffix in ("-wal", "-shm"):  # of the damaged file: SQLite must not apply it to the new one
+            path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+        new.replace(path)
+        sync_folder(folder)
 
 
 def find_runs(workspace: Path) -> list[StoredRun]:
