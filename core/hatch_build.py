@@ -34,6 +34,11 @@ EXTRAS = {
     "nvflare": ["fedtrack-nvflare", "fedtrack-local"],
     "examples": ["fedtrack-examples", "fedtrack-local"],
 }
+#: Extras that need no sibling: the HTTP client of `connect`, and the HTTP server of `collect`.
+OTHERS = {
+    "connect": ["httpx2>=2,<3"],
+    "collect": ["uvicorn>=0.30", "starlette>=0.40,<2", "prometheus-client>=0.20"],
+}
 #: Not nvflare, which brings a whole distributed system, and not the examples, which bring torch.
 ALL = ("tensorboard", "mlflow", "wandb")
 VERSIONS = ">=0.1,<0.2"
@@ -52,7 +57,7 @@ class SiblingsHook(MetadataHookInterface):
         extras = {
             extra: [requirement(sibling, place) for sibling in siblings] for extra, siblings in sorted(EXTRAS.items())
         }
-        metadata["optional-dependencies"] = extras | {"all": [f"fedtrack[{','.join(ALL)}]"]}
+        metadata["optional-dependencies"] = extras | OTHERS | {"all": [f"fedtrack[{','.join(ALL)}]"]}
 
 
 def requirement(sibling: str, place: str | None) -> str:

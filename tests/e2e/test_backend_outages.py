@@ -138,7 +138,7 @@ def test_backend_that_is_never_there_costs_the_job_nothing_and_is_named(never_up
     assert len(at_the_time) == 1, never_up.said
     (line,) = [line for line in never_up.page.splitlines() if line.startswith(f"Pending:     {name}:")]
     assert f"{everything} events are not delivered, but kept in the journal" in line
-    assert f"fedtrack runs replay {result.workspace}" in never_up.page
+    assert f"fedtrack runs replay {result.run}" in never_up.page
 
 
 def test_replay_delivers_everything_once_the_backends_are_there(backends: Backends, never_up: Ended) -> None:

@@ -269,7 +269,7 @@ def test_earlier_runs_are_listed_and_replayed_with_their_own_job(tmp_path: Path)
     assert [run.record.run_id for run in runs if run.record] == [second.run_id, first.run_id]
     listed = json.loads(fedtrack("list", str(tmp_path), "--json").stdout)
     assert [(row["run"], row["status"]) for row in listed] == [(r.run_id, "completed") for r in (second, first)]
-    earlier = tmp_path / "earlier" / first.run_id
+    earlier = tmp_path / "runs" / "1"
     assert replay(find_run(earlier)).receivers == {}  # its job named none
     everything = 80 + first.sites["server"].journaled
     assert list(replay(find_run(earlier), ("tensorboard", {})).new.values()) == [everything]

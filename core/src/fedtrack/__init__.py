@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fedtrack.connection.connect import connect
+    from fedtrack.connection.connected_run import ConnectedRun
     from fedtrack.errors import FedtrackError, Permanent, Transient
     from fedtrack.job.base_fed_job import BaseFedJob
     from fedtrack.job.components import ClientAppRunner, ScriptRunner
@@ -30,6 +32,7 @@ _HOMES = {
     "BaseFedJob": "fedtrack.job.base_fed_job",
     "Batch": "fedtrack.tracking.events",
     "ClientAppRunner": "fedtrack.job.components",
+    "ConnectedRun": "fedtrack.connection.connected_run",
     "CrossSiteEval": "fedtrack.job.cross_site_eval",
     "Example": "fedtrack.plugins.example",
     "FedAvg": "fedtrack.job.fedavg",
@@ -46,6 +49,7 @@ _HOMES = {
     "Transient": "fedtrack.errors",
     "Workflow": "fedtrack.plugins.workflow",
     "Writer": "fedtrack.tracking.writer",
+    "connect": "fedtrack.connection.connect",
     "hookimpl": "fedtrack.plugins.markers",
 }
 
@@ -53,6 +57,7 @@ __all__ = [
     "BaseFedJob",
     "Batch",
     "ClientAppRunner",
+    "ConnectedRun",
     "CrossSiteEval",
     "Example",
     "FedAvg",
@@ -69,6 +74,7 @@ __all__ = [
     "Transient",
     "Workflow",
     "Writer",
+    "connect",
     "hookimpl",
 ]
 

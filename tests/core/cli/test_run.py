@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fedtrack.cli.app import build_app
-from fedtrack.errors import FedtrackError
+from fedtrack.errors import ConfigError, FedtrackError
 from support.throwaway import Install
 
 #: An engine that writes down what it is asked for, and ends every run in the state that its target names.
@@ -103,7 +103,7 @@ def test_a_run_at_a_target_is_submitted_waited_for_and_fetched(cloud: Path) -> N
 def test_what_another_run_left_in_the_workspace_is_moved_aside(cloud: Path) -> None:
     for run_id in ("first", "second"):
         fedtrack("run", "job", "-w", "ws", "--engine", "cloud", "--target", "completed", "--run-id", run_id)
-    assert "first" in (cloud / "ws" / "earlier" / "first" / "server" / "simulate_job" / "run.json").read_text()
+    assert "first" in (cloud / "ws" / "runs" / "1" / "server" / "simulate_job" / "run.json").read_text()
     assert "second" in (cloud / "ws" / "server" / "simulate_job" / "run.json").read_text()
 
 
@@ -140,8 +140,9 @@ def test_the_older_spellings_do_the_same_and_name_the_new_ones(cloud: Path) -> N
     assert done.stderr == "'fedtrack run --resume' is deprecated and will be removed; use: fedtrack resume WORKSPACE\n"
     done = fedtrack("run", "job", "--engine", "cloud", "--target", "completed", "--detach")
     assert json.loads(done.stdout)["run_id"] == "fresh"
-    (line,) = done.stderr.splitlines()
+    line, *hints = done.stderr.splitlines()
     assert line.endswith("use: fedtrack submit JOB --engine ENGINE --target TARGET")
+    assert [hint.split(": ")[0] for hint in hints] == ["Watch it", "Wait for it", "End it"]
 
 
 @pytest.mark.parametrize(
@@ -163,10 +164,33 @@ def test_options_that_do_not_go_together(cloud: Path, arguments: str, message: s
     assert not (cloud / "calls").exists()
 
 
-def test_submit_needs_a_target(cloud: Path) -> None:
-    done = fedtrack("submit", "job", "--engine", "cloud")
-    assert done.exit_code == 2
-    assert "--target" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--engine cloud", "The engine 'cloud' needs a target: fedtrack submit JOB --engine cloud --target TARGET"),
+        ("--engine cloud -w ws", "The engine 'cloud' needs a target"),
+        ("", "Give the folder for everything that the run writes: fedtrack submit JOB --workspace FOLDER"),
+    ],
+)
+def test_submit_needs_a_target_or_a_workspace_of_this_machine(cloud: Path, arguments: str, message: str) -> None:
+    done = fedtrack("submit", "job", *arguments.split())
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).startswith(message)
+    assert not (cloud / "calls").exists() or calls(cloud) == [["close"]]
+
+
+def test_submit_says_how_the_run_is_watched_and_ended(cloud: Path) -> None:
+    done = fedtrack("submit", "job", "--engine", "cloud", "--target", "completed", "-w", "my ws")
+    assert [line.split(": ")[1].strip() for line in done.stderr.splitlines()] == [
+        f"fedtrack runs {command} 'my ws'" for command in ("status", "wait", "abort")
+    ]
+    assert fedtrack("runs", "wait", "my ws").stdout == "completed: as it was said\n"
+
+
+@pytest.mark.parametrize(("state", "code"), [("completed", 0), ("failed", 1), ("aborted", 1), ("lost", 1)])
+def test_waiting_ends_with_an_exit_code_for_programs(cloud: Path, state: str, code: int) -> None:
+    handle = fedtrack("submit", "job", "--engine", "cloud", "--target", state).stdout
+    assert fedtrack("runs", "wait", handle).exit_code == code
 
 
 def test_a_drain_goes_through_the_protocol(cloud: Path) -> None:

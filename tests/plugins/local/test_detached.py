@@ -108,6 +108,68 @@ def test_killed_run_is_lost_not_running(make_job: MakeJob, tmp_path: Path) -> No
         engine.fetch(run, tmp_path / "copy")
 
 
+#: Each site waits in its second round until the test lets it go on.
+PAUSE = """
+import time
+from pathlib import Path
+while model.current_round == 1 and not Path("go").exists():
+    time.sleep(0.05)
+"""
+
+
+def fedtrack_there(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fedtrack", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=60)
+
+
+def test_another_terminal_sees_a_live_run_and_ends_it(make_job: MakeJob, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    pause = PAUSE.replace('Path("go")', f"Path({str(tmp_path / 'go')!r})")
+    folder = make_job(pause, num_rounds=3).export_job(tmp_path / "jobs")
+    started = fedtrack_there(tmp_path, "submit", str(folder), "-w", "ws")
+    assert started.returncode == 0, started.stderr
+    deadline = time.monotonic() + 60
+    while "round 2 of 3" not in (text := fedtrack_there(elsewhere, "runs", "status", "../ws").stdout):
+        assert time.monotonic() < deadline, text
+    assert text.startswith("running: round 2 of 3, 2 of 2 sites up, ")
+    shown = fedtrack_there(elsewhere, "runs", "show", "../ws")
+    assert (shown.returncode, shown.stdout.startswith("test-job: running: round 2 of 3")) == (0, True)
+    assert shown.stdout.endswith("the run goes on; these are its counts at this moment\n")
+    (listed,) = json.loads(fedtrack_there(elsewhere, "runs", "list", "../ws", "--json").stdout)
+    assert (listed["status"], listed["round"], listed["sites"]) == ("running", "1/3", "2/2")
+    assert (listed["job"], int(listed["events"]) >= 100) == ("test-job", True)
+    verified = fedtrack_there(elsewhere, "runs", "verify", "../ws")
+    assert (verified.returncode, "Everything is there" in verified.stdout) == (0, False), verified.stdout
+    assert "No count differs." in verified.stdout
+    assert "The run goes on" in verified.stderr
+    aborted = fedtrack_there(elsewhere, "runs", "abort", "../ws")
+    assert (aborted.returncode, aborted.stdout.startswith("aborted: ")) == (0, True), aborted.stderr
+    assert "its events until now are delivered" in aborted.stderr
+    again = fedtrack_there(elsewhere, "runs", "abort", "../ws")
+    assert (again.returncode, again.stderr) == (0, "The run is over already; nothing was done.\n")
+    assert fedtrack_there(elsewhere, "runs", "wait", "../ws").returncode == 1
+    assert "Everything is there." in fedtrack_there(elsewhere, "runs", "verify", "../ws").stdout
+
+
+def test_every_command_says_that_a_server_died_where_it_was_and_how_to_go_on(make_job: MakeJob, tmp_path: Path) -> None:
+    pause = PAUSE.replace('Path("go")', f"Path({str(tmp_path / 'go')!r})")
+    engine, folder = LocalEngine(), make_job(pause).export_job(tmp_path / "jobs")
+    run = engine.submit(folder, str(tmp_path / "ws"))
+    deadline = time.monotonic() + 60
+    while "round 2 of 2" not in (detail := engine.status(run).detail):
+        assert time.monotonic() < deadline, detail
+        time.sleep(0.05)
+    os.kill(int((tmp_path / "ws" / "lock").read_text()), signal.SIGKILL)
+    wait_for(engine, run, RunState.LOST)
+    status = fedtrack("runs", "status", str(tmp_path / "ws")).stdout
+    for text in (status, fedtrack("runs", "show", str(tmp_path / "ws")).stdout):
+        assert "lost: its server died in round 2 of 2" in text
+        assert f"to continue it: fedtrack resume {tmp_path / 'ws'}" in text
+    (listed,) = json.loads(fedtrack("runs", "list", str(tmp_path / "ws"), "--json").stdout)
+    assert (listed["status"], listed["round"]) == ("lost", "1/2")
+
+
 def test_failed_run_can_be_fetched(make_job: MakeJob, tmp_path: Path) -> None:
     engine, folder = LocalEngine(), make_job("raise ValueError('no data')").export_job(tmp_path / "jobs")
     run = engine.submit(folder, str(tmp_path / "ws"))

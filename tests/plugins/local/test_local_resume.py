@@ -12,10 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedtrack.engine import RunState
 from fedtrack.errors import WorkspaceError
 from fedtrack.plugins import registry
+from fedtrack.runs.replay import replay
 from fedtrack.runs.result import RunResult
+from fedtrack.runs.run_state import view
+from fedtrack.runs.stored_run import find_run
+from fedtrack.runs.stored_tally import tally_of
+from fedtrack.runs.verify import verify
 from fedtrack_local.models.params import load_params
+from fedtrack_tensorboard import TBAnalyticsReceiver
 
 from .conftest import MakeJob
 
@@ -54,12 +61,67 @@ def test_killed_server_is_resumed_after_its_last_finished_round(make_job: MakeJo
     }
 
 
-def test_finished_run_is_resumed_to_nothing(make_job: MakeJob, tmp_path: Path) -> None:
-    first = make_job().simulator_run(tmp_path / "ws")
-    again: RunResult = registry().engine("local")().resume(tmp_path / "ws")
-    assert again.run_id == first.run_id
-    assert [r.current_round for r in again.rounds] == [0, 1]
-    assert again.sites["site-1"].journaled == first.sites["site-1"].journaled
+def content(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_completed_run_is_not_touched_by_a_resume(make_job: MakeJob, tmp_path: Path) -> None:
+    job = make_job()
+    job.to_server(TBAnalyticsReceiver())
+    first = job.simulator_run(tmp_path / "ws")
+    before = content(tmp_path / "ws")
+    for name in ("ws", "ws/runs/1"):
+        again: RunResult = registry().engine("local")().resume(tmp_path / name)
+        assert (again.run_id, again.sites, again.receivers) == (first.run_id, first.sites, first.receivers)
+    done = subprocess.run(
+        [sys.executable, "-m", "fedtrack", "resume", str(tmp_path / "ws")], capture_output=True, text=True, check=True
+    )
+    assert (
+        done.stderr
+        == f"The run in {tmp_path / 'ws'} is completed; there is nothing to resume, and nothing was changed.\n"
+    )
+    assert content(tmp_path / "ws") == before
+
+
+def test_the_summary_of_a_failed_attempt_says_nothing_about_the_next_one(make_job: MakeJob, tmp_path: Path) -> None:
+    """The next one logs more, and is killed before it has a summary: what is counted is then what is in the files."""
+    stuck = f"""
+    import pathlib, time
+    if model.current_round == 1 and not pathlib.Path({str(tmp_path / "again")!r}).exists():
+        raise ValueError("no data")
+    while model.current_round == 1:
+        time.sleep(0.05)
+    """
+    folder, workspace = make_job(stuck, num_rounds=3).export_job(tmp_path / "jobs"), tmp_path / "ws"
+    command = [sys.executable, "-m", "fedtrack"]
+    failed = subprocess.run([*command, "run", str(folder), "-w", str(workspace)], capture_output=True, check=False)
+    assert failed.returncode == 1
+    run = find_run(workspace)
+    assert [check.problem for check in verify(run) if check.problem] == []
+    (tmp_path / "again").touch()
+    with subprocess.Popen(
+        [*command, "resume", str(workspace)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as again:
+        deadline = time.monotonic() + 60
+        while tally_of(run).sites["site-1"].journaled < 150 or view(run).state is not RunState.RUNNING:
+            assert time.monotonic() < deadline, view(run)
+            time.sleep(0.05)
+        assert all(check.problem == "" for check in verify(run))
+        os.kill(again.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while view(run).state is not RunState.LOST or tally_of(run).sites["site-1"].logged is None:
+        assert time.monotonic() < deadline, view(run)
+        time.sleep(0.05)
+    replay(run)
+    tally = tally_of(run)
+    # Two rounds of the first attempt, and one of the second.
+    assert {name: (tally.sites[name].logged, tally.sites[name].journaled) for name in ("site-1", "site-2")} == {
+        "site-1": (150, 150),
+        "site-2": (150, 150),
+    }
+    assert tally.complete
+    assert [check.problem for check in verify(run) if check.problem] == []
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli import (
+    agent,
+    collect,
     engines,
     examples,
     job,
@@ -40,7 +42,8 @@ def build_app() -> typer.Typer:
     app.command("resume")(resume.resume)
     app.command("submit")(submit.submit)
     app.command("migrate")(migrate.migrate)
-    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs):
+    app.command("agent")(agent.agent)
+    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs, collect):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,6 +100,9 @@ def _make_room(workspace: Path, run: RunHandle) -> None:
         return  # the engine itself has put the run there
     place = Workspace(workspace)
     try:
-        place.move_earlier_run()
+        earlier = place.move_earlier_run()
+        if earlier is not None:
+            command = f"fedtrack runs show {shlex.quote(str(earlier))}"
+            typer.echo(f"The earlier run in this workspace is kept in {earlier}, see: {command}", err=True)
     finally:
         place.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ Handle = Annotated[
 
 @app.command()
 def status(handle: Handle, as_json: AsJson = False) -> None:
-    """Show the state of a run."""
+    """Show the state of a run; exit code 0 in any state."""
     with _attached(handle) as (run, engine):
         _print(engine.status(run), as_json)
 
@@ -38,16 +38,32 @@ def wait(
     timeout: Annotated[float | None, typer.Option(help="The most seconds to wait.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wait until a run is over."""
+    """Wait until a run is over.
+
+    Exit code 0 if it is completed, 1 if it ended in another way, 3 if it goes on after the timeout.
+    """
     with _attached(handle) as (run, engine):
-        _print(engine.wait(run, timeout), as_json)
+        found = engine.wait(run, timeout)
+        _print(found, as_json)
+    if found.state != "completed":
+        raise typer.Exit(1)
 
 
 @app.command()
-def abort(handle: Handle) -> None:
-    """End a run."""
+def abort(
+    handle: Handle,
+    timeout: Annotated[float, typer.Option(help="The most seconds to wait for its end.")] = 60.0,
+) -> None:
+    """End a run in order, as Ctrl-C does: its events until then are delivered. Exit code 3 if it has not ended yet."""
     with _attached(handle) as (run, engine):
+        before = engine.status(run)
+        if before.state.is_final:
+            typer.echo("The run is over already; nothing was done.", err=True)
+            _print(before, as_json=False)
+            return
+        typer.echo(f"Ending the run {run.run_id}; its events until now are delivered.", err=True)
         engine.abort(run)
+        _print(engine.wait(run, timeout), as_json=False)
 
 
 @app.command()
@@ -75,17 +91,42 @@ def drain(
 
 
 def read_handle(text: str) -> RunHandle:
-    """Return the handle in ``text``, or in the file or workspace of that name."""
-    from fedtrack.engine import HANDLE_FILE, RunHandle
+    """Return the handle in ``text``, or that of the run which is meant by a file or a folder.
+
+    Raises:
+        ConfigError: There is no handle and no run.
+    """
+    from fedtrack.engine import RunHandle
     from fedtrack.errors import ConfigError
 
     if text.lstrip().startswith("{"):
         return RunHandle.from_json(text)
-    path = Path(text) / HANDLE_FILE if Path(text).is_dir() else Path(text)
+    path = Path(text)
+    if path.is_dir():
+        return _handle_in(path)
     try:
         return RunHandle.from_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} holds no run handle: {error.strerror}.") from None
+
+
+def _handle_in(folder: Path) -> RunHandle:
+    """Return the handle of the run in a workspace, or in its folder ``runs/<number>``."""
+    from fedtrack.engine import HANDLE_FILE, RunHandle
+    from fedtrack.errors import ConfigError
+    from fedtrack.runs.run_state import view
+    from fedtrack.runs.stored_run import StoredRun, find_run
+
+    run: StoredRun | None = None
+    with suppress(ConfigError):
+        run = find_run(folder)
+    # A handle may be that of a run which has no folder here yet. It may also be older than a run that goes on here.
+    handle = (run.base if run else folder) / HANDLE_FILE
+    if handle.exists() and not (run is not None and view(run).goes_on):
+        return RunHandle.from_json(handle.read_bytes())
+    if run is None or run.record is None:
+        raise ConfigError(f"{str(folder)!r} holds no run, and no handle of one ({HANDLE_FILE}).")
+    return RunHandle(run.record.engine, str(run.base), run.record.run_id, str(run.base))
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""``fedtrack runs list|show|replay|verify|prune``: the results of the runs in a workspace, and the work on them."""
+"""``fedtrack runs list|show|replay|verify|salvage|prune``: the results of a workspace's runs, and the work on them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,8 @@ from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
 
 if TYPE_CHECKING:
+    from fedtrack.runs.run_state import RunView
+    from fedtrack.runs.stored_run import StoredRun
     from fedtrack.runs.tally import Tally
 
 #: The most sites, or counts, that are listed one by one.
@@ -21,7 +24,7 @@ _MOST_ROWS = 100
 app = typer.Typer()
 
 Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A workspace, or its folder earlier/<run id> for a run before the last.")
+    Path, typer.Argument(metavar="RUN", help="A workspace, or its folder runs/<number> for a run before the last.")
 ]
 Patience = Annotated[float, typer.Option(help="Seconds without progress after which a receiver is left behind.")]
 
@@ -29,42 +32,61 @@ Patience = Annotated[float, typer.Option(help="Seconds without progress after wh
 @app.command("list")
 def list_runs(workspace: Annotated[Path, typer.Argument(help="A workspace.")], as_json: AsJson = False) -> None:
     """List the runs of a workspace: the last one, then earlier ones."""
-    from datetime import datetime
-
     from fedtrack.runs.stored_run import find_runs
 
-    rows = []
-    for run in find_runs(workspace.absolute()):
-        record, result = run.record, run.result
-        started = datetime.fromtimestamp(record.started_ns // 10**9).isoformat(" ") if record else ""
-        row = {"run": record.run_id if record else "", "job": result.job_name if result else "", "started": started}
-        row["status"] = result.status if result else "unfinished"
-        rows.append(row | {"folder": str(run.base)})
-    show_rows(rows, ("run", "job", "started", "status", "folder"), as_json=as_json)
+    rows = [_row(run) for run in find_runs(workspace.absolute())]
+    show_rows(rows, ("run", "job", "started", "status", "round", "sites", "events", "folder"), as_json=as_json)
+
+
+def _row(run: StoredRun) -> dict[str, str]:
+    from datetime import datetime
+
+    from fedtrack.runs.run_state import view
+
+    record, found = run.record, view(run)
+    started = datetime.fromtimestamp(record.started_ns // 10**9).isoformat(" ") if record else ""
+    row = {"run": record.run_id if record else "", "job": found.job_name, "started": started, "status": found.state}
+    progress = found.progress
+    row["round"] = progress.rounds_text if progress else ""
+    row["sites"] = f"{progress.up}/{progress.sites}" if progress else ""
+    row["events"] = "?" if found.events is None else f"{found.events:,}"
+    return row | {"folder": str(run.kept)}
 
 
 @app.command()
 def show(run: Run, as_json: AsJson = False) -> None:
     """Show a run: its events at each stage and receiver, losses and refusals."""
-    import msgspec
-
+    from fedtrack.runs.run_state import view
     from fedtrack.runs.stored_run import find_run
     from fedtrack.runs.stored_tally import tally_of
 
     stored = find_run(run)
-    tally, result = tally_of(stored), stored.result
+    found = view(stored)
+    tally = tally_of(stored)
     if as_json:
-        shown = msgspec.to_builtins(tally)
-        for label, receiver in tally.receivers.items():  # a number, as before the counts by kind
-            shown["receivers"][label] |= {"skipped": receiver.not_supported, "skipped_by_kind": receiver.skipped}
-        complete = {"complete": tally.complete, "events_complete": tally.events_complete}
-        typer.echo(json.dumps(shown | complete, indent=2))
+        typer.echo(json.dumps(_as_json(found, tally), indent=2))
         return
-    if result is None:
-        typer.echo(f"unfinished: its server died; continue it: fedtrack resume {stored.base}")
+    detail = "; ".join(part for part in (found.detail, found.remedy) if part)
+    typer.echo(f"{found.job_name or 'run'}: {found.state}{': ' if detail else ''}{detail}")
+    if found.progress and found.goes_on:
+        for reason in found.progress.failed.values():
+            typer.echo(f"failed: {reason}")
+    _show_tally(tally, live=found.goes_on)
+    if found.goes_on:
+        typer.echo("events: the run goes on; these are its counts at this moment")
     else:
-        typer.echo(f"{result.job_name}: {result.status}{': ' if result.error else ''}{result.error}")
-    _show_tally(tally)
+        typer.echo("events: complete" if tally.complete else "events: incomplete")
+
+
+def _as_json(found: RunView, tally: Tally) -> dict[str, Any]:
+    import msgspec
+
+    shown: dict[str, Any] = msgspec.to_builtins(tally)
+    for label, receiver in tally.receivers.items():  # a number, as before the counts by kind
+        shown["receivers"][label] |= {"skipped": receiver.not_supported, "skipped_by_kind": receiver.skipped}
+    shown |= {"state": found.state.value, "detail": found.detail, "progress": msgspec.to_builtins(found.progress)}
+    # Of a run that goes on it is not known yet, and never true.
+    return shown | {"complete": tally.complete and not found.goes_on, "events_complete": tally.events_complete}
 
 
 @app.command()
@@ -99,11 +121,17 @@ def replay(
 
 @app.command()
 def verify(run: Run, as_json: AsJson = False) -> None:
-    """Count a run's events again, in spools, journal and backends; exit code 1 if anything differs."""
+    """Count a run's events again, in spools, journal and backends; exit code 1 if anything differs.
+
+    Of a run that goes on, the journal is counted, and the backends are left alone.
+    """
+    from fedtrack.runs.run_state import view
     from fedtrack.runs.stored_run import find_run
     from fedtrack.runs.verify import verify as recount
 
-    checks = recount(find_run(run))
+    stored = find_run(run)
+    live = view(stored).goes_on
+    checks = recount(stored)
     rows = [check._asdict() for check in checks]
     if not as_json and len(rows) > _MOST_ROWS:
         shown = [row for row in rows if row["problem"]]
@@ -115,9 +143,30 @@ def verify(run: Run, as_json: AsJson = False) -> None:
     if rows or as_json:
         show_rows(rows, ("what", "expected", "found", "result"), as_json=as_json)
     problems = sum(bool(check.problem) for check in checks)
-    typer.echo(f"{problems} of {len(checks)} counts differ." if problems else "Everything is there.", err=as_json)
+    ending = "No count differs." if live else "Everything is there."
+    typer.echo(f"{problems} of {len(checks)} counts differ." if problems else ending, err=as_json)
+    if live:
+        typer.echo("The run goes on: these are its counts at this moment. Backends are counted at its end.", err=True)
     if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def salvage(run: Run) -> None:
+    """Replace damaged journals by new ones with everything that can be read of them, and keep the damaged files."""
+    from fedtrack.runs.salvage import describe
+    from fedtrack.runs.salvage import salvage as rescue
+    from fedtrack.runs.stored_run import find_run
+
+    stored = find_run(run)
+    done = rescue(stored)
+    for one in done:
+        for line in describe(one):
+            typer.echo(line)
+    if not done:
+        typer.echo("No file of this run is damaged; nothing was changed.")
+        return
+    typer.echo(f"Deliver what was rescued: fedtrack runs replay {quote(str(stored.base))}")
 
 
 @app.command()
@@ -129,15 +178,20 @@ def prune(
     from fedtrack.runs.prune import prune as delete
     from fedtrack.runs.stored_run import find_run
 
-    for node, count in delete(find_run(run), older_than).items():
+    deleted = delete(find_run(run), older_than)
+    for node, count in deleted.items():
         typer.echo(f"{node}: {count:,} events deleted from the journal")
+    if not deleted:
+        typer.echo("The run has no journal; nothing was deleted.")
 
 
-def _show_tally(tally: Tally) -> None:
+def _show_tally(tally: Tally, *, live: bool) -> None:
     from fedtrack.runs.refusals import kinds_refused
-    from fedtrack.runs.tally_rows import grouped_sites, receiver_rows, site_rows
+    from fedtrack.runs.tally_rows import grouped_sites, known_columns, receiver_rows, site_rows
 
     sites = site_rows(grouped_sites(tally.sites, _MOST_ROWS), always=("logged", "in spool", "journaled"))
+    if live:
+        sites = known_columns(sites)
     show_rows(sites, tuple(sites[0]), as_json=False)
     receivers = receiver_rows(tally.receivers)
     if receivers:
@@ -158,4 +212,3 @@ def _show_tally(tally: Tally) -> None:
         typer.echo(f"lost: {site_name}: {reason}")
     for (name, reason), count in kinds_refused(tally.refused).items():
         typer.echo(f"refused: {name}: {count:,} events: {reason}")
-    typer.echo("events: complete" if tally.complete else "events: incomplete")

@@ -1,8 +1,9 @@
-"""``fedtrack submit``: start a run at an engine's target and return at once."""
+"""``fedtrack submit``: start a run on this machine or at an engine's target, and return at once."""
 
 from __future__ import annotations
 
-from contextlib import closing
+import shlex
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -11,7 +12,7 @@ import typer
 from fedtrack.engine import LOCAL_ENGINE
 
 if TYPE_CHECKING:
-    from fedtrack.engine import RunHandle
+    from fedtrack.engine import Engine, RunHandle
 
 EngineName: TypeAlias = Annotated[
     str, typer.Option(help="The engine that runs it: a name from 'fedtrack engines list'.")
@@ -24,24 +25,49 @@ RunId: TypeAlias = Annotated[
 def submit(
     job: Annotated[Path, typer.Argument(help="An exported job.", metavar="JOB", show_default=False)],
     target: Annotated[
-        str, typer.Option(help="A system of the engine: an admin's startup kit, a workspace on this machine, ...")
-    ],
+        str | None,
+        typer.Option(help="A system of the engine, such as an admin's startup kit; by default the workspace."),
+    ] = None,
     engine: EngineName = LOCAL_ENGINE,
     run_id: RunId = None,
     workspace: Annotated[
         Path | None, typer.Option("--workspace", "-w", help="Folder for the handle, and later for the results.")
     ] = None,
 ) -> None:
-    """Start a run and print its handle, with which 'fedtrack runs' finds the run from any process."""
+    """Start a run and return at once; it goes on without this terminal.
+
+    Prints the run's handle, with which 'fedtrack runs' finds the run from any process; its workspace does the same.
+    """
     from fedtrack.partial_engine import open_engine
 
     if workspace is not None:
         make_folder(workspace)
     with closing(open_engine(engine)) as opened:
-        run = opened.submit(job, target, run_id)
+        run = opened.submit(job, target or _here(opened, engine, workspace), run_id)
         if workspace is not None:
             keep_handle(run, workspace)
     typer.echo(run.to_json())
+    named = shlex.quote(run.to_json() if workspace is None else str(workspace))
+    for purpose, command in (("Watch it", "status"), ("Wait for it", "wait"), ("End it", "abort")):
+        typer.echo(f"{purpose + ':':<12} fedtrack runs {command} {named}", err=True)
+
+
+def _here(engine: Engine, name: str, workspace: Path | None) -> str:
+    """Return the target of an engine that runs jobs on this machine: the workspace.
+
+    Raises:
+        ConfigError: No target was given, and the engine needs one.
+    """
+    from fedtrack.errors import ConfigError, NotSupported
+
+    can_run = False
+    with suppress(NotSupported):
+        can_run = engine.caps().can_run
+    if not can_run:
+        raise ConfigError(f"The engine {name!r} needs a target: fedtrack submit JOB --engine {name} --target TARGET")
+    if workspace is None:
+        raise ConfigError("Give the folder for everything that the run writes: fedtrack submit JOB --workspace FOLDER")
+    return str(workspace)
 
 
 def make_folder(workspace: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedtrack.delivery.ledger import LEDGER, OWNER
+from fedtrack.delivery.ledger_schema import LEDGER, OWNER
 from fedtrack.journal.carve import Row, carve
 from fedtrack.journal.database import Database
 

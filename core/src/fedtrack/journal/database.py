@@ -87,7 +87,7 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
         if connection is None:
             # Beside a writer of this process, an ordinary one: the last to be closed removes the write-ahead log.
-            name = _reading_uri(self.path) if self.read_only else str(self.path)
+            name = reading_uri(self.path) if self.read_only else str(self.path)
             connection = self._connect(name, uri=self.read_only)
             self._show(connection)
             connection.execute("PRAGMA query_only=ON")
@@ -238,7 +238,7 @@ def _unusable(path: Path, schema: Schema, error: Exception) -> WorkspaceError:
     return WorkspaceError(f"{path} cannot be used as a {schema.noun}: {error}; choose another workspace.")
 
 
-def _reading_uri(path: Path) -> str:
+def reading_uri(path: Path) -> str:
     """Return the mode in which SQLite opens a file for reading without a change to it.
 
     A file with a write-ahead log has, or had, a writer: ``ro`` reads both and leaves them. Without such a log, ``rw``

@@ -21,7 +21,7 @@ from fedtrack.journal.database import DamagedDatabaseError, Database, is_damage
 from fedtrack.journal.gaps import GapKind, StoredGap, record
 from fedtrack.journal.goodbyes import Goodbye, Goodbyes
 from fedtrack.journal.pruning import prune
-from fedtrack.journal.read_around import ReadAround, quick_check
+from fedtrack.journal.read_around import ReadAround, damage_of
 from fedtrack.journal.schema import JOURNAL
 from fedtrack.journal.streams import StoredStream, say_counts, say_ends
 from fedtrack.spool import frames
@@ -158,9 +158,6 @@ class Journal:
     def gaps(self) -> list[StoredGap]:
         """Return every recorded gap, oldest first."""
         rows = self._all(_GAPS)
-        if self._around is not None and not self.database.read_only:
-            copied = self._copy().reader().execute(_GAPS).fetchall()
-            rows += [row for row in copied if row not in rows]
         return [StoredGap(*row) for row in rows]
 
     def streams(self) -> list[StoredStream]:
@@ -195,7 +192,9 @@ class Journal:
 
     def total(self) -> int:
         """Return the number of events of all sites."""
-        return int(self._all("SELECT coalesce(sum(n), 0) FROM stream")[0][0])
+        query = "SELECT coalesce(sum(n), 0) FROM stream"
+        rows = self._all(query) if self._around is None else self._copy().reader().execute(query).fetchall()
+        return int(rows[0][0])
 
     def counts_of(self, site: str) -> dict[str, int]:
         """Return how many events each stream of a site has in the journal."""
@@ -214,6 +213,10 @@ class Journal:
         else:
             rows = self._copy().reader().execute(query, (batch,)).fetchall()
         return sum(count for site, count in rows if listens(site))
+
+    def counts_up_to(self, batch: int) -> dict[str, int]:
+        """Return how many events of each site are in the batches up to the one with this id."""
+        return dict(self._all("SELECT site, sum(n) FROM batch WHERE id <= ? GROUP BY site", (batch,)))
 
     def read(self, after: int, limit_bytes: int = 4 * 1024 * 1024) -> list[StoredBatch]:
         """Return the batches with an id greater than ``after``, oldest first, up to about ``limit_bytes``.
@@ -247,7 +250,7 @@ class Journal:
 
         From then on, everything is read around the damage.
         """
-        if self._around is None and (problem := quick_check(self.database.reader())):
+        if self._around is None and (problem := damage_of(self.path)):
             self._read_around(problem)
         return self.damage
 
@@ -257,15 +260,14 @@ class Journal:
         return "" if self._around is None else self._around.reason
 
     def _all(self, query: str, values: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        # If the file is written, its small tables are read from it as long as they are intact: they are newer there.
-        if self._around is None or not self.database.read_only:
+        if self._around is None:
             try:
                 return self.database.reader().execute(query, values).fetchall()
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
                 self._read_around(str(error))
-        return self._copy().reader().execute(query, values).fetchall()
+        return self._copy(fresh=True).reader().execute(query, values).fetchall()
 
     def _is_known(self, site: str, stream: str) -> bool:
         """Return whether the journal has a mark for a stream: it has one before it has a batch."""
@@ -286,9 +288,9 @@ class Journal:
                 except OSError as error:
                     raise WorkspaceError(f"{self.path} is damaged and cannot be read: {error}.") from None
 
-    def _copy(self) -> Database:
+    def _copy(self, *, fresh: bool = False) -> Database:
         assert self._around is not None  # noqa: S101 - the caller has looked
-        return self._around.database
+        return self._around.database(fresh=fresh)
 
 
 def _read(

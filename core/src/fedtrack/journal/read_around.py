@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from fedtrack.journal.database import Database
+from fedtrack.journal.database import Database, reading_uri
 from fedtrack.journal.rescue import rescue
 from fedtrack.journal.schema import JOURNAL
 
@@ -46,11 +46,14 @@ class ReadAround:
         self._opened: list[Database] = []
         self._copy()
 
-    @property
-    def database(self) -> Database:
-        """The copy; a newer one if the journal has changed meanwhile."""
+    def database(self, *, fresh: bool) -> Database:
+        """Return the copy, or a newer one if the journal has changed meanwhile.
+
+        Args:
+            fresh: Whether every change counts; otherwise a journal that grows is copied again from time to time only.
+        """
         with self._lock:
-            if monotonic() >= self._not_before and self._state != _state_of(self._path):
+            if (fresh or monotonic() >= self._not_before) and self._state != _state_of(self._path):
                 with contextlib.suppress(OSError):
                     self._copy()
             return self._opened[-1]
@@ -94,4 +97,39 @@ def quick_check(connection: sqlite3.Connection) -> str:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         return str(error)
-    return "" if found is None or found[0] == "ok" else str(found[0]).strip()
+    if found is None or found[0] == "ok":
+        return ""
+    return " ".join(line.strip() for line in str(found[0]).splitlines() if not line.startswith("***"))
+
+
+#: The result for each file that this process has checked, with the state that it had.
+_checked: dict[Path, tuple[tuple[tuple[int, int], ...], str]] = {}
+
+
+def damage_of(path: Path) -> str:
+    """Return the damage that SQLite finds in a file, or ""; also "" if there is no file. Nothing is written.
+
+    All of the file is read, but not again as long as it is unchanged.
+    """
+    state = _state_of(path)
+    if path not in _checked or _checked[path][0] != state:
+        _checked[path] = state, _damage_of(path)
+    return _checked[path][1]
+
+
+def _damage_of(path: Path) -> str:
+    if not path.exists():
+        return ""
+    try:
+        connection = sqlite3.connect(reading_uri(path), uri=True)
+    except sqlite3.Error as error:
+        return str(error)
+    with contextlib.closing(connection):
+        if problem := quick_check(connection):
+            return problem
+        try:
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        except sqlite3.Error as error:
+            return str(error)
+    return "its tables are gone" if not tables and pages > 1 else ""

@@ -166,6 +166,11 @@ def _leave_empty(writer: sqlite3.Connection, id_: int, site: str, stream: str, l
     mark = writer.execute("SELECT last FROM stream WHERE site = ? AND stream = ?", (site, stream)).fetchone()[0]
     row = (id_, site, stream, mark, mark, lost, None, b"", _NO_CHECKSUM, time_ns())
     writer.execute("INSERT INTO batch VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+    note_lost(writer, id_, site, stream, lost)
+
+
+def note_lost(writer: sqlite3.Connection, id_: int, site: str, stream: str, lost: int) -> None:
+    """Record the events that the empty batch ``id_`` stands for, in the words in which a delivery will record them."""
     _note(writer, site, stream, StoredBatch(id_, site, stream, 0, b"", lost=lost).damage, lost)
 
 

@@ -8,9 +8,12 @@ from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedtrack.runs.child_run import ChildRun, holder
+    from fedtrack.runs.live_run import LiveRun, Progress
     from fedtrack.runs.page import print_summary
     from fedtrack.runs.result import SUMMARY_FILE, RoundSummary, RunResult
-    from fedtrack.runs.stored_run import StoredRun
+    from fedtrack.runs.run_state import RunView, view
+    from fedtrack.runs.stored_run import StoredRun, find_run, find_runs
+    from fedtrack.runs.stored_tally import tally_of
     from fedtrack.runs.tally import CountedSite, Goodbye, SiteTally, Tally, take_tally
     from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, Workspace, read_record
 
@@ -19,18 +22,25 @@ _HOMES = {
     "CountedSite": "fedtrack.runs.tally",
     "Goodbye": "fedtrack.runs.tally",
     "RUN_FOLDER": "fedtrack.runs.workspace",
+    "LiveRun": "fedtrack.runs.live_run",
+    "Progress": "fedtrack.runs.live_run",
     "RoundSummary": "fedtrack.runs.result",
     "RunRecord": "fedtrack.runs.workspace",
     "RunResult": "fedtrack.runs.result",
+    "RunView": "fedtrack.runs.run_state",
     "SUMMARY_FILE": "fedtrack.runs.result",
     "SiteTally": "fedtrack.runs.tally",
     "StoredRun": "fedtrack.runs.stored_run",
     "Tally": "fedtrack.runs.tally",
     "Workspace": "fedtrack.runs.workspace",
+    "find_run": "fedtrack.runs.stored_run",
+    "find_runs": "fedtrack.runs.stored_run",
     "holder": "fedtrack.runs.child_run",
     "print_summary": "fedtrack.runs.page",
     "read_record": "fedtrack.runs.workspace",
     "take_tally": "fedtrack.runs.tally",
+    "tally_of": "fedtrack.runs.stored_tally",
+    "view": "fedtrack.runs.run_state",
 }
 
 __all__ = [
@@ -39,17 +49,24 @@ __all__ = [
     "ChildRun",
     "CountedSite",
     "Goodbye",
+    "LiveRun",
+    "Progress",
     "RoundSummary",
     "RunRecord",
     "RunResult",
+    "RunView",
     "SiteTally",
     "StoredRun",
     "Tally",
     "Workspace",
+    "find_run",
+    "find_runs",
     "holder",
     "print_summary",
     "read_record",
     "take_tally",
+    "tally_of",
+    "view",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -98,7 +98,7 @@ def _remarks(result: RunResult) -> list[str]:
     for site, reason in result.waiting.items():
         lines.append(f"Waiting:     {site}: records are in its spool and not in the journal: {reason}")
     if result.waiting:
-        lines.append(f"             To try again: fedtrack runs replay {shlex.quote(str(result.workspace))}")
+        lines.append(f"             To try again: fedtrack runs replay {shlex.quote(str(result.run))}")
     if len(lines) > _MOST_SITES:
         lines = [*lines[:_MOST_SITES], f"             and {len(lines) - _MOST_SITES:,} more; see {SUMMARY_FILE}."]
     for name, receiver in result.receivers.items():
@@ -138,7 +138,7 @@ def _receiver_remarks(result: RunResult, name: str, receiver: ReceiverTally) -> 
         lines.append(
             f"Pending:     {name}: {receiver.pending:,} events are not delivered, but kept in the journal: {reason}"
         )
-        lines.append(f"             To deliver them later: fedtrack runs replay {shlex.quote(str(result.workspace))}")
+        lines.append(f"             To deliver them later: fedtrack runs replay {shlex.quote(str(result.run))}")
     elif receiver.error:
         lines.append(f"Note:        {name}: {receiver.error}")
     if receiver.outage_seconds >= 1.0:

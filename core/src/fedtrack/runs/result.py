@@ -81,6 +81,11 @@ class RunResult(msgspec.Struct):
         """Whether every log call is known to be where it belongs; see ``Tally.events_complete``."""
         return events_complete(self.sites, self.gaps, self.waiting)
 
+    @property
+    def run(self) -> Path:
+        """The folder that commands about this run take, also when another run uses the workspace."""
+        return self.folder.parent.parent
+
     def moved(self, workspace: Path, folder: Path) -> RunResult:
         """Return and save the result with the new paths of its files, in ``folder`` of ``workspace``."""
         before, after = str(self.folder), str(folder)

@@ -5,18 +5,19 @@ The damaged files stay beside the new ones, as evidence. If a salvage is killed,
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time_ns
 
 from fedtrack.delivery.ledger import LEDGER_FILE
 from fedtrack.delivery.ledger_rescue import owner_of, rescue_ledger
+from fedtrack.delivery.ledger_schema import LEDGER
 from fedtrack.errors import WorkspaceError
-from fedtrack.journal.read_around import quick_check
+from fedtrack.journal.database import DamagedDatabaseError, Database, Schema
+from fedtrack.journal.read_around import damage_of
 from fedtrack.journal.rescue import Rescued, rescue
+from fedtrack.journal.schema import JOURNAL
 from fedtrack.runs.spool_records import take_back
 from fedtrack.runs.stored_run import StoredRun, finish_salvage, salvaged_name
 from fedtrack.spool.segments import sync_folder
@@ -54,32 +55,25 @@ def salvage(run: StoredRun) -> list[Salvaged]:
         for node in run.journaling_nodes():
             folder = run.node(node)
             finish_salvage(folder)
-            for path, replace in ((folder / "journal.db", _journal), (folder / LEDGER_FILE, _ledger)):
-                problem = damage_of(path)
+            for path, schema, replace in (
+                (folder / "journal.db", JOURNAL, _journal),
+                (folder / LEDGER_FILE, LEDGER, _ledger),
+            ):
+                problem = damage_of(path) or _why_unusable(path, schema)
                 if problem:
                     found.append(replace(run, node, path, problem))
         return found
 
 
-def damage_of(path: Path) -> str:
-    """Return the damage of a database, or "" if there is no such file, or SQLite finds none. Nothing is written."""
+def _why_unusable(path: Path, schema: Schema) -> str:
+    """Return why a file that is whole for SQLite is none of ours, or ""."""
     if not path.exists():
         return ""
     try:
-        # Without "immutable" SQLite may need files beside it, which it could not write into a folder of somebody else.
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    except sqlite3.Error as error:
-        return str(error)
-    with contextlib.closing(connection):
-        problem = quick_check(connection)
-        if problem:
-            return problem
-        try:
-            empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-            pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        except sqlite3.Error as error:
-            return str(error)
-    return "its tables are gone" if empty and pages > 1 else ""
+        Database(path, schema, read_only=True).close()
+    except DamagedDatabaseError as error:
+        return str(error.__cause__ or error)
+    return ""
 
 
 def _journal(run: StoredRun, node: str, path: Path, problem: str) -> Salvaged:

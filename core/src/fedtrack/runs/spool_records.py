@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+from fedtrack.journal.rescue import note_lost
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
 from fedtrack.spool import frames
@@ -66,6 +67,7 @@ def _take_back(
         connection.execute("DELETE FROM batch WHERE id = ?", (id_,))
     else:
         connection.execute("UPDATE batch SET n = ? WHERE id = ?", (lost - count, id_))
+        note_lost(connection, id_, site, stream, lost - count)
     for name in (site, host) if host else (site,):
         connection.execute(
             "UPDATE stream SET last = min(last, ?), n = max(0, n - ?), final = NULL WHERE site = ? AND stream = ?",

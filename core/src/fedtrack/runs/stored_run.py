@@ -14,8 +14,17 @@ from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
+from fedtrack.runs.live_run import server_of
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
-from fedtrack.runs.workspace import EARLIER_FOLDER, RUN_FOLDER, WORKERS_FOLDER, RunRecord, Workspace, read_record
+from fedtrack.runs.workspace import (
+    EARLIER_FOLDER,
+    RUN_FOLDER,
+    RUNS_FOLDER,
+    WORKERS_FOLDER,
+    RunRecord,
+    Workspace,
+    read_record,
+)
 from fedtrack.spool.segments import sync_folder
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
@@ -31,7 +40,7 @@ class StoredRun:
     """A run's folders.
 
     Attributes:
-        base: The workspace, or ``<workspace>/earlier/<run id>``.
+        base: The workspace, or ``<workspace>/runs/<number>`` of a run that is not the last one there.
     """
 
     base: Path
@@ -42,9 +51,11 @@ class StoredRun:
         return self.node(SERVER)
 
     @property
-    def workspace(self) -> Path:
-        """The workspace whose lock guards the run."""
-        return self.base.parent.parent if self.base.parent.name == EARLIER_FOLDER else self.base
+    def kept(self) -> Path:
+        """The path of ``base`` that stays when another run uses the workspace; ``base`` itself if there is none."""
+        record = self.record
+        base = self.base / RUNS_FOLDER / str(record.number if record else 0)
+        return base if _is_linked(base) else self.base
 
     @property
     def record(self) -> RunRecord | None:
@@ -114,8 +125,10 @@ class StoredRun:
 
     @contextmanager
     def stores(self, node: str = SERVER, *, write: bool = False) -> Iterator[tuple[Journal, Ledger]]:
-        """Open a node's journal and its ledger; see ``journal``."""
+        """Open a node's journal and its ledger; see ``journal``. Of a damaged one, what is intact is read."""
         with self.journal(node, write=write) as journal:
+            if server_of(self.folder) is None:
+                journal.check()  # the file of a run that goes on changes, and each check would read all of it
             ledger = Ledger(self.node(node) / LEDGER_FILE, journal, read_only=not write)
             try:
                 yield journal, ledger
@@ -146,6 +159,13 @@ class StoredRun:
             journal.record_gap(SERVER, "", GapKind.JOURNAL, LOST_JOURNAL)
             journal.close()
 
+    def put_summary_aside(self) -> None:
+        """Keep the summary of an attempt that ended before this one under another name: its counts get out of date."""
+        path = self.folder / SUMMARY_FILE
+        if path.exists():
+            number = 1 + sum(1 for _ in self.folder.glob(f"{path.stem}.*{path.suffix}"))
+            path.rename(path.with_name(f"{path.stem}.{number}{path.suffix}"))
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep servers out of the workspace.
@@ -153,7 +173,7 @@ class StoredRun:
         Raises:
             WorkspaceError: A server uses it.
         """
-        workspace = Workspace(self.workspace)
+        workspace = Workspace(self.base)
         try:
             yield
         finally:
@@ -180,7 +200,7 @@ class StoredRun:
         Raises:
             DamagedError: The run's identity cannot be read.
         """
-        record, folder = self.record, self.node(node)
+        record, folder = self.record, self.kept / node / RUN_FOLDER
         if record is None:
             raise DamagedError(f"{self.folder} has no readable run.json, so the run's id is not known.")
         with self.journal() as journal:
@@ -205,15 +225,15 @@ def finish_salvage(folder: Path) -> None:
 
 def find_runs(workspace: Path) -> list[StoredRun]:
     """Return the runs of a workspace: the one in it, then earlier ones, newest first."""
-    earlier = (StoredRun(base) for base in (workspace / EARLIER_FOLDER).glob("*"))
-    found = [run for run in earlier if run.folder.is_dir()]
+    places = [*(workspace / RUNS_FOLDER).glob("*"), *(workspace / EARLIER_FOLDER).glob("*")]
+    found = [run for run in map(StoredRun, places) if run.folder.is_dir() and not _is_linked(run.base)]
     found.sort(key=lambda run: run.record.started_ns if run.record else 0, reverse=True)
     current = StoredRun(workspace)
     return [current, *found] if current.folder.is_dir() else found
 
 
 def find_run(path: Path) -> StoredRun:
-    """Return the run that ``path`` names: a workspace, ``<workspace>/earlier/<run id>``, or the server's folder of one.
+    """Return the run that ``path`` names: a workspace, ``<workspace>/runs/<number>``, or the server's folder of one.
 
     Raises:
         ConfigError: There is no run.
@@ -222,5 +242,10 @@ def find_run(path: Path) -> StoredRun:
     for base in (path, path.parent.parent):
         run = StoredRun(base)
         if run.folder.is_dir() and (base == path or run.folder == path):
-            return run
-    raise ConfigError(f"{str(path)!r} holds no run; give a workspace, or one of its folders earlier/<run id>.")
+            return StoredRun(base.parent.parent) if _is_linked(base) else run
+    raise ConfigError(f"{str(path)!r} holds no run; give a workspace, or one of its folders runs/<number>.")
+
+
+def _is_linked(base: Path) -> bool:
+    """Return whether a folder in ``runs`` only has links to the last run of its workspace."""
+    return (base / SERVER).is_symlink()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TypeAlias
 
 from fedtrack.delivery.host import hears_sites
+from fedtrack.delivery.label import receiver_label
 from fedtrack.delivery.ledger import Ledger
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
 from fedtrack.journal.journal import Journal
-from fedtrack.runs.child_run import holder
 from fedtrack.runs.journal_facts import is_host
+from fedtrack.runs.live_run import server_of
 from fedtrack.runs.refusals import refusals
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import LOST_JOURNAL, StoredRun
@@ -54,7 +54,7 @@ def tally_of(run: StoredRun, result: RunResult | None = None) -> Tally:
 
 def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator[CountedSite]:
     known = [name for name in result.sites if not is_host(name)] if result else []
-    over = holder(run.workspace / "lock") in (None, os.getpid())
+    over = server_of(run.folder) is None
     for name in dict.fromkeys([SERVER, *run.sites(), *known]):
         before = result.sites.get(name) if result else None
         crosses = before.streams_to_server if before else True
@@ -87,15 +87,22 @@ def _goodbye(before: SiteTally | None) -> Goodbye | None:
 
 
 def _receivers(run: StoredRun, result: RunResult | None, stores: Stores) -> list[ReceiverTally]:
-    """Return the receivers in the summary, and those with a cursor that only the job names."""
+    """Return the receivers in the summary, and those that only the job names.
+
+    Without a summary, the job's receivers count also if their backends were never opened.
+    """
     known = dict(result.receivers) if result else {}
     unnamed = {id_ for id_ in stores[SERVER][1].cursors() if id_ not in known} if SERVER in stores else set()
-    if unnamed:
+    if unnamed or result is None:
         try:
-            named = {id_: item for id_, item in run.job().receivers.items() if id_ in unnamed}
+            job = run.job()
         except FedtrackError:
-            named = {}  # then they count as receivers that listen to every site
-        for id_, item in named.items():
-            own_only = not hears_sites(SERVER, item)
-            known[id_] = ReceiverTally(item.name, SERVER, 0, {}, 0, 0, id=id_, own_only=own_only)
+            return list(known.values())  # then they count as receivers that listen to every site
+        for id_, item in job.receivers.items():
+            if id_ in unnamed or result is None:
+                own_only = not hears_sites(SERVER, item)
+                known[id_] = ReceiverTally(item.name, SERVER, 0, {}, 0, 0, id=id_, own_only=own_only)
+        for site in job.sites if result is None else ():
+            for id_, item in site.receivers.items():
+                known[receiver_label(site.name, id_)] = ReceiverTally(item.name, site.name, id=id_)
     return list(known.values())

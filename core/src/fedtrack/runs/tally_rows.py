@@ -22,6 +22,12 @@ def site_rows(sites: Mapping[str, SiteTally], always: Iterable[str] = ("logged",
     return _rows("site", counts, _SITE_COLUMNS, always)
 
 
+def known_columns(rows: list[Row]) -> list[Row]:
+    """Return the rows without the columns in which no count is known: as long as a run goes on, there are some."""
+    unknown = {name for name in rows[0] if all(row[name] == "?" for row in rows)} if rows else set()
+    return [{name: value for name, value in row.items() if name not in unknown} for row in rows]
+
+
 def receiver_rows(
     receivers: Mapping[str, ReceiverTally], always: Iterable[str] = ("delivered", "skipped", "dead", "pending")
 ) -> list[Row]:

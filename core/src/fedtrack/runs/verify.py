@@ -1,20 +1,27 @@
-"""Verify: counts a run's events again in spools, journals and backends, and names every difference."""
+"""Verify: counts a run's events again in spools, journals and backends, and names every difference.
+
+A run that goes on is counted up to one moment. Events that are on their way are no difference then, and its backends
+are left alone: a second client could end their runs.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from shlex import quote
 from typing import NamedTuple
 
 import msgspec
 
 from fedtrack.delivery.host import addressed
 from fedtrack.delivery.label import receiver_label
-from fedtrack.delivery.ledger import Cursor, Ledger
+from fedtrack.delivery.ledger import LEDGER_FILE, Cursor, Ledger
 from fedtrack.errors import DamagedError, FedtrackError, ReceiverError
 from fedtrack.journal.journal import Journal, StoredBatch
+from fedtrack.journal.read_around import damage_of
 from fedtrack.runs.journal_facts import is_host, read_facts
 from fedtrack.runs.replay import receivers_of
+from fedtrack.runs.run_state import view
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.tally import SiteTally
@@ -22,6 +29,10 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Artifact, BlobRef, Image, Metric, Record, Text, decode
+
+_NOT_LOGGED = "do not hold what was logged"
+_CHANGED = "were changed after they were written"
+_REFUSED = "were refused; see: fedtrack runs dlq list"
 
 
 class Check(NamedTuple):
@@ -41,14 +52,46 @@ class Check(NamedTuple):
 
 
 def verify(run: StoredRun) -> list[Check]:
-    """Count everything again.
+    """Count everything again; of a run that goes on, what its journals have at this moment.
 
     Raises:
-        WorkspaceError: A server uses the workspace.
+        WorkspaceError: Another command works on the run.
         FedtrackError: The run or its job cannot be read.
     """
+    if view(run).goes_on:
+        return list(_live_checks(run))
     with run.locked():
         return list(_checks(run))
+
+
+def _live_checks(run: StoredRun) -> Iterator[Check]:
+    """Compare what does not change any more: the batches until now, and the receivers' counts of them."""
+    tally = tally_of(run)
+    receivers = receivers_of(run)
+    for name, site in tally.sites.items():
+        yield from _check_losses(name, site, live=True)
+    for site_name, reason in tally.gaps:
+        yield Check(f"{site_name}: lost", 0, None, reason)
+    for node in run.journaling_nodes():
+        info = run.info(node, tuple(run.sites()) if node == SERVER else (node,))
+        with run.stores(node) as (journal, ledger):
+            # The cursors first: they are then within the batches that are read.
+            cursors, last = ledger.cursors(), journal.last_batch()
+            rows = _count_rows(run, node, last)
+            for site_name, count in sorted(journal.counts_up_to(last).items()):
+                what = f"{node}: journal until now, {site_name}"
+                yield _check(what, count, rows.found[site_name], "differ from its mark")
+                yield _check(f"{node}: damaged files, {site_name}", 0, rows.damaged[site_name], _NOT_LOGGED)
+            yield _check(f"{node}: damaged batches", 0, rows.changed, _CHANGED)
+            for id_, receiver in receivers.get(node, {}).items():
+                shown, cursor, listens = (
+                    receiver_label(node, id_),
+                    cursors.get(id_, Cursor()),
+                    addressed(info, receiver),
+                )
+                pending = sum(one.recount() for one in _batches(journal, cursor.batch, last) if listens(one.site))
+                yield _check_passed(shown, cursor, pending, rows, listens)
+                yield _check(f"{shown}: refused", 0, cursor.dead, _REFUSED)
 
 
 def _checks(run: StoredRun) -> Iterator[Check]:
@@ -60,6 +103,7 @@ def _checks(run: StoredRun) -> Iterator[Check]:
         yield from _check_site(name, site, found)
     for site_name, reason in tally.gaps:
         yield Check(f"{site_name}: lost", 0, None, reason)
+    yield from _check_files(run)
     for node, counted in rows.items():
         info = run.info(node, tuple(run.sites()) if node == SERVER else (node,))
         with run.stores(node) as (journal, ledger):
@@ -68,21 +112,34 @@ def _checks(run: StoredRun) -> Iterator[Check]:
                 yield from _check_receiver(id_, receiver, journal, ledger, info, counted, run)
 
 
+def _check_files(run: StoredRun) -> Iterator[Check]:
+    """Let SQLite check the files; events that are gone are counted with the journal."""
+    for node in run.journaling_nodes():
+        for path in (run.node(node) / "journal.db", run.node(node) / LEDGER_FILE):
+            problem = damage_of(path)
+            remedy = f"{path.name} is damaged: {problem}; try: fedtrack runs salvage {quote(str(run.base))}"
+            yield Check(f"{node}: {path.name}", 0, None if problem else 0, remedy if problem else "")
+
+
 def _check_site(name: str, site: SiteTally, rows: int | None) -> Iterator[Check]:
     """Compare a site's counts with its events in the journal, ``rows``; None if there is no journal."""
     waiting = (site.in_spool or 0) if site.node else 0
     yield _check(f"{name}: in the spool only", 0, waiting, "are not in the journal; try: fedtrack runs replay")
-    if site.unreadable:
-        yield Check(f"{name}: in the spool", 0, None, site.unreadable)
-    if site.dropped is None:
-        yield Check(f"{name}: dropped", 0, None, "how many log calls found no room is not known")
-    else:
-        yield _check(f"{name}: dropped", 0, site.dropped, "log calls found no room in the spool, and are lost")
+    yield from _check_losses(name, site)
     if site.logged is None:
         if not is_host(name):  # of a process for many sites, each site has its own count
             yield Check(f"{name}: logged", rows or 0, None, "how many log calls were made is not known")
     elif rows is not None:
         yield _check(f"{name}: logged and in the journal", site.logged, rows, "differ")
+
+
+def _check_losses(name: str, site: SiteTally, *, live: bool = False) -> Iterator[Check]:
+    if site.unreadable:
+        yield Check(f"{name}: in the spool", 0, None, site.unreadable)
+    if site.dropped is not None:
+        yield _check(f"{name}: dropped", 0, site.dropped, "log calls found no room in the spool, and are lost")
+    elif not live:  # a site that goes on has not counted them yet
+        yield Check(f"{name}: dropped", 0, None, "how many log calls found no room is not known")
 
 
 class _Rows(NamedTuple):
@@ -107,19 +164,20 @@ class _Rows(NamedTuple):
         return self.found[site] + self.pruned.get(site, 0)
 
 
-def _count_rows(run: StoredRun, node: str) -> _Rows:
-    """Read every record of a journal, and the files that it refers to."""
+def _count_rows(run: StoredRun, node: str, last: int | None = None) -> _Rows:
+    """Read every record of a journal up to the batch ``last``, and the files that it refers to."""
     found: Counter[str] = Counter()
     reports: Counter[str] = Counter()
     damaged: Counter[str] = Counter()
     changed = 0
     blobs = BlobStore(run.node(node) / "blobs")
     with run.journal(node) as journal:
-        for batch in _batches(journal):
+        journal.check()
+        for batch in _batches(journal, last=last):
             events = sum(1 for _ in batch.events())
             found[batch.site] += events
             reports[batch.site] += batch.recount() - events
-            changed += bool(batch.lost_bytes)
+            changed += bool(batch.lost or batch.lost_bytes)
             damaged[batch.site] += sum(not _is_whole(record, blobs) for _, record in _records(batch))
         pruned = {site: journal.pruned(site) for site in journal.counts()}
         return _Rows(found, pruned, reports, damaged, changed)
@@ -129,8 +187,8 @@ def _check_journal(node: str, journal: Journal, ledger: Ledger, rows: _Rows) -> 
     """Compare the rows with the marks that were stored beside them."""
     for site, count in read_facts(journal, ledger).events().items():
         yield _check(f"{node}: journal, {site}", count, rows.events(site), "differ from its mark")
-        yield _check(f"{node}: damaged files, {site}", 0, rows.damaged[site], "do not hold what was logged")
-    yield _check(f"{node}: damaged batches", 0, rows.changed, "were changed after they were written")
+        yield _check(f"{node}: damaged files, {site}", 0, rows.damaged[site], _NOT_LOGGED)
+    yield _check(f"{node}: damaged batches", 0, rows.changed, _CHANGED)
 
 
 def _check_receiver(
@@ -143,7 +201,7 @@ def _check_receiver(
     yield _check(f"{shown}: pending", 0, pending, "wait; try: fedtrack runs replay")
     yield _check_passed(shown, cursor, pending, rows, listens)
     kept = len(ledger.dead_letters(id_)) + len(ledger.dropped(id_))
-    yield _check(f"{shown}: refused", 0, cursor.dead, "were refused; see: fedtrack runs dlq list")
+    yield _check(f"{shown}: refused", 0, cursor.dead, _REFUSED)
     yield _check(f"{shown}: dead letters", cursor.dead, kept, "differ from the cursor")
     expected = _expected_points(id_, receiver, journal, ledger, info)
     try:
@@ -198,11 +256,13 @@ def _expected_points(id_: str, receiver: Receiver, journal: Journal, ledger: Led
     return dict(sorted(counts.items())) if Metric in receiver.supports else {}
 
 
-def _batches(journal: Journal, after: int = 0) -> Iterator[StoredBatch]:
-    """Yield the batches after the one with the id ``after``."""
+def _batches(journal: Journal, after: int = 0, last: int | None = None) -> Iterator[StoredBatch]:
+    """Yield the batches after the one with the id ``after``, up to the one with the id ``last``."""
     while batches := journal.read(after):
-        yield from batches
+        yield from (batch for batch in batches if last is None or batch.id <= last)
         after = batches[-1].id
+        if last is not None and after >= last:
+            return
 
 
 def _records(batch: StoredBatch) -> Iterator[tuple[int, Record]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
 from time import time_ns
@@ -58,6 +59,23 @@ def bind(record_log: RecordLog | None) -> RecordLog | None:
     return previous
 
 
+_bound_here: ContextVar[RecordLog | None] = ContextVar("fedtrack_record_log", default=None)
+
+
+def bound_here(record_log: RecordLog) -> Callable[[], None]:
+    """Let the writers of this thread or task use ``record_log``; return a function that restores what was before.
+
+    A new thread begins without it, so that a process with many sites never logs for the wrong one.
+    """
+    previous = _bound_here.get()
+    _bound_here.set(record_log)
+
+    def restore() -> None:
+        _bound_here.set(previous)
+
+    return restore
+
+
 class Writer:
     """Base of the dialects; create one after ``fedtrack.client.init()``.
 
@@ -77,11 +95,11 @@ class Writer:
     api: ClassVar[int] = 1
 
     def __init__(self, record_log: RecordLog | None = None) -> None:
-        chosen = record_log or _bound
+        chosen = record_log or _bound_here.get() or _bound
         if chosen is None:
             raise ConfigError(
                 f"{type(self).__name__} was created outside a fedtrack job; call fedtrack.client.init() first, in a "
-                "script that a job runs (fedtrack run, or python job.py)."
+                "script that a job runs (fedtrack run, or python job.py), or fedtrack.connect() in this thread."
             )
         self._log = chosen
         # A spool has one more method than other record logs: it stores metrics that need no normalising.

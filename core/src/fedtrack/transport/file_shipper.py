@@ -21,9 +21,17 @@ class FileShipper:
         folder: The spool's folder.
         run_id: The run.
         ask: Sends one piece and returns the answer, or raises an error.
+        piece_bytes: Returns the most bytes of a piece.
     """
 
-    def __init__(self, folder: Path, run_id: str, ask: Callable[[FilePart], Ack]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run_id: str,
+        ask: Callable[[FilePart], Ack],
+        piece_bytes: Callable[[], int] = lambda: MAX_BATCH,
+    ) -> None:
+        self._piece_bytes = piece_bytes
         self._folder = folder
         self._run_id = run_id
         self._ask = ask
@@ -52,7 +60,7 @@ class FileShipper:
         with path.open("rb") as file:
             while offset < ref.size or ref.size == 0:
                 file.seek(offset)
-                ack = self._ask(FilePart(self._run_id, ref.sha256, ref.size, offset, file.read(MAX_BATCH)))
+                ack = self._ask(FilePart(self._run_id, ref.sha256, ref.size, offset, file.read(self._piece_bytes())))
                 if ack.verdict == "rejected":
                     log.error("%s: the server refuses the file %s: %s", self._folder, ref.sha256, ack.reason)
                     return

@@ -37,10 +37,17 @@ _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 #: The end of the run is waiting.
 _LONGEST_ENDING_WAIT_SECONDS = 0.5
 
+#: A proxy that takes no message of this size is not usable: a record alone may be larger.
+MIN_BATCH = 32 * 1024
+
 #: Sends one message and returns the answer; raises TransportError.
 Call = Callable[[FromSite], Ack]
 #: Makes the goodbye from the streams' final numbers.
 MakeBye = Callable[[dict[str, int]], Bye]
+
+
+class TooLargeError(TransportError):
+    """Nobody on the way to the server takes a message of this size."""
 
 
 class Later(TransportError):  # noqa: N818 - a turn of the conversation
@@ -72,6 +79,7 @@ class SpoolShipper:
         call: Sends a message to the server and returns the answer; used by one thread at a time.
         kept_by: Returns how much of a stream another reader of the spool has; records beyond it are not deleted.
         clock: Seconds that never run back.
+        batch_bytes: The most bytes of frames or of a file in one message; halved when the server says "too large".
 
     Attributes:
         complete: Whether the server has confirmed, after the goodbye, that it has everything.
@@ -87,8 +95,10 @@ class SpoolShipper:
         call: Call,
         kept_by: Callable[[str], int] | None = None,
         clock: Callable[[], float] = monotonic,
+        batch_bytes: int = MAX_BATCH,
     ) -> None:
         self.folder = folder
+        self.batch_bytes = batch_bytes
         self.complete = False
         self.rejected: dict[str, str] = {}
         self.retries = 0
@@ -101,7 +111,7 @@ class SpoolShipper:
         self._lost: dict[str, int] = {}
         self._readers: dict[str, SpoolReader] = {}
         self._ended: set[str] = set()
-        self._files = FileShipper(folder, run_id, self._ask)
+        self._files = FileShipper(folder, run_id, self._ask, lambda: self.batch_bytes)
         self._failures = 0
         self._bye: MakeBye | None = None
         self._deadline = math.inf
@@ -109,6 +119,16 @@ class SpoolShipper:
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="fedtrack-shipper", daemon=True)
+
+    @property
+    def ending(self) -> bool:
+        """Whether ``end`` was called."""
+        return self._bye is not None
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """The highest number of each stream that the server has confirmed; empty before the first answer."""
+        return dict(self._marks or {})
 
     def start(self) -> None:
         """Begin to send, in the background."""
@@ -232,7 +252,7 @@ class SpoolShipper:
             mark = self._marks.setdefault(stream, 0)
             if mark == 0 and segments[0].first_seq > 1:
                 self._lost[stream] = segments[0].first_seq - 1
-            self._readers[stream] = SpoolReader(stream, mark, read_bytes=MAX_BATCH)
+            self._readers[stream] = SpoolReader(stream, mark, read_bytes=self.batch_bytes)
         count = 0
         extent = read_extent(page_path(self.folder, stream)) if ended else None
         for part in self._readers[stream].read(segments, ended=ended, extent=extent):
@@ -269,7 +289,7 @@ class SpoolShipper:
             "%s: the server has %d of %s, not %d; sending again", self.folder, mark, stream, self._marks[stream]
         )
         self._marks[stream] = mark
-        self._readers[stream] = SpoolReader(stream, mark, read_bytes=MAX_BATCH)
+        self._readers[stream] = SpoolReader(stream, mark, read_bytes=self.batch_bytes)
         if segments[0].first_seq > mark + 1:
             self._lost[stream] = segments[0].first_seq - 1 - mark
 
@@ -330,6 +350,12 @@ class SpoolShipper:
         wait = min(_FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 16), _LONGEST_BACKOFF_SECONDS)
         try:
             ack = self._call(in_version_1(message) if self.version < 2 else message)
+        except TooLargeError as error:
+            if self.batch_bytes > MIN_BATCH:
+                self.batch_bytes = max(MIN_BATCH, self.batch_bytes // 2)
+                self._readers.clear()
+                raise Later(f"{error}; trying {self.batch_bytes} bytes", 0.0) from None
+            reason = str(error)
         except (TransportError, msgspec.MsgspecError) as error:
             reason = str(error)
         else:

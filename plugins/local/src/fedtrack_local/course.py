@@ -25,12 +25,14 @@ def play(run: ActiveRun) -> RunResult:
         KeyboardInterrupt: The user ended the run; its summary is nevertheless written.
     """
     # Imported here: it takes 50 ms, during which the fork server is starting already.
+    from fedtrack_local.live_state import LiveState
     from fedtrack_local.progress import Progress
 
     server = LocalServer(run, _exchange(run))
     outcome = Outcome()
-    with Progress(run, server):
+    with Progress(run, server), LiveState(run, server):
         _execute(run, server, outcome)
+        server.is_over = True
         run.pool.end_sites()
         run.host.forwarder.end_all()
         run.spool.close()

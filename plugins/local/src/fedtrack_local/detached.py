@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
-from fedtrack import RunResult
 from fedtrack.engine import RunHandle, RunState, RunStatus, checked_run_id
 from fedtrack.errors import EngineTimeout, RunNotFound, WorkspaceError
 from fedtrack.job import load_job
-from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, ChildRun, Workspace, holder, read_record
+from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, ChildRun, RunResult, StoredRun, Workspace, find_runs, holder, view
 
 _POLL_SECONDS = 0.1
 
@@ -25,7 +24,7 @@ def submit(folder: Path, workspace: Path, run_id: str | None) -> RunHandle:
     root = workspace.absolute()
     run = RunHandle("local", str(root), checked_run_id(run_id), str(root))
     child = ChildRun(root, run.run_id)
-    if child.is_known or _run_folder(run) is not None:
+    if child.is_known or _stored(run) is not None:
         return run
     if holder(root / "lock") is not None:
         Workspace(root)  # raises an error that names the process
@@ -36,15 +35,20 @@ def submit(folder: Path, workspace: Path, run_id: str | None) -> RunHandle:
 
 def status(run: RunHandle) -> RunStatus:
     """Return the status of a run; see ``Engine.status``."""
-    if _pid(run) is not None:
-        return RunStatus(RunState.SUBMITTED if _run_folder(run) is None else RunState.RUNNING)
-    folder, child = _run_folder(run), ChildRun(Path(run.target), run.run_id)
-    if folder is None and not child.is_known:
+    stored, child = _stored(run), ChildRun(Path(run.target), run.run_id)
+    starts = stored is None and child.pid is not None
+    if starts and (stored := _stored(run)) is None:  # looked for again, because it may have begun since
+        return RunStatus(RunState.SUBMITTED)
+    if stored is None and not child.is_known:
         raise RunNotFound(f"{run.target} holds no run {run.run_id!r}; it was another workspace, or it was deleted.")
-    if folder is None or not (folder / SUMMARY_FILE).exists():
+    if stored is None:
         return RunStatus(RunState.LOST, f"its process died; {child.last_words()}")
-    result = RunResult.load(folder / SUMMARY_FILE)
-    return RunStatus(RunState(result.status), result.error, result.events_complete)
+    found = view(stored)
+    if found.state is RunState.LOST:
+        words = f"; {child.last_words()}" if child.is_known else ""
+        return RunStatus(RunState.LOST, f"{found.detail}{words}; {found.remedy}")
+    result = None if found.goes_on else stored.result
+    return RunStatus(found.state, found.detail, result.events_complete if result else None)
 
 
 def wait(run: RunHandle, timeout: float | None) -> RunStatus:
@@ -59,7 +63,9 @@ def wait(run: RunHandle, timeout: float | None) -> RunStatus:
 
 def abort(run: RunHandle) -> None:
     """End a run as Ctrl-C does; see ``Engine.abort``."""
-    if not status(run).state.is_final and (pid := _pid(run)):
+    stored, child = _stored(run), ChildRun(Path(run.target), run.run_id)
+    pid = child.pid or (view(stored).pid if stored else None)
+    if pid and not status(run).state.is_final:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)  # a process that a shell starts in the background ignores SIGINT
 
@@ -69,9 +75,10 @@ def fetch(run: RunHandle, dest: Path) -> RunResult:
     found = status(run)
     if not found.state.is_final:
         raise EngineTimeout(f"The run {run.run_id} is {found.state}; wait for its end, then fetch it.")
-    folder = _run_folder(run)
-    if folder is None or not (folder / SUMMARY_FILE).exists():
+    stored = _stored(run)
+    if stored is None or not (stored.folder / SUMMARY_FILE).exists():
         raise RunNotFound(f"The run {run.run_id} left no results; go on with it: fedtrack resume {run.target}")
+    folder = stored.folder
     target = dest.absolute() / "server" / RUN_FOLDER
     if target == folder:
         return RunResult.load(folder / SUMMARY_FILE)
@@ -81,20 +88,7 @@ def fetch(run: RunHandle, dest: Path) -> RunResult:
     return RunResult.load(target / SUMMARY_FILE).moved(dest.absolute(), target)
 
 
-def _pid(run: RunHandle) -> int | None:
-    """Return the id of the process that runs ``run`` now, also if the run was not submitted."""
-    root = Path(run.target)
-    pid = ChildRun(root, run.run_id).pid
-    if pid is not None:
-        return pid
-    record = read_record(root / "server" / RUN_FOLDER)
-    return holder(root / "lock") if record is not None and record.run_id == run.run_id else None
-
-
-def _run_folder(run: RunHandle) -> Path | None:
-    root = Path(run.target)
-    for folder in (root / "server" / RUN_FOLDER, root / "earlier" / run.run_id / "server" / RUN_FOLDER):
-        record = read_record(folder)
-        if record is not None and record.run_id == run.run_id:
-            return folder
-    return None
+def _stored(run: RunHandle) -> StoredRun | None:
+    """Return the run's folders in its workspace; None if it has not begun, or is not there any more."""
+    runs = find_runs(Path(run.target))
+    return next((found for found in runs if found.record and found.record.run_id == run.run_id), None)

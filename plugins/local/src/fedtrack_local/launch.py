@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,9 +15,9 @@ from time import perf_counter, time_ns
 
 from fedtrack import FedJob, Receiver, RunResult
 from fedtrack.engine import checked_run_id
-from fedtrack.errors import JobError, WorkspaceError
+from fedtrack.errors import ConfigError, JobError, WorkspaceError
 from fedtrack.job import LoadedJob, Runner, export_job, load_job
-from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, RunRecord, StoredRun, Workspace
+from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, RunRecord, StoredRun, Workspace, find_run, tally_of, view
 from fedtrack.tracking import SERVER
 from fedtrack_local.active_run import begin_run
 from fedtrack_local.course import play
@@ -120,15 +121,23 @@ def run_folder(
 def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
     """Continue the run in a workspace after its last finished round, if its server was killed or failed.
 
-    Receivers adopt their earlier records. Records of the sites that the server had not read are delivered too.
+    Receivers adopt their earlier records. Records of the sites that the server had not read are delivered too. A run
+    that is completed is not touched; its result is returned.
 
     Raises:
         WorkspaceError: There is no run in the workspace, or another server still uses it.
         FedtrackError: See ``run_folder``.
     """
     started = perf_counter()
-    if not (workspace_root / "server" / RUN_FOLDER).is_dir():
-        raise WorkspaceError(f"There is no run to resume in {str(workspace_root)!r}; name the workspace of one.")
+    try:
+        stored = find_run(workspace_root)
+    except ConfigError:
+        raise WorkspaceError(
+            f"There is no run to resume in {str(workspace_root)!r}; name the workspace of one."
+        ) from None
+    if (result := _completed(stored)) is not None:
+        return result
+    workspace_root = stored.base
     workspace = Workspace(workspace_root)
     pool = None
     try:
@@ -136,7 +145,8 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
         if record is None:
             raise WorkspaceError(f"The run in {str(workspace_root)!r} never began; start it with: fedtrack run JOB")
         job = load_job(workspace.root / record.job)
-        StoredRun(workspace.root).replace_lost_journal()
+        stored.replace_lost_journal()
+        stored.put_summary_aside()
         pool = SitePool()
         prepare(job.receivers.values())
         preload(pool, _scripts(job))
@@ -145,6 +155,18 @@ def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
         if pool is not None:
             pool.close()
         workspace.close()
+
+
+def _completed(run: StoredRun) -> RunResult | None:
+    """Return the result of a run that is completed, and say so; None for every other run. Nothing is written."""
+    result = None if view(run).goes_on else run.result
+    if result is None or result.status != "completed":
+        return None
+    print(f"The run in {run.base} is completed; there is nothing to resume, and nothing was changed.", file=sys.stderr)
+    if not tally_of(run, result).complete:
+        command = f"fedtrack runs replay {shlex.quote(str(run.kept))}"
+        print(f"Some of its events have not been delivered yet; to deliver them: {command}", file=sys.stderr)
+    return result
 
 
 def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunResult:
@@ -166,11 +188,13 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
 def _move_earlier_run(workspace: Workspace) -> None:
     earlier = workspace.move_earlier_run()
     if earlier is not None:
-        log.info("the earlier run in this workspace is now in %s", earlier)
+        command = f"fedtrack runs show {shlex.quote(str(earlier))}"
+        print(f"The earlier run in this workspace is kept in {earlier}, see: {command}", file=sys.stderr)
 
 
 def _new_record(job: LoadedJob, workspace: Workspace, run_id: str) -> RunRecord:
-    return RunRecord(run_id, str(job.folder.relative_to(workspace.root)), time_ns())
+    place = str(job.folder.relative_to(workspace.root))
+    return RunRecord(run_id, place, time_ns(), number=workspace.next_number())
 
 
 def _scripts(job: LoadedJob) -> list[tuple[str, Runner]]:

@@ -31,6 +31,9 @@ class LocalServer:
     Args:
         run: The run.
         exchange: Gives the tasks to the sites.
+
+    Attributes:
+        is_over: Whether the workflows have ended.
     """
 
     def __init__(self, run: ActiveRun, exchange: Exchange) -> None:
@@ -54,6 +57,7 @@ class LocalServer:
         self.cross_site_file = (
             run.workspace.server / results.results_dir / results.json_file_name if results is not None else None
         )
+        self.is_over = False
         self._active = run
         self._exchange = exchange
         self._writer = Writer(run.spool)

@@ -69,7 +69,7 @@ def start_sites(run: ActiveRun) -> None:
         folder, crosses = run.workspace.site(site.name), site.streams_to_server
         run.pool.start(site_spec(site, run))
         if site.receivers:
-            spec = agent_spec(site.name, run.job.folder, run.workspace.root, run.info, deletes=not crosses)
+            spec = agent_spec(site.name, run.job.folder, run.workspace.base, run.info, deletes=not crosses)
             run.agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
         if crosses:
             own = Journal(folder / "journal.db") if site.receivers else None

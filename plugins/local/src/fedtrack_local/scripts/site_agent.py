@@ -150,7 +150,7 @@ def serve(spec: AgentSpec) -> AgentReport:
 
 
 def agent_spec(site: str, job: Path, root: Path, run: RunInfo, *, deletes: bool) -> AgentSpec:
-    """Return the spec of the agent of ``site`` in the workspace ``root``."""
+    """Return the spec of the agent of ``site`` in the run's folder ``root``."""
     return AgentSpec(site, job.absolute(), root / site / RUN_FOLDER, run.run_id, run.started_ns, deletes)
 
 

@@ -1,0 +1,179 @@
+"""CollectedRun: one run of somebody else's federation: its journal, its intake and its receivers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic, time_ns
+from typing import Any
+from uuid import uuid4
+
+from fedtrack.connection.run_folder import RunFolder
+from fedtrack.delivery.host import ReceiverHost
+from fedtrack.delivery.report import ReceiverTally
+from fedtrack.errors import WorkspaceError
+from fedtrack.job.config import resolve_references
+from fedtrack.plugins import registry
+from fedtrack.runs.result import RunResult
+from fedtrack.runs.tally import CountedSite, Goodbye, take_tally
+from fedtrack.runs.workspace import Workspace
+from fedtrack.spool.segments import is_open, list_streams
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.receiver import Receiver, RunInfo
+from fedtrack.transport.intake import Intake
+from fedtrack.transport.spool_source import SpoolSource
+
+log = logging.getLogger(__name__)
+
+#: Seconds without progress until a receiver is left behind, when a run is closed; its records stay in the journal.
+_STALL_SECONDS = 30.0
+
+
+class CollectedRun:
+    """An open run; several threads may call ``handle``, one calls the other methods.
+
+    Args:
+        folder: The run's folder.
+        receivers: Arguments of each receiver by its name; ``${ENV:NAME}`` in them is resolved here.
+
+    Attributes:
+        folder: The run's folder.
+        last: When a site last sent something, in seconds of ``time.monotonic``.
+
+    Raises:
+        WorkspaceError: The folder cannot be used, or another process uses the run.
+        FedtrackError: A receiver is not installed, or its arguments are not valid.
+    """
+
+    def __init__(self, folder: RunFolder, receivers: Mapping[str, Mapping[str, Any]]) -> None:
+        self.folder = folder
+        self._begun = self.last = monotonic()
+        built = built_receivers(receivers)
+        self._workspace = Workspace(folder.base)
+        try:
+            record = folder.create(uuid4().hex, time_ns())
+            run = RunInfo(
+                run_id=record.run_id,
+                job_name=folder.name,
+                folder=folder.server,
+                node=SERVER,
+                sites=(),
+                started_ns=record.started_ns,
+                blobs=BlobStore(folder.server / "blobs"),
+            )
+            self._host = ReceiverHost(run, built)
+        except BaseException:
+            self._workspace.close()
+            raise
+        self.journal = self._host.journal
+        self._intake = Intake(folder.name, self.journal, run.blobs)
+        self._sources: dict[str, SpoolSource] = {}
+        self._host.start()
+        self._host.notify("fedtrack_job_started")
+        self.look()
+
+    def handle(self, site: str, data: bytes) -> bytes:
+        """Answer one message of a site; never raises."""
+        self.last = monotonic()
+        return self._intake.handle(site, data)
+
+    def look(self) -> None:
+        """Find the sites that write into the run's folder themselves, and those that have ended."""
+        for site in self.folder.sites():
+            if site not in self._sources:
+                source = SpoolSource(site, self.folder.spool(site), self.journal, self._host.run.blobs)
+                self._sources[site] = source
+                self._host.add_source(source)
+            if _writes(self.folder.spool(site)):
+                self.last = monotonic()
+
+    def receivers(self) -> list[ReceiverTally]:
+        """Return how far each receiver has got."""
+        tally = take_tally({SERVER: (self.journal, self._host.ledger)}, [])
+        return list(tally.receivers.values())
+
+    def close(self, status: str) -> RunResult:
+        """Take nothing more, deliver the rest, and store the summary.
+
+        Args:
+            status: ``completed`` if the run is over, ``running`` if it goes on later.
+        """
+        self._intake.close()
+        for site in self._sources:
+            self._host.forwarder.end(site)
+        reports = self._host.finish("completed" if status == "running" else status, _STALL_SECONDS)
+        result = self._summary(status, reports)
+        if status != "running":
+            self._host.notify("fedtrack_job_ended", status=status)
+        self._host.close()
+        try:
+            result.save()
+        except WorkspaceError as error:
+            log.error("%s: %s", self.folder.name, error)
+        self._workspace.close()
+        return result
+
+    def _summary(self, status: str, reports: list[ReceiverTally]) -> RunResult:
+        names = sorted({*self.journal.counts(), *self._intake.byes(), *self._sources})
+        tally = take_tally(
+            {SERVER: (self.journal, self._host.ledger)},
+            [self._counted(name) for name in names],
+            reports,
+            waiting=self._host.forwarder.errors,
+        )
+        return RunResult(
+            run_id=self._host.run.run_id,
+            job_name=self.folder.name,
+            status=status,
+            error="",
+            workspace=self.folder.base,
+            folder=self.folder.server,
+            seconds=monotonic() - self._begun,
+            rounds=[],
+            final_metrics={},
+            best_round=None,
+            sites=tally.sites,
+            receivers=tally.receivers,
+            gaps=tally.gaps,
+            waiting=tally.waiting,
+        )
+
+    def _counted(self, site: str) -> CountedSite:
+        """Return a site as input of the tally; its calls are known once it has said goodbye, or has ended here."""
+        if site in self._sources:
+            spool = self.folder.spool(site)
+            return CountedSite(site, spool, None if _writes(spool) else Goodbye())
+        return CountedSite(site, None, Goodbye() if self._intake.has_everything_of(site) else None)
+
+
+def built_receivers(receivers: Mapping[str, Mapping[str, Any]]) -> dict[str, Receiver]:
+    """Return the receivers by id; they are not opened.
+
+    Args:
+        receivers: Arguments by the receiver's name.
+
+    Raises:
+        FedtrackError: One is not installed, or its arguments are not valid.
+    """
+    found = {}
+    for name, args in receivers.items():
+        where = f"--receiver {name}"
+        found[name] = registry().receiver(name)(**resolve_references(dict(args), dict(os.environ), where))
+    return found
+
+
+def _writes(spool: Path) -> bool:
+    """Return whether a process has the spool open."""
+    return any(is_open(segments[-1].path) for segments in list_streams(spool).values())
+
+
+class Opening:
+    """A lock that makes one thread open a run while the others wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.run: CollectedRun | None = None

@@ -1,0 +1,205 @@
+"""Outbox: the folder of a user's spools that are on their way to collectors.
+
+::
+
+    <outbox>/<collector>/<run>/target.json          the collector's address and the run
+    <outbox>/<collector>/<run>/agent.lock           held by the agent that ships this run
+    <outbox>/<collector>/<run>/agent.log
+    <outbox>/<collector>/<run>/sites/<site>/spool/
+    <outbox>/<collector>/<run>/sites/<site>/token   0600; deleted when everything has arrived
+    <outbox>/<collector>/<run>/sites/<site>/status.json
+
+A run's folder stays until its last record has arrived. So a machine that was off ships it at the next connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from fedtrack.errors import DamagedError, WorkspaceError
+from fedtrack.files import write_whole
+
+#: The environment variable that moves the outbox.
+OUTBOX_VARIABLE = "FEDTRACK_OUTBOX"
+
+_TARGET_FILE, _TOKEN_FILE, _STATUS_FILE = "target.json", "token", "status.json"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The destination of a run's records.
+
+    Attributes:
+        address: The collector's address, as the user wrote it.
+        run: The run's name.
+    """
+
+    address: str
+    run: str
+
+
+class Shipped(msgspec.Struct):
+    """What an agent says about a site; keys are only ever added.
+
+    Attributes:
+        complete: Whether the collector has confirmed that it has everything.
+        waiting: Why records are not sent now, or "".
+        refused: Streams that the collector will never take, with its reason.
+        said: Streams that were in an earlier goodbye.
+        skew: The collector's clock minus this machine's, in seconds; None if it is not known.
+    """
+
+    complete: bool = False
+    waiting: str = ""
+    refused: dict[str, str] = {}
+    said: list[str] = []
+    skew: float | None = None
+
+
+@dataclass(frozen=True)
+class SiteBox:
+    """The folder of one site of a run."""
+
+    folder: Path
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        return self.folder.name
+
+    @property
+    def spool(self) -> Path:
+        """The folder of its spool."""
+        return self.folder / "spool"
+
+    @property
+    def token(self) -> str:
+        """Its token; "" if there is none any more."""
+        try:
+            return (self.folder / _TOKEN_FILE).read_text().strip()
+        except OSError:
+            return ""
+
+    def keep_token(self, token: str) -> None:
+        """Store the token for the agent.
+
+        Raises:
+            WorkspaceError: It cannot be stored.
+        """
+        write_whole(self.folder / _TOKEN_FILE, token.encode() + b"\n")
+
+    def forget_token(self) -> None:
+        """Delete the token."""
+        with contextlib.suppress(OSError):
+            (self.folder / _TOKEN_FILE).unlink()
+
+    def shipped(self) -> Shipped:
+        """Return what the agent last said."""
+        try:
+            return msgspec.json.decode((self.folder / _STATUS_FILE).read_bytes(), type=Shipped)
+        except (OSError, msgspec.MsgspecError):
+            return Shipped()
+
+    def tell(self, shipped: Shipped) -> None:
+        """Store what there is to say; on a full disk an earlier word stays."""
+        with contextlib.suppress(WorkspaceError):
+            write_whole(self.folder / _STATUS_FILE, msgspec.json.encode(shipped))
+
+
+@dataclass(frozen=True)
+class RunBox:
+    """The folder of one run."""
+
+    folder: Path
+
+    @property
+    def target(self) -> Target:
+        """The destination.
+
+        Raises:
+            DamagedError: The file cannot be read.
+        """
+        path = self.folder / _TARGET_FILE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Target)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise DamagedError(
+                f"{path} cannot be read, so the destination of what lies there is not known: {error}; "
+                "connect to the same collector and run once more, which writes it again."
+            ) from None
+
+    @property
+    def lock(self) -> Path:
+        """The file that the agent of this run locks."""
+        return self.folder / "agent.lock"
+
+    @property
+    def log(self) -> Path:
+        """The agent's log."""
+        return self.folder / "agent.log"
+
+    def sites(self) -> list[SiteBox]:
+        """Return the folders of its sites."""
+        return [SiteBox(path) for path in sorted((self.folder / "sites").glob("*")) if (path / "spool").is_dir()]
+
+    def site(self, name: str) -> SiteBox:
+        """Return a site's folder, which is created.
+
+        Raises:
+            WorkspaceError: It cannot be created.
+        """
+        box = SiteBox(self.folder / "sites" / name)
+        _create(box.spool)
+        return box
+
+
+class Outbox:
+    """All folders of one user.
+
+    Args:
+        root: The folder; None means the environment's, or the user's state folder.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = default_folder() if root is None else root.absolute()
+
+    def run(self, target: Target) -> RunBox:
+        """Return the folder of a run, which is created.
+
+        Raises:
+            WorkspaceError: It cannot be created.
+        """
+        key = hashlib.sha256(target.address.encode()).hexdigest()[:16]
+        box = RunBox(self.root / key / target.run)
+        _create(box.folder)
+        if not (box.folder / _TARGET_FILE).exists():
+            write_whole(box.folder / _TARGET_FILE, msgspec.json.encode(target))
+        return box
+
+    def runs(self) -> list[RunBox]:
+        """Return the folders of every run that has records here."""
+        return [RunBox(path.parent) for path in sorted(self.root.glob(f"*/*/{_TARGET_FILE}"))]
+
+
+def default_folder() -> Path:
+    """Return the folder of the environment, or the one in the user's state folder."""
+    if chosen := os.environ.get(OUTBOX_VARIABLE):
+        return Path(chosen).absolute()
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    home = state if state.is_absolute() else Path.home() / ".local" / "state"
+    return home / "fedtrack" / "outbox"
+
+
+def _create(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkspaceError(
+            f"The outbox {str(folder)!r} cannot be created: {error.strerror}; "
+            f"name a folder that you can write in {OUTBOX_VARIABLE}."
+        ) from None
