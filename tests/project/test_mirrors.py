@@ -69,6 +69,7 @@ EXCEPTIONS = {
     "fedtrack/runs/stored_tally.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/runs/verify.py": "tests/e2e/test_stored_runs.py",
     "fedtrack_local/engine.py": "tests/engines/contract/test_delivery_contract.py",
+    "fedtrack_local/exchange.py": "tests/plugins/local/test_local_fork_server.py",
     "fedtrack_local/launch.py": "tests/plugins/local/test_local_run.py",
     "fedtrack_local/summary.py": "tests/plugins/local/test_local_run.py",
 }

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 
@@ -191,10 +191,14 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except FedtrackError as error:
-        if details := getattr(error, "details", ""):
-            print(details.rstrip(), end="\n\n", file=sys.stderr)
-        print(f"Error: {error}", file=sys.stderr)
+        details = getattr(error, "details", "").rstrip()
+        _show(f"{details}\n\nError: {error}" if details else f"Error: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        _show("Interrupted.")
         sys.exit(130)
+
+
+def _show(text: str) -> None:
+    with suppress(OSError, ValueError):  # standard error may be closed; the exit code says it, too
+        print(text, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_sites_that_share_processes_are_shown_once() -> None:
     assert "1000 sites, in processes that they share: site-1 to site-1000" in shown
     assert "functions ClientAppRunner script='client.py' workers=3" in shown
     assert len(shown) < 10
+
+
+def test_the_schema_of_job_files_is_printed() -> None:
+    found = json.loads(fedtrack("job", "schema"))
+    assert list(found) == ["meta.json", "config/config_fed_server.json", "config/config_fed_client.json"]
+    assert json.loads(fedtrack("job", "schema", "meta.json")) == found["meta.json"]
+    with pytest.raises(ConfigError, match=r"'x\.json' is no file of a job; valid are meta\.json, "):
+        fedtrack("job", "schema", "x.json")
 
 
 def test_what_is_no_job_is_refused_by_name() -> None:

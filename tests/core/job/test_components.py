@@ -14,6 +14,7 @@ from fedtrack.job.components import (
     ClientAppRunner,
     ConvertToFedEvent,
     FrameworkType,
+    IntimeModelSelector,
     ScriptRunner,
     ValidationJsonGenerator,
 )
@@ -23,6 +24,12 @@ from fedtrack.job.workflows import DESCRIBED
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
+        (ConvertToFedEvent, {"events_to_convert": []}, "events_to_convert is empty; remove the component"),
+        (IntimeModelSelector, {"key_metric": ""}, "key_metric is empty; name a metric, or remove the component"),
+        (ScriptRunner, {"script": ""}, "script is ''; give the path of a Python file"),
+        (ScriptRunner, {"script": "x" * 300}, "300 characters; give a shorter path"),
+        (ScriptRunner, {"script": "a.py", "script_args": "'"}, "script_args is .*No closing quotation"),
+        (ScriptRunner, {"script": "a.py", "command": " "}, "command is empty; give a command"),
         (ConvertToFedEvent, {"events_to_convert": ["loss"]}, "the event 'loss' does not exist; valid is 'analytix_log"),
         (ValidationJsonGenerator, {"results_dir": "../out"}, r"results_dir is '\.\./out'; give a relative path"),
         (ValidationJsonGenerator, {"json_file_name": ""}, "json_file_name is ''; give a relative path"),

@@ -97,7 +97,10 @@ def meta(folder: Path, content: str | dict[str, Any]) -> Meta:
         (META | {"min_clients": "two"}, r"Expected `int | null`, got `str` - at `$.min_clients`"),
         (META | {"durability": "tape"}, "Invalid enum value 'tape' - at `$.durability`"),
         (META | {"spool_limit": 1}, "- at `$.spool_limit`"),
-        (META | {"format_version": 3}, "format_version is 3; this version of fedtrack reads up to 2."),
+        (META | {"format_version": 3}, "$.format_version is 3; this version of fedtrack reads up to 2."),
+        (META | {"format_version": 1}, "$.format_version is 1; this version of fedtrack reads 2."),
+        ('{"name": "a", "name": "b", "deploy_map": {"app": ["server", "x"]}}', "the key 'name' is there twice"),
+        (META | {"min_clients": 2}, "meta.json: $.min_clients is 2, but the job has 1 sites"),
     ],
 )
 def test_a_mistake_is_named_with_its_file_and_place(content: Any, message: str, tmp_path: Path) -> None:
@@ -105,6 +108,30 @@ def test_a_mistake_is_named_with_its_file_and_place(content: Any, message: str, 
         meta(tmp_path, content)
     assert str(caught.value).startswith(str(tmp_path / "meta.json"))
     assert message in str(caught.value)
+
+
+def test_text_that_no_person_would_see_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_bytes(b'{"name": "\xff"}')
+    with pytest.raises(ConfigError, match=r"meta\.json: 'utf-8' codec can't decode"):
+        read_json(tmp_path / "meta.json", Meta)
+    config = {"format_version": 2, "workflows": [{"id": "a", "path": "b", "args": {"x": "c\0d"}}]}
+    (tmp_path / "server.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=r"server\.json: 'x' has a NUL character"):
+        read_json(tmp_path / "server.json", ServerConfig)
+
+
+def test_a_file_that_is_too_deep_to_be_read_is_named(tmp_path: Path) -> None:
+    deep = '{"format_version": 2, "workflows": [], "components": [{"id": "a", "path": "b", "args": {"x": DEEP}}]}'
+    (tmp_path / "server.json").write_text(deep.replace("DEEP", "[" * 100_000 + "]" * 100_000))
+    with pytest.raises(ConfigError, match=r"server\.json has lists or objects in each other, too deep to be read"):
+        read_json(tmp_path / "server.json", ServerConfig)
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "meta.json").open("wb") as file:
+        file.truncate(65 * 1024 * 1024)
+    with pytest.raises(ConfigError, match=r"meta\.json has 68,157,440 bytes; a file of a job has at most"):
+        read_json(tmp_path / "meta.json", Meta)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -284,5 +284,5 @@ def test_things_that_cannot_be_placed(project: Path) -> None:
         job.to(FedAvg(), "site-1")
     with pytest.raises(ConfigError, match="ScriptRunner runs at a site"):
         job.to_server(ScriptRunner("client.py"))
-    with pytest.raises(ConfigError, match=r"site name '\.\./x' is not valid"):
+    with pytest.raises(ConfigError, match=r"site's name is '\.\./x'; use 1 to 64 letters"):
         job.to(ScriptRunner("client.py"), "../x")

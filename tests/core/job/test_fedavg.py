@@ -22,6 +22,8 @@ from fedtrack.job.fedavg import FedAvg
         ({"fraction": float("nan")}, "fraction is nan"),
         ({"fraction": 0.5, "num_clients": 2}, r"num_clients is 2 and fraction 0\.5; give one of them"),
         ({"num_rounds": 0}, "num_rounds is 0; it must be 1 or more"),
+        ({"num_rounds": 2**31}, "num_rounds is 2147483648; it must be at most"),
+        ({"start_round": -2}, "start_round is -2; it must be 0 or more"),
         ({"task_timeout": -1.0}, r"task_timeout is -1\.0; it must be 0 or more seconds"),
     ],
 )
@@ -30,6 +32,23 @@ def test_arguments_are_checked_in_python_and_in_files(arguments: dict[str, Any],
         FedAvg(**arguments)
     with pytest.raises((ConfigError, msgspec.ValidationError), match=message):
         msgspec.convert(arguments, FedAvg)
+
+
+def test_more_sites_than_there_are_cannot_take_part() -> None:
+    FedAvg(num_clients=2).check(["a", "b"])
+    with pytest.raises(ConfigError, match="num_clients is 9, but the job has 2 sites; give at most 2"):
+        FedAvg(num_clients=9).check(["a", "b"])
+
+
+def test_a_seed_without_a_choice_is_named() -> None:
+    assert FedAvg(seed=7, num_clients=1).without_effect(["a", "b"]) == []
+    (said,) = FedAvg(seed=7, num_clients=2).without_effect(["a", "b"])
+    assert said == "seed is 7, but all 2 sites take part in each round and none is chosen"
+
+
+def test_sites_validate_only_if_the_last_model_is_scored() -> None:
+    assert FedAvg().tasks() == {"train"}
+    assert FedAvg(evaluate_final_model=True).tasks() == {"train", "validate"}
 
 
 @settings(derandomize=True)

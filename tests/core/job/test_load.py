@@ -214,6 +214,109 @@ def test_mistake_in_the_server_config(folder: Path, change: Callable[[Any], None
     assert "hunter2" not in str(caught.value)
 
 
+def no_events_to_convert(config: Any) -> None:
+    config["components"][0]["args"] = {"events_to_convert": []}
+
+
+def two_converters(config: Any) -> None:
+    config["components"].append({"id": "again", "path": "ConvertToFedEvent"})
+
+
+def a_selector_at_a_site(config: Any) -> None:
+    config["components"].append({"id": "best", "path": "IntimeModelSelector"})
+
+
+def a_runner_as_a_component(config: Any) -> None:
+    config["components"].append({"id": "run", "path": "ScriptRunner", "args": {"script": "client.py"}})
+
+
+def no_name(config: Any) -> None:
+    config["components"][0]["id"] = ""
+
+
+def only_validation(config: Any) -> None:
+    config["executors"][0]["tasks"] = ["validate"]
+
+
+def no_events(config: Any) -> None:
+    config["components"].append({"id": "tb", "path": "tensorboard", "args": {"events": []}})
+
+
+def the_same_event_twice(config: Any) -> None:
+    config["components"].append({"id": "tb", "path": "tensorboard", "args": {"events": ["analytix_log_stats"] * 2}})
+
+
+def a_folder_above(config: Any) -> None:
+    args = {"events": ["analytix_log_stats"], "tb_folder": "../../../escaped"}
+    config["components"].append({"id": "tb", "path": "tensorboard", "args": args})
+
+
+def a_store_above(config: Any) -> None:
+    args = {"events": ["analytix_log_stats"], "tracking_uri": "file:///tmp/../etc/mlruns"}
+    config["components"].append({"id": "ml", "path": "mlflow", "args": args})
+
+
+def script_args(text: str) -> Callable[[Any], None]:
+    return lambda config: config["executors"][0]["executor"]["args"].update(script_args=text)
+
+
+def command(text: str) -> Callable[[Any], None]:
+    return lambda config: config["executors"][0]["executor"]["args"].update(command=text)
+
+
+def an_argument_of_flare(config: Any) -> None:
+    config["components"][0]["args"] = {"fed_event_prefix": "other."}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (no_events_to_convert, r"\$\.components\[0\]\.args: .*events_to_convert is empty; remove the component"),
+        (two_converters, r"\$\.components has 2 ConvertToFedEvent"),
+        (a_selector_at_a_site, r"\$\.components\[1\]\.path: a IntimeModelSelector has no effect here"),
+        (a_runner_as_a_component, r"a ScriptRunner is no component; it goes to \$\.executors"),
+        (no_name, r"\$\.components\[0\]\.id is ''; use 1 to 64"),
+        (only_validation, r"\$\.executors\[0\]\.tasks lacks 'train'"),
+        (no_events, r"\$\.components\[1\]\.args\.events is empty; name an event"),
+        (the_same_event_twice, r"\$\.components\[1\]\.args\.events names 'analytix_log_stats' twice"),
+        (a_folder_above, r"\$\.components\[1\]\.args\.tb_folder is '\.\./\.\./\.\./escaped'; give a place without"),
+        (a_store_above, r"\$\.components\[1\]\.args\.tracking_uri is 'file:///tmp/\.\./etc/mlruns'"),
+        (script_args("--note 'open"), r"\$\.executors\[0\].*script_args is .*: No closing quotation"),
+        (command(""), r"\$\.executors\[0\].*command is empty; give a command"),
+        (command("python3 'x"), r"command is .*which a shell cannot split"),
+        (an_argument_of_flare, r"Invalid enum value 'other\.'"),
+    ],
+)
+def test_mistake_in_a_sites_config(folder: Path, change: Callable[[Any], None], message: str) -> None:
+    edit(folder / CLIENT, change)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_job(folder)
+    assert "config_fed_client.json" in str(caught.value)
+
+
+def test_an_argument_that_only_flare_has_is_refused_under_our_names(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(folder / SERVER, lambda config: config["workflows"][0]["args"].update(persistor_id="other"))
+    with pytest.raises(ConfigError, match=r"workflows\[0\]\.args\.persistor_id has no effect in fedtrack; remove it"):
+        load_job(folder)
+    name = "nvflare.app_common.workflows.fedavg.FedAvg"
+    edit(folder / SERVER, lambda config: config["workflows"][0].update(path=name))
+    load_job(folder)
+    assert "args.persistor_id has no effect in fedtrack." in caplog.text
+    caplog.clear()
+    edit(folder / SERVER, lambda config: config["workflows"][0]["args"].update(persistor_id="persistor"))
+    load_job(folder)
+    assert caplog.text == ""
+
+
+def test_a_link_out_of_the_job_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("")
+    (folder / "app_site-1" / "custom" / "shadow").symlink_to(tmp_path / "secret")
+    with pytest.raises(ConfigError, match=r"custom/shadow is a link out of the job's folder"):
+        load_job(folder)
+
+
 def test_script_outside_the_job_is_refused(folder: Path) -> None:
     (folder / "evil.py").write_text("")
 

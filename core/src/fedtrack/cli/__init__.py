@@ -5,6 +5,7 @@ def main() -> None:
     """Run the command line; every user error is shown here, as one sentence, and becomes an exit code."""
     from fedtrack.cli.app import build_app
     from fedtrack.errors import report_errors
+    from fedtrack.output import tolerated
 
-    with report_errors():
+    with tolerated(), report_errors():
         build_app()()

@@ -9,6 +9,7 @@ import typer
 from fedtrack.cli.stored_runs import Patience, Run
 from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
+from fedtrack.output import keep_output
 
 app = typer.Typer(name="dlq", help="Events that a receiver refused for good.", no_args_is_help=True)
 
@@ -30,6 +31,7 @@ def list_dead(run: Run, as_json: AsJson = False) -> None:
 @app.command()
 def retry(run: Run, receiver: Receiver, patience: Patience = 30.0) -> None:
     """Deliver a receiver's refused events once more; exit code 1 if any is refused again."""
+    keep_output()
     from fedtrack.runs import dead_letters
     from fedtrack.runs.stored_run import find_run
 
@@ -43,6 +45,7 @@ def retry(run: Run, receiver: Receiver, patience: Patience = 30.0) -> None:
 @app.command()
 def drop(run: Run, receiver: Receiver) -> None:
     """Forget a receiver's refused events; they stay in the journal and are still counted as refused."""
+    keep_output()
     from fedtrack.runs import dead_letters
     from fedtrack.runs.stored_run import find_run
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli.table import AsJson, show
+from fedtrack.output import keep_output
 
 app = typer.Typer(name="examples", help="Runnable examples.", no_args_is_help=True)
 
@@ -44,6 +45,7 @@ def run(
     name: Annotated[str, typer.Argument(help="The example's name.")],
 ) -> None:
     """Run an example; arguments after ``--`` are passed to its job.py."""
+    keep_output()
     from fedtrack.plugins import registry
 
     job = registry().example(name).folder / "job.py"
@@ -60,6 +62,7 @@ def copy(
     ] = None,
 ) -> None:
     """Copy an example, as the start of your own project."""
+    keep_output()
     from fedtrack.errors import ConfigError
     from fedtrack.plugins import registry
 
@@ -77,6 +80,7 @@ def prepare_data(
     data_dir: Annotated[Path | None, typer.Option(help="The folder for it.")] = None,
 ) -> None:
     """Download a data set once, before several sites need it at the same time."""
+    keep_output()
     command = [sys.executable, "-m", "fedtrack_examples.prepare", dataset]
     if data_dir is not None:
         command += ["--data-dir", str(data_dir)]

@@ -39,6 +39,25 @@ def show(folder: Annotated[Path, typer.Argument(help="An exported job.")]) -> No
             typer.echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
 
 
+@app.command()
+def schema(
+    file: Annotated[
+        str | None, typer.Argument(help="A file of a job, such as meta.json; all by default.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the JSON Schema of job files, with the receivers and workflows of the installed plugins."""
+    import msgspec
+
+    from fedtrack.errors import ConfigError
+    from fedtrack.job.schema import job_schema
+
+    schemas = job_schema()
+    if file is not None and file not in schemas:
+        raise ConfigError(f"{file!r} is no file of a job; valid are {', '.join(schemas)}.")
+    found = schemas if file is None else schemas[file]
+    typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+
+
 def _show(struct: Any) -> str:
     return f"{type(struct).__name__} {_options(struct)}".rstrip()
 

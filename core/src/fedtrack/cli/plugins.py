@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli.table import COLUMNS, AsJson, plugin_row, show
+from fedtrack.output import keep_output
 
 app = typer.Typer(name="plugins", help="The installed plugins.", no_args_is_help=True)
 
@@ -44,6 +45,7 @@ def new(
     ] = None,
 ) -> None:
     """Write a plugin project that can be installed, runs and passes its own tests without changes."""
+    keep_output()
     from fedtrack.plugins import remedy
     from fedtrack.scaffold import write_project
 

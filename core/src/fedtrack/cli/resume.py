@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from fedtrack.engine import LOCAL_ENGINE
+from fedtrack.output import keep_output
 
 RanOn: TypeAlias = Annotated[
     str, typer.Option("--engine", help="The engine of the run: a name from 'fedtrack engines list'.")
@@ -22,6 +23,7 @@ def resume(
     gpus: Gpus = None,
 ) -> None:
     """Continue an interrupted run after its last finished round, to its end."""
+    keep_output()
     from fedtrack.partial_engine import open_engine
 
     with closing(open_engine(engine)) as opened:

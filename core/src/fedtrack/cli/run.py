@@ -14,6 +14,7 @@ from fedtrack.cli.resume import resume as resume_run
 from fedtrack.cli.submit import EngineName, RunId, keep_handle, make_folder
 from fedtrack.cli.submit import submit as submit_job
 from fedtrack.engine import LOCAL_ENGINE
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
@@ -39,6 +40,7 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", hidden=True)] = False,
 ) -> None:
     """Run an exported job to its end."""
+    keep_output()
     from fedtrack.errors import ConfigError
     from fedtrack.partial_engine import open_engine
 

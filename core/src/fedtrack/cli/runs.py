@@ -12,6 +12,7 @@ import typer
 
 from fedtrack.cli import dlq, stored_runs
 from fedtrack.cli.table import AsJson
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle, RunStatus
@@ -42,6 +43,7 @@ def wait(
 
     Exit code 0 if it is completed, 1 if it ended in another way, 3 if it goes on after the timeout.
     """
+    keep_output()
     with _attached(handle) as (run, engine):
         found = engine.wait(run, timeout)
         _print(found, as_json)
@@ -72,6 +74,8 @@ def fetch(
     workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder for the results.")],
 ) -> None:
     """Download a finished run's results."""
+    keep_output()
+    keep_output()
     with _attached(handle) as (run, engine):
         result = engine.fetch(run, workspace)
     events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
@@ -86,6 +90,7 @@ def drain(
 
     Prints a handle for 'fedtrack runs fetch'.
     """
+    keep_output()
     with _attached(handle) as (run, engine):
         typer.echo(engine.drain(run, timeout).to_json())
 

@@ -11,6 +11,7 @@ import typer
 
 from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.runs.run_state import RunView
@@ -100,6 +101,7 @@ def replay(
     patience: Patience = 30.0,
 ) -> None:
     """Deliver the events that receivers lack, from the sites' spools and the journal. Running it twice is harmless."""
+    keep_output()
     from fedtrack.cli.arguments import written_arguments
     from fedtrack.runs.replay import replay as deliver
     from fedtrack.runs.stored_run import find_run
@@ -175,6 +177,8 @@ def prune(
     older_than: Annotated[float, typer.Option(help="Days since an event arrived.")] = 30.0,
 ) -> None:
     """Delete from a run's journals the old events that every receiver has; a replay can no longer deliver them."""
+    keep_output()
+    keep_output()
     from fedtrack.runs.prune import prune as delete
     from fedtrack.runs.stored_run import find_run
 

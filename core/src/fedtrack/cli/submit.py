@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from fedtrack.engine import LOCAL_ENGINE
+from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
@@ -38,6 +39,7 @@ def submit(
 
     Prints the run's handle, with which 'fedtrack runs' finds the run from any process; its workspace does the same.
     """
+    keep_output()
     from fedtrack.partial_engine import open_engine
 
     if workspace is not None:

@@ -11,8 +11,10 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import msgspec
 
 from fedtrack.errors import ConfigError
-from fedtrack.job.paths import check_inside
+from fedtrack.job.paths import check_inside, check_script
+from fedtrack.job.values import MAX_COUNT, Count, Text, check_no_repetition, check_words
 from fedtrack.tracking.events import LOCAL_EVENT
+from fedtrack.tracking.normalise import shorten
 
 #: FLARE's name of the event.
 ANALYTIC_EVENT_TYPE = LOCAL_EVENT
@@ -23,9 +25,11 @@ class Component(msgspec.Struct, forbid_unknown_fields=True):
 
     Class attributes:
         ignored: Arguments that are accepted for jobs written for FLARE and change nothing; an export leaves them out.
+        node: The kind of node that has such a component; elsewhere it would have no effect.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset()
+    node: ClassVar[Literal["server", "site"]] = "server"
 
 
 class ConvertToFedEvent(Component):
@@ -37,13 +41,21 @@ class ConvertToFedEvent(Component):
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset({"events_to_convert", "fed_event_prefix"})
+    node: ClassVar[Literal["server", "site"]] = "site"
 
     events_to_convert: list[str] = msgspec.field(default_factory=lambda: [LOCAL_EVENT])
     fed_event_prefix: Literal["fed."] = "fed."
 
     def __post_init__(self) -> None:
         if unknown := [event for event in self.events_to_convert if event != LOCAL_EVENT]:
-            raise ConfigError(f"ConvertToFedEvent: the event {unknown[0]!r} does not exist; valid is {LOCAL_EVENT!r}.")
+            raise ConfigError(
+                f"ConvertToFedEvent: the event {shorten(unknown[0])} does not exist; valid is {LOCAL_EVENT!r}."
+            )
+        if not self.events_to_convert:
+            raise ConfigError(
+                "ConvertToFedEvent: events_to_convert is empty; remove the component, then events stay at the site."
+            )
+        check_no_repetition("ConvertToFedEvent: events_to_convert", self.events_to_convert)
 
 
 class ModelPersistor(Component):
@@ -65,8 +77,12 @@ class IntimeModelSelector(Component):
         key_metric_mode: Whether larger (``max``) or smaller (``min``) values are better.
     """
 
-    key_metric: str = "accuracy"
+    key_metric: Text = "accuracy"
     key_metric_mode: Literal["max", "min"] = "max"
+
+    def __post_init__(self) -> None:
+        if not self.key_metric:
+            raise ConfigError("IntimeModelSelector: key_metric is empty; name a metric, or remove the component.")
 
 
 class ValidationJsonGenerator(Component):
@@ -96,11 +112,18 @@ class ScriptRunner(Component):
         framework: The kind of parameters that ``receive`` returns: ``pytorch`` tensors or ``numpy`` arrays.
     """
 
-    script: str
+    node: ClassVar[Literal["server", "site"]] = "site"
+
+    script: Text
     script_args: str = ""
     launch_external_process: bool = False
-    command: str = "python3 -u"
+    command: Text = "python3 -u"
     framework: Literal["pytorch", "numpy"] = "pytorch"
+
+    def __post_init__(self) -> None:
+        check_script("ScriptRunner: script", self.script)
+        check_words("ScriptRunner: script_args", self.script_args)
+        check_words("ScriptRunner: command", self.command, needed=True)
 
 
 class ClientAppRunner(Component):
@@ -115,17 +138,20 @@ class ClientAppRunner(Component):
         framework: The kind of ``FLModel.params``: ``pytorch`` tensors or ``numpy`` arrays.
     """
 
-    script: str
+    node: ClassVar[Literal["server", "site"]] = "site"
+
+    script: Text
     app: str = "app"
     args: dict[str, Any] = {}
-    workers: int | None = None
-    threads: int | None = None
+    workers: Count | None = None
+    threads: Count | None = None
     framework: Literal["pytorch", "numpy"] = "pytorch"
 
     def __post_init__(self) -> None:
+        check_script("ClientAppRunner: script", self.script)
         for name in ("workers", "threads"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is not None and not 1 <= value <= MAX_COUNT:
                 raise ConfigError(f"ClientAppRunner: {name} is {value}; it must be 1 or more, or None.")
         if not self.app.isidentifier():
             raise ConfigError(f"ClientAppRunner: app is {self.app!r}; give the name of a ClientApp, such as 'app'.")

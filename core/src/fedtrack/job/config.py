@@ -6,18 +6,26 @@ The shape is FLARE's (``format_version``, ``workflows``, ``components`` of id, p
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from fedtrack.errors import ConfigError
-from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, MIN_LIMIT_BYTES, Durability
+from fedtrack.job.meta import Meta
+from fedtrack.job.values import Name, Text
+from fedtrack.tracking.normalise import shorten
+
+__all__ = ["ClientConfig", "ComponentConfig", "ExecutorConfig", "Meta", "ServerConfig", "read_json", "write_json"]
 
 META_FILE = "meta.json"
 SERVER_FILE = "config/config_fed_server.json"
 CLIENT_FILE = "config/config_fed_client.json"
+
+#: The most bytes of a file: enough for a million sites, and too few to fill the memory of a server.
+MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 T = TypeVar("T")
@@ -26,21 +34,24 @@ T = TypeVar("T")
 class ComponentConfig(msgspec.Struct, forbid_unknown_fields=True):
     """A component: its id in the job, its registered name and its arguments."""
 
-    id: str
-    path: str
+    id: Name
+    path: Text
     args: dict[str, Any] = {}
 
 
-class ExecutorComponent(msgspec.Struct, forbid_unknown_fields=True):
+class ExecutorComponent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The executor of a site's tasks; its id is optional here, as in FLARE."""
 
-    path: str
+    path: Text
     args: dict[str, Any] = {}
     id: str = ""
 
 
 class ExecutorConfig(msgspec.Struct, forbid_unknown_fields=True):
-    """An executor and its tasks; ``["*"]`` means all."""
+    """An executor and its tasks: ``train``, ``validate``, ``submit_model``; ``["*"]`` means all.
+
+    A site has one executor, so the tasks of the job's workflows must be among its tasks.
+    """
 
     executor: ExecutorComponent
     tasks: list[str] = msgspec.field(default_factory=lambda: ["*"])
@@ -66,30 +77,6 @@ class ClientConfig(msgspec.Struct, forbid_unknown_fields=True):
     task_result_filters: list[Any] = []
 
 
-class Meta(msgspec.Struct, forbid_unknown_fields=True):
-    """``meta.json``: the settings of the job as a whole.
-
-    Attributes:
-        name: The job's name.
-        deploy_map: The nodes of each app folder.
-        min_clients: The job fails with fewer sites; None means that all sites are needed.
-        mandatory_clients: Sites without which the job fails.
-        idle_timeout: A site fails after this many seconds without an answer or a logged event.
-        durability: What a returned log call survives; see ``fedtrack.spool.spool``.
-        spool_limit: The most bytes of a process's records on its disk that are not in a journal yet.
-        format_version: The format of this file and of the job's other files.
-    """
-
-    name: str
-    deploy_map: dict[str, list[str]]
-    min_clients: int | None = None
-    mandatory_clients: list[str] = []
-    idle_timeout: float = 3600.0
-    durability: Durability = "process"
-    spool_limit: Annotated[int, msgspec.Meta(ge=MIN_LIMIT_BYTES)] = DEFAULT_LIMIT_BYTES
-    format_version: int = 2
-
-
 FORMAT_VERSION = 2
 
 
@@ -100,19 +87,47 @@ def read_json(path: Path, type_: type[T]) -> T:
         ConfigError: The file is missing, is not JSON or has another shape; the message names file, place and value.
     """
     try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path} has {size:,} bytes; a file of a job has at most {MAX_FILE_BYTES:,}.")
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     try:
         value: T = msgspec.json.decode(content, type=type_)
-    except msgspec.MsgspecError as error:
+        _check_text(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} has lists or objects in each other, too deep to be read; make it flat.") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     version = getattr(value, "format_version", FORMAT_VERSION)
-    if version > FORMAT_VERSION:
-        raise ConfigError(
-            f"{path}: format_version is {version}; this version of fedtrack reads up to {FORMAT_VERSION}."
-        )
+    if version != FORMAT_VERSION:
+        valid = f"this version of fedtrack reads {'up to ' if version > FORMAT_VERSION else ''}{FORMAT_VERSION}"
+        raise ConfigError(f"{path}: $.format_version is {version}; {valid}.")
     return value
+
+
+def _check_text(content: bytes) -> None:
+    """Refuse what a reader of the file would not see: a key that is there twice, and a NUL in a text.
+
+    Of two equal keys a JSON parser keeps one, so that the other one would be ignored.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ConfigError(f"the key {shorten(key)} is there twice in one object; keep one.")
+            if "\0" in key or (isinstance(value, str) and "\0" in value):
+                raise ConfigError(f"{shorten(key)} has a NUL character; remove it.")
+            if isinstance(value, list) and any(isinstance(item, str) and "\0" in item for item in value):
+                raise ConfigError(f"{shorten(key)} has a NUL character; remove it.")
+            found[key] = value
+        return found
+
+    json.loads(content, object_pairs_hook=once)
 
 
 def write_json(path: Path, value: Any) -> None:

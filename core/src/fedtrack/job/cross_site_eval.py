@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from fedtrack.errors import ConfigError
 from fedtrack.job.paths import check_inside
+from fedtrack.job.values import Name, Timeout, check_seconds, check_unique
 from fedtrack.plugins.workflow import Workflow
 
 
@@ -52,9 +53,9 @@ class CrossSiteEval(Workflow):
         | {"wait_for_clients_timeout"}
     )
 
-    submit_model_timeout: float = 600.0
-    validation_timeout: float = 6000.0
-    participating_clients: list[str] | None = None
+    submit_model_timeout: Timeout = 600.0
+    validation_timeout: Timeout = 6000.0
+    participating_clients: list[Name] | None = None
     cross_val_dir: str = "cross_site_val"
     cleanup_models: bool = False
     submit_model_task_name: Literal["submit_model", ""] = "submit_model"
@@ -67,11 +68,21 @@ class CrossSiteEval(Workflow):
 
     def __post_init__(self) -> None:
         for name in ("submit_model_timeout", "validation_timeout"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"CrossSiteEval: {name} is {getattr(self, name)}; it must be 0 or more seconds.")
-        if self.participating_clients is not None and not self.participating_clients:
-            raise ConfigError("CrossSiteEval: participating_clients is empty; name sites, or leave it out for all.")
+            check_seconds(f"CrossSiteEval: {name}", getattr(self, name), zero=True)
+        if self.participating_clients is not None:
+            check_unique("CrossSiteEval: participating_clients", self.participating_clients, "sites")
         check_inside("CrossSiteEval: cross_val_dir", self.cross_val_dir)
+
+    def tasks(self) -> frozenset[str]:
+        """Return the tasks that the sites are asked to do."""
+        return frozenset({"validate", self.submit_model_task_name} - {""})
+
+    def without_effect(self, sites: Sequence[str]) -> list[str]:
+        """Return why arguments have no effect."""
+        if self.submit_model_task_name:
+            return []
+        found = {"submit_model_timeout": self.submit_model_timeout != 600.0, "cleanup_models": self.cleanup_models}
+        return [f"{name} is set, but submit_model_task_name asks no site for a model" for name in found if found[name]]
 
     def check(self, sites: Sequence[str]) -> None:
         """Check that the participating sites exist."""

@@ -5,7 +5,6 @@ A job is only a description. Its export is the folder from which every run start
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -16,6 +15,7 @@ from fedtrack.job.components import ConvertToFedEvent, ModelPersistor, Runner
 from fedtrack.job.keywords import checked_keywords
 from fedtrack.job.placeable import Placeable, unused_id
 from fedtrack.job.pt_model import PTModel
+from fedtrack.job.values import check_count, check_name, check_seconds
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
@@ -23,8 +23,6 @@ from fedtrack.tracking.events import SERVER
 
 if TYPE_CHECKING:
     from fedtrack.runs.result import RunResult
-
-_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
 class FedJob:
@@ -52,10 +50,9 @@ class FedJob:
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
-        if not _NODE_NAME.match(name):
-            raise ConfigError(f"The job name {name!r} is not valid; use letters, digits, '_', '-' and '.'.")
-        if min_clients is not None and min_clients < 1:
-            raise ConfigError(f"min_clients is {min_clients}; it must be 1 or more.")
+        check_name("The job's name", name)
+        check_count("min_clients", min_clients)
+        check_seconds("idle_timeout", idle_timeout, zero=False)
         check_options(durability=durability, limit_bytes=spool_limit)
         self.name = name
         self.durability = durability
@@ -89,8 +86,7 @@ class FedJob:
         """
         if target == SERVER:
             return self.to_server(obj, id)
-        if not _NODE_NAME.match(target) or target == "@ALL":
-            raise ConfigError(f"The site name {target!r} is not valid; use letters, digits, '_', '-' and '.'.")
+        check_name("The site's name", target)
         if target not in self.site_names:
             self.site_names.append(target)
         return self._place(obj, self.placed.setdefault(target, {}), target, id)
@@ -180,6 +176,8 @@ class FedJob:
             )
         if isinstance(obj, Workflow) and target != SERVER:
             raise ConfigError(f"{type(obj).__name__} runs on the server; place it with job.to_server(...).")
+        if id is not None:
+            check_name("The id", id)
         chosen = unused_id(id or "component", table)
         table[chosen] = obj
         return chosen

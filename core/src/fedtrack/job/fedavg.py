@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+import msgspec
 
 from fedtrack.errors import ConfigError, PluginError
+from fedtrack.job.values import Count, Round, Timeout, check_count, check_seconds
 from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
 
 #: Name of the aggregator that every engine has.
 WEIGHTED = "weighted"
+
+#: A share of the sites, for the schema.
+FRACTION = msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 1})
 
 
 class FedAvg(Workflow):
@@ -36,37 +42,53 @@ class FedAvg(Workflow):
 
     ignored: ClassVar[frozenset[str]] = frozenset({"persistor_id"})
 
-    num_clients: int | None = None
-    fraction: float | None = None
-    num_rounds: int = 5
-    start_round: int = 0
+    num_clients: Count | None = None
+    fraction: Annotated[float, FRACTION] | None = None
+    num_rounds: Count = 5
+    start_round: Round = 0
     persistor_id: str = "persistor"
-    task_timeout: float = 0.0
+    task_timeout: Timeout = 0.0
     evaluate_final_model: bool = False
     seed: int = 0
     aggregator: str = WEIGHTED
 
     def __post_init__(self) -> None:
-        if self.num_clients is not None and self.num_clients < 1:
-            raise ConfigError(f"FedAvg: num_clients is {self.num_clients}; it must be 1 or more.")
+        check_count("FedAvg: num_clients", self.num_clients)
         if self.fraction is not None and not 0 < self.fraction <= 1:
             raise ConfigError(f"FedAvg: fraction is {self.fraction}; it must be greater than 0 and at most 1.")
         if self.fraction is not None and self.num_clients is not None:
             raise ConfigError(
                 f"FedAvg: num_clients is {self.num_clients} and fraction {self.fraction}; give one of them."
             )
-        if self.num_rounds < 1:
-            raise ConfigError(f"FedAvg: num_rounds is {self.num_rounds}; it must be 1 or more.")
-        if self.task_timeout < 0:
-            raise ConfigError(f"FedAvg: task_timeout is {self.task_timeout}; it must be 0 or more seconds.")
+        check_count("FedAvg: num_rounds", self.num_rounds)
+        check_count("FedAvg: start_round", self.start_round, least=0)
+        check_seconds("FedAvg: task_timeout", self.task_timeout, zero=True)
 
     def check(self, sites: Sequence[str]) -> None:
-        """Check that the aggregator is installed; every engine that executes the workflow has the weighted mean."""
+        """Check that there are enough sites and that the aggregator is installed.
+
+        Every engine that executes the workflow has the weighted mean.
+        """
+        if self.num_clients is not None and self.num_clients > len(sites):
+            raise ConfigError(
+                f"FedAvg: num_clients is {self.num_clients}, but the job has {len(sites)} sites; give at most "
+                f"{len(sites)}, or leave it out for all."
+            )
         if self.aggregator != WEIGHTED:
             try:
                 registry().aggregator(self.aggregator)
             except PluginError as error:
                 raise ConfigError(f"FedAvg: aggregator: {error}") from None
+
+    def tasks(self) -> frozenset[str]:
+        """Return the tasks that the sites are asked to do."""
+        return frozenset({"train", "validate"} if self.evaluate_final_model else {"train"})
+
+    def without_effect(self, sites: Sequence[str]) -> list[str]:
+        """Return why arguments have no effect."""
+        if self.seed != 0 and self.clients_per_round(len(sites)) == len(sites):
+            return [f"seed is {self.seed}, but all {len(sites)} sites take part in each round and none is chosen"]
+        return []
 
     def planned_rounds(self) -> int:
         """Return the number of rounds."""

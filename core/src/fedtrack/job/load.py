@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from fedtrack.job.config import (
     ServerConfig,
     read_json,
 )
+from fedtrack.job.consistency import check_tasks, check_workflows, remarks
+from fedtrack.job.job_tree import check_tree
 from fedtrack.job.loaded_job import LoadedJob, LoadedSite
 from fedtrack.job.named_items import components_of, only, structure, workflows_of
 from fedtrack.job.shared_processes import check_client_app
@@ -34,6 +37,8 @@ from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
 from fedtrack.tracking.receiver import Receiver
 
 __all__ = ["LoadedJob", "LoadedSite", "load_job"]
+
+log = logging.getLogger(__name__)
 
 
 def load_job(folder: Path, node: str | None = None) -> LoadedJob:
@@ -53,26 +58,20 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
             f"{folder} is a file and no job's folder; if it builds a job, run it (python {folder.name}), "
             "or export the job and name that folder."
         )
+    check_tree(folder)
     meta = read_json(folder / META_FILE, Meta)
     apps = {node: folder / app for app, nodes in meta.deploy_map.items() for node in nodes}
-    if SERVER not in apps:
-        raise ConfigError(
-            f'{folder / META_FILE}: $.deploy_map names no app for \'server\'; add "app_server": ["server"].'
-        )
     path = apps[SERVER] / SERVER_FILE
     config = read_json(path, ServerConfig)
     _refuse_filters(path, config)
     components = components_of(path, config.components, FED_EVENT, build=node in (None, SERVER))
     workflows = workflows_of(path, config.workflows)
-    sites = _sites({name: app for name, app in apps.items() if name != SERVER}, node)
-    if not sites:
-        raise ConfigError(f'{folder / META_FILE}: $.deploy_map names no site; add "app_site-1": ["site-1"].')
+    tasks = frozenset().union(*(workflow.tasks() for workflow in workflows.values()))
+    sites = _sites({name: app for name, app in apps.items() if name != SERVER}, node, tasks)
     check_client_app(folder, sites, components, workflows)
-    for id_, workflow in workflows.items():
-        try:
-            workflow.check([site.name for site in sites])
-        except ConfigError as error:
-            raise ConfigError(f"{path}: the workflow {id_!r}: {error}") from None
+    check_workflows(path, workflows, [site.name for site in sites])
+    for remark in remarks(workflows, components, sites):
+        log.warning("%s: %s.", path, remark)
     return LoadedJob(
         folder,
         meta,
@@ -85,23 +84,24 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
     )
 
 
-def _sites(apps: dict[str, Path], node: str | None) -> list[LoadedSite]:
+def _sites(apps: dict[str, Path], node: str | None, tasks: frozenset[str]) -> list[LoadedSite]:
     """Read the sites; sites that share an app and have no receivers of their own are read once."""
     known: dict[Path, LoadedSite] = {}
     found: list[LoadedSite] = []
     for name, app in apps.items():
         if app not in known or known[app].receivers or node is not None:
-            known[app] = _site(name, app, build=node in (None, name))
+            known[app] = _site(name, app, tasks, build=node in (None, name))
         found.append(replace(known[app], name=name))
     return found
 
 
-def _site(name: str, app: Path, *, build: bool) -> LoadedSite:
+def _site(name: str, app: Path, tasks: frozenset[str], *, build: bool) -> LoadedSite:
     path = app / CLIENT_FILE
     config = read_json(path, ClientConfig)
     _refuse_filters(path, config)
     if len(config.executors) != 1:
         raise ConfigError(f"{path}: $.executors has {len(config.executors)} entries; a site has exactly one.")
+    check_tasks(path, config.executors[0].tasks, tasks)
     executor = config.executors[0].executor
     where = "$.executors[0].executor"
     chosen: Runner = structure(path, where, executor.path, executor.args, RUNNERS)
@@ -118,7 +118,7 @@ def _site(name: str, app: Path, *, build: bool) -> LoadedSite:
         shlex.split(runner.script_args),
         runner,
         client_app,
-        any(isinstance(item, ConvertToFedEvent) for item in components.values()),
+        only(path, components, ConvertToFedEvent) is not None,
         {id_: item for id_, item in components.items() if isinstance(item, Receiver)},
     )
 

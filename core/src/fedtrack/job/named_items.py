@@ -5,6 +5,7 @@ The error for a wrong name or argument contains its place in the file.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +14,20 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import ConfigError, PluginError
-from fedtrack.job.components import ALIASES, COMPONENTS, Component
+from fedtrack.job.components import ALIASES, COMPONENTS, Component, Runner
 from fedtrack.job.config import ComponentConfig, refuse_secrets, resolve_references
+from fedtrack.job.paths import check_place
+from fedtrack.job.values import check_name, check_unique
 from fedtrack.job.workflows import workflow_class
 from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT
 from fedtrack.tracking.receiver import Receiver
+
+log = logging.getLogger(__name__)
+
+#: Ends of the names of receivers' arguments that name a place.
+_PLACES = ("folder", "dir", "location", "path", "file", "uri", "url")
 
 
 def workflows_of(path: Path, items: list[ComponentConfig]) -> dict[str, Workflow]:
@@ -31,13 +39,14 @@ def workflows_of(path: Path, items: list[ComponentConfig]) -> dict[str, Workflow
     found: dict[str, Workflow] = {}
     for index, item in enumerate(items):
         where = f"$.workflows[{index}]"
+        _check_id(path, where, item.id)
         if item.id in found:
             raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids of workflows are unique.")
         try:
             cls = workflow_class(item.path)
         except PluginError as error:
             raise ConfigError(f"{path}: {where}.path: {error}") from None
-        found[item.id] = _filled(path, where, cls, item.args)
+        found[item.id] = _filled(path, where, item.path, cls, item.args)
     if not found:
         raise ConfigError(f"{path}: $.workflows is empty; name one, such as FedAvg.")
     return found
@@ -60,13 +69,42 @@ def components_of(
     found: dict[str, Component | Receiver] = {}
     for index, item in enumerate(items):
         where = f"$.components[{index}]"
+        _check_id(path, where, item.id)
         if item.id in found:
             raise ConfigError(f"{path}: {where}.id: {item.id!r} is used twice; ids are unique in a node.")
         if ALIASES.get(item.path, item.path) in COMPONENTS:
-            found[item.id] = structure(path, where, item.path, item.args, COMPONENTS)
+            found[item.id] = _component(path, where, item, own_event)
         elif build:
             found[item.id] = _receiver(path, where, item, own_event)
     return found
+
+
+def _component(path: Path, where: str, item: ComponentConfig, own_event: str) -> Component:
+    found: Component = structure(path, where, item.path, item.args, COMPONENTS)
+    if isinstance(found, Runner):
+        raise ConfigError(f"{path}: {where}.path: a {type(found).__name__} is no component; it goes to $.executors.")
+    node = "site" if own_event == LOCAL_EVENT else "server"
+    if found.node != node:
+        place = "the sites" if found.node == "site" else "the server"
+        raise ConfigError(
+            f"{path}: {where}.path: a {type(found).__name__} has no effect here; it belongs to the components of "
+            f"{place}, remove it."
+        )
+    return found
+
+
+def _check_id(path: Path, where: str, id_: str) -> None:
+    try:
+        check_name(f"{where}.id", id_)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _check_places(where: str, args: Mapping[str, Any]) -> None:
+    """Check the arguments of a receiver that name a place."""
+    for name, value in args.items():
+        if isinstance(value, str) and name.endswith(_PLACES):
+            check_place(f"{where}.{name}", value)
 
 
 def _receiver(path: Path, where: str, item: ComponentConfig, own_event: str) -> Receiver:
@@ -81,6 +119,9 @@ def _receiver(path: Path, where: str, item: ComponentConfig, own_event: str) -> 
         receiver = cls(**args)
     except (ConfigError, TypeError) as error:
         raise ConfigError(f"{path}: {where}.args: {error}") from None
+    _check_places(f"{path}: {where}.args", args)
+    if receiver.options.events is not None:
+        check_unique(f"{path}: {where}.args.events", receiver.options.events, "an event")
     for event in receiver.options.events or ():
         if event not in (LOCAL_EVENT, FED_EVENT):
             raise ConfigError(
@@ -103,15 +144,28 @@ def structure(path: Path, where: str, name: str, args: dict[str, Any], table: Ma
     cls = table.get(ALIASES.get(name, name))
     if cls is None:
         raise ConfigError(f"{path}: {where}.path: {name!r} is unknown; valid are {', '.join(sorted(table))}.")
-    return _filled(path, where, cls, args)
+    return _filled(path, where, name, cls, args)
 
 
-def _filled(path: Path, where: str, cls: type[Any], args: dict[str, Any]) -> Any:
+def _filled(path: Path, where: str, name: str, cls: type[Any], args: dict[str, Any]) -> Any:
     try:
-        return msgspec.convert(args, cls)
+        found = msgspec.convert(args, cls)
     except (msgspec.ValidationError, ConfigError) as error:
         fields = ", ".join(cls.__struct_fields__)
         raise ConfigError(f"{path}: {where}.args: {error}; valid arguments of {cls.__name__}: {fields}.") from None
+    _check_ignored(path, where, name, found, args)
+    return found
+
+
+def _check_ignored(path: Path, where: str, name: str, item: Any, args: dict[str, Any]) -> None:
+    """Refuse arguments that change nothing, or warn of them if FLARE has written the file."""
+    for argument in item.ignored & args.keys():
+        if args[argument] == getattr(type(item)(), argument):
+            continue
+        problem = f"{path}: {where}.args.{argument} has no effect in fedtrack"
+        if name not in ALIASES:
+            raise ConfigError(f"{problem}; remove it.")
+        log.warning("%s.", problem)
 
 
 def only(path: Path, components: Mapping[str, Component | Receiver], cls: type[Any]) -> Any:

@@ -9,6 +9,9 @@ import msgspec
 
 from fedtrack.errors import NotSupported
 
+#: The tasks of a site.
+TASKS = frozenset({"train", "validate", "submit_model"})
+
 
 class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of the workflows; its fields are the arguments that a job file may give.
@@ -33,6 +36,17 @@ class Workflow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Raises:
             ConfigError: The arguments do not fit the sites.
         """
+
+    def tasks(self) -> frozenset[str]:
+        """Return the tasks that sites are asked to do: ``train``, ``validate`` and ``submit_model`` if not known.
+
+        A job is refused if the executor of a site does not do all of them.
+        """
+        return TASKS
+
+    def without_effect(self, sites: Sequence[str]) -> list[str]:
+        """Return why arguments have no effect among ``sites``, one clause for each; a user sees them as warnings."""
+        return []
 
     def execute(self, server: Any) -> None:
         """Run the workflow to its end.

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedtrack.delivery.report import ReceiverTally
+from fedtrack.output import tolerant
 from fedtrack.runs.cross_site_table import cross_site_table
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.tally_rows import Row, grouped_sites, receiver_rows, site_rows
@@ -21,7 +22,7 @@ _MOST_SITES = 20
 
 def print_summary(result: RunResult) -> None:
     """Print the page."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(file=tolerant(sys.stdout), highlight=False, soft_wrap=True)
     console.print()
     console.print(f"{result.job_name}: {result.status} in {result.seconds:.1f} s", markup=False, style="bold")
     if result.rounds:

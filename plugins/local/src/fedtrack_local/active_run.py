@@ -66,6 +66,7 @@ def begin_run(
     """
     names = [site.name for site in job.sites]
     workspace.create(record, [] if job.client_app else names)
+    pool.log = workspace.server / "fork_server_log.txt"
     blobs = BlobStore(workspace.server / "blobs")
     info = RunInfo(
         run_id=record.run_id,

@@ -10,7 +10,7 @@ from fedtrack.errors import FedtrackError, JobError, WorkspaceError
 from fedtrack.job import executable
 from fedtrack.runs import print_summary
 from fedtrack_local.active_run import ActiveRun
-from fedtrack_local.exchange import Exchange
+from fedtrack_local.exchange import Exchange, FailedExchange
 from fedtrack_local.scripts.script_exchange import ScriptExchange
 from fedtrack_local.server import LocalServer
 from fedtrack_local.starting import start_sites, start_workers
@@ -53,9 +53,12 @@ def play(run: ActiveRun) -> RunResult:
 
 
 def _exchange(run: ActiveRun) -> Exchange:
-    if run.job.client_app is not None:
-        return start_workers(run, run.job.client_app)
-    start_sites(run)
+    try:
+        if run.job.client_app is not None:
+            return start_workers(run, run.job.client_app)
+        start_sites(run)
+    except JobError as error:
+        return FailedExchange(error)
     return ScriptExchange(run.roster, run.job.meta.idle_timeout, run.workspace, run.pool, run.host.forwarder.end)
 
 

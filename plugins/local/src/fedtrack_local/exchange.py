@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from fedtrack.errors import JobError
 from fedtrack.runs import Goodbye
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Task
 
@@ -37,3 +38,33 @@ class Exchange(Protocol):
 
     def goodbye(self, site: str) -> Goodbye | None:
         """Return the counts of a site's processes, after their end; None if they are not known."""
+
+
+class FailedExchange:
+    """Stands for an exchange whose processes could not be started: every task ends with the reason.
+
+    So the run ends as any other failed run does, with its summary.
+
+    Args:
+        error: The reason.
+    """
+
+    def __init__(self, error: JobError) -> None:
+        self.waiting: set[str] = set()
+        self._error = error
+
+    def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer | GroupAnswer]:
+        """Raise the reason."""
+        raise self._error
+
+    def reject(self, site: str, error: Exception) -> None:
+        """Raise the reason."""
+        raise self._error
+
+    def dismiss(self) -> None:
+        """Raise the reason."""
+        raise self._error
+
+    def goodbye(self, site: str) -> Goodbye | None:
+        """Return None: it is not known what the sites that were started did."""
+        return None

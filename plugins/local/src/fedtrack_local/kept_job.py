@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from fedtrack.job import LoadedJob, LoadedSite, load_job
+from fedtrack.job import LoadedJob, LoadedSite
 from fedtrack.runs import Workspace
 
 
@@ -21,18 +21,11 @@ def keep_job(job: LoadedJob, workspace: Workspace) -> LoadedJob:
     target = workspace.root / "job" / folder.name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(folder, target)
-    try:
-        return _moved(job, target)
-    except ValueError:  # an app is a link to another folder, and the copy has its files
-        return load_job(target)
+    return _moved(job, target)
 
 
 def _moved(job: LoadedJob, folder: Path) -> LoadedJob:
-    """Return ``job`` with the paths of a copy in ``folder``; a read of the copy would build every receiver again.
-
-    Raises:
-        ValueError: A path is not inside the job's folder.
-    """
+    """Return ``job`` with the paths of a copy in ``folder``; a read of the copy would build every receiver again."""
     before, after = job.folder.resolve(), folder.resolve()  # like a site's paths
     files: dict[Path, tuple[Path, Path]] = {}  # thousands of sites may share a script
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shlex
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, time_ns
 
@@ -17,6 +14,7 @@ from fedtrack import FedJob, Receiver, RunResult
 from fedtrack.engine import checked_run_id
 from fedtrack.errors import ConfigError, JobError, WorkspaceError
 from fedtrack.job import LoadedJob, Runner, export_job, load_job
+from fedtrack.output import say
 from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, RunRecord, StoredRun, Workspace, find_run, tally_of, view
 from fedtrack.tracking import SERVER
 from fedtrack_local.active_run import begin_run
@@ -24,25 +22,13 @@ from fedtrack_local.course import play
 from fedtrack_local.kept_job import keep_job
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.signals import Terminated, end_in_order
 from fedtrack_local.starting import preload, prepare
 
 log = logging.getLogger(__name__)
 
 
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end a run in order, as Ctrl-C does: batch systems send it before they kill."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@_sigterm_interrupts()
+@end_in_order()
 def run_job(
     job: FedJob, workspace_root: Path, process: ForkServerProcess | None, *, gpus: str | None = None
 ) -> RunResult:
@@ -65,7 +51,7 @@ def run_job(
         folder = export_job(job, workspace.root / "job")
         workspace.close()
         return _run_in_subprocess(folder, workspace.root, gpus)
-    print(f"Preparing {job.name}: loading what its scripts import", file=sys.stderr)
+    say(f"Preparing {job.name}: loading what its scripts import")
     pool = SitePool(process)
     prepare([item for item in job.placed[SERVER].values() if isinstance(item, Receiver)])
     try:
@@ -78,7 +64,7 @@ def run_job(
         workspace.close()
 
 
-@_sigterm_interrupts()
+@end_in_order()
 def run_folder(
     folder: Path,
     workspace_root: Path,
@@ -117,7 +103,7 @@ def run_folder(
         workspace.close()
 
 
-@_sigterm_interrupts()
+@end_in_order()
 def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
     """Continue the run in a workspace after its last finished round, if its server was killed or failed.
 
@@ -174,6 +160,10 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
     process = subprocess.Popen(command + (["--gpus", gpus] if gpus else []))
     try:
         status = process.wait()
+    except Terminated:
+        process.send_signal(signal.SIGTERM)  # SIGTERM came to this process alone
+        process.wait()
+        raise
     except KeyboardInterrupt:
         process.wait()  # it was interrupted too, and is cleaning up
         raise

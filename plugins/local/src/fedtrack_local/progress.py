@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
 from types import TracebackType
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from fedtrack import Workflow
+from fedtrack.output import tolerant
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.workflow import RoundResult
@@ -32,7 +34,7 @@ class Progress:
         self._host = run.host
         self._sites = [site.name for site in job.sites]
         self._total = total_rounds(job.workflows.values())
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=tolerant(sys.stderr), highlight=False)
         self._job_name = job.meta.name
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from pathlib import Path
@@ -100,8 +101,42 @@ def test_a_fork_server_that_dies_is_the_end_of_the_job_and_shows_what_it_said(tm
     lonely = SitePool()
     try:
         lonely._control.send(b"no message")
-        with pytest.raises(JobError, match="The process that starts the sites died, and the sites with it") as caught:
+        with pytest.raises(
+            JobError, match="starts the sites exited with status 1, and the sites ended with it"
+        ) as caught:
             collect(lonely, lambda events: False)
         assert "msgspec.ValidationError" in caught.value.details
     finally:
         lonely.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_fork_server_that_is_killed_is_named_at_the_next_order(number: signal.Signals, tmp_path: Path) -> None:
+    lonely = SitePool()
+    lonely.log = tmp_path / "fork_server_log.txt"
+    try:
+        lonely.preload(["json"])
+        os.kill(lonely._process._process.pid, number)
+        lonely._process._process.wait(30)
+        message = f"The process that starts the sites was killed by {number.name}, .*; its output is in {lonely.log}"
+        for _ in range(2):
+            with pytest.raises(JobError, match=message):
+                lonely.start(site_spec(tmp_path, ""))
+        lonely.kill("nobody")  # to kill what is gone is no error
+    finally:
+        lonely.close()
+    assert lonely.log.read_text() == ""
+
+
+def test_a_fork_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "selectors.py").write_text("raise RuntimeError('not the one of Python')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    lonely = SitePool()
+    try:
+        lonely._process._process.wait(60)
+        with pytest.raises(JobError, match="exited with status 1") as caught:
+            lonely.preload(["json"])
+    finally:
+        lonely.close()
+    assert "RuntimeError: not the one of Python" in caught.value.details
+    assert str(tmp_path / "selectors.py") in caught.value.details

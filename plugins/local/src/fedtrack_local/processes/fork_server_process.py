@@ -14,8 +14,13 @@ import tempfile
 from time import monotonic
 from types import TracebackType
 
+from fedtrack.output import fill_descriptors
+
 #: Prefixes of the variables that only the process with the receivers may have; no site gets them.
 CREDENTIAL_PREFIXES = ("MLFLOW_", "WANDB_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_")
+
+#: Seconds from the end of the fork server's socket to the end of its process.
+_LEAVE_SECONDS = 5.0
 
 
 class ForkServerProcess:
@@ -26,6 +31,7 @@ class ForkServerProcess:
     """
 
     def __init__(self) -> None:
+        fill_descriptors()  # a socket with the number of a closed standard output would get what is printed
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         with theirs:
@@ -51,6 +57,13 @@ class ForkServerProcess:
         """Return the output of the fork server so far."""
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace")
+
+    def end(self) -> int | None:
+        """Return the status of the fork server, which has closed its socket; None if it nevertheless does not end."""
+        try:
+            return self._process.wait(_LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
 
     def hang_up(self) -> None:
         """Let the fork server end every child and then itself, without waiting for that."""

@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import ConfigError, JobError
+from fedtrack.failure import shortened
 from fedtrack.job import ModelRecipe
+from fedtrack_local.processes.end import ended
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
 from fedtrack_local.processes.messages import (
     MAX_MESSAGE,
@@ -62,6 +64,9 @@ class SitePool:
 
     Args:
         process: The fork server, which the pool ends; None starts a new one.
+
+    Attributes:
+        log: The file for the output of the fork server if it dies; None keeps it in the error only.
     """
 
     def __init__(self, process: ForkServerProcess | None = None) -> None:
@@ -71,6 +76,7 @@ class SitePool:
         self._selector.register(self._control, selectors.EVENT_READ)
         self._channels: dict[str, Connection] = {}
         self._alive: set[str] = set()
+        self.log: Path | None = None
 
     def preload(self, modules: Iterable[str]) -> None:
         """Import modules in the fork server, in the background; sites that are started later have them."""
@@ -140,7 +146,7 @@ class SitePool:
     def kill(self, site: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a site and everything it started."""
         with contextlib.suppress(OSError):
-            self._order(Kill(site, number))
+            self._send(Kill(site, number))
 
     def end_sites(self) -> None:
         """End every site; the fork server then ends in the background, and ``close`` waits for that."""
@@ -161,11 +167,12 @@ class SitePool:
         self._selector.close()
 
     def _from_fork_server(self) -> list[FromPool]:
-        data = self._control.recv(MAX_MESSAGE)
+        try:
+            data = self._control.recv(MAX_MESSAGE)
+        except ConnectionError:  # it died before it had read every order
+            data = b""
         if not data:
-            self._selector.unregister(self._control)
-            output = self._process.output()[-4000:]
-            raise JobError("The process that starts the sites died, and the sites with it.", output)
+            raise self._death()
         exited = decode_exited.decode(data)
         if exited.name not in self._alive:
             return []  # the builder of the initial model, which has sent its result already
@@ -201,12 +208,42 @@ class SitePool:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         # A site that stops in the middle of a message must not stop the others.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
-        with theirs:
-            self._order(order, theirs.fileno())
+        try:
+            with theirs:
+                self._order(order, theirs.fileno())
+        except JobError:
+            ours.close()
+            raise
         channel = Connection(ours.detach())
         self._channels[name] = channel
         self._alive.add(name)
         self._selector.register(channel, selectors.EVENT_READ, name)
 
     def _order(self, message: ToForkServer, *descriptors: int) -> None:
+        """Send an order to the fork server.
+
+        Raises:
+            JobError: The fork server died.
+        """
+        try:
+            self._send(message, *descriptors)
+        except ConnectionError:
+            raise self._death() from None
+
+    def _send(self, message: ToForkServer, *descriptors: int) -> None:
         socket.send_fds(self._control, [encode(message)], descriptors)
+
+    def _death(self) -> JobError:
+        """Return the error about the death of the fork server, with its output, which is kept in ``log``."""
+        with contextlib.suppress(KeyError, ValueError):  # it is reported once
+            self._selector.unregister(self._control)
+        status, output, where = self._process.end(), self._process.output(), ""
+        if self.log is not None:
+            with contextlib.suppress(OSError):
+                self.log.write_text(output)
+                where = f"; its output is in {self.log}"
+        how = "closed its connection" if status is None else ended(status)
+        return JobError(
+            f"The process that starts the sites {how}, and the sites ended with it{where}.",
+            shortened(output),
+        )
