@@ -125,10 +125,10 @@ class Ledger:
         if any(cursor.batch > last for cursor in self.cursors().values()):
             log.warning("%s is an older copy: what comes into it from now on is delivered again", journal.path)
             with self.database.transaction() as writer:
-                most, reason = self._ahead(last)
+                reason = self._ahead(last)[1]
                 writer.execute(
                     "INSERT OR IGNORE INTO damage VALUES (?,?,?,?,?,?,?)",
-                    (most, SERVER, "", _UNKNOWN, 0, reason, time_ns()),
+                    (-last, SERVER, "", _UNKNOWN, 0, reason, time_ns()),  # no batch has this id
                 )
                 writer.execute("UPDATE cursor SET batch = ?1 WHERE batch > ?1", (last,))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -67,6 +69,7 @@ class Database:
         self._lock = threading.Lock()
         self._readers = threading.local()
         self._opened: list[sqlite3.Connection] = []
+        self._copied: TemporaryDirectory[str] | None = None
         try:
             if read_only:
                 self.reader()
@@ -87,11 +90,25 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
         if connection is None:
             # Beside a writer of this process, an ordinary one: the last to be closed removes the write-ahead log.
-            name = reading_uri(self.path) if self.read_only else str(self.path)
-            connection = self._connect(name, uri=self.read_only)
-            self._show(connection)
+            connection = self._open_for_reading()
             connection.execute("PRAGMA query_only=ON")
             self._readers.connection = connection
+        return connection
+
+    def _open_for_reading(self) -> sqlite3.Connection:
+        if not self.read_only:
+            return self._connect(str(self.path))
+        try:
+            if self._copied is None:
+                connection = self._connect(reading_uri(self.path), uri=True)
+            else:
+                connection = self._connect(str(Path(self._copied.name) / self.path.name))
+            self._show(connection)
+        except sqlite3.OperationalError as error:
+            if self._copied is not None or not is_unreachable(error):
+                raise
+            self._copied = copy_of(self.path)
+            return self._open_for_reading()
         return connection
 
     @contextlib.contextmanager
@@ -141,6 +158,8 @@ class Database:
             for connection in self._opened:
                 connection.close()
             self._opened.clear()
+            if self._copied is not None:
+                self._copied.cleanup()
 
     def _connect(self, name: str, *, uri: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(name, check_same_thread=False, isolation_level=None, timeout=30, uri=uri)
@@ -221,6 +240,20 @@ class Database:
 
 
 _CORRUPT, _NO_DATABASE = 11, 26
+
+
+def is_unreachable(error: sqlite3.Error) -> bool:
+    """Return whether SQLite cannot create the files that it needs beside one with a write-ahead log."""
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+def copy_of(path: Path) -> TemporaryDirectory[str]:
+    """Return a temporary folder with a copy of a file and of its write-ahead log."""
+    folder: TemporaryDirectory[str] = TemporaryDirectory(prefix="fedtrack-copy-")
+    for name in (path.name, f"{path.name}-wal"):
+        if path.with_name(name).exists():
+            shutil.copyfile(path.with_name(name), Path(folder.name) / name)
+    return folder
 
 
 def is_damage(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from fedtrack.journal.database import Database, reading_uri
+from fedtrack.journal.database import Database, copy_of, is_damage, is_unreachable, reading_uri
 from fedtrack.journal.rescue import rescue
 from fedtrack.journal.schema import JOURNAL
 
@@ -91,17 +91,6 @@ def _stat(path: Path) -> tuple[int, int]:
     return (found.st_size, found.st_mtime_ns)
 
 
-def quick_check(connection: sqlite3.Connection) -> str:
-    """Return the first damage that SQLite finds in a whole file, or ""."""
-    try:
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        return str(error)
-    if found is None or found[0] == "ok":
-        return ""
-    return " ".join(line.strip() for line in str(found[0]).splitlines() if not line.startswith("***"))
-
-
 #: The result for each file that this process has checked, with the state that it had.
 _checked: dict[Path, tuple[tuple[tuple[int, int], ...], str]] = {}
 
@@ -121,15 +110,29 @@ def _damage_of(path: Path) -> str:
     if not path.exists():
         return ""
     try:
-        connection = sqlite3.connect(reading_uri(path), uri=True)
-    except sqlite3.Error as error:
-        return str(error)
-    with contextlib.closing(connection):
-        if problem := quick_check(connection):
-            return problem
-        try:
+        return _check(reading_uri(path), uri=True)
+    except sqlite3.OperationalError as error:
+        if not is_unreachable(error):
+            return str(error)
+    with copy_of(path) as folder:  # beside the file, SQLite cannot create what it needs to read its write-ahead log
+        return _check(str(Path(folder) / path.name))
+
+
+def _check(name: str, *, uri: bool = False) -> str:
+    """Return the first damage that SQLite finds in a file, or "".
+
+    Raises:
+        sqlite3.OperationalError: The file cannot be read, for another reason.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(name, uri=uri)) as connection:
+            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        except sqlite3.Error as error:
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
             return str(error)
+        raise
+    if found != "ok":
+        return " ".join(line.strip() for line in found.splitlines() if not line.startswith("***"))
     return "its tables are gone" if not tables and pages > 1 else ""

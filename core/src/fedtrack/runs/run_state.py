@@ -79,5 +79,7 @@ def _place(progress: Progress | None, events: int | None, pid: int) -> str:
 
 def _events(run: StoredRun) -> int | None:
     with contextlib.suppress(FedtrackError, sqlite3.Error), run.journal() as journal:
-        return journal.total()
+        return (
+            journal.total() if journal.streams() or not journal.damage else None
+        )  # of a damaged one, marks may be gone
     return None

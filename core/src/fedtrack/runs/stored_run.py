@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
+from fedtrack.runs.child_run import holder
 from fedtrack.runs.live_run import server_of
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.workspace import (
@@ -165,6 +167,23 @@ class StoredRun:
         if path.exists():
             number = 1 + sum(1 for _ in self.folder.glob(f"{path.stem}.*{path.suffix}"))
             path.rename(path.with_name(f"{path.stem}.{number}{path.suffix}"))
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Keep servers out of the workspace while the run is only read; it need not be writable.
+
+        Raises:
+            WorkspaceError: A server uses it.
+        """
+        lock = self.base / "lock"
+        if os.access(self.base, os.W_OK) and (os.access(lock, os.W_OK) or not lock.exists()):
+            with self.locked():
+                yield
+            return
+        pid = holder(lock)
+        if pid not in (None, os.getpid()):
+            raise WorkspaceError(f"The workspace {str(self.base)!r} is in use by the process {pid}; wait for it.")
+        yield
 
     @contextmanager
     def locked(self) -> Iterator[None]:

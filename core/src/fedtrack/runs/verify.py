@@ -60,7 +60,7 @@ def verify(run: StoredRun) -> list[Check]:
     """
     if view(run).goes_on:
         return list(_live_checks(run))
-    with run.locked():
+    with run.unchanged():
         return list(_checks(run))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from fedtrack.errors import ModelError
 from fedtrack_local.models.arrays import Array
 from fedtrack_local.models.params import load_metadata, load_params, save_params
+from fedtrack_local.room import when_there_is_room
 
 _WEIGHT = "fedtrack.weight"
 
@@ -32,7 +33,7 @@ class PartialAverage:
             WorkspaceError: The file cannot be written.
         """
         arrays = {f"{index}/{name}": item for name, state in self.tensors.items() for index, item in enumerate(state)}
-        save_params(arrays, path, {_WEIGHT: self.weight.hex()})
+        when_there_is_room(lambda: save_params(arrays, path, {_WEIGHT: self.weight.hex()}))
 
     @staticmethod
     def load(path: Path) -> PartialAverage:

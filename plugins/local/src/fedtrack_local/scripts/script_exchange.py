@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import monotonic, time
 
 from fedtrack.client import FLModel, ParamsType
@@ -15,6 +16,7 @@ from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.end import ended, last_words
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
 from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.room import when_there_is_room
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_backend import RESULT_FILE, TASK_FILE
 from fedtrack_local.workflows.workflow import Answer, Task
@@ -109,10 +111,12 @@ class ScriptExchange:
         source = None
         if task.params is not None:
             source = self._workspace.exchange / f"task-{self._task_id}.safetensors"
-            hand_over(task.params, source)
+            params = task.params
+            when_there_is_room(lambda: hand_over(params, source))
         for site in sites:
             if source is not None:
-                link_or_copy(source, self._workspace.exchange / site / TASK_FILE)
+                target = self._workspace.exchange / site / TASK_FILE
+                when_there_is_room(partial(link_or_copy, source, target))
             message = SendTask(
                 task_id=self._task_id,
                 name=task.name,
