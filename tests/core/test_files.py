@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.files import write_whole, written_beside
+from fedtrack.files import scratch_folder, write_whole, written_beside
 
 
 @contextmanager
@@ -60,3 +64,48 @@ def test_a_block_that_raises_leaves_what_was_there_and_nothing_else(tmp_path: Pa
     with written_beside(path) as beside:
         beside.write_bytes(b"after")
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"after", [path])
+
+
+FILL = """
+import sys, time
+from pathlib import Path
+from fedtrack.files import scratch_folder
+with scratch_folder(Path(sys.argv[1])) as folder:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "artifact").write_bytes(b"x" * 100_000)
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_scratch_folder_of_a_killed_process_is_deleted_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FILL, str(tmp_path)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as living,
+    ):
+        assert killed.stdout is not None
+        assert living.stdout is not None
+        left, used = Path(killed.stdout.readline().strip()), Path(living.stdout.readline().strip())
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        assert (left / "sub" / "artifact").exists()
+        with scratch_folder(tmp_path) as own:
+            assert {*(tmp_path / "scratch").iterdir()} == {used, own}
+            assert own.stat().st_mode & 0o777 == 0o700
+        assert (used / "sub" / "artifact").stat().st_size == 100_000
+        living.kill()
+    with scratch_folder(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_begin_together_have_a_folder_each(tmp_path: Path) -> None:
+    def work(number: int) -> bool:
+        with scratch_folder(tmp_path) as folder:
+            (folder / "file").write_text(str(number))
+            return (folder / "file").read_text() == str(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(400)))
+    assert list(tmp_path.iterdir()) == []

@@ -43,6 +43,7 @@ EXCEPTIONS = {
     "fedtrack/transport/forward_pass.py": "tests/core/transport/test_forwarder.py",
     "fedtrack/transport/shared_source.py": "tests/core/spool/test_shared.py",
     "fedtrack/transport/spool_source.py": "tests/core/transport/test_forwarder.py",
+    "fedtrack/plugins/checks.py": "tests/core/plugins/test_loader.py",
     "fedtrack/delivery/load.py": "tests/core/delivery/test_delivery.py",
     "fedtrack/delivery/report.py": "tests/core/delivery/test_counts.py",
     "fedtrack/delivery/retry.py": "tests/core/delivery/test_delivery_outages.py",

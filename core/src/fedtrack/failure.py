@@ -69,7 +69,7 @@ def failure_of(error: BaseException, module: str) -> Failure:
 
 def _place_of(error: BaseException, module: str) -> str:
     """Return ``file:line`` of the deepest frame in a plugin's code, or ""; see ``failure_of``."""
-    return _location(error, _code_of(module))
+    return _location(error, _code_of(module), module.partition(".")[0])
 
 
 def located(error: BaseException, module: str) -> str:
@@ -138,8 +138,14 @@ def _plain(sentence: str) -> str:
     return text if len(text) <= MOST_SENTENCE else f"{text[:MOST_SENTENCE]}..."
 
 
-def _location(error: BaseException, places: tuple[Path, ...]) -> str:
-    """Return the place of the exception in the author's code, else that of its first part, its cause or context."""
+def _location(error: BaseException, places: tuple[Path, ...], package: str = "") -> str:
+    """Return the place of the exception in the author's code, else that of its first part, its cause or context.
+
+    Args:
+        error: The exception.
+        places: The folders and files of the author's code.
+        package: The top-level package of the code, whose files are not known if its import failed.
+    """
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
@@ -151,19 +157,21 @@ def _location(error: BaseException, places: tuple[Path, ...]) -> str:
             return f"{found.filename}:{found.lineno}"
         parts = list(found.exceptions) if isinstance(found, BaseExceptionGroup) else []
         for part in parts:
-            if location := _deepest(part.__traceback__, places):
+            if location := _deepest(part.__traceback__, places, package):
                 return location
-        if location := _deepest(found.__traceback__, places):
+        if location := _deepest(found.__traceback__, places, package):
             return location
         todo += [*parts, found.__cause__, found.__context__]
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
+        return f"{error.filename}:{error.lineno}"
     return ""
 
 
-def _deepest(trace: TracebackType | None, places: tuple[Path, ...]) -> str:
+def _deepest(trace: TracebackType | None, places: tuple[Path, ...], package: str) -> str:
     location = ""
     while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if _is_in(name, places):
+        name, module = trace.tb_frame.f_code.co_filename, trace.tb_frame.f_globals.get("__name__", "")
+        if _is_in(name, places) or (package and str(module).partition(".")[0] == package):
             location = f"{name}:{trace.tb_lineno}"
         trace = trace.tb_next
     return location

@@ -1,9 +1,14 @@
-"""Files that are written completely or not at all: a full disk or a killed process never leaves a part of one."""
+"""Files that are written completely or not at all, and folders for temporary ones.
+
+A full disk or a killed process never leaves a part of a file. The folder of a killed process is deleted by the next
+one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +63,65 @@ def written_beside(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder (0700) in ``<parent>/scratch``, which is deleted at the end of the block.
+
+    Folders there of processes that were killed are deleted first. The system's folder for temporary files would keep
+    them for ever: whole artifacts, for each kill.
+
+    Args:
+        parent: A folder of the run.
+
+    Raises:
+        OSError: The folder cannot be created.
+    """
+    home = parent / "scratch"
+    with contextlib.suppress(FileNotFoundError):
+        for left in home.iterdir():
+            _delete_unused(left)
+    folder, lock = _new_locked(home)
+    try:
+        yield folder
+    finally:
+        _delete(folder)
+        os.close(lock)
+        with contextlib.suppress(OSError):  # another process uses it
+            home.rmdir()
+
+
+def _new_locked(home: Path) -> tuple[Path, int]:
+    """Create a folder and lock it; the kernel releases the lock when this process ends in any way."""
+    while True:
+        folder = home / uuid4().hex
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, FileExistsError):  # another process has deleted it, or its home, at this moment
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return folder, lock
+        os.close(lock)
+
+
+def _delete_unused(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _delete(folder)
+        finally:
+            os.close(lock)
+
+
+def _delete(folder: Path) -> None:
+    from shutil import rmtree  # takes milliseconds, which sites that only log need not spend
+
+    rmtree(folder, ignore_errors=True)
 
 
 def _private(name: str, flags: int) -> int:

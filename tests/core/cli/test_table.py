@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -51,3 +59,43 @@ def test_what_is_wrong_with_a_plugin_stands_in_for_its_summary() -> None:
 
 def test_kinds_are_in_the_documented_order() -> None:
     assert kinds(frozenset({Artifact, Tag, Metric})) == ["metric", "tag", "artifact"]
+
+
+SHOW = """
+from fedtrack.cli.table import show
+show([{"run": "r" * 32, "status": "completed", "folder": ""}, {"run": "s", "status": "", "folder": "/ws"}],
+     ("run", "status", "folder"), as_json=False)
+"""
+
+
+def on_a_terminal(columns: int) -> list[str]:
+    """Return what SHOW prints on a real terminal of this width."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    with os.fdopen(master, "rb") as shown:
+        subprocess.run([sys.executable, "-c", SHOW], stdout=slave, check=True, env=environment)
+        os.close(slave)
+        data = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := shown.read1():
+                data += part
+    return data.decode().splitlines()
+
+
+def test_a_terminal_that_is_too_narrow_gets_a_block_for_each_row() -> None:
+    assert on_a_terminal(200) == [
+        f"RUN{'':31}STATUS     FOLDER",
+        f"{'r' * 32}  completed",
+        f"s{'':44}/ws",
+    ]
+    assert on_a_terminal(51) == on_a_terminal(200)
+    assert on_a_terminal(50) == [
+        f"RUN     {'r' * 32}",
+        "STATUS  completed",
+        "FOLDER",
+        "",
+        "RUN     s",
+        "STATUS",
+        "FOLDER  /ws",
+    ]

@@ -16,7 +16,7 @@ import pytest
 
 from fedtrack import plugins
 from fedtrack.errors import PluginError
-from fedtrack.plugins import Plugin, Registry, State, remedy
+from fedtrack.plugins import Plugin, Registry, State, loader, remedy
 from support.throwaway import Install, receivers
 
 
@@ -52,9 +52,16 @@ def test_an_unknown_name_is_told_what_there_is(install: Install, site: Path) -> 
     assert "'parquet'" in message
     assert "installed: csv" in message
     assert (
-        f"bad is failed (fedtrack-bad 1.0: RuntimeError: no luck; to fix it: {remedy.repair('fedtrack-bad')}" in message
+        f"bad is failed (fedtrack-bad 1.0: RuntimeError: no luck ({site / 'fedtrack_bad.py'}:1); to fix it: "
+        f"{remedy.repair('fedtrack-bad')}" in message
     )
 
+
+OPTIONS = """import msgspec
+from fedtrack import ReceiverOptions
+class Own(ReceiverOptions):
+    level: int = 'high'
+"""
 
 BROKEN = {
     "raises at import": ("raise ImportError('libfoo.so.1: cannot open')", "failed", "ImportError: libfoo.so.1"),
@@ -86,6 +93,81 @@ BROKEN = {
     "returns a string": (receivers("csv").replace("[Receiver0]", "'csv'"), "failed", "return a list"),
     "has no summary": (receivers("csv").replace("summary", "summery"), "failed", "Receiver0.summary is missing"),
     "supports nothing": (receivers("csv").replace("supports", "support"), "failed", "Receiver0.supports is missing"),
+    "raises an exception of its own": (
+        "class Stop(BaseException): ...\nraise Stop('everything')",
+        "failed",
+        "Stop: everything (SITE/fedtrack_broken.py:2)",
+    ),
+    "hangs at import": (
+        "import time\ntime.sleep(600)",
+        "failed",
+        "longer than 0.5 s to load (SITE/fedtrack_broken.py:2)",
+    ),
+    "loops for ever in a hook": (
+        "from fedtrack import hookimpl\n@hookimpl\ndef fedtrack_receivers():\n    while True: ...",
+        "failed",
+        "longer than 0.5 s to load (SITE/fedtrack_broken.py:4)",
+    ),
+    "has a name with a space": (receivers("Bad Name"), "failed", "Receiver0.name is 'Bad Name'; a name has the"),
+    "has no name": (receivers(""), "failed", "Receiver0.name is ''; a name has the characters"),
+    "has a number as its name": (receivers("csv", extra="name = 3"), "failed", "Receiver0.name is missing; it must be"),
+    "has two lines as its summary": (receivers("csv", extra=r"summary = 'a\nb'"), "failed", "must be one line"),
+    "supports a list": (receivers("csv", extra="supports = [Metric]"), "failed", "supports is [<class"),
+    "supports strings": (receivers("csv", extra="supports = frozenset({'metric'})"), "failed", "supports has 'metric'"),
+    "supports no kind": (receivers("csv", extra="supports = frozenset()"), "failed", "at least one"),
+    "requires a str": (receivers("csv", extra="requires = 'sqlite3'"), "failed", "requires is 'sqlite3'; it must be a"),
+    "requires modules": (
+        receivers("csv", extra="import os; requires = (os,)"),
+        "failed",
+        "it must be a tuple of names",
+    ),
+    "has a str as its aliases": (
+        receivers("csv", extra="aliases = 'table'"),
+        "failed",
+        "aliases is 'table'; it must be",
+    ),
+    "has no command": (
+        receivers("csv", extra="install = ['pip']"),
+        "failed",
+        "install is ['pip']; it must be a command",
+    ),
+    "has an api of another type": (receivers("csv", extra="api = '1'"), "incompatible", "written for api '1'"),
+    "cannot receive": (
+        receivers("csv").replace("def receive", "def recieve"),
+        "failed",
+        "Receiver0.receive() is missing",
+    ),
+    "has options of another kind": (
+        receivers("csv", extra="Options = dict"),
+        "failed",
+        "Receiver0.Options is <class 'dict'>; it must",
+    ),
+    "has a wrong default": (
+        OPTIONS + receivers("csv", extra="Options = Own"),
+        "failed",
+        "Own.level has the default 'high': Expected `int`, got `str` (SITE/fedtrack_broken.py:",
+    ),
+    "has a default that cannot be made": (
+        OPTIONS.replace("level: int = 'high'", "level: int = msgspec.field(default_factory=lambda: 1 / 0)")
+        + receivers("csv", extra="Options = Own"),
+        "failed",
+        "ZeroDivisionError: division by zero (SITE/fedtrack_broken.py:4)",
+    ),
+    "has an option of an unknown type": (
+        OPTIONS.replace("int", "'Colour'") + receivers("csv", extra="Options = Own"),
+        "failed",
+        "NameError: name 'Colour' is not defined",
+    ),
+    "raises when it is constructed": (
+        receivers("csv", extra="def __init__(self, *args): raise OSError('boom')"),
+        "failed",
+        "OSError: boom (SITE/fedtrack_broken.py:",
+    ),
+    "leaves when it is constructed": (
+        receivers("csv", extra="def __init__(self): raise SystemExit(2)"),
+        "failed",
+        "SystemExit: 2 (SITE/fedtrack_broken.py:",
+    ),
     "is of tomorrow": (receivers("csv", extra="api = 2"), "incompatible", "written for api 2, this core serves 1"),
     "names one thing twice": (receivers("csv", "csv"), "failed", "two receivers called 'csv'"),
     "has a nameless engine": (
@@ -97,8 +179,12 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_plugin_is_a_state_with_a_reason(install: Install, site: Path, fault: str) -> None:
+def test_a_broken_plugin_is_a_state_with_a_reason(
+    install: Install, site: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(loader, "LOAD_SECONDS", 0.5 if "0.5 s" in BROKEN[fault][2] else 60)
     source, state, reason = BROKEN[fault]
+    reason = reason.replace("SITE", str(site))
     install("fedtrack-broken", source)
     install("fedtrack-zebra", receivers("zebra"))
     found = load(site)
@@ -309,3 +395,17 @@ def listing(site: Path, **variables: str) -> dict[str, Any]:
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return {**json.loads(ended.stdout), "stderr": ended.stderr}
+
+
+def test_options_that_must_be_given_or_belong_together_are_no_fault(install: Install, site: Path) -> None:
+    required = OPTIONS.replace("level: int = 'high'", "level: int")
+    install("fedtrack-aaa", required + receivers("csv", extra="Options = Own"))
+    together = (
+        "def __init__(self):\n        from fedtrack.errors import ConfigError\n        raise ConfigError('give both')"
+    )
+    install("fedtrack-bbb", receivers("tsv", extra=together))
+    paths = OPTIONS.replace("level: int = 'high'", "level: Path | None = Path('x')") + receivers(
+        "psv", extra="Options = Own"
+    )
+    install("fedtrack-ccc", "from pathlib import Path\n" + paths)
+    assert {plugin.reason for plugin in load(site).plugins} == {""}

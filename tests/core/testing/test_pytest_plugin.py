@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.errors import ConfigError
 from fedtrack.testing import MemoryLog
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.writer import Writer, bind
+from fedtrack.tracking.writer import Writer
 
 pytestmark = pytest.mark.slow
 
@@ -50,15 +49,6 @@ def test_the_memory_log_is_unbound_again(pytester: pytest.Pytester) -> None:
 def test_run_info_has_a_folder_of_its_own(run_info: RunInfo, tmp_path: Path) -> None:
     assert run_info.folder.is_dir()
     assert run_info.folder.is_relative_to(tmp_path)
-
-
-def test_a_writer_outside_a_job_says_what_to_do() -> None:
-    previous = bind(None)
-    try:
-        with pytest.raises(ConfigError, match=r"fedtrack\.client\.init"):
-            PlainWriter()
-    finally:
-        bind(previous)
 
 
 def test_the_plugin_is_light() -> None:

@@ -218,12 +218,41 @@ def test_a_rejected_value_says_which_and_why(memory_log: MemoryLog, caplog: pyte
     with caplog.at_level(logging.WARNING, logger="fedtrack"):
         writer = PlainWriter()
         for _ in range(3):
-            writer.record_metric("acc", True)
+            writer.record_metric("acc", [1.0])
     assert [(r.key, r.reason) for r in memory_log.records if isinstance(r, Rejected)] == [
-        ("'acc'", "the value True is a bool; a metric is a number")
+        ("'acc'", "the value [1.0] is a list; a metric is a number")
     ] * 3
     assert len(caplog.records) == 1  # once per key: a warning per step would fill the disk
     assert "counted as rejected" in caplog.text
+
+
+@pytest.mark.parametrize("log_it", [lambda w, v: w.record_metric("on", v), lambda w, v: w.record_metrics({"on": v})])
+def test_a_bool_is_a_number_and_said_once(memory_log: MemoryLog, caplog: pytest.LogCaptureFixture, log_it: Any) -> None:
+    writer = PlainWriter()
+    with caplog.at_level(logging.WARNING, logger="fedtrack"):
+        for value in (True, False, np.bool_(True)):
+            log_it(writer, value)
+    assert [r.value for r in memory_log.records if isinstance(r, Metric)] == [1.0, 0.0, 1.0]
+    assert [record.message for record in caplog.records] == [
+        "PlainWriter: the value of 'on' is a bool; bools are logged as 1.0 and 0.0 (said once)"
+    ]
+
+
+@pytest.mark.parametrize("kind", [Param, Tag])
+def test_a_long_value_is_shown_cut_and_kept_whole(memory_log: MemoryLog, kind: type[Param] | type[Tag]) -> None:
+    value = "é" * 10_000
+    writer = PlainWriter()
+    log_it = writer.record_param if kind is Param else writer.record_tag
+    log_it("config", value)
+    log_it("config", "x" * 16_384)
+    whole, shown, fitting = memory_log.records
+    assert isinstance(whole, Artifact)
+    assert memory_log.blobs.read(whole.data).decode() == value
+    assert isinstance(shown, kind)
+    assert str(shown.value).startswith("é" * 4_000)
+    assert whole.path in str(shown.value)
+    assert isinstance(fitting, kind)
+    assert fitting.value == "x" * 16_384
 
 
 def test_warnings_end_after_a_hundred_keys(memory_log: MemoryLog, caplog: pytest.LogCaptureFixture) -> None:

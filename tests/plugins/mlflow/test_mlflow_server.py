@@ -136,6 +136,8 @@ class Proxy:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.uri = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.answers: dict[bytes, bytes] = {}
+        self.swallowed: dict[bytes, bytes] = {}  # not passed on at all
+        self.lines: list[bytes] = []
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
@@ -153,6 +155,11 @@ class Proxy:
     def _exchange(self, client: socket.socket) -> None:
         request = _message(client)
         line = request.split(b"\r\n", 1)[0]
+        self.lines.append(line)
+        for part, instead in self.swallowed.items():
+            if part in line:
+                client.sendall(instead)
+                return
         request = request.replace(b"Connection: keep-alive", b"Connection: close")
         with socket.create_connection(("127.0.0.1", self._target)) as server:
             server.sendall(request)
@@ -181,8 +188,65 @@ def proxy(mlflow_server: Any) -> Iterator[Proxy]:
     proxy.close()
 
 
-def status(code: int) -> bytes:
-    return b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno" % code
+def status(code: int, body: bytes = b"no") -> bytes:
+    return b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (code, len(body), body)
+
+
+@pytest.mark.parametrize("step", [7, None])
+@pytest.mark.parametrize("what", [b"log-batch", b" /"], ids=["log-batch", "everything"])
+def test_points_that_a_proxy_swallows_are_not_taken(
+    opened: Opened, new_batch: NewBatch, proxy: Proxy, run_info: RunInfo, step: int | None, what: bytes
+) -> None:
+    """The metric has earlier points, and the first answers were right: neither is a proof for the next points."""
+    receiver = opened(tracking_uri=proxy.uri)
+    receiver.receive(new_batch([Metric(T0, "loss", 1.0, step and step - 1)]))
+    batch = new_batch([Metric(T0 + 10**9 + i * 10**6, "loss", float(i), step and step + i) for i in range(20)], first=1)
+    proxy.swallowed = {what: status(200, b"{}")}
+    for _ in range(2):
+        with pytest.raises(Transient):
+            receiver.receive(batch)
+    proxy.swallowed = {}
+    receiver.receive(batch)
+    assert len(history(proxy.uri, find_runs(proxy.uri, run_info)["site-1"], "loss")) == 21
+    receiver.receive(batch)
+    assert receiver.count(["site-1", "nobody"]) == {"site-1": 21, "nobody": 0}
+
+
+def test_the_reason_names_the_point_that_is_missing(opened: Opened, new_batch: NewBatch, proxy: Proxy) -> None:
+    receiver = opened(tracking_uri=proxy.uri)
+    proxy.swallowed = {b"log-batch": status(200, b"{}")}
+    with pytest.raises(Transient, match="it took 1 points, and does not have 'loss' at step 3; is there a proxy"):
+        receiver.receive(new_batch([Metric(T0, "loss", 1.0, 3)]))
+
+
+@pytest.mark.parametrize(
+    "answer", [status(404), status(200, b"{}"), status(200, b"<html>"), status(200, b'{"metrics": 1}')]
+)
+def test_a_server_without_the_short_question_is_asked_for_the_history(
+    opened: Opened, new_batch: NewBatch, proxy: Proxy, answer: bytes
+) -> None:
+    receiver = opened(tracking_uri=proxy.uri)
+    proxy.swallowed = {b"get-history-bulk-interval": answer}
+    receiver.receive(new_batch([Metric(T0, "loss", value, 3) for value in (1.0, math.nan, -math.inf)]))
+    assert any(b"metrics/get-history?" in line for line in proxy.lines)
+
+
+def test_one_short_question_confirms_a_call(opened: Opened, new_batch: NewBatch, proxy: Proxy) -> None:
+    receiver = opened(tracking_uri=proxy.uri)
+    receiver.receive(new_batch([Metric(T0, "loss", 1.0, 1)]))
+    proxy.lines.clear()
+    receiver.receive(new_batch([Metric(T0 + i, f"m{i}", 1.0, i) for i in range(500)], first=1))
+    asked = [line.split()[1].partition(b"?")[0].rpartition(b"/")[2] for line in proxy.lines]
+    assert asked == [b"log-batch", b"get-history-bulk-interval"]
+
+
+def test_a_count_over_http_tells_how_far_it_is(opened: Opened, new_batch: NewBatch, uri: str) -> None:
+    receiver = opened(tracking_uri=uri)
+    receiver.receive(new_batch([Metric(T0 + i, f"m{i % 40}", 1.0, i) for i in range(100)]))
+    told: list[tuple[int, int]] = []
+    receiver.counting = lambda done, total: told.append((done, total))
+    assert receiver.count(["site-1"]) == {"site-1": 100}
+    assert told == [(8, 40), (16, 40), (24, 40), (32, 40), (40, 40)]
 
 
 def test_a_create_whose_answer_is_lost_makes_no_second_run(

@@ -76,7 +76,7 @@ def test_artifacts_and_dictionaries_are_files(log: Log, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "arguments"),
     [
-        ("log_metric", {"key": "loss", "value": True}),
+        ("log_metric", {"key": "loss", "value": "high"}),
         ("log_metric", {"key": "", "value": 1.0}),
         ("log_metrics", {"metrics": [1.0]}),
         ("log_params", {"values": None}),
@@ -97,8 +97,8 @@ def test_a_bad_value_is_counted_and_never_raises(log: Log, method: str, argument
     ("method", "arguments"),
     [
         ("log_metric", {"key": "loss", "value": 1.0, "global_step": 3}),
-        ("log_text", {"text": "x", "artifact_file": "a.txt"}),
-        ("set_tag", {"key": "a", "value": "b"}),
+        ("log_text", {"text": "x", "file": "a.txt"}),
+        ("set_tag", {"name": "a", "value": "b"}),
     ],
 )
 def test_a_wrong_keyword_is_a_type_error(log: Log, method: str, arguments: dict[str, Any]) -> None:

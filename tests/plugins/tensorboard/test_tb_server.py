@@ -12,9 +12,9 @@ import pytest
 
 from fedtrack import Receiver, RunInfo
 from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.pixels import png_of
 from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_tensorboard import TBAnalyticsReceiver
-from fedtrack_tensorboard.images import encode_png
 
 NOW = 1_700_000_000_250_000_000
 
@@ -99,7 +99,7 @@ def test_a_restarted_receiver_goes_on_in_the_same_runs(job: Any, tensorboard: An
 def test_images_texts_and_histograms(job: Any, tensorboard: Any, feed: Feed) -> None:
     receiver, prefix = job
     run = prefix + "site-1"
-    png = encode_png(np.arange(24, dtype=np.uint8).reshape(2, 4, 3))
+    png = png_of(np.arange(24, dtype=np.uint8).reshape(2, 4, 3))
     records: list[Record] = [
         Image(NOW, "digits", png, 7),
         Text(NOW, "report", "all **well**", 7),

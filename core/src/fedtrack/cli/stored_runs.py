@@ -127,13 +127,14 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 
     Of a run that goes on, the journal is counted, and the backends are left alone.
     """
+    from fedtrack.cli.counting_line import CountingLine
     from fedtrack.runs.run_state import view
     from fedtrack.runs.stored_run import find_run
     from fedtrack.runs.verify import verify as recount
 
     stored = find_run(run)
     live = view(stored).goes_on
-    checks = recount(stored)
+    checks = recount(stored, CountingLine())
     rows = [check._asdict() for check in checks]
     if not as_json and len(rows) > _MOST_ROWS:
         shown = [row for row in rows if row["problem"]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,15 +21,20 @@ COLUMNS = ("name", "package", "version", "state", "supports", "summary")
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print ``rows``: all of their keys as JSON, or ``columns`` as an aligned table."""
+    """Print ``rows``: all of their keys as JSON, or ``columns`` as an aligned table.
+
+    On a terminal that is too narrow for the table, each row is a block of lines.
+    """
     if as_json:
         typer.echo(json.dumps(list(rows), indent=2, default=str))
         return
     cells = [[_cell(row.get(column, "")) for column in columns] for row in rows]
     widths = [max([len(column), *(len(line[i]) for line in cells)]) for i, column in enumerate(columns)]
-    typer.echo(_line([column.upper() for column in columns], widths))
-    for line in cells:
-        typer.echo(_line(line, widths))
+    lines = [_line([column.upper() for column in columns], widths), *(_line(line, widths) for line in cells)]
+    if sys.stdout.isatty() and max(map(len, lines)) > get_terminal_size().columns:
+        lines = _blocks(columns, cells)
+    for text in lines:
+        typer.echo(text)
 
 
 def plugin_row(plugin: Plugin) -> dict[str, Any]:
@@ -55,6 +62,15 @@ def kinds(supported: frozenset[Any]) -> list[str]:
 def _cell(value: Any) -> str:
     # A reason may be an exception's text of several lines, and a table has one line for each row.
     return ",".join(value) if isinstance(value, list) else " ".join(str(value).split())
+
+
+def _blocks(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    width = max(map(len, columns))
+    blocks = [
+        [f"{column.upper():<{width}}  {cell}".rstrip() for column, cell in zip(columns, line, strict=True)]
+        for line in cells
+    ]
+    return [text for index, block in enumerate(blocks) for text in (["", *block] if index else block)]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

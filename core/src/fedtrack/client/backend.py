@@ -13,6 +13,10 @@ from fedtrack.errors import ConfigError
 BACKEND_VARIABLE = "FEDTRACK_CLIENT_BACKEND"
 
 
+#: The environment variable by which an engine marks the processes of a site, and so those that they start.
+SITE_VARIABLE = "FEDTRACK_SITE_PROCESS"
+
+
 class ClientBackend(Protocol):
     """The connection of a site's process to its server; an engine provides it."""
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fedtrack.plugins.loader import SUPPORTED_APIS, load, registry, unload
+    from fedtrack.plugins.checks import SUPPORTED_APIS
+    from fedtrack.plugins.loader import load, registry, unload
     from fedtrack.plugins.plugin_registry import Plugin, Registry, State
 
 _HOMES = {
-    "SUPPORTED_APIS": "fedtrack.plugins.loader",
+    "SUPPORTED_APIS": "fedtrack.plugins.checks",
     "Plugin": "fedtrack.plugins.plugin_registry",
     "Registry": "fedtrack.plugins.plugin_registry",
     "State": "fedtrack.plugins.plugin_registry",

@@ -17,20 +17,20 @@ from typing import Any
 
 import pluggy
 
+from fedtrack.deadline import OutOfTime, deadline
 from fedtrack.errors import PluginError
+from fedtrack.failure import failure_of, located
 from fedtrack.plugins import hookspecs
+from fedtrack.plugins.checks import OtherApiError, check_provided, returned_list
 from fedtrack.plugins.compatibility import why_incompatible
 from fedtrack.plugins.markers import PROJECT
 from fedtrack.plugins.metadata import package_of
 from fedtrack.plugins.plugin_registry import KINDS_PROVIDED, Plugin, Registry, State
-from fedtrack.plugins.workflow import Workflow, check_executable
-from fedtrack.tracking.receiver import Receiver
-from fedtrack.tracking.writer import Writer
 
 log = logging.getLogger(__name__)
 
-#: Interface numbers (``Receiver.api``, ``Writer.api``) that this version of the core serves.
-SUPPORTED_APIS = (1,)
+#: Seconds that a plugin may take to be imported and to say what it provides.
+LOAD_SECONDS = 20.0
 
 
 @cache
@@ -86,76 +86,44 @@ def _repair(plugin: Plugin) -> str:
     return remedy.repair(plugin.package)
 
 
-class _OtherApiError(Exception):
-    """A class was written for an interface that this core does not serve."""
-
-
 def _load_one(found: Registry, plugin: Plugin, entry_point: EntryPoint) -> None:
     try:
         # A plugin that prints would break --json listings; one that exits would end the CLI.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), deadline(LOAD_SECONDS):
             module = entry_point.load()
             found.hooks.register(module, plugin.name)
             found.hooks.check_pending()
             _register_all(found, plugin, module)
     except ModuleNotFoundError as error:
-        needed = f"importing it needs the module {error.name!r}"
+        place = failure_of(error, entry_point.module).location
+        needed = f"importing it needs the module {error.name!r}{f' ({place})' if place else ''}"
         plugin.fail(State.MISSING_DEPENDENCY, needed, _repair(plugin))
-    except _OtherApiError as error:
+    except OtherApiError as error:
         plugin.fail(State.INCOMPATIBLE, str(error), _newer_pair(plugin))
-    except (Exception, SystemExit) as error:
-        plugin.fail(State.FAILED, f"{type(error).__name__}: {error}", _repair(plugin))
+    except OutOfTime as error:
+        place = failure_of(error, entry_point.module).location
+        plugin.fail(State.FAILED, f"{error} to load{f' ({place})' if place else ''}", _repair(plugin))
+    except pluggy.PluginValidationError as error:  # of several lines, and the first one says little
+        plugin.fail(State.FAILED, " ".join(f"PluginValidationError: {error}".split()), _repair(plugin))
+    except KeyboardInterrupt:
+        raise  # the user's Ctrl-C
+    except BaseException as error:  # sys.exit(), or an exception of its own that derives from BaseException
+        plugin.fail(State.FAILED, located(error, entry_point.module), _repair(plugin))
     if plugin.state is not State.LOADED:
         _withdraw(found, plugin)
 
 
 def _register_all(found: Registry, plugin: Plugin, module: Any) -> None:
-    bases = {"receiver": Receiver, "writer": Writer, "workflow": Workflow}
     provided = [(kind, item) for kind in KINDS_PROVIDED for item in _provided(found, module, f"fedtrack_{kind}s")]
     for kind, item in provided:
-        _validate(kind, item, bases.get(kind))
+        check_provided(kind, item)
     for kind, item in provided:
         _register(found, plugin, kind, item)
 
 
 def _provided(found: Registry, module: Any, hook: str) -> list[Any]:
     others = [p for p in found.hooks.get_plugins() if p is not module]
-    results = found.hooks.subset_hook_caller(hook, others)()
-    for result in results:
-        if not isinstance(result, Iterable) or isinstance(result, type | str):
-            raise TypeError(f"{hook} returned {result!r}; it must return a list, also of one")
-    return [item for result in results for item in result]
-
-
-def _validate(kind: str, item: Any, base: type | None) -> None:
-    if base is not None and not (isinstance(item, type) and issubclass(item, base)):
-        raise TypeError(f"fedtrack_{kind}s returned {item!r}, which is no subclass of {base.__name__}")
-    if base is Workflow:
-        check_executable(item)  # its fields are checked when a job names it
-        return
-    shown = getattr(item, "__name__", repr(item))
-    if kind == "engine" and not isinstance(item, type):
-        raise TypeError(f"fedtrack_engines returned {item!r}, which is no class")
-    for attribute in ("name", "summary"):
-        if not isinstance(getattr(item, attribute, None), str):
-            raise TypeError(f"{shown}.{attribute} is missing; it must be a str")
-    if kind == "aggregator":
-        _validate_aggregator(item, shown)
-    if base is Receiver and not isinstance(getattr(item, "supports", None), frozenset):
-        raise TypeError(f"{shown}.supports is missing; it must be a frozenset of record classes")
-    if base is not None and item.api not in SUPPORTED_APIS:
-        served = ", ".join(map(str, SUPPORTED_APIS))
-        raise _OtherApiError(f"{shown} is written for api {item.api}, this core serves {served}")
-
-
-def _validate_aggregator(item: Any, shown: str) -> None:
-    """Check that ``item`` makes aggregators: it is a class, or replaces one that listings must not import."""
-    if not callable(item):
-        raise TypeError(f"fedtrack_aggregators returned {item!r}; return the class, not an instance")
-    if isinstance(item, type):
-        missing = {name for name in ("accept", "result") if not callable(getattr(item, name, None))}
-        for name in sorted(missing | set(getattr(item, "__abstractmethods__", ()))):
-            raise TypeError(f"{shown}.{name}() is missing; an aggregator has the methods accept and result")
+    return returned_list(hook, found.hooks.subset_hook_caller(hook, others)())
 
 
 def _register(found: Registry, plugin: Plugin, kind: str, item: Any) -> None:

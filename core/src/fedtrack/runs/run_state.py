@@ -43,6 +43,8 @@ class RunView(NamedTuple):
 
 def view(run: StoredRun) -> RunView:
     """Return the state of a run; nothing of it is changed or waited for."""
+    if run.record is not None and not run.record.job:
+        return _alone(run)
     pid, progress = server_of(run.folder), read_progress(run.folder)
     result = run.result
     job_name = progress.job_name if progress else result.job_name if result else ""
@@ -56,6 +58,17 @@ def view(run: StoredRun) -> RunView:
         return RunView(RunState.LOST, detail, job_name, progress, events, None, remedy)
     where = f" in {progress.round_text}" if progress and not progress.ending else ""
     return RunView(RunState.LOST, f"its server died{where}", job_name, progress, events, None, _remedy(run))
+
+
+def _alone(run: StoredRun) -> RunView:
+    """Return the state of a script that no job runs: it has no server, and holds the workspace while it runs."""
+    pid = server_of(run.folder)
+    state = RunState.COMPLETED if pid is None else RunState.RUNNING
+    purpose = "a script without a job" if pid is None else f"a script without a job, process {pid}"
+    command = f"to deliver its records: fedtrack runs replay {shlex.quote(str(run.kept))} --receiver NAME"
+    with contextlib.suppress(FedtrackError, sqlite3.Error), run.journal() as journal:
+        return RunView(state, purpose, journal.meta("job_name") or "", None, journal.total(), pid, command)
+    return RunView(state, purpose, "", None, None, pid, command)
 
 
 def _remedy(run: StoredRun) -> str:

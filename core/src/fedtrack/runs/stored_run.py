@@ -206,6 +206,11 @@ class StoredRun:
             FedtrackError: It cannot be loaded: a plugin or an environment variable is missing, for example.
         """
         record = self.record
+        if record is not None and not record.job:
+            raise WorkspaceError(
+                f"{str(self.base)!r} is the run of a script that no job ran, so it has no receivers; "
+                "name one with --receiver."
+            )
         if record is None or not (self.base / record.job).is_dir():
             raise WorkspaceError(
                 f"{str(self.base)!r} does not hold the job that ran, so its receivers are not known; "

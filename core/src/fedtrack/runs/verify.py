@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from shlex import quote
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -32,7 +33,10 @@ from fedtrack.tracking.records import Artifact, BlobRef, Image, Metric, Record, 
 
 _NOT_LOGGED = "do not hold what was logged"
 _CHANGED = "were changed after they were written"
+_MISSING = "are missing; to deliver all events again: fedtrack runs replay --again"
 _REFUSED = "were refused; see: fedtrack runs dlq list"
+#: See ``verify``.
+Counting: TypeAlias = Callable[[str, int, int], None]
 
 
 class Check(NamedTuple):
@@ -51,8 +55,13 @@ class Check(NamedTuple):
     problem: str = ""
 
 
-def verify(run: StoredRun) -> list[Check]:
+def verify(run: StoredRun, told: Counting = lambda label, done, total: None) -> list[Check]:
     """Count everything again; of a run that goes on, what its journals have at this moment.
+
+    Args:
+        run: The run.
+        told: Called while a backend is counted: with the receiver's label, and with the number of steps that are done
+            and that of all steps.
 
     Raises:
         WorkspaceError: Another command works on the run.
@@ -61,7 +70,7 @@ def verify(run: StoredRun) -> list[Check]:
     if view(run).goes_on:
         return list(_live_checks(run))
     with run.unchanged():
-        return list(_checks(run))
+        return list(_checks(run, told))
 
 
 def _live_checks(run: StoredRun) -> Iterator[Check]:
@@ -94,7 +103,7 @@ def _live_checks(run: StoredRun) -> Iterator[Check]:
                 yield _check(f"{shown}: refused", 0, cursor.dead, _REFUSED)
 
 
-def _checks(run: StoredRun) -> Iterator[Check]:
+def _checks(run: StoredRun, told: Counting) -> Iterator[Check]:
     tally = tally_of(run)
     receivers = receivers_of(run)
     rows = {node: _count_rows(run, node) for node in run.journaling_nodes()}
@@ -109,6 +118,7 @@ def _checks(run: StoredRun) -> Iterator[Check]:
         with run.stores(node) as (journal, ledger):
             yield from _check_journal(node, journal, ledger, counted)
             for id_, receiver in receivers.get(node, {}).items():
+                receiver.counting = partial(told, receiver_label(node, id_))
                 yield from _check_receiver(id_, receiver, journal, ledger, info, counted, run)
 
 
@@ -214,7 +224,7 @@ def _check_receiver(
         if held is None:
             yield Check(what, count, None)
         elif not (rows.pruned.get(site) and held[site] >= count):  # pruned events are only in the backend
-            yield _check(what, count, held[site], "are missing" if held[site] < count else "are there too often")
+            yield _check(what, count, held[site], _MISSING if held[site] < count else "are there too often")
 
 
 def _check_passed(shown: str, cursor: Cursor, pending: int, rows: _Rows, listens: Callable[[str], bool]) -> Check:

@@ -48,7 +48,7 @@ class RunRecord(msgspec.Struct):
 
     Attributes:
         run_id: The run's id.
-        job: Path of the exported job, relative to the workspace.
+        job: Path of the exported job, relative to the workspace; "" for a script that no job ran.
         started_ns: Wall clock at its first start, nanoseconds since the epoch.
         engine: The name of the engine that ran it.
         number: Names its folder in ``runs``; 0 if it has none there yet.

@@ -5,11 +5,15 @@ pytest imports this module at every start, so it imports nothing of fedtrack unt
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+_stderr = 2
 
 if TYPE_CHECKING:
     from fedtrack.testing.doubles import MemoryLog
@@ -17,6 +21,26 @@ if TYPE_CHECKING:
 
 # The laws are asserts in a library; without this a broken law would not show its values.
 pytest.register_assert_rewrite("fedtrack.testing.laws")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep standard error, which pytest replaces during tests, for the law that cannot be interrupted."""
+    global _stderr
+    with contextlib.suppress(OSError):
+        _stderr = os.dup(2)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Limit the time of each law of ``ReceiverContract``; other tests have no limit."""
+    seconds = getattr(getattr(item, "cls", None), "law_seconds", None)
+    if seconds is None:
+        yield
+        return
+    from fedtrack.testing.law_limit import law_limit
+
+    with law_limit(item.name, seconds, _stderr):
+        yield
 
 
 @pytest.fixture

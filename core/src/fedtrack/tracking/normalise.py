@@ -11,7 +11,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 #: Keys longer than this many UTF-8 bytes are refused: backends allow 250 characters at most.
 MAX_KEY_BYTES = 1024
 
-#: Parameter and tag values longer than this many UTF-8 bytes are refused: MLflow keeps 8,000 characters.
+#: Of a parameter's or tag's value that has more UTF-8 bytes, a record holds only the beginning.
 MAX_VALUE_BYTES = 16 * 1024
 
 #: A lazily generated string may claim any length; more than this is refused before it is encoded.
@@ -21,6 +21,9 @@ MAX_TEXT_CHARS = 64 * 1024 * 1024
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 _MAX_REASON_CHARS = 500
+
+#: No float64 needs more: a longer text is no numeral, and is not worth the time to parse it.
+_MAX_NUMERAL_CHARS = 1_000
 
 _abridged = reprlib.Repr()  # the repr of a list of a million numbers must not cost more than the log call
 _abridged.maxother = _abridged.maxstring = 200
@@ -54,6 +57,22 @@ def number(value: Any) -> float:
         raise Refused(f"the value {shorten(value)} is no float64: {error}") from None
 
 
+def metric_value(value: Any) -> float:
+    """Return ``value`` as a float64: what ``number`` takes, a bool as 1.0 or 0.0, and a str such as ``"0.5"``.
+
+    torch, MLflow and W&B store bools so, and MLflow takes text that Python's ``float`` reads.
+    """
+    found = item(value)
+    if isinstance(found, bool):
+        return 1.0 if found else 0.0
+    if isinstance(found, str) and str.__len__(found) <= _MAX_NUMERAL_CHARS:
+        try:
+            return float(str.__str__(found))
+        except ValueError:
+            raise Refused(f"the value {shorten(value)} is text and no number; a metric is a number") from None
+    return number(value)
+
+
 def step(value: Any) -> int | None:
     """Return ``value`` as a signed 64-bit step, or None."""
     return None if value is None else _integer("step", value)
@@ -78,7 +97,7 @@ def scalar(value: Any) -> str | int | float | bool | None:
 
 def text_value(value: Any) -> str:
     """Return a tag's or parameter's value as a str."""
-    return _plain("value", value if isinstance(value, str) else str(value), MAX_VALUE_BYTES)
+    return _plain("value", value if isinstance(value, str) else str(value), 4 * MAX_TEXT_CHARS)
 
 
 def text(value: Any) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -114,9 +114,15 @@ class Receiver(ABC):
     #: The most records in one call of ``receive``.
     max_records: int = 1000
 
+    #: Called by a ``count`` that takes long, with the number of steps that are done and that of all steps. ``fedtrack
+    #: runs verify`` sets it on the receiver, and shows what is left.
+    counting: Callable[[int, int], None] = staticmethod(lambda done, total: None)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "Options" in cls.__dict__:
+            if not (isinstance(cls.Options, type) and issubclass(cls.Options, ReceiverOptions)):
+                raise TypeError(f"{cls.__name__}.Options is {cls.Options!r}; it must be a subclass of ReceiverOptions")
             cls.__signature__ = _signature(cls.Options)  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

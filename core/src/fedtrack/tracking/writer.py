@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from time import time_ns
 from typing import Any, ClassVar, Protocol
@@ -21,6 +22,7 @@ from typing import Any, ClassVar, Protocol
 from fedtrack.errors import ConfigError
 from fedtrack.tracking import normalise
 from fedtrack.tracking.blobs import INLINE_LIMIT, BlobStore
+from fedtrack.tracking.long_values import valued_records
 from fedtrack.tracking.records import (
     Artifact,
     BlobRef,
@@ -35,6 +37,10 @@ from fedtrack.tracking.records import (
 )
 
 log = logging.getLogger(__name__)
+
+
+#: Of one writer; a script that logs under ever new bad keys must not fill the log.
+_MOST_WARNINGS = 100
 
 
 class RecordLog(Protocol):
@@ -61,12 +67,18 @@ def bind(record_log: RecordLog | None) -> RecordLog | None:
 
 _bound_here: ContextVar[RecordLog | None] = ContextVar("fedtrack_record_log", default=None)
 
+#: Whether a thread or task of this process was ever given a record log of its own. In such a process a writer without
+#: one is a mistake, which would log beside the run; in every other process it belongs to a script of its own.
+_connects = False
+
 
 def bound_here(record_log: RecordLog) -> Callable[[], None]:
     """Let the writers of this thread or task use ``record_log``; return a function that restores what was before.
 
     A new thread begins without it, so that a process with many sites never logs for the wrong one.
     """
+    global _connects
+    _connects = True
     previous = _bound_here.get()
     _bound_here.set(record_log)
 
@@ -77,7 +89,10 @@ def bound_here(record_log: RecordLog) -> Callable[[], None]:
 
 
 class Writer:
-    """Base of the dialects; create one after ``fedtrack.client.init()``.
+    """Base of the dialects.
+
+    In a job, create one after ``fedtrack.client.init()``. In a script that no job runs, records go to a run folder of
+    the script's own; see ``fedtrack.runs.alone``.
 
     Args:
         record_log: The destination of the records; None means the one that ``bind`` was given.
@@ -95,12 +110,10 @@ class Writer:
     api: ClassVar[int] = 1
 
     def __init__(self, record_log: RecordLog | None = None) -> None:
-        chosen = record_log or _bound_here.get() or _bound
+        found = (record_log, _bound_here.get(), _bound)
+        chosen = next((item for item in found if item is not None), None)
         if chosen is None:
-            raise ConfigError(
-                f"{type(self).__name__} was created outside a fedtrack job; call fedtrack.client.init() first, in a "
-                "script that a job runs (fedtrack run, or python job.py), or fedtrack.connect() in this thread."
-            )
+            chosen = _outside_a_job(type(self).__name__)
         self._log = chosen
         # A spool has one more method than other record logs: it stores metrics that need no normalising.
         self._append_metric: Callable[[Any, Any, Any], bool] = getattr(chosen, "append_metric", _has_none)
@@ -112,7 +125,8 @@ class Writer:
 
         Args:
             key: Name of the metric, 1 to 1,024 UTF-8 bytes.
-            value: Any real number, numpy scalar or one-element tensor; NaN and infinities are kept.
+            value: Any real number, numpy scalar or one-element tensor; NaN and infinities are kept. A bool is 1.0 or
+                0.0, as in torch and MLflow, with one warning; text that is a number is that number.
             step: The script's step, or None.
             time: Wall clock in nanoseconds since the epoch; now, if None.
         """
@@ -120,7 +134,7 @@ class Writer:
             self._append_metric(key, value, step) or self._append_metric(key, normalise.item(value), step)
         ):
             return
-        self._append(key, lambda: _metric(key, value, step, time))
+        self._append(key, partial(self._metric, key, value, step, time))
 
     def record_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time: int | None = None) -> None:
         """Log several scalars of one step with one write; see ``record_metric``."""
@@ -143,7 +157,7 @@ class Writer:
                 return
             except UnicodeEncodeError:
                 pass  # nothing was stored: records are encoded before the first is written
-        self._log.extend([self._built(key, partial(_metric, key, value, step, time)) for key, value in items])
+        self._log.extend([self._built(key, partial(self._metric, key, value, step, time)) for key, value in items])
 
     def record_plain(self, metrics: Any, step: Any) -> bool:
         """Log metrics of one step if none of them needs normalising; otherwise log nothing and return False.
@@ -153,27 +167,32 @@ class Writer:
         return self._append_metrics(metrics, step, None)
 
     def record_param(self, key: str, value: Any) -> None:
-        """Log a hyperparameter; a value other than a number, bool, str or None is stored as its ``str()``."""
-        self._append(key, lambda: Param(time_ns(), normalise.key(key), normalise.scalar(value)))
+        """Log a hyperparameter; a value other than a number, bool, str or None is stored as its ``str()``.
+
+        A value of more than 16 KiB is shown cut, and is whole in an artifact.
+        """
+        self._append_valued(Param, key, partial(normalise.scalar, value))
 
     def record_tag(self, key: str, value: Any) -> None:
-        """Set a tag on this site's run; the value is stored as its ``str()``."""
-        self._append(key, lambda: Tag(time_ns(), normalise.key(key), normalise.text_value(value)))
+        """Set a tag on this site's run; the value is stored as its ``str()``. For long values see ``record_param``."""
+        self._append_valued(Tag, key, partial(normalise.text_value, value))
 
-    def record_text(self, key: str, text: str, step: int | None = None) -> None:
-        """Log text of any length up to 64 Mi characters."""
+    def record_text(self, key: str, text: str, step: int | None = None, time: int | None = None) -> None:
+        """Log text of any length up to 64 Mi characters; for ``time`` see ``record_metric``."""
 
         def build() -> Text:
             content = normalise.text(text)
             stored: str | BlobRef = content
             if len(content) > INLINE_LIMIT // 4:
                 stored = self._log.blobs.put(content.encode())
-            return Text(time_ns(), normalise.key(key), stored, normalise.step(step))
+            return Text(_at(time), normalise.key(key), stored, normalise.step(step))
 
         self._append(key, build)
 
-    def record_image(self, key: str, data: bytes, step: int | None = None, format: str = "png") -> None:
-        """Log an encoded image (``format`` is ``"png"`` or ``"jpeg"``)."""
+    def record_image(
+        self, key: str, data: bytes, step: int | None = None, format: str = "png", time: int | None = None
+    ) -> None:
+        """Log an encoded image (``format`` is ``"png"`` or ``"jpeg"``); for ``time`` see ``record_metric``."""
 
         def build() -> Image:
             kind = normalise.text_value(format)
@@ -181,11 +200,18 @@ class Writer:
                 raise normalise.Refused(
                     f"the image format {normalise.shorten(kind)} is unknown; valid are 'png' and 'jpeg'"
                 )
-            return Image(time_ns(), normalise.key(key), self._stored(data), normalise.step(step), kind)
+            return Image(_at(time), normalise.key(key), self._stored(data), normalise.step(step), kind)
 
         self._append(key, build)
 
-    def record_histogram(self, key: str, edges: Iterable[Any], counts: Iterable[Any], step: int | None = None) -> None:
+    def record_histogram(
+        self,
+        key: str,
+        edges: Iterable[Any],
+        counts: Iterable[Any],
+        step: int | None = None,
+        time: int | None = None,
+    ) -> None:
         """Log counts over buckets; ``edges`` has one element more than ``counts`` and ascends."""
 
         def build() -> Histogram:
@@ -197,7 +223,7 @@ class Writer:
                 )
             if not all(low < high for low, high in pairwise(bounds)):
                 raise normalise.Refused("the edges of the histogram do not ascend")
-            return Histogram(time_ns(), normalise.key(key), bounds, heights, normalise.step(step))
+            return Histogram(_at(time), normalise.key(key), bounds, heights, normalise.step(step))
 
         self._append(key, build)
 
@@ -222,6 +248,14 @@ class Writer:
         content = bytes(data)
         return content if len(content) <= INLINE_LIMIT else self._log.blobs.put(content)
 
+    def _append_valued(self, kind: type[Param] | type[Tag], key: Any, normal: Callable[[], Any]) -> None:
+        try:
+            records = valued_records(kind, key, normal(), self._log.blobs)
+        except Exception as error:  # the methods of any object, or a full disk
+            self.record_rejected(key, error)
+        else:
+            self._log.extend(records)
+
     def _append(self, key: Any, build: Callable[[], Record]) -> None:
         self._log.append(self._built(key, build))
 
@@ -231,13 +265,29 @@ class Writer:
         except Exception as error:  # any object may be passed, and its methods may raise anything
             return self._rejected(key, error)
 
+    def _metric(self, key: Any, value: Any, step: Any, time: Any) -> Metric:
+        record = Metric(_at(time), normalise.key(key), normalise.metric_value(value), normalise.step(step))
+        if isinstance(normalise.item(value), bool) and self._first_time("bool"):
+            log.warning(
+                "%s: the value of %s is a bool; bools are logged as 1.0 and 0.0 (said once)",
+                type(self).__name__,
+                normalise.shorten(key),
+            )
+        return record
+
     def _rejected(self, key: Any, error: Exception) -> Rejected:
         reason = normalise.reason(error)
         shown = normalise.shorten(key)
-        if shown not in self._warned and len(self._warned) < 100:
-            self._warned.add(shown)
+        if self._first_time(shown):
             log.warning("%s: %s was not logged: %s (counted as rejected)", type(self).__name__, shown, reason)
         return Rejected(time_ns(), shown, reason)
+
+    def _first_time(self, subject: str) -> bool:
+        """Return whether nothing was said of ``subject`` yet, so that a loop does not fill the log."""
+        if subject in self._warned or len(self._warned) >= _MOST_WARNINGS:
+            return False
+        self._warned.add(subject)
+        return True
 
 
 def _has_none(*_: Any) -> bool:
@@ -262,6 +312,16 @@ def _is_plain_step(step: Any) -> bool:
     return step is None or (type(step) is int and normalise.INT64_MIN <= step <= normalise.INT64_MAX)
 
 
-def _metric(key: Any, value: Any, step: Any, time: Any) -> Metric:
-    now = time_ns() if time is None else normalise.wall_time(time)
-    return Metric(now, normalise.key(key), normalise.number(value), normalise.step(step))
+def _at(time: Any) -> int:
+    return time_ns() if time is None else normalise.wall_time(time)
+
+
+def _outside_a_job(name: str) -> RecordLog:
+    """Return the record log of a script that no job runs; see ``fedtrack.runs.alone``, a room above this one."""
+    if _connects:
+        raise ConfigError(
+            f"{name} was created in a thread without a run, or after its run was finished; call fedtrack.connect() in "
+            "this thread, or run.bound()."
+        )
+    record_log: RecordLog = import_module("fedtrack.runs.alone").record_log()
+    return record_log

@@ -12,8 +12,10 @@ from fedtrack.errors import ConfigError, Transient
 from fedtrack.tracking.records import KINDS, Metric, Record
 from fedtrack_mlflow import content, filestore, points
 from fedtrack_mlflow.address import resolve
+from fedtrack_mlflow.confirmation import confirm
 from fedtrack_mlflow.failures import translated
 from fedtrack_mlflow.options import MLflowOptions, run_arguments
+from fedtrack_mlflow.point_count import count_points
 from fedtrack_mlflow.settings import calm, import_quietly
 from fedtrack_mlflow.upload import send
 
@@ -129,7 +131,10 @@ class MLflowReceiver(Receiver):
         if self._session is None:
             raise RuntimeError("MLflowReceiver.count() was called before open().")
         with calm(), translated(f"MLflow at {self._session.address.shown} cannot be read"):
-            return {site: self._session.runs.count_points(site) for site in sites}
+            ids = {site: self._session.runs.id_of(site) for site in sites}
+            known = [run_id for run_id in ids.values() if run_id is not None]
+            found = count_points(self._session.client, self._session.address, known, self.counting)
+            return {site: found[run_id] if run_id is not None else 0 for site, run_id in ids.items()}
 
     def point(self, metric: Metric) -> Hashable:
         """Return the fields of the primary key of a point."""
@@ -145,4 +150,6 @@ class MLflowReceiver(Receiver):
         may_be_known = batch.seqs[0] < self._next_seq.get((batch.site, batch.stream), batch.seqs[-1] + 1)
         if session.address.files is not None and may_be_known:
             sorted_content.metrics = filestore.unseen(session.client, run.run_id, sorted_content.metrics)
-        send(session.client, run.run_id, sorted_content)
+        send(session.client, run.run_id, sorted_content, session.run.folder)
+        if session.address.is_server and sorted_content.metrics:
+            confirm(session.client, run.run_id, sorted_content.metrics)

@@ -71,15 +71,11 @@ class Runs:
             self._open[site] = SiteRun(run, self._in_files)
         return self._open[site]
 
-    def count_points(self, site: str) -> int:
-        """Return how many points of a site are in the store; a site without a run gets none by this."""
-        run_id = self._open[site].run_id if site in self._open else None
-        if run_id is None and site in self._found:
-            run_id = self._found[site].info.run_id
-        if run_id is None:
-            return 0
-        keys = self._client.get_run(run_id).data.metrics
-        return sum(len(self._client.get_metric_history(run_id, key)) for key in keys)
+    def id_of(self, site: str) -> str | None:
+        """Return the id of a site's run, without creating one; None if there is none."""
+        if site in self._open:
+            return self._open[site].run_id
+        return self._found[site].info.run_id if site in self._found else None
 
     def terminate(self, status: str) -> None:
         """End all running runs; ``status`` is one of MLflow's."""

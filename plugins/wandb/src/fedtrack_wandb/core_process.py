@@ -7,6 +7,9 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 from fedtrack import Transient
@@ -102,6 +105,20 @@ def finish_all(finishes: Sequence[Callable[[], object]]) -> None:
 def describe(error: BaseException) -> str:
     """Return W&B's error message in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def place_media(folder: Path) -> None:
+    """Let wandb put copies of media into ``folder``.
+
+    Its import creates a folder for them among the system's temporary files, where it stays if this process is killed.
+    """
+    module = import_module("wandb.sdk.data_types._private")
+    media = getattr(module, "MEDIA_TMP", None)  # not documented, so it may be missing
+    if isinstance(media, TemporaryDirectory) and Path(media.name) != folder and not _host_uses_wandb():
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            media.cleanup()
+            media.name = str(folder)
 
 
 def _host_uses_wandb() -> bool:

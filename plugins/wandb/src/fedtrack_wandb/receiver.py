@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from fedtrack import Batch, Permanent, Receiver, Results, RunInfo, Transient
+from fedtrack.files import scratch_folder
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_wandb import credentials, names, rows
 from fedtrack_wandb.arguments import init_arguments, project_page
-from fedtrack_wandb.core_process import CORE, finish_all
+from fedtrack_wandb.core_process import CORE, finish_all, place_media
 from fedtrack_wandb.options import WandBArgs, WandBOptions, check_args
 from fedtrack_wandb.redelivery import Progress
 from fedtrack_wandb.site_run import Refused, SiteRun
@@ -75,7 +75,7 @@ class WandBReceiver(Receiver):
             self._page = project_page(self.options, run, self._base_url)
         try:
             (run.folder / "wandb").mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._scratch = Path(self._cleanup.enter_context(TemporaryDirectory(prefix="fedtrack-wandb-")))
+            self._scratch = self._cleanup.enter_context(scratch_folder(run.folder))
         except OSError as error:
             raise Transient(f"W&B's files cannot be written below {run.folder}: {error}.") from error
         CORE.acquire()
@@ -156,6 +156,7 @@ class WandBReceiver(Receiver):
     def _run_of(self, info: RunInfo, site: str) -> SiteRun:
         if site not in self._runs:
             arguments = init_arguments(self.options, info, site, self._base_url)
+            place_media(info.folder / "wandb-media")
             self._runs[site] = SiteRun(CORE, arguments, info.blobs, self._scratch)
         return self._runs[site]
 

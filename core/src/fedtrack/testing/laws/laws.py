@@ -38,6 +38,7 @@ class Laws(ABC):
         survives_kill: Whether flushed records survive SIGKILL. False only if the backend is this process.
         time_resolution_ns: The resolution of the backend's wall time, nanoseconds; None if it keeps no time.
         relative_error: The largest relative error of a stored metric: 0 for float64, ``2**-24`` for float32.
+        law_seconds: How long one law may take. A receiver that hangs fails the law, with the place where it hangs.
 
     Attributes:
         run: The run of the law that is being checked; ``read`` may need its id to find it on a shared server.
@@ -47,6 +48,7 @@ class Laws(ABC):
     survives_kill: ClassVar[bool] = True
     time_resolution_ns: ClassVar[int | None] = 1
     relative_error: ClassVar[float] = 0.0
+    law_seconds: ClassVar[float] = 120.0
 
     run: RunInfo
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from contextlib import suppress
 from dataclasses import replace
@@ -12,12 +11,12 @@ import msgspec
 import pytest
 
 from fedtrack.errors import ConfigError, Permanent, Transient
-from fedtrack.plugins import SUPPORTED_APIS
+from fedtrack.plugins.checks import check_provided
 from fedtrack.testing import child
 from fedtrack.testing.laws.kinds import png
 from fedtrack.testing.laws.laws import TIME_NS, Laws, batch, receive, series
 from fedtrack.tracking.receiver import Results
-from fedtrack.tracking.records import KINDS, AnyRecord, Artifact, Image, Metric, Text
+from fedtrack.tracking.records import AnyRecord, Artifact, Image, Metric, Text
 
 
 class LifecycleLaws(Laws):
@@ -25,13 +24,7 @@ class LifecycleLaws(Laws):
 
     def test_the_class_says_what_it_is(self) -> None:
         """Listings and the job's check before its start rely on these attributes."""
-        cls = type(self.make_receiver())
-        assert re.fullmatch(r"[a-z0-9_-]+", cls.name)
-        assert cls.summary
-        assert "\n" not in cls.summary
-        assert cls.supports
-        assert cls.supports <= set(KINDS.values())
-        assert cls.api in SUPPORTED_APIS
+        check_provided("receiver", type(self.make_receiver()))
 
     def test_construction_imports_no_sdk_and_touches_nothing(self, tmp_path: Path) -> None:
         """Building a job constructs receivers too: SDK, files and network belong to ``open``."""

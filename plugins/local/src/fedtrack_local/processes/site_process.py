@@ -43,6 +43,7 @@ def lead_own_life(log: Path, environment: dict[str, str], folder: str, run: Call
     """Detach from the fork server, call ``run`` in ``folder``, and end with the status that it returns."""
     detach(log)
     os.environ.update(environment)
+    os.environ[client_backend.SITE_VARIABLE] = "1"  # children that it starts must not take themselves for a lone script
     os.chdir(folder)
     code = 1
     try:
