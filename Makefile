@@ -48,7 +48,7 @@ test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
 	$(NVFLARE_ENV)/bin/python -m pytest -n 2 --dist loadgroup tests/engines
 
 test-fast: $(STAMP)  ## Run the quick tests: each room of core, a job on this machine, the pages; 90 seconds.
-	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not network and not slow" tests/core tests/plugins/local tests/docs tests/project tests/compat
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not network and not slow" tests/core tests/plugins/local tests/docs tests/project tests/compat tests/simulation
 
 coverage: $(STAMP)  ## Run the tests of core and of the local engine, and show the lines that none of them reaches.
 	rm -f build/coverage/*
@@ -58,10 +58,10 @@ coverage: $(STAMP)  ## Run the tests of core and of the local engine, and show t
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
-soak: $(STAMP)  ## Kill writers and servers 2,000 times, fuzz, and print what was lost (FEDTRACK_SOAK_SECONDS=3600: an hour).
+soak: $(STAMP)  ## Kill writers and servers 2,000 times, fuzz, simulate, and print what was lost (FEDTRACK_SOAK_SECONDS=3600: an hour).
 	# Beside the environment and not in it: no other command needs a fuzzer, and not every platform has this one.
 	-$(UV) pip install --quiet --python $(PYTHON) --target build/fuzz --no-deps atheris
-	FEDTRACK_SOAK=1 $(PYTHON) -m pytest -s tests/campaigns
+	FEDTRACK_SOAK=1 $(PYTHON) -m pytest -s tests/campaigns tests/simulation
 
 mutations: $(STAMP)  ## Remove each protection of the log path and expect a test to turn red.
 	$(PYTHON) tools/mutation_check.py --write

@@ -65,6 +65,19 @@ def written_beside(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, survive the loss of power.
+
+    Raises:
+        OSError: The disk does not confirm it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Yield a new folder (0700) in ``<parent>/scratch``, which is deleted at the end of the block.

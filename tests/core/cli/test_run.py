@@ -32,9 +32,15 @@ class CloudEngine:
 
     def run(self, job, workspace, *, gpus=None, run_id=None):
         self._note("run", job, workspace, gpus, run_id)
+        return self._result(run_id, workspace)
 
     def resume(self, workspace, *, gpus=None):
         self._note("resume", workspace, gpus)
+        return self._result("r", workspace)
+
+    def _result(self, run_id, workspace):
+        gaps = [("site-1", "lost")] if workspace.name == "lossy" else []
+        return RunResult(run_id, "shown", "completed", "", workspace, workspace, 1.0, [], {}, None, {}, {}, gaps, {})
 
     def submit(self, job, target, run_id=None):
         self._note("submit", job, target, run_id)
@@ -127,6 +133,12 @@ def test_nothing_is_submitted_whose_handle_has_no_place(cloud: Path) -> None:
     done = fedtrack("submit", "job", "--engine", "cloud", "--target", "completed", "-w", "file/ws")
     assert "choose a folder that you can write" in str(done.exception)
     assert not (cloud / "calls").exists()
+
+
+@pytest.mark.parametrize("command", [("run", "job", "-w"), ("resume",)])
+def test_a_completed_run_with_lost_calls_is_no_success(cloud: Path, command: tuple[str, ...]) -> None:
+    assert fedtrack(*command, "lossy", "--engine", "cloud").exit_code == 1
+    assert calls(cloud)[-1] == ["close"]
 
 
 def test_resume_goes_on_with_a_workspace(cloud: Path) -> None:

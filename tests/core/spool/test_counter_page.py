@@ -6,7 +6,9 @@ import pytest
 
 from fedtrack.spool.counter_page import PAGE_SIZE, CounterPage, page_bytes, page_path, read_page
 from fedtrack.spool.segments import is_open
+from fedtrack.spool.spool import Durability, Spool
 from fedtrack.tracking.counts import Counts
+from fedtrack.tracking.records import Metric
 
 STREAM = "ab" * 16
 
@@ -79,3 +81,17 @@ def test_what_is_no_file_is_not_followed(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     with pytest.raises(OSError):  # noqa: PT011 - what the system says differs
         read_page(path)
+
+
+@pytest.mark.parametrize(("durability", "synced"), [("process", False), ("disk", True)])
+def test_with_durability_disk_a_count_is_on_the_disk_when_the_call_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Durability, synced: bool
+) -> None:
+    spool = Spool(tmp_path, durability=durability)
+    spool.append(Metric(1, "loss", 1.0))
+    counts: list[Counts] = []
+    monkeypatch.setattr(CounterPage, "sync", lambda page: counts.append(read_page(page_path(tmp_path, spool.stream))))
+    monkeypatch.setattr(Spool, "_write", lambda *_: False)
+    spool.append(Metric(2, "loss", 2.0))
+    spool.count_withheld(3)
+    assert counts == ([Counts(1, 0, 0), Counts(1, 3, 0)] if synced else [])

@@ -233,3 +233,19 @@ def test_a_stream_that_never_ends_does_not_keep_others_waiting(tmp_path: Path) -
     while follower.read():
         pass
     assert [seq for seq, _ in follower.records] == list(range(1, 1_001))
+
+
+def test_of_a_header_alone_nothing_is_lost(tmp_path: Path) -> None:
+    """As where a log call is interrupted while it begins a segment, and the next one begins it again."""
+    spool = Spool(tmp_path)
+    spool.append(Metric(1, "loss", 1.0))
+    path = next(tmp_path.glob("*.spool"))
+    whole = path.read_bytes()
+    reader = SpoolReader(spool.stream)
+    path.write_bytes(whole[: frames.HEADER_SIZE])
+    assert list(reader.read(list_streams(tmp_path)[spool.stream], ended=False)) == []
+    path.write_bytes(b"")
+    assert list(reader.read(list_streams(tmp_path)[spool.stream], ended=False)) == []
+    path.write_bytes(whole)
+    (found,) = reader.read(list_streams(tmp_path)[spool.stream], ended=False)
+    assert isinstance(found, FrameRange)

@@ -138,3 +138,35 @@ def test_content_is_copied_where_no_link_is_possible(
 def test_missing_content_is_not_adopted(store: BlobStore, tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match="missing"):
         store.adopt(BlobRef("0" * 64, 1), BlobStore(tmp_path / "origin"))
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of what is synced, in the order of the syncs."""
+    names: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return names
+
+
+def test_what_is_adopted_survives_a_loss_of_power_with_its_name(tmp_path: Path, synced: list[str]) -> None:
+    origin, server = BlobStore(tmp_path / "origin"), BlobStore(tmp_path / "server")
+    ref = origin.put(b"x" * 40_000)
+    assert synced == []
+    server.adopt(ref, origin)
+    server.adopt(ref, origin)  # once is enough
+    assert synced == [tmp_path.name, ref.sha256, "server"]
+    # An earlier process may have been killed between the name and the sync.
+    BlobStore(tmp_path / "server").adopt(ref, origin)
+    assert synced.count(ref.sha256) == 2
+
+
+def test_a_durable_store_syncs_content_and_name(tmp_path: Path, synced: list[str]) -> None:
+    store = BlobStore(tmp_path / "blobs", durable=True)
+    ref = store.put(b"x" * 40_000)
+    assert synced == [tmp_path.name, ref.sha256, "blobs"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from fedtrack.tracking.records import BlobRef, Metric
 from fedtrack.tracking.records import encode as encode_record
 from fedtrack.transport.intake import Intake
 from fedtrack.transport.wire import Ack, Bye, Damage, FilePart, Hello, decode_ack
+from support.forwarding import raiser
 from support.shipping import RUN, STREAM, Line, batch, frames_of, steps
 
 
@@ -63,6 +65,18 @@ def test_file_with_another_content_is_refused(line: Line) -> None:
     assert line.call(FilePart(RUN, "../x", 3, 0, b"abc")).verdict == "rejected"
     with pytest.raises(Exception, match="missing"):
         line.intake._blobs.read(BlobRef("0" * 64, 3))
+
+
+def test_a_file_whose_last_piece_came_before_a_kill_is_taken_when_it_is_sent_again(line: Line) -> None:
+    data = b"abcdef"
+    ref = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+    blobs = line.intake._blobs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Intake, "_adopt", raiser(OSError("killed")))
+        line.call(FilePart(RUN, ref.sha256, ref.size, 0, data))
+    assert not (blobs.folder / ref.sha256).exists()
+    assert line.call(FilePart(RUN, ref.sha256, ref.size, 0, data)) == Ack("stored", ref.size)
+    assert blobs.read(ref) == data
 
 
 def test_sites_do_not_share_streams(line: Line, journal: Journal) -> None:

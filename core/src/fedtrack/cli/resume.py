@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from fedtrack.engine import LOCAL_ENGINE
 from fedtrack.output import keep_output
+
+if TYPE_CHECKING:
+    from fedtrack.runs.result import RunResult
 
 RanOn: TypeAlias = Annotated[
     str, typer.Option("--engine", help="The engine of the run: a name from 'fedtrack engines list'.")
@@ -27,4 +30,10 @@ def resume(
     from fedtrack.partial_engine import open_engine
 
     with closing(open_engine(engine)) as opened:
-        opened.resume(workspace, gpus=gpus)
+        exit_with(opened.resume(workspace, gpus=gpus))
+
+
+def exit_with(result: RunResult) -> None:
+    """End with 1 if log calls of the run are lost or missing; its summary has said so."""
+    if not result.events_complete:
+        raise typer.Exit(1)

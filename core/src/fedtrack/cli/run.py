@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedtrack.cli.resume import Gpus
+from fedtrack.cli.resume import Gpus, exit_with
 from fedtrack.cli.resume import resume as resume_run
 from fedtrack.cli.submit import EngineName, RunId, keep_handle, make_folder
 from fedtrack.cli.submit import submit as submit_job
@@ -63,7 +63,7 @@ def run(
     else:
         with closing(open_engine(engine)) as opened:
             if target is None:
-                opened.run(job, workspace or _WORKSPACE, gpus=gpus, run_id=run_id)
+                exit_with(opened.run(job, workspace or _WORKSPACE, gpus=gpus, run_id=run_id))
             else:
                 _run_there(opened, job, target, run_id, workspace or _WORKSPACE)
 

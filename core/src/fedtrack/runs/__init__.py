@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fedtrack.runs.bare_run import NamedReceiver, keep_receivers, spool_home
     from fedtrack.runs.child_run import ChildRun, holder
     from fedtrack.runs.live_run import LiveRun, Progress
     from fedtrack.runs.page import print_summary
@@ -23,6 +24,7 @@ _HOMES = {
     "Goodbye": "fedtrack.runs.tally",
     "RUN_FOLDER": "fedtrack.runs.workspace",
     "LiveRun": "fedtrack.runs.live_run",
+    "NamedReceiver": "fedtrack.runs.bare_run",
     "Progress": "fedtrack.runs.live_run",
     "RoundSummary": "fedtrack.runs.result",
     "RunRecord": "fedtrack.runs.workspace",
@@ -36,8 +38,10 @@ _HOMES = {
     "find_run": "fedtrack.runs.stored_run",
     "find_runs": "fedtrack.runs.stored_run",
     "holder": "fedtrack.runs.child_run",
+    "keep_receivers": "fedtrack.runs.bare_run",
     "print_summary": "fedtrack.runs.page",
     "read_record": "fedtrack.runs.workspace",
+    "spool_home": "fedtrack.runs.bare_run",
     "take_tally": "fedtrack.runs.tally",
     "tally_of": "fedtrack.runs.stored_tally",
     "view": "fedtrack.runs.run_state",
@@ -50,6 +54,7 @@ __all__ = [
     "CountedSite",
     "Goodbye",
     "LiveRun",
+    "NamedReceiver",
     "Progress",
     "RoundSummary",
     "RunRecord",
@@ -62,8 +67,10 @@ __all__ = [
     "find_run",
     "find_runs",
     "holder",
+    "keep_receivers",
     "print_summary",
     "read_record",
+    "spool_home",
     "take_tally",
     "tally_of",
     "view",

@@ -15,6 +15,7 @@ from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
+from fedtrack.runs.bare_run import is_bare, spool_home, spooled_sites
 from fedtrack.runs.child_run import holder
 from fedtrack.runs.live_run import server_of
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
@@ -76,10 +77,14 @@ class StoredRun:
 
     def node(self, name: str) -> Path:
         """Return the folder of the server or of a site."""
+        if is_bare(self.base):
+            return self.base if name == SERVER else spool_home(self.base, name)
         return self.base / name / RUN_FOLDER
 
     def nodes(self) -> list[str]:
         """Return the server and every site that has a folder."""
+        if is_bare(self.base):
+            return [SERVER, *spooled_sites(self.base)]
         found = sorted(path.parent.name for path in self.base.glob(f"[!@]*/{RUN_FOLDER}") if path.is_dir())
         return [SERVER, *(name for name in found if name != SERVER)]
 
@@ -224,7 +229,7 @@ class StoredRun:
         Raises:
             DamagedError: The run's identity cannot be read.
         """
-        record, folder = self.record, self.kept / node / RUN_FOLDER
+        record, folder = self.record, StoredRun(self.kept).node(node)
         if record is None:
             raise DamagedError(f"{self.folder} has no readable run.json, so the run's id is not known.")
         with self.journal() as journal:

@@ -143,7 +143,9 @@ class SpoolReader:
         else:
             size = self._size_of(path)
             if size < self._offset:
-                yield damaged_bytes.cut(path, max(size, 0), self._offset - max(size, 0), self.after_seq + 1, None)
+                # Of a header alone nothing is lost: a log call that was interrupted here begins its segment again.
+                if self._offset > self._start:
+                    yield damaged_bytes.cut(path, max(size, 0), self._offset - max(size, 0), self.after_seq + 1, None)
                 self._begin(segment)
             elif size == self._offset:
                 return budget

@@ -138,7 +138,7 @@ class Spool(SpoolBase):
         self._look_again = 0.0
         self._holes = 0
         self._said: int | None = None
-        self._counts = StreamCounts(self.folder, self.stream)
+        self._counts = StreamCounts(self.folder, self.stream, waits=self._durability == "disk")
         self._unreported = 0
         self._report_at = 1
         self._reason = ""
@@ -460,6 +460,8 @@ class Spool(SpoolBase):
         self._said = round_
         self._set_plain()
         if self._durability != "process":
+            with contextlib.suppress(OSError):
+                self._counts.sync()
             sync_folder(self.folder)
 
     def _set_plain(self) -> None:

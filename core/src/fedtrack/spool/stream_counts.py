@@ -19,17 +19,19 @@ class StreamCounts:
     Args:
         folder: The spool.
         stream: The stream's id.
+        waits: Whether each count waits until it survives the loss of power.
 
     Attributes:
         now: The counts so far.
         extent: The stream's extent so far.
     """
 
-    def __init__(self, folder: Path, stream: str) -> None:
+    def __init__(self, folder: Path, stream: str, *, waits: bool = False) -> None:
         self.now = Counts()
         self.extent = Extent()
         self._folder = folder
         self._stream = stream
+        self._waits = waits
         self._page: CounterPage | None = None
         self._again = 0.0
 
@@ -48,6 +50,9 @@ class StreamCounts:
             self.open()
         elif self._page is not None:
             self._page.store(self.now)
+        if self._waits:
+            with contextlib.suppress(OSError):  # the log calls report a disk that does not confirm
+                self.sync()
 
     def reach(self, extent: Extent) -> None:
         """Note that a segment begins or ends."""

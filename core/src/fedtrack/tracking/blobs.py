@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from fedtrack.errors import DamagedError
-from fedtrack.files import written_beside
+from fedtrack.files import sync, written_beside
 from fedtrack.tracking.records import BlobRef
 
 #: Values up to this many bytes stay inside the record.
@@ -23,12 +23,13 @@ class BlobStore:
 
     Args:
         folder: Created (0700) on the first write.
-        durable: Whether ``put`` waits until its file survives a loss of power.
+        durable: Whether ``put`` waits until its file survives a loss of power; ``adopt`` always does.
     """
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
         self._durable = durable
+        self._safe: set[str] = set()
 
     def put(self, data: bytes) -> BlobRef:
         """Store ``data`` and return its reference; storing the same content twice keeps one file.
@@ -38,16 +39,28 @@ class BlobStore:
         """
         ref = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
         target = self.folder / ref.sha256
-        if target.exists():
-            return ref
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A reader must never see half a file, and two processes may write the same content at once.
-        with written_beside(target) as temporary, open(temporary, "xb", opener=_private) as file:
-            file.write(data)
-            if self._durable:
-                file.flush()
-                os.fsync(file.fileno())
+        if not target.exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A reader must never see half a file, and two processes may write the same content at once.
+            with written_beside(target) as temporary, open(temporary, "xb", opener=_private) as file:
+                file.write(data)
+        if self._durable:
+            self.secure(ref)
         return ref
+
+    def secure(self, ref: BlobRef) -> None:
+        """Make a file that is here survive the loss of power, with its name.
+
+        Raises:
+            OSError: The disk does not confirm it.
+        """
+        if ref.sha256 in self._safe:
+            return
+        if not self._safe:
+            sync(self.folder.parent)
+        sync(self.folder / ref.sha256)
+        sync(self.folder)
+        self._safe.add(ref.sha256)
 
     def path(self, ref: BlobRef) -> Path:
         """Return the path of the content.
@@ -95,21 +108,23 @@ class BlobStore:
     def adopt(self, ref: BlobRef, source: BlobStore) -> None:
         """Take the content of ``ref`` from another store: by a hard link where possible, else by a copy.
 
+        When this returns, the content survives the loss of power, as the record that names it soon will.
+
         Raises:
             DamagedError: The content is missing from ``source``.
             OSError: The disk is full or the folder cannot be written.
         """
         target = self._named(ref)
-        if target.exists():
-            return
-        origin = source.path(ref)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            os.link(origin, target)
-        except FileExistsError:
-            return
-        except OSError:
-            self.put(source.read(ref))
+        if not target.exists():
+            origin = source.path(ref)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                os.link(origin, target)
+            except FileExistsError:
+                pass
+            except OSError:
+                self.put(source.read(ref))
+        self.secure(ref)
 
     def _named(self, ref: BlobRef) -> Path:
         if not _DIGEST.match(ref.sha256):

@@ -181,15 +181,17 @@ class Intake:
             raise ValueError("no valid piece of a file")
         ref = BlobRef(message.sha256, message.size)
         if (self._blobs.folder / ref.sha256).exists():
+            self._blobs.secure(ref)  # an earlier process may have been killed before it did
             return Ack("duplicate", ref.size)
         part = self._part(site, ref)
         there = part.stat().st_size if part.exists() else 0
-        if message.offset != there or there + len(message.data) > ref.size:
-            return Ack("gap", there)
-        with part.open("ab") as file:
-            file.write(message.data)
-        there += len(message.data)
-        if there == ref.size:
+        if there < ref.size or not ref.size:
+            if message.offset != there or there + len(message.data) > ref.size:
+                return Ack("gap", there)
+            with part.open("ab") as file:
+                file.write(message.data)
+            there += len(message.data)
+        if there == ref.size:  # also if an earlier process was killed before it did this
             self._adopt(part, ref)
         return Ack("stored", there)
 
@@ -206,6 +208,7 @@ class Intake:
             part.unlink()
             raise ValueError(f"the file {ref.sha256} arrived with another content")
         part.replace(self._blobs.folder / ref.sha256)
+        self._blobs.secure(ref)
 
     def _take_leave(self, site: str, bye: Bye) -> Ack:
         streams = {_stream(name) for name in (*bye.final, *bye.counts)}

@@ -13,6 +13,7 @@ from time import time_ns
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from nvflare.apis.analytix import AnalyticsData, AnalyticsDataType
 from nvflare.apis.dxo import from_shareable
 from nvflare.apis.fl_context import FLContext
@@ -21,8 +22,10 @@ from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 
 from fedtrack import Receiver, RunInfo, Writer
 from fedtrack.delivery import STALL_SECONDS, ReceiverHost
+from fedtrack.files import write_whole
 from fedtrack.job import refuse_secrets, resolve_references
 from fedtrack.plugins import registry
+from fedtrack.runs import NamedReceiver, RunRecord, keep_receivers, spool_home
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import FED_EVENT, SERVER, BlobStore
 from fedtrack.transport import SpoolSource
@@ -53,13 +56,17 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
         found: Receiver = registry().receiver(self.receiver)(**args)
         self._folder = run_folder(fl_ctx) / f"fedtrack-{self.receiver}"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        record = RunRecord(uuid4().hex, "", time_ns(), engine="nvflare")
+        # Both before the first event: a replay then delivers what a kill of this process leaves.
+        keep_receivers(self._folder, {"receiver": NamedReceiver(self.receiver, self._args)})
+        write_whole(self._folder / "run.json", msgspec.json.encode(record))
         run = RunInfo(
-            run_id=uuid4().hex,
+            run_id=record.run_id,
             job_name=str(fl_ctx.get_job_id()),
             folder=self._folder,
             node=SERVER,
             sites=tuple(str(client.name) for client in fl_ctx.get_engine().get_clients()),
-            started_ns=time_ns(),
+            started_ns=record.started_ns,
             blobs=BlobStore(self._folder / "blobs"),
         )
         self._host = ReceiverHost(run, {"receiver": found})
@@ -88,7 +95,7 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
         if site not in self._writers:
             # A stream per site: FLARE's events have no numbers, so they get numbers here.
             identity = SpoolIdentity(self._host.run.run_id, site)
-            spool = Spool(self._folder / "spools" / site.encode().hex(), identity=identity)
+            spool = Spool(spool_home(self._folder, site) / "spool", identity=identity)
             self._host.add_source(SpoolSource(site, spool.folder, self._host.journal, self._host.run.blobs))
             self._spools[site], self._writers[site] = spool, Writer(spool)
         return self._writers[site]
