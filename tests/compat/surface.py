@@ -50,7 +50,7 @@ JOB = {
     "FedJob.to_server": "(self, obj, id=None)",
     "FedJob.to_clients": "(self, obj, id=None)",
     "FedJob.export_job": "(self, job_root)",
-    "FedJob.simulator_run": "(self, workspace, n_clients=None, threads=None, gpu=None, log_config=None)",
+    "FedJob.simulator_run": "(self, workspace, n_clients=None, clients=None, threads=None, gpu=None, log_config=None)",
     "PTModel": "(model)",
     "ScriptRunner": "(script, script_args='', launch_external_process=False, command='python3 -u',"
     " framework='pytorch')",

@@ -101,3 +101,8 @@ def test_a_refusal_says_everything_at_once() -> None:
     error = JobRejected(problem for problem in ("It has no sites.", "It has no script."))
     assert error.problems == ("It has no sites.", "It has no script.")
     assert str(error) == "The job was refused: It has no sites. It has no script."
+
+
+def test_an_error_of_a_site_names_it_once_and_ends_no_sentence() -> None:
+    error = SiteError("site-1", "site-1: the result lacks 'w'.")
+    assert (str(error), error.message) == ("site-1: the result lacks 'w'", "the result lacks 'w'")

@@ -27,9 +27,7 @@ EXCEPTIONS = {
     "fedtrack_local/workflows/workflow.py": "tests/plugins/local/workflows/test_fedavg.py",
     # Parts of one thing, which is tested as a whole.
     "fedtrack/job/base_fed_job.py": "tests/core/job/test_export.py",
-    "fedtrack/job/fed_job.py": "tests/core/job/test_export.py",
     "fedtrack/job/fedavg_job.py": "tests/core/job/test_export.py",
-    "fedtrack/job/named_items.py": "tests/core/job/test_load.py",
     "fedtrack/job/shared_processes.py": "tests/plugins/local/test_virtual_sites.py",
     "fedtrack/journal/batches.py": "tests/core/journal/test_journal.py",
     "fedtrack/journal/database.py": "tests/core/journal/test_journal.py",
@@ -68,7 +66,6 @@ EXCEPTIONS = {
     "fedtrack/runs/spool_count.py": "tests/core/runs/test_killed_on_a_full_spool.py",
     "fedtrack/runs/stored_run.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/runs/stored_tally.py": "tests/e2e/test_stored_runs.py",
-    "fedtrack/runs/verify.py": "tests/e2e/test_stored_runs.py",
     "fedtrack_local/engine.py": "tests/engines/contract/test_delivery_contract.py",
     "fedtrack_local/exchange.py": "tests/plugins/local/test_local_fork_server.py",
     "fedtrack_local/launch.py": "tests/plugins/local/test_local_run.py",

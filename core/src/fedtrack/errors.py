@@ -70,6 +70,8 @@ class SiteError(FedtrackError):
     """
 
     def __init__(self, site: str, message: str, details: str = "") -> None:
+        # A message that names the site already, or that is a sentence, becomes a part of another sentence.
+        message = message.removeprefix(f"{site}: ").removesuffix(".")
         super().__init__(f"{site}: {message}")
         self.site = site
         self.message = message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import ConfigError
-from fedtrack.job import ClientAppRunner, FedAvgJob, ScriptRunner
+from fedtrack.job import ClientAppRunner, FedAvg, FedAvgJob, FedJob, ScriptRunner
 from support.command_line import fedtrack
 
 
@@ -18,7 +18,7 @@ def _in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("client.py").write_text("import fedtrack.client\n")
 
 
-def lines(job: FedAvgJob) -> list[str]:
+def lines(job: FedJob) -> list[str]:
     return [" ".join(line.split()) for line in fedtrack("job", "show", str(job.export_job("jobs"))).splitlines()]
 
 
@@ -45,6 +45,15 @@ def test_sites_that_share_processes_are_shown_once() -> None:
     assert "1000 sites, in processes that they share: site-1 to site-1000" in shown
     assert "functions ClientAppRunner script='client.py' workers=3" in shown
     assert len(shown) < 10
+
+
+def test_a_job_for_all_sites_is_shown_with_names_that_it_could_have() -> None:
+    job = FedJob("all", min_clients=2, mandatory_clients=["hospital"])
+    job.to_server(FedAvg())
+    job.to_clients(ScriptRunner("client.py"))
+    shown = lines(job)
+    assert shown[0].startswith("For all sites; they are named when the job is run.")
+    assert [line for line in shown if line in ("hospital", "site-1", "site-2")] == ["hospital", "site-1"]
 
 
 def test_the_schema_of_job_files_is_printed() -> None:

@@ -26,6 +26,7 @@ from fedtrack.job.workflows import DESCRIBED
     [
         (ConvertToFedEvent, {"events_to_convert": []}, "events_to_convert is empty; remove the component"),
         (IntimeModelSelector, {"key_metric": ""}, "key_metric is empty; name a metric, or remove the component"),
+        (IntimeModelSelector, {"key_metric_mode": "min", "negate_key_metric": True}, "both say that smaller values"),
         (ScriptRunner, {"script": ""}, "script is ''; give the path of a Python file"),
         (ScriptRunner, {"script": "x" * 300}, "300 characters; give a shorter path"),
         (ScriptRunner, {"script": "a.py", "script_args": "'"}, "script_args is .*No closing quotation"),
@@ -59,6 +60,11 @@ def test_an_instance_shares_nothing_with_the_next_one() -> None:
 def test_flares_names_are_names_of_something_that_exists() -> None:
     assert set(ALIASES.values()) <= COMPONENTS.keys() | DESCRIBED.keys()
     assert all(path.startswith("nvflare.") for path in ALIASES)
+
+
+def test_flares_negation_is_the_mode_min() -> None:
+    assert IntimeModelSelector("loss", negate_key_metric=True).mode == "min"
+    assert [IntimeModelSelector("loss", mode).mode for mode in ("max", "min")] == ["max", "min"]
 
 
 def test_flares_raw_arrays_are_numpys() -> None:

@@ -57,6 +57,19 @@ def site(runner: ScriptRunner) -> LoadedSite:
     return LoadedSite("a", Path(), Path(), [], runner, None, True, {})
 
 
+@pytest.mark.parametrize(
+    ("name", "warned"),
+    [("loss", True), ("val_loss", True), ("RMSE", True), ("test/error", True), ("accuracy", False), ("mirror", False)],
+)
+def test_a_metric_that_looks_like_a_loss_is_named(name: str, warned: bool) -> None:
+    plain = [site(ScriptRunner("c.py"))]
+    for selector in (IntimeModelSelector(name, "min"), IntimeModelSelector(name, negate_key_metric=True)):
+        assert list(remarks(workflows(FedAvg()), {"s": selector}, plain)) == []
+    found = list(remarks(workflows(FedAvg()), {"s": IntimeModelSelector(name)}, plain))
+    assert bool(found) == warned
+    assert all("the model with the largest" in text and "key_metric_mode='min'" in text for text in found)
+
+
 def test_what_has_no_effect_is_named() -> None:
     plain = [site(ScriptRunner("c.py"))]
     assert list(remarks(workflows(FedAvg()), {"j": ValidationJsonGenerator()}, plain)) == []

@@ -94,10 +94,11 @@ def test_every_argument_that_can_be_edited_is_there_also_where_it_is_the_default
                 "evaluate_final_model": False,
                 "seed": 0,
                 "aggregator": "weighted",
+                "params": "all",
             },
         ),
         ("ValidationJsonGenerator", {"results_dir": "results", "json_file_name": "cross_val_results.json"}),
-        ("IntimeModelSelector", {"key_metric": "accuracy", "key_metric_mode": "max"}),
+        ("IntimeModelSelector", {"key_metric": "accuracy", "key_metric_mode": "max", "negate_key_metric": False}),
         ("tensorboard", {"events": ["analytix_log_stats", "fed.analytix_log_stats"], "tb_folder": "tb_events"}),
         ("ModelPersistor", {"initial_model": "initial_model.safetensors"}),
     ]
@@ -264,11 +265,13 @@ def test_secrets_are_never_exported(project: Path, args: dict[str, object]) -> N
 
 def test_job_without_workflow_script_or_site_says_so(project: Path) -> None:
     job = FedJob("empty")
-    with pytest.raises(ConfigError, match="has no site"):
-        job.export_job(project)
-    job.to(ScriptRunner("client.py"), "site-1")
     with pytest.raises(ConfigError, match="has no workflow"):
         job.export_job(project)
+    job.to_server(FedAvg())
+    with pytest.raises(ConfigError, match=r"The job has 0 training scripts; place one with job\.to_clients"):
+        job.export_job(project)
+    with pytest.raises(ConfigError, match="has no site; give simulator_run n_clients or clients"):
+        job.simulator_run(project / "ws")
     job = BaseFedJob("scriptless")
     job.to_server(FedAvg(num_rounds=1))
     job.site_names.append("site-1")

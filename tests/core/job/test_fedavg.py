@@ -23,6 +23,10 @@ from fedtrack.job.fedavg import FedAvg
         ({"fraction": 0.5, "num_clients": 2}, r"num_clients is 2 and fraction 0\.5; give one of them"),
         ({"num_rounds": 0}, "num_rounds is 0; it must be 1 or more"),
         ({"num_rounds": 2**31}, "num_rounds is 2147483648; it must be at most"),
+        ({"params": []}, "params is empty; name tensors or patterns"),
+        ({"params": [""]}, "params has an empty name"),
+        ({"params": ["a", "a"]}, "params names 'a' twice"),
+        ({"params": "partial", "aggregator": "median"}, "params is 'partial' and aggregator 'median'; only 'weighted'"),
         ({"start_round": -2}, "start_round is -2; it must be 0 or more"),
         ({"task_timeout": -1.0}, r"task_timeout is -1\.0; it must be 0 or more seconds"),
     ],
@@ -62,6 +66,14 @@ def test_a_share_is_at_least_one_site_and_at_most_all(fraction: float, sites: in
 def test_a_number_is_of_those_that_are_left() -> None:
     assert [FedAvg(num_clients=3).clients_per_round(sites) for sites in (2, 3, 4)] == [2, 3, 3]
     assert FedAvg().clients_per_round(7) == 7
+
+
+def test_params_say_what_sites_must_send() -> None:
+    assert FedAvg().needed_params() == ("*",)
+    assert FedAvg(params="partial").needed_params() == ()
+    assert FedAvg(params=["lora_*", "head"]).needed_params() == ("lora_*", "head")
+    with pytest.raises(ConfigError, match="FedAvg: params is 'some'; valid are 'all', 'partial' and a list"):
+        FedAvg(params="some")  # type: ignore[arg-type]
 
 
 def test_a_description_cannot_be_executed_and_says_so() -> None:

@@ -25,3 +25,10 @@ def test_a_worker_is_called_as_no_site_can_be(tmp_path: Path) -> None:
     folder = next_worker_folder(tmp_path)
     assert worker_name(folder) == "@worker-1"
     assert spool_of(folder).parent == folder
+
+
+def test_the_folder_of_workers_may_be_a_link_to_nothing_yet(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "@workers").symlink_to("../@workers")
+    assert next_worker_folder(tmp_path / "runs" / "@workers").is_dir()
+    assert [path.name for path in worker_folders(tmp_path / "@workers")] == ["worker-1"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from fedtrack.job.meta import Meta
 
 app = typer.Typer(name="job", help="Exported jobs.", no_args_is_help=True)
 
@@ -13,9 +17,18 @@ app = typer.Typer(name="job", help="Exported jobs.", no_args_is_help=True)
 @app.command()
 def show(folder: Annotated[Path, typer.Argument(help="An exported job.")]) -> None:
     """Check a job and print what runs where."""
+    from fedtrack.job.config import META_FILE, Meta, read_json
+    from fedtrack.job.job_tree import check_tree
     from fedtrack.job.load import load_job
+    from fedtrack.job.named_sites import with_sites
 
-    job = load_job(folder)
+    check_tree(folder)
+    meta = read_json(folder / META_FILE, Meta) if folder.is_dir() else None
+    for_all = meta is not None and meta.is_for_all_sites
+    with with_sites(folder, _example_sites(meta) if meta is not None and for_all else None) as named:
+        job = load_job(named)
+    if for_all:
+        typer.echo("For all sites; they are named when the job is run. As an example:")
     typer.echo(f"{job.meta.name}: {len(job.sites)} sites, min_clients {job.meta.min_clients or len(job.sites)}")
     typer.echo("server")
     for id_, workflow in job.workflows.items():
@@ -37,6 +50,14 @@ def show(folder: Annotated[Path, typer.Argument(help="An exported job.")]) -> No
         typer.echo(f"  events    {'cross to the server' if site.streams_to_server else 'stay at the site'}")
         for id_, receiver in site.receivers.items():
             typer.echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
+
+
+def _example_sites(meta: Meta) -> list[str]:
+    """Return names for a job that is for all sites: those that it needs, and as many as it needs."""
+    numbered = (f"site-{number}" for number in count(1))
+    others = (name for name in numbered if name not in meta.mandatory_clients)
+    missing = max(1, meta.min_clients or 1) - len(meta.mandatory_clients)
+    return [*meta.mandatory_clients, *islice(others, max(0, missing))]
 
 
 @app.command()

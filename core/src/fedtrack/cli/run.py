@@ -36,12 +36,23 @@ def run(
     ] = None,
     run_id: RunId = None,
     gpus: Gpus = None,
+    n_clients: Annotated[
+        int | None,
+        typer.Option(
+            "--n-clients", "-n", min=1, help="Number of sites (site-1 to site-n) of a job that is for all sites."
+        ),
+    ] = None,
+    clients: Annotated[
+        str | None,
+        typer.Option("--clients", "-c", help="Names of the sites of a job that is for all sites, comma-separated."),
+    ] = None,
     resume: Annotated[Path | None, typer.Option(hidden=True)] = None,
     detach: Annotated[bool, typer.Option("--detach", hidden=True)] = False,
 ) -> None:
     """Run an exported job to its end."""
     keep_output()
     from fedtrack.errors import ConfigError
+    from fedtrack.job.named_sites import with_sites
     from fedtrack.partial_engine import open_engine
 
     if resume is not None:
@@ -61,11 +72,23 @@ def run(
         _deprecated("run --detach", "submit JOB --engine ENGINE --target TARGET")
         submit_job(job, target, engine, run_id, workspace)
     else:
-        with closing(open_engine(engine)) as opened:
+        with with_sites(job, _sites(n_clients, clients)) as job, closing(open_engine(engine)) as opened:
             if target is None:
                 exit_with(opened.run(job, workspace or _WORKSPACE, gpus=gpus, run_id=run_id))
             else:
                 _run_there(opened, job, target, run_id, workspace or _WORKSPACE)
+
+
+def _sites(n_clients: int | None, clients: str | None) -> list[str] | None:
+    """Return the names of the sites that the command gives."""
+    from fedtrack.errors import ConfigError
+    from fedtrack.job.values import checked_names
+
+    if clients is not None and n_clients is not None:
+        raise ConfigError("Give --clients or --n-clients, not both.")
+    if n_clients is not None:
+        return [f"site-{number}" for number in range(1, n_clients + 1)]
+    return None if clients is None else checked_names("--clients", clients)
 
 
 def _deprecated(old: str, new: str) -> None:

@@ -59,7 +59,7 @@ def show(run: Run, as_json: AsJson = False) -> None:
     """Show a run: its events at each stage and receiver, losses and refusals."""
     from fedtrack.runs.run_state import view
     from fedtrack.runs.stored_run import find_run
-    from fedtrack.runs.stored_tally import tally_of
+    from fedtrack.runs.stored_tally import logs_still, tally_of
 
     stored = find_run(run)
     found = view(stored)
@@ -73,6 +73,9 @@ def show(run: Run, as_json: AsJson = False) -> None:
         for reason in found.progress.failed.values():
             typer.echo(f"failed: {reason}")
     _show_tally(tally, live=found.goes_on)
+    for name, site in tally.sites.items():
+        if site.in_spool and not found.goes_on and logs_still(stored, name):
+            typer.echo(f"still logs: {name}: a process of the site is alive and has outlived the run")
     if found.goes_on:
         typer.echo("events: the run goes on; these are its counts at this moment")
     else:

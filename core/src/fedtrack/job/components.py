@@ -75,14 +75,26 @@ class IntimeModelSelector(Component):
     Attributes:
         key_metric: Name of the metric that is compared.
         key_metric_mode: Whether larger (``max``) or smaller (``min``) values are better.
+        negate_key_metric: FLARE's way to say that smaller values are better.
     """
 
     key_metric: Text = "accuracy"
     key_metric_mode: Literal["max", "min"] = "max"
+    negate_key_metric: bool = False
 
     def __post_init__(self) -> None:
         if not self.key_metric:
             raise ConfigError("IntimeModelSelector: key_metric is empty; name a metric, or remove the component.")
+        if self.negate_key_metric and self.key_metric_mode == "min":
+            raise ConfigError(
+                "IntimeModelSelector: negate_key_metric is true and key_metric_mode is 'min'; both say that smaller "
+                "values are better, give one of them."
+            )
+
+    @property
+    def mode(self) -> Literal["max", "min"]:
+        """Whether larger (``max``) or smaller (``min``) values are better."""
+        return "min" if self.negate_key_metric else self.key_metric_mode
 
 
 class ValidationJsonGenerator(Component):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from fedtrack.job.values import check_no_repetition
 from fedtrack.plugins.workflow import TASKS, Workflow
 from fedtrack.tracking.normalise import shorten
 from fedtrack.tracking.receiver import Receiver
+
+#: Names of metrics of which less is better.
+_LOSS = re.compile(r"(?:^|[^a-z])(?:\w*loss|err(?:or)?|r?mse|mae|mape|nll|perplexity|ppl|wer|cer)(?:$|[^a-z])", re.I)
 
 
 def check_workflows(path: Path, workflows: Mapping[str, Workflow], sites: Sequence[str]) -> None:
@@ -80,6 +84,11 @@ def remarks(
             yield f"the component {id_!r} has no effect, because no workflow of the job evaluates across sites"
         if isinstance(item, IntimeModelSelector) and _all(workflows, CrossSiteEval) and item != type(item)():
             yield f"the component {id_!r} has no effect, because no workflow of the job trains"
+        if isinstance(item, IntimeModelSelector) and item.mode == "max" and _LOSS.search(item.key_metric):
+            yield (
+                f"the component {id_!r} selects the model with the largest {shorten(item.key_metric)}; if smaller "
+                "values are better, give key_metric_mode='min'"
+            )
     default = ScriptRunner("x.py").command
     unused = [site.name for site in sites if not site.runner.launch_external_process and site.runner.command != default]
     if unused:

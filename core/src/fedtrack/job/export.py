@@ -40,6 +40,7 @@ from fedtrack.job.files import find_file
 from fedtrack.job.initial_model import INITIAL_MODEL_FILE, ModelWriter, named_model
 from fedtrack.job.local_modules import local_modules
 from fedtrack.job.placeable import Placeable, unused_id
+from fedtrack.job.values import ALL_SITES
 from fedtrack.job.workflows import name_of
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins import registry
@@ -62,13 +63,14 @@ def export_job(job: FedJob, job_root: Path, write_model: ModelWriter | None = No
     Raises:
         ConfigError: The job is incomplete or contains a secret, or a file that it needs is missing.
     """
-    _check(job)
+    sites = job.sites()
+    _check(job, sites)
     folder = job_root / job.name
     if folder.exists() and any(folder.iterdir()) and not (folder / META_FILE).exists():
         raise ConfigError(f"{folder} exists and is no exported job; move it away or choose another job root.")
     unfinished = job_root / f".{job.name}.{uuid4().hex}"
     try:
-        _write(job, unfinished, write_model)
+        _write(job, sites, unfinished, write_model)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     except BaseException:  # also Ctrl-C while the model is built: half a job would be in the way of the next export
@@ -77,11 +79,11 @@ def export_job(job: FedJob, job_root: Path, write_model: ModelWriter | None = No
     return folder
 
 
-def _write(job: FedJob, folder: Path, write_model: ModelWriter | None) -> None:
+def _write(job: FedJob, sites: list[str], folder: Path, write_model: ModelWriter | None) -> None:
     _write_server(job, folder / "app_server", write_model)
-    apps = _apps(job)
-    for app, sites in apps.items():
-        _write_site(job, sites[0], folder / app)
+    apps = _apps(job, sites)
+    for app, names in apps.items():
+        _write_site(job, names[0], folder / app)
     deploy_map = {"app_server": [SERVER], **apps}
     meta = Meta(
         job.name,
@@ -95,37 +97,35 @@ def _write(job: FedJob, folder: Path, write_model: ModelWriter | None) -> None:
     write_json(folder / META_FILE, meta)
 
 
-def _apps(job: FedJob) -> dict[str, list[str]]:
-    """Return the sites' app folders: one for each site, or one for thousands that run the same functions."""
-    if any(isinstance(item, ClientAppRunner) for item in job.to_every_site.values()):
-        return {"app_sites": job.site_names}
-    return {f"app_{site}": [site] for site in job.site_names}
+def _apps(job: FedJob, sites: list[str]) -> dict[str, list[str]]:
+    """Return the sites' app folders: one for each site, or one for thousands that run the same functions.
+
+    There is also one for all sites if they have no names yet.
+    """
+    if not sites or any(isinstance(item, ClientAppRunner) for item in job.to_every_site.values()):
+        return {"app_sites": sites or [ALL_SITES]}
+    return {f"app_{site}": [site] for site in sites}
 
 
-def _check(job: FedJob) -> None:
-    if not job.site_names:
-        raise ConfigError(
-            f"The job {job.name!r} has no site; give n_clients, or place something with job.to(..., 'site-1')."
-        )
+def _check(job: FedJob, sites: list[str]) -> None:
     if not any(isinstance(item, Workflow) for item in job.placed[SERVER].values()):
         raise ConfigError(f"The job {job.name!r} has no workflow; place one with job.to_server(FedAvg(...)).")
     if any(isinstance(item, ClientAppRunner) for item in job.to_every_site.values()):
-        own = [site for site in job.site_names if job.placed.get(site) or job.files.get(site)]
+        own = [site for site in sites if job.placed.get(site) or job.files.get(site)]
         if own:
             raise ConfigError(
                 f"{own[0]} has something of its own, but ClientAppRunner treats all sites alike; "
                 "use job.to_clients(...) for everything."
             )
-    for site in job.site_names:
+    for site in sites or [ALL_SITES]:
         runners = [item for item in _site_items(job, site).values() if isinstance(item, Runner)]
         if len(runners) != 1:
-            raise ConfigError(
-                f"{site} has {len(runners)} training scripts; place one with job.to(ScriptRunner(...), {site!r})."
-            )
-    if unknown := sorted(set(job.mandatory_clients) - set(job.site_names)):
-        raise ConfigError(f"mandatory_clients names {unknown[0]!r}, which is no site of the job: {job.site_names}.")
-    if job.min_clients is not None and job.min_clients > len(job.site_names):
-        raise ConfigError(f"min_clients is {job.min_clients}, but the job has {len(job.site_names)} sites.")
+            who, how = (site, f"job.to(ScriptRunner(...), {site!r})") if sites else ("The job", "job.to_clients(...)")
+            raise ConfigError(f"{who} has {len(runners)} training scripts; place one with {how}.")
+    if unknown := sorted(set(job.mandatory_clients) - set(sites)) if sites else []:
+        raise ConfigError(f"mandatory_clients names {unknown[0]!r}, which is no site of the job: {sites}.")
+    if sites and job.min_clients is not None and job.min_clients > len(sites):
+        raise ConfigError(f"min_clients is {job.min_clients}, but the job has {len(sites)} sites.")
 
 
 def _site_items(job: FedJob, site: str) -> dict[str, Placeable]:

@@ -5,7 +5,7 @@ A job is only a description. Its export is the folder from which every run start
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,7 +15,7 @@ from fedtrack.job.components import ConvertToFedEvent, ModelPersistor, Runner
 from fedtrack.job.keywords import checked_keywords
 from fedtrack.job.placeable import Placeable, unused_id
 from fedtrack.job.pt_model import PTModel
-from fedtrack.job.values import check_count, check_name, check_seconds
+from fedtrack.job.values import check_count, check_name, check_seconds, checked_names
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
@@ -61,6 +61,7 @@ class FedJob:
         self.mandatory_clients = mandatory_clients or []
         self.idle_timeout = idle_timeout
         self.site_names: list[str] = []
+        self.n_clients: int | None = None
         self.placed: dict[str, dict[str, Placeable]] = {SERVER: {}}
         self.to_every_site: dict[str, Placeable] = {}
         self.files: dict[str, list[Path]] = {}
@@ -111,8 +112,28 @@ class FedJob:
         """Place ``obj`` on every site; see ``to``."""
         return self._place(obj, self.to_every_site, "", id)
 
+    def sites(self) -> list[str]:
+        """Return the names of the job's sites; none if they are named when the job is run.
+
+        Names that something was placed at are the sites. ``n_clients`` alone means ``site-1`` to ``site-n``.
+
+        Raises:
+            ConfigError: ``n_clients`` is another number than that of the named sites.
+        """
+        numbered = [f"site-{number}" for number in range(1, (self.n_clients or 0) + 1)]
+        if set(self.site_names) <= set(numbered):
+            return numbered  # something of its own was placed at some of them
+        if self.n_clients not in (None, len(self.site_names)):
+            raise ConfigError(
+                f"n_clients is {self.n_clients}, but the job's sites are {', '.join(self.site_names)}; leave n_clients "
+                "out, or give their number."
+            )
+        return list(self.site_names)
+
     def export_job(self, job_root: str | Path) -> Path:
         """Write the job to ``<job_root>/<name>`` and return that folder.
+
+        A job whose sites have no names yet is for all sites: ``fedtrack run FOLDER -n 2`` names them.
 
         Raises:
             ConfigError: The job is incomplete, or a file that it needs is missing.
@@ -128,6 +149,7 @@ class FedJob:
         self,
         workspace: str | Path,
         n_clients: int | None = None,
+        clients: Sequence[str] | int | None = None,
         threads: int | None = None,
         gpu: str | None = None,
         log_config: str | None = None,
@@ -136,7 +158,8 @@ class FedJob:
 
         Args:
             workspace: Folder for everything that the run writes; an earlier run in it is moved aside.
-            n_clients: Adds the sites ``site-1`` to ``site-n``; None runs the sites that the job names.
+            n_clients: The number of sites, ``site-1`` to ``site-n``; None runs the sites that the job names.
+            clients: The names of the sites. In FLARE before 2.7 ``threads`` had this position, so a number means that.
             threads: Accepted for jobs written for FLARE; every site is a process of its own.
             gpu: GPU ids for the sites, assigned in turn: ``"0,1"``, or ``"[0,1],[2,3]"`` for two GPUs a site.
             log_config: Accepted for jobs written for FLARE.
@@ -145,14 +168,28 @@ class FedJob:
             ConfigError: The job is not valid; nothing was started.
             JobError: The run failed; its records until then are in the workspace.
         """
-        for number in range(1, (n_clients or 0) + 1):
-            if f"site-{number}" not in self.site_names:
-                self.site_names.append(f"site-{number}")
+        self._name_sites(n_clients, None if isinstance(clients, int) else clients)
+        if not self.sites():
+            raise ConfigError(f"The job {self.name!r} has no site; give simulator_run n_clients or clients.")
         try:
             return open_engine(LOCAL_ENGINE).simulate(self, Path(workspace), gpus=gpu)
         except FedtrackError as error:
             # The message is for the author of the job, whose line is above this one; frames of the engine hide it.
             raise error.with_traceback(None)  # noqa: B904
+
+    def _name_sites(self, n_clients: int | None, clients: Sequence[str] | None) -> None:
+        if clients is not None:
+            if n_clients is not None:
+                raise ConfigError(f"n_clients is {n_clients} and clients are given, too; give one of them.")
+            names = checked_names("clients", clients)
+            if absent := [name for name in self.site_names if name not in names]:
+                raise ConfigError(
+                    f"Something is placed at {absent[0]!r}, which is none of the clients {', '.join(names)}; add it."
+                )
+            self.site_names, self.n_clients = names, None
+        elif n_clients is not None:
+            check_count("n_clients", n_clients)
+            self.n_clients = n_clients
 
     def _place_model(self, model: Any, id: str) -> str:
         if self.initial_model is not None:

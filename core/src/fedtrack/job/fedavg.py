@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from fedtrack.errors import ConfigError, PluginError
-from fedtrack.job.values import Count, Round, Timeout, check_count, check_seconds
+from fedtrack.job.values import Count, Round, Text, Timeout, check_count, check_seconds, check_unique
 from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
+from fedtrack.tracking.normalise import shorten
 
 #: Name of the aggregator that every engine has.
 WEIGHTED = "weighted"
@@ -38,6 +39,9 @@ class FedAvg(Workflow):
         seed: The seed for the choice of sites, if not all take part.
         aggregator: Name of the aggregator, which makes the new model from the sites' results; see the hook
             ``fedtrack_aggregators``.
+        params: The tensors that a site must send: ``all``, any of them (``partial``), or a list of names and patterns
+            such as ``lora_*``. A site may leave out all others. A tensor is averaged over the sites that sent it, and
+            keeps its global value if no site did.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset({"persistor_id"})
@@ -50,7 +54,8 @@ class FedAvg(Workflow):
     task_timeout: Timeout = 0.0
     evaluate_final_model: bool = False
     seed: int = 0
-    aggregator: str = WEIGHTED
+    aggregator: Text = WEIGHTED
+    params: Literal["all", "partial"] | list[str] = "all"
 
     def __post_init__(self) -> None:
         check_count("FedAvg: num_clients", self.num_clients)
@@ -63,6 +68,7 @@ class FedAvg(Workflow):
         check_count("FedAvg: num_rounds", self.num_rounds)
         check_count("FedAvg: start_round", self.start_round, least=0)
         check_seconds("FedAvg: task_timeout", self.task_timeout, zero=True)
+        self._check_params()
 
     def check(self, sites: Sequence[str]) -> None:
         """Check that there are enough sites and that the aggregator is installed.
@@ -93,6 +99,26 @@ class FedAvg(Workflow):
     def planned_rounds(self) -> int:
         """Return the number of rounds."""
         return self.num_rounds
+
+    def needed_params(self) -> tuple[str, ...]:
+        """Return the names and patterns of the tensors that a site must send; ``("*",)`` means all."""
+        if isinstance(self.params, list):
+            return tuple(self.params)
+        return ("*",) if self.params == "all" else ()
+
+    def _check_params(self) -> None:
+        if isinstance(self.params, str):
+            if self.params not in ("all", "partial"):
+                raise ConfigError(f"FedAvg: params is {shorten(self.params)}; valid are 'all', 'partial' and a list.")
+        else:
+            check_unique("FedAvg: params", self.params, "tensors or patterns such as 'lora_*'")
+            if "" in self.params:
+                raise ConfigError("FedAvg: params has an empty name; name tensors, or patterns such as 'lora_*'.")
+        if self.params != "all" and self.aggregator != WEIGHTED:
+            raise ConfigError(
+                f"FedAvg: params is {self.params!r} and aggregator {self.aggregator!r}; only {WEIGHTED!r} averages "
+                "models that lack tensors."
+            )
 
     def clients_per_round(self, sites: int) -> int:
         """Return how many sites take part in a round, of the given number of living sites."""

@@ -15,17 +15,21 @@ from fedtrack.job.components import (
 )
 from fedtrack.job.fedavg import WEIGHTED, FedAvg
 from fedtrack.job.keywords import checked_keywords
+from fedtrack.job.values import MAX_COUNT
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
 from fedtrack.tracking.receiver import Receiver
 
+#: The number of sites of a job that names none.
+DEFAULT_CLIENTS = 2
+
 
 class FedAvgJob(BaseFedJob):
-    """Federated averaging over ``site-1`` to ``site-n``.
+    """Federated averaging over ``site-1`` to ``site-n``, or over the sites at which something is placed.
 
     Args:
         initial_model: A ``torch.nn.Module``, a dict of tensors, or ``"model.py:Net"``: a callable in a file, called
             without arguments by a process that may import torch. None lets every site begin with its own.
-        n_clients: The number of sites.
+        n_clients: The number of sites; None means the sites at which something is placed, and two without any.
         num_rounds: The number of rounds.
         name: Letters, digits, ``_``, ``-`` and ``.``; also the exported folder's name.
         min_clients: The job fails with fewer living sites; None means that all sites are needed.
@@ -41,6 +45,7 @@ class FedAvgJob(BaseFedJob):
         task_timeout: Seconds within which a site must answer; 0 means that only ``idle_timeout`` limits the time.
         fraction: The share of the sites that take part in each round, 0 < fraction <= 1; None means all.
         aggregator: Name of the aggregator, which makes the new model from the sites' results; see FedAvg.
+        params: The tensors that a site must send: ``all``, ``partial``, or a list of names and patterns; see FedAvg.
         idle_timeout: A site fails after this many seconds without an answer or a logged event.
         durability: What a returned log call survives; see FedJob.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
@@ -54,7 +59,7 @@ class FedAvgJob(BaseFedJob):
     def __init__(
         self,
         initial_model: Any = None,
-        n_clients: int = 2,
+        n_clients: int | None = None,
         num_rounds: int = 5,
         name: str = "fedavg",
         *,
@@ -70,6 +75,7 @@ class FedAvgJob(BaseFedJob):
         task_timeout: float = 0.0,
         fraction: float | None = None,
         aggregator: str = WEIGHTED,
+        params: Literal["all", "partial"] | list[str] = "all",
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
@@ -88,18 +94,25 @@ class FedAvgJob(BaseFedJob):
             durability=durability,
             spool_limit=spool_limit,
         )
-        if isinstance(n_clients, bool) or not isinstance(n_clients, int) or n_clients < 1:
+        if n_clients is not None and (
+            isinstance(n_clients, bool) or not isinstance(n_clients, int) or not 1 <= n_clients <= MAX_COUNT
+        ):
             raise ConfigError(f"n_clients is {n_clients!r}; a job needs 1 site or more.")
         self.initial_model = dict(initial_model) if isinstance(initial_model, Mapping) else initial_model
-        self.site_names += [f"site-{number}" for number in range(1, n_clients + 1)]
+        self.n_clients = n_clients
         self.to_server(ModelPersistor(), id="persistor")
         self.to_server(
             FedAvg(
-                num_clients=None if fraction is not None else n_clients,
+                num_clients=n_clients if fraction is None else None,
                 fraction=fraction,
                 num_rounds=num_rounds,
                 evaluate_final_model=evaluate_final_model,
                 task_timeout=task_timeout,
                 aggregator=aggregator,
+                params=params,
             )
         )
+
+    def sites(self) -> list[str]:
+        """Return the names of the job's sites; see ``FedJob.sites``."""
+        return super().sites() or [f"site-{number}" for number in range(1, DEFAULT_CLIENTS + 1)]

@@ -33,6 +33,7 @@ from fedtrack.job.job_tree import check_tree
 from fedtrack.job.loaded_job import LoadedJob, LoadedSite
 from fedtrack.job.named_items import components_of, only, structure, workflows_of
 from fedtrack.job.shared_processes import check_client_app
+from fedtrack.job.values import ALL_SITES
 from fedtrack.tracking.events import FED_EVENT, LOCAL_EVENT, SERVER
 from fedtrack.tracking.receiver import Receiver
 
@@ -60,6 +61,11 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
         )
     check_tree(folder)
     meta = read_json(folder / META_FILE, Meta)
+    if meta.is_for_all_sites:
+        raise ConfigError(
+            f"{folder / META_FILE}: $.deploy_map has {ALL_SITES!r}, so the names of the sites are given when the job "
+            f"is run: fedtrack run {folder} -n 2, or --clients site-1,site-2"
+        )
     apps = {node: folder / app for app, nodes in meta.deploy_map.items() for node in nodes}
     path = apps[SERVER] / SERVER_FILE
     config = read_json(path, ServerConfig)

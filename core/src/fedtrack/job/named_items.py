@@ -75,8 +75,37 @@ def components_of(
         if ALIASES.get(item.path, item.path) in COMPONENTS:
             found[item.id] = _component(path, where, item, own_event)
         elif build:
-            found[item.id] = _receiver(path, where, item, own_event)
+            found[item.id] = _apart(path, where, item.id, _receiver(path, where, item, own_event), found)
     return found
+
+
+def _apart(
+    path: Path, where: str, id_: str, receiver: Receiver, others: Mapping[str, Component | Receiver]
+) -> Receiver:
+    """Return ``receiver``, or one with a folder of its own if another one of the node would write to the same place.
+
+    Two receivers in one folder would write every record twice, and read each other's files when they are resumed.
+    """
+    twin = next((known for known, other in others.items() if _same_place(receiver, other)), None)
+    if twin is None:
+        return receiver
+    name, options = receiver.folder_argument, receiver.options
+    default = getattr(type(options)(), name) if name else None
+    if default is None or getattr(options, name) != default:
+        raise ConfigError(
+            f"{path}: {where}: {id_!r} has the arguments of {twin!r}, and both would write to the same place; give it "
+            "others, or remove one of them."
+        )
+    arguments = {field: getattr(options, field) for field in type(options).__struct_fields__}
+    return type(receiver)(**arguments | {name: f"{default}-{id_}"})
+
+
+def _same_place(one: Receiver, other: Component | Receiver) -> bool:
+    """Return whether two receivers differ in nothing but the events that they listen to."""
+    if type(one) is not type(other):
+        return False
+    fields = set(type(one.options).__struct_fields__) - {"events"}
+    return all(getattr(one.options, field) == getattr(other.options, field) for field in fields)
 
 
 def _component(path: Path, where: str, item: ComponentConfig, own_event: str) -> Component:

@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 
 from fedtrack.errors import ConfigError
+from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.normalise import shorten
 
 #: Stands in a deploy_map for every site; the names are given when the job is run.
@@ -47,6 +48,21 @@ def check_name(where: str, value: str) -> None:
             f"{where} is {shorten(value)}; use 1 to 64 letters, digits, '_', '-' and '.', with a letter or a digit at "
             "the start."
         )
+
+
+def checked_names(where: str, values: Iterable[str] | str) -> list[str]:
+    """Return names of sites as a list; a text has them separated by commas.
+
+    Raises:
+        ConfigError: There is none, one is not valid, or one is there twice.
+    """
+    names = [name.strip() for name in values.split(",")] if isinstance(values, str) else list(values)
+    check_unique(where, names, "sites")
+    for name in names:
+        check_name(f"A name in {where}", name)
+        if name == SERVER:
+            raise ConfigError(f"{where} has {SERVER!r}, which is the server; give a site another name.")
+    return names
 
 
 def check_count(where: str, value: int | None, least: int = 1) -> None:

@@ -10,7 +10,8 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
@@ -86,10 +87,24 @@ def _repair(plugin: Plugin) -> str:
     return remedy.repair(plugin.package)
 
 
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Discard what plugins print, in the main thread only.
+
+    ``sys.stdout`` belongs to all threads. Two that replace it at the same time would restore it in the wrong order, and
+    the last one would leave it discarded for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
 def _load_one(found: Registry, plugin: Plugin, entry_point: EntryPoint) -> None:
     try:
         # A plugin that prints would break --json listings; one that exits would end the CLI.
-        with contextlib.redirect_stdout(io.StringIO()), deadline(LOAD_SECONDS):
+        with _silent(), deadline(LOAD_SECONDS):
             module = entry_point.load()
             found.hooks.register(module, plugin.name)
             found.hooks.check_pending()

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from time import time_ns
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.worker_folders import worker_folders, worker_source
+from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.transport.spool_source import SpoolSource
@@ -187,5 +189,5 @@ def _update(run: StoredRun, result: RunResult, done: Replayed, *, again: bool) -
     found = tally_of(run, result)
     result.sites = found.sites
     result.receivers = {label: found.receivers[label] for label in result.receivers}
-    result.gaps, result.waiting = found.gaps, done.waiting
-    msgspec.structs.replace(result, workspace=run.base, folder=run.folder).save()
+    result.gaps, result.waiting, result.counted_ns = found.gaps, done.waiting, time_ns()
+    msgspec.structs.replace(result, workspace=run.base, folder=run.kept / SERVER / RUN_FOLDER).save()

@@ -56,6 +56,8 @@ class RunResult(msgspec.Struct):
         gaps: Damaged or lost ranges: (site, reason).
         waiting: Why records of a site are in its spool and not in the journal, by site; a replay tries again.
         cross_site_tables: The results of each cross-site evaluation, by the workflow's id in the job.
+        counted_ns: When the counts were taken, nanoseconds since the epoch; 0 in a summary of an older version. What a
+            process of a site has logged since, or a receiver has taken, is in their files only: see ``tally_of``.
     """
 
     run_id: str
@@ -75,6 +77,7 @@ class RunResult(msgspec.Struct):
     key_metric: str = ""
     waiting: dict[str, str] = {}
     cross_site_tables: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {}
+    counted_ns: int = 0
 
     @property
     def events_complete(self) -> bool:

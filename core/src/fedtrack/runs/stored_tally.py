@@ -71,11 +71,16 @@ def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator
         )
 
 
+def logs_still(run: StoredRun, name: str) -> bool:
+    """Return whether a process on this machine still has a segment of a site's spool open."""
+    return any(is_open(path) for path in (run.node(name) / "spool").glob("*.spool"))
+
+
 def _has_ended(run: StoredRun, name: str) -> bool:
     """Return whether a site's processes were on this machine, and none of them still has a segment open."""
     if not run.node(name).is_dir():
         return run.workers.is_dir()  # of a run that was fetched, the spools are elsewhere
-    return not any(is_open(path) for path in (run.node(name) / "spool").glob("*.spool"))
+    return not logs_still(run, name)
 
 
 def _goodbye(before: SiteTally | None) -> Goodbye | None:

@@ -24,7 +24,7 @@ from fedtrack.runs.journal_facts import is_host, read_facts
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.run_state import view
 from fedtrack.runs.stored_run import StoredRun
-from fedtrack.runs.stored_tally import tally_of
+from fedtrack.runs.stored_tally import logs_still, tally_of
 from fedtrack.runs.tally import SiteTally
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
@@ -32,6 +32,7 @@ from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Artifact, BlobRef, Image, Metric, Record, Text, decode
 
 _NOT_LOGGED = "do not hold what was logged"
+_LOGS_STILL = ", because a process of the site is alive and has outlived the run"
 _CHANGED = "were changed after they were written"
 _MISSING = "are missing; to deliver all events again: fedtrack runs replay --again"
 _REFUSED = "were refused; see: fedtrack runs dlq list"
@@ -109,7 +110,7 @@ def _checks(run: StoredRun, told: Counting) -> Iterator[Check]:
     rows = {node: _count_rows(run, node) for node in run.journaling_nodes()}
     for name, site in tally.sites.items():
         found = rows[site.node].events(name) if site.node in rows else None
-        yield from _check_site(name, site, found)
+        yield from _check_site(name, site, found, still_logs=logs_still(run, name))
     for site_name, reason in tally.gaps:
         yield Check(f"{site_name}: lost", 0, None, reason)
     yield from _check_files(run)
@@ -122,6 +123,7 @@ def _checks(run: StoredRun, told: Counting) -> Iterator[Check]:
                 yield from _check_receiver(id_, receiver, journal, ledger, info, counted, run)
 
 
+<<<<<<< HEAD
 def _check_files(run: StoredRun) -> Iterator[Check]:
     """Let SQLite check the files; events that are gone are counted with the journal."""
     for node in run.journaling_nodes():
@@ -132,15 +134,20 @@ def _check_files(run: StoredRun) -> Iterator[Check]:
 
 
 def _check_site(name: str, site: SiteTally, rows: int | None) -> Iterator[Check]:
+=======
+def _check_site(name: str, site: SiteTally, rows: int | None, *, still_logs: bool) -> Iterator[Check]:
+>>>>>>> main
     """Compare a site's counts with its events in the journal, ``rows``; None if there is no journal."""
     waiting = (site.in_spool or 0) if site.node else 0
-    yield _check(f"{name}: in the spool only", 0, waiting, "are not in the journal; try: fedtrack runs replay")
+    why = _LOGS_STILL if still_logs else ""
+    yield _check(f"{name}: in the spool only", 0, waiting, f"are not in the journal{why}; try: fedtrack runs replay")
     yield from _check_losses(name, site)
     if site.logged is None:
         if not is_host(name):  # of a process for many sites, each site has its own count
             yield Check(f"{name}: logged", rows or 0, None, "how many log calls were made is not known")
     elif rows is not None:
-        yield _check(f"{name}: logged and in the journal", site.logged, rows, "differ")
+        # Those in the spool are a difference of their own, which is named above.
+        yield _check(f"{name}: logged and in the journal", site.logged - waiting, rows, "differ")
 
 
 def _check_losses(name: str, site: SiteTally, *, live: bool = False) -> Iterator[Check]:

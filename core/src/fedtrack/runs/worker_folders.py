@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def next_worker_folder(workers: Path) -> Path:
     A worker that replaces a dead one has a number and files of its own, also in a resumed run.
     """
     folder = workers / f"worker-{1 + sum(1 for _ in worker_folders(workers))}"
-    folder.mkdir(mode=0o700, parents=True)
+    Path(os.path.realpath(folder)).mkdir(mode=0o700, parents=True)  # ``workers`` may be a link to nothing yet
     return folder
 
 

@@ -93,6 +93,8 @@ class Receiver(ABC):
         requires: Top-level modules of the SDK that ``open`` imports. If one is missing, the user is told so
             before the job starts, together with ``install``.
         install: The command that installs them.
+        folder_argument: Name of the option with the folder of its files, if it has one. A second receiver of this class
+            on a node, with the same options, gets a folder of its own through it.
         api: The version of the receiver interface that the class was written for.
         Options: The typed arguments.
     """
@@ -103,6 +105,7 @@ class Receiver(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = ""
+    folder_argument: ClassVar[str] = ""
     api: ClassVar[int] = 1
     Options: ClassVar[type[ReceiverOptions]] = ReceiverOptions
 

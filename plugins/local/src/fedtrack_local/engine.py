@@ -132,8 +132,8 @@ class LocalEngine:
 
 
 def _check(gpus: str | None) -> None:
-    """Refuse invalid GPU ids before anything starts."""
-    from fedtrack_local.processes.gpus import gpu_groups
+    """Refuse GPUs that are not here before anything starts."""
+    from fedtrack_local.processes.gpus import check_gpus
 
     if gpus is not None:
-        gpu_groups(gpus)
+        check_gpus(gpus)

@@ -41,7 +41,7 @@ class LocalServer:
         self.run = run.info
         self.models = ModelStore(run.workspace.server / "app_server")
         selector = run.job.selector
-        self.selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
+        self.selector = ModelSelector(selector.key_metric, selector.mode) if selector else None
         best = self.models.load_best()
         if self.selector and best and best.current_round is not None:
             value = best.metrics.get(self.selector.key_metric)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from time import time_ns
 
 from fedtrack.delivery import LEDGER_FILE, Ledger, ReceiverTally
 from fedtrack.errors import FedtrackError
@@ -57,6 +58,7 @@ def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResul
         receivers=tally.receivers,
         gaps=tally.gaps,
         waiting=tally.waiting,
+        counted_ns=time_ns(),
         cross_site=next(reversed(tables.values()), {}),
         cross_site_tables=tables,
         key_metric=server.selector.key_metric if server.selector else "",

@@ -102,7 +102,8 @@ class NVFlareBackend:
             return None
         self.spool.mark_round(None if self.task_name in (VALIDATE, SUBMIT_MODEL) else model.current_round)
         return FLModel(
-            params=model.params or None,  # FLARE sends an empty dict if there is no model yet
+            # A train task without a model has an empty one; other tasks have none.
+            params=model.params or (None if self.task_name in (VALIDATE, SUBMIT_MODEL) else {}),
             start_round=model.start_round or 0,
             current_round=model.current_round,
             total_rounds=model.total_rounds,

@@ -157,6 +157,10 @@ def job_notes(job: LoadedJob) -> list[str]:
             found.append("evaluate_final_model: FLARE's FedAvg does not ask for the metrics of the last model.")
         if isinstance(flow, FedAvg) and flow.task_timeout:
             found.append("task_timeout: FLARE's FedAvg waits for a site as long as it lives.")
+        if isinstance(flow, FedAvg) and isinstance(flow.params, list):
+            found.append("params: FLARE's FedAvg averages the tensors that come, and needs none of them.")
+        if isinstance(flow, FedAvg) and flow.seed:
+            found.append("seed: FLARE's FedAvg chooses the sites of a round without one.")
     return found
 
 

@@ -41,7 +41,7 @@ class Rounds:
         self._run = run
         self._writer = Writer(self.spool)
         self._models = ModelStore(run.folder / "app_server")
-        self._selector = ModelSelector(selector.key_metric, selector.key_metric_mode) if selector else None
+        self._selector = ModelSelector(selector.key_metric, selector.mode) if selector else None
         self._file = run.folder / _ROUNDS_FILE
         self.rounds: list[RoundSummary] = (
             msgspec.json.decode(self._file.read_bytes(), type=list[RoundSummary]) if self._file.exists() else []

@@ -39,6 +39,7 @@ class TBAnalyticsReceiver(Receiver):
     aliases = ("nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver",)
     requires = ("tensorboard", "google_crc32c")
     install = "pip install 'fedtrack[tensorboard]'"
+    folder_argument = "tb_folder"
     Options = TBOptions
 
     options: TBOptions

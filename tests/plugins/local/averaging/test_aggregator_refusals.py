@@ -11,7 +11,7 @@ import pytest
 from fedtrack.client.fl_model import ParamsType
 from fedtrack.errors import ModelError
 from fedtrack_local.averaging.accumulators import PIECE
-from fedtrack_local.averaging.aggregator import MAX_WEIGHT, WeightedAggregator
+from fedtrack_local.averaging.aggregator import MAX_WEIGHT, WeightedAggregator, check_fits
 from fedtrack_local.models.arrays import Array
 
 FULL, DIFF = ParamsType.FULL, ParamsType.DIFF
@@ -35,7 +35,7 @@ def filled(shape: tuple[int, ...], value: Any, dtype: Any = np.float32) -> Array
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"w": None}, "lacks 'w' and has unexpected nothing"),
+        ({"w": None}, "lacks 'w' and has unexpected nothing.*, or let the job say FedAvg\\(params='partial'\\)"),
         ({"x": np.zeros(1), "y": np.zeros(1)}, "lacks nothing and has unexpected 'x', 'y'; send exactly the 6"),
         ({"w": np.zeros((3, 2), np.float32)}, r"'w' is float32 \(3, 2\), expected float32 \(2, 3\)"),
         ({"w": np.zeros(6, np.float32)}, r"'w' is float32 \(6,\), expected float32 \(2, 3\)"),
@@ -95,3 +95,12 @@ def test_a_weight_is_a_positive_number(weight: Any) -> None:
 def test_a_global_model_that_cannot_be_averaged_is_refused(array: Any) -> None:
     with pytest.raises(ModelError, match=r"The global model's 'w' is .*cannot be averaged"):
         WeightedAggregator({"w": array})
+
+
+@pytest.mark.parametrize(
+    ("prefix", "remedy"), [("module.", r"model\.module\.state_dict"), ("_orig_mod.", r"model\._orig_mod\.state_dict")]
+)
+def test_the_names_of_a_wrapped_module_are_recognised(prefix: str, remedy: str) -> None:
+    model = {"fc.weight": np.zeros(2, np.float32), "fc.bias": np.zeros(1, np.float32)}
+    with pytest.raises(ModelError, match=rf"the names with '{prefix}' are those of .*: send {remedy}"):
+        check_fits("site-1", {prefix + name: array for name, array in model.items()}, model)

@@ -92,6 +92,17 @@ class WeightedAggregator(Aggregator):
             if not self._is_small:
                 self._release(bundle, params)
 
+    def check(self, site: str, params: Mapping[str, Array], params_type: ParamsType, weight: float) -> None:
+        """Check one result as ``accept`` does, without adding it.
+
+        Raises:
+            ModelError: See ``accept``.
+        """
+        _checked_weight(weight, f"{site}: the result's weight")
+        check_fits(site, params, self._reference)
+        self._begin()
+        self._checked(site, params, ParamsType(params_type) is ParamsType.DIFF)
+
     def partial(self) -> PartialAverage:
         """Return the unrounded average of the results so far, and forget them.
 
@@ -189,7 +200,7 @@ def check_fits(site: str, params: Mapping[str, Array], reference: Mapping[str, A
         missing, unknown = reference.keys() - params.keys(), params.keys() - reference.keys()
         raise ModelError(
             f"{site}: the result lacks {_listed(missing)} and has unexpected {_listed(unknown)}; "
-            f"send exactly the {len(reference)} tensors of the model that was received."
+            f"send exactly the {len(reference)} tensors of the model that was received{_hint(missing, unknown)}."
         )
     for name, expected in reference.items():
         found = params[name]
@@ -236,10 +247,28 @@ def weighted_metrics(results: Iterable[tuple[float, Mapping[str, Any]]]) -> dict
 
 
 def _checked_weight(weight: Any, what: str) -> float:
+    if isinstance(weight, np.generic):
+        weight = weight.item()  # numpy's integers are no Real numbers of Python
     number = isinstance(weight, Real) and not isinstance(weight, bool)
     if number and 0 < weight <= MAX_WEIGHT:
         return float(weight)
     raise ModelError(f"{what} is {shorten(weight)}; a weight is a number of steps, greater than 0 and at most 2**53.")
+
+
+#: Prefixes that wrappers put before the names of a module's tensors, and how to get rid of them.
+_WRAPPERS = {
+    "module.": "DistributedDataParallel and DataParallel: send model.module.state_dict()",
+    "_orig_mod.": "torch.compile: send model._orig_mod.state_dict()",
+}
+
+
+def _hint(missing: Iterable[str], unknown: Iterable[str]) -> str:
+    """Return what may be wrong with the names of a result."""
+    names = list(unknown)
+    for prefix, wrapper in _WRAPPERS.items():
+        if any(prefix in name for name in names) and {name.replace(prefix, "") for name in names} & set(missing):
+            return f"; the names with {prefix!r} are those of {wrapper}"
+    return "" if names else ", or let the job say FedAvg(params='partial') if sites may leave some out"
 
 
 def _found(value: object) -> str:

@@ -6,7 +6,7 @@ Importing this module loads no numpy: listing plugins does it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from fedtrack.errors import NotSupported
@@ -96,13 +96,23 @@ class Weighted:
         return WeightedAggregator(reference)
 
 
-def make_aggregator(name: str, reference: Mapping[str, Any]) -> Aggregator:
+def make_aggregator(name: str, reference: Mapping[str, Any], needed: Sequence[str] = ("*",)) -> Aggregator:
     """Return a new aggregator for a round that ``reference`` enters.
 
+    Args:
+        name: Name of the aggregator.
+        reference: The global model that entered the round.
+        needed: Names or patterns of the tensors that a result must have; only the weighted mean allows others than all.
+
     Raises:
+        ConfigError: A name or pattern of ``needed`` fits no tensor.
         PluginError: No installed plugin provides one of that name.
         ModelError: The reference cannot be averaged.
     """
+    if name == WEIGHTED and tuple(needed) != ("*",):
+        from fedtrack_local.averaging.subset_aggregator import SubsetAggregator
+
+        return SubsetAggregator(reference, needed)
     make = Weighted() if name == WEIGHTED else registry().aggregator(name)
     made: Aggregator = make(reference)
     return made

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from fedtrack.errors import ModelError
 from fedtrack_local.models.arrays import Array
 from fedtrack_local.models.params import load_metadata, load_params, save_params
 from fedtrack_local.room import when_there_is_room
 
-_WEIGHT = "fedtrack.weight"
+_WEIGHT, _WEIGHTS = "fedtrack.weight", "fedtrack.weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,12 @@ class PartialAverage:
     Attributes:
         weight: The sum of the weights in it.
         tensors: The accumulator's state of each tensor of the model: one array or two.
+        weights: The sum of the weights of each tensor, where sites may leave tensors out; otherwise empty.
     """
 
     weight: float
     tensors: Mapping[str, Sequence[Array]]
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it as a safetensors file, in one step.
@@ -33,7 +37,12 @@ class PartialAverage:
             WorkspaceError: The file cannot be written.
         """
         arrays = {f"{index}/{name}": item for name, state in self.tensors.items() for index, item in enumerate(state)}
+<<<<<<< HEAD
         when_there_is_room(lambda: save_params(arrays, path, {_WEIGHT: self.weight.hex()}))
+=======
+        weights = msgspec.json.encode({name: weight.hex() for name, weight in self.weights.items()}).decode()
+        save_params(arrays, path, {_WEIGHT: self.weight.hex(), _WEIGHTS: weights})
+>>>>>>> main
 
     @staticmethod
     def load(path: Path) -> PartialAverage:
@@ -46,6 +55,9 @@ class PartialAverage:
         for key, array in load_params(path).items():
             tensors.setdefault(key.partition("/")[2], []).append(array)  # in the order of saving: 0 before 1
         try:
-            return PartialAverage(float.fromhex(load_metadata(path)[_WEIGHT]), tensors)
-        except (KeyError, ValueError):
+            metadata = load_metadata(path)
+            weights = msgspec.json.decode(metadata.get(_WEIGHTS, "{}"), type=dict[str, str])
+            found = {name: float.fromhex(text) for name, text in weights.items()}
+            return PartialAverage(float.fromhex(metadata[_WEIGHT]), tensors, found)
+        except (KeyError, ValueError, msgspec.MsgspecError):
             raise ModelError(f"{path} is no partial average: it does not say its weight.") from None

@@ -11,6 +11,7 @@ from fedtrack.errors import JobError, ModelError
 from fedtrack.job import WEIGHTED
 from fedtrack_local.averaging.aggregator import weight_of, weighted_metrics
 from fedtrack_local.averaging.aggregators import make_aggregator
+from fedtrack_local.averaging.round_remarks import RoundRemarks
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, Server
 
 
@@ -25,6 +26,7 @@ class RoundAverage:
         params: The model at the start of the round; None if every site begins with its own.
         sites: The sites that were asked, in the order in which their answers are added.
         aggregator: Name of the aggregator.
+        needed: Names or patterns of the tensors that an answer must have.
 
     Attributes:
         total_weight: The sum of the weights of the answers that were added so far.
@@ -32,14 +34,20 @@ class RoundAverage:
     """
 
     def __init__(
-        self, server: Server, params: Mapping[str, Any] | None, sites: Sequence[str], aggregator: str = WEIGHTED
+        self,
+        server: Server,
+        params: Mapping[str, Any] | None,
+        sites: Sequence[str],
+        aggregator: str = WEIGHTED,
+        needed: Sequence[str] = ("*",),
     ) -> None:
         self._server = server
-        self._kind = aggregator
-        self._aggregator = make_aggregator(aggregator, params) if params is not None else None
+        self._kind, self._needed = aggregator, needed
+        self._aggregator = make_aggregator(aggregator, params, needed) if params is not None else None
         self._waiting = deque(sites)
         self._answers: dict[str, Answer | GroupAnswer] = {}
         self._scored: list[tuple[float, Mapping[str, float]]] = []
+        self._remarks = RoundRemarks()
         self._used: list[str] = []
         self.total_weight = 0.0
         self.size = 0
@@ -61,6 +69,7 @@ class RoundAverage:
             self._accept_next()
         if self._aggregator is None or not self._used:
             raise JobError("No site sent a usable result in this round; see the messages above.")
+        self._remarks.log()
         return self._aggregator.result(), weighted_metrics(self._scored), tuple(self._used)
 
     def _accept_next(self) -> None:
@@ -82,7 +91,7 @@ class RoundAverage:
             if model.params is None:
                 raise ModelError("the result of a train task has no params; send FLModel(params=...)")
             if self._aggregator is None:
-                self._aggregator = make_aggregator(self._kind, model.params)
+                self._aggregator = make_aggregator(self._kind, model.params, self._needed)
             self._aggregator.accept(answer.site, model.params, model.params_type or ParamsType.FULL, weight)
         except ModelError as error:
             self._server.reject(answer.site, error)
@@ -103,4 +112,5 @@ class RoundAverage:
         self._used.append(site)
         self.total_weight += weight
         self._scored.append((weight, model.metrics or {}))
+        self._remarks.note(site, model)
         self._server.notify("fedtrack_result_received", site=site, model=model)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import subprocess
 
 from fedtrack.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 #: A value for ``CUDA_VISIBLE_DEVICES``: the index of a GPU, or the UUID of a GPU or a part of one (``nvidia-smi -L``).
 _ID = r"(?:\d+|(?:GPU|MIG)-[0-9A-Za-z/-]+)"
@@ -34,6 +39,46 @@ def gpu_groups(gpus: str) -> list[str]:
             "where one site gets several: 0,1 or [0,1],[2,3]."
         )
     return groups
+
+
+def check_gpus(gpus: str) -> None:
+    """Check that this machine has the GPUs, as far as that can be known, before anything is started.
+
+    Raises:
+        ConfigError: ``gpus`` has another form, or names a GPU that is not there.
+    """
+    wanted = [id_ for group in gpu_groups(gpus) for id_ in group.split(",")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip():
+        known, source = [id_.strip() for id_ in visible.split(",")], "CUDA_VISIBLE_DEVICES"
+    else:
+        listed = _listed_gpus()
+        if listed is None:
+            log.warning("The GPUs %s cannot be checked, because nvidia-smi does not list any here.", gpus)
+            return
+        known, source = listed, "nvidia-smi -L"
+    for id_ in wanted:
+        # A UUID may be given in part, and MIG instances have ids of several forms.
+        if not any(name == id_ or (not id_.isdigit() and name.startswith(id_)) for name in known):
+            raise ConfigError(
+                f"The GPU {id_!r} of {gpus!r} is none of this machine ({source}: {', '.join(known)}); give those."
+            )
+
+
+def _listed_gpus() -> list[str] | None:
+    """Return the indices and UUIDs of this machine's GPUs; None if nvidia-smi does not list any."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "-L"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    indices = re.findall(r"^GPU (\d+):", done.stdout, re.MULTILINE)
+    return [*indices, *re.findall(r"UUID: ([^)\s]+)", done.stdout)] if indices else None
 
 
 def gpu_environment(gpus: str | None, index: int) -> dict[str, str]:

@@ -57,6 +57,7 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         meta: The value of ``FLModel.meta``.
         aggregator: Name of the aggregator of a train task's results.
         start_round: The workflow's first round.
+        needed: Names or patterns of the tensors that a result must have.
     """
 
     task_id: int
@@ -70,6 +71,7 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
     meta: dict[str, Any]
     aggregator: str = "weighted"
     start_round: int = 0
+    needed: tuple[str, ...] = ("*",)
 
 
 class SiteResult(msgspec.Struct, forbid_unknown_fields=True):

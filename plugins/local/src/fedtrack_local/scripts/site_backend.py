@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError
@@ -19,6 +20,7 @@ from fedtrack.tracking import bind
 from fedtrack_local.models.params import load_params, save_params
 from fedtrack_local.processes.failure_report import report_uncaught
 from fedtrack_local.processes.messages import (
+    MAX_MESSAGE,
     EndRun,
     SendResult,
     SendTask,
@@ -81,7 +83,10 @@ class SiteBackend:
         if task is None:
             return None
         self.spool.mark_round(task.current_round)
-        params = load_params(self._exchange / TASK_FILE, self._framework) if task.has_params else None
+        # As in FLARE, a train task without a model has an empty one: the site begins with its own.
+        params: dict[str, Any] | None = {} if task.name == "train" else None
+        if task.has_params:
+            params = load_params(self._exchange / TASK_FILE, self._framework)
         return FLModel(
             params=params,
             start_round=task.start_round,
@@ -101,7 +106,11 @@ class SiteBackend:
             when_there_is_room(lambda: save_params(params, self._exchange / RESULT_FILE))
         params_type = model.params_type.value if model.params_type else None
         message = SendResult(
-            self._task.task_id, model.params is not None, params_type, plain_metrics(model.metrics), dict(model.meta)
+            self._task.task_id,
+            model.params is not None,
+            params_type,
+            plain_metrics(model.metrics),
+            plain_meta(model.meta),
         )
         self._post(message)
         self._task = None
@@ -152,6 +161,12 @@ class SiteBackend:
             data = encode(message)
         except (TypeError, msgspec.MsgspecError) as error:
             raise ConfigError(f"FLModel.meta cannot be sent: {error}; use numbers, strings, lists and dicts.") from None
+        if len(data) > MAX_MESSAGE:
+            # The server reads no more from a site, because every site's message is in its memory.
+            raise ConfigError(
+                f"FLModel.meta and metrics take {len(data):,} bytes, and a site can send {MAX_MESSAGE:,} with a model; "
+                "send arrays as params, and log values with a writer."
+            )
         self._channel.send_bytes(data)
 
 
@@ -166,6 +181,11 @@ def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:
         except (TypeError, ValueError, RuntimeError):
             raise ConfigError(f"FLModel.metrics[{name!r}] is a {type(value).__name__}; a metric is a number.") from None
     return found
+
+
+def plain_meta(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return ``meta`` with plain numbers in the place of numpy scalars, which scripts often count steps with."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in meta.items()}
 
 
 def from_environment() -> SiteBackend:

@@ -19,7 +19,7 @@ from fedtrack_local.models.arrays import as_arrays
 from fedtrack_local.models.mapped_model import MappedModel
 from fedtrack_local.processes.failure_report import in_script
 from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
-from fedtrack_local.scripts.site_backend import plain_metrics
+from fedtrack_local.scripts.site_backend import plain_meta, plain_metrics
 from fedtrack_local.workers.site_states import SiteStates
 from fedtrack_local.workflows.workflow import TRAIN
 
@@ -111,7 +111,7 @@ class Worker:
         model = self._mapped(message.model) if message.model else None
         aggregator = None
         if model is not None and message.name == TRAIN:
-            aggregator = make_aggregator(message.aggregator, model.arrays)
+            aggregator = make_aggregator(message.aggregator, model.arrays, message.needed)
         self._accepted = 0
         results: list[SiteResult] = []
         logged: dict[str, int] = {}
@@ -175,7 +175,7 @@ class Worker:
 
 
 def _result(site: str, answer: FLModel) -> SiteResult:
-    result = SiteResult(site, plain_metrics(answer.metrics), dict(answer.meta))
+    result = SiteResult(site, plain_metrics(answer.metrics), plain_meta(answer.meta))
     try:
         size = len(msgspec.msgpack.encode(result))
     except (TypeError, msgspec.MsgspecError, OverflowError) as error:

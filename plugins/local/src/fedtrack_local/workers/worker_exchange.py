@@ -178,6 +178,7 @@ class WorkerExchange:
             task.meta,
             task.aggregator,
             task.start_round,
+            task.needed,
         )
         self._pool.send(worker.spec.name, message)
 

@@ -59,4 +59,5 @@ class FedAvg(described.FedAvg):
             timeout=self.task_timeout,
             aggregator=self.aggregator,
             start_round=rounds.start,
+            needed=self.needed_params(),
         )

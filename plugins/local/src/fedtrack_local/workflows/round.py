@@ -39,7 +39,7 @@ def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mappin
     started = perf_counter()
     params, current_round = task.params, task.current_round
     server.notify("fedtrack_round_started", current_round=current_round)
-    average = RoundAverage(server, params, sites, task.aggregator)
+    average = RoundAverage(server, params, sites, task.aggregator, task.needed)
     for answer in server.ask(task, sites):
         average.add(answer)
     new_params, metrics, used = average.close()

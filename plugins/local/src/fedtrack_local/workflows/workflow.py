@@ -40,6 +40,7 @@ class Task:
             without an answer, is not stopped and gets later tasks. A site that dies has failed, as in any task.
         aggregator: Name of the aggregator for sites whose workers average their results.
         start_round: The workflow's first round.
+        needed: Names or patterns of the tensors that an answer must have; a site may leave out all others.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Task:
     optional: bool = False
     aggregator: str = WEIGHTED
     start_round: int = 0
+    needed: tuple[str, ...] = ("*",)
 
 
 @dataclass(frozen=True, slots=True)
