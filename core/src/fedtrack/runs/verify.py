@@ -123,7 +123,6 @@ def _checks(run: StoredRun, told: Counting) -> Iterator[Check]:
                 yield from _check_receiver(id_, receiver, journal, ledger, info, counted, run)
 
 
-<<<<<<< HEAD
 def _check_files(run: StoredRun) -> Iterator[Check]:
     """Let SQLite check the files; events that are gone are counted with the journal."""
     for node in run.journaling_nodes():
@@ -133,10 +132,7 @@ def _check_files(run: StoredRun) -> Iterator[Check]:
             yield Check(f"{node}: {path.name}", 0, None if problem else 0, remedy if problem else "")
 
 
-def _check_site(name: str, site: SiteTally, rows: int | None) -> Iterator[Check]:
-=======
 def _check_site(name: str, site: SiteTally, rows: int | None, *, still_logs: bool) -> Iterator[Check]:
->>>>>>> main
     """Compare a site's counts with its events in the journal, ``rows``; None if there is no journal."""
     waiting = (site.in_spool or 0) if site.node else 0
     why = _LOGS_STILL if still_logs else ""

@@ -37,12 +37,9 @@ class PartialAverage:
             WorkspaceError: The file cannot be written.
         """
         arrays = {f"{index}/{name}": item for name, state in self.tensors.items() for index, item in enumerate(state)}
-<<<<<<< HEAD
-        when_there_is_room(lambda: save_params(arrays, path, {_WEIGHT: self.weight.hex()}))
-=======
         weights = msgspec.json.encode({name: weight.hex() for name, weight in self.weights.items()}).decode()
-        save_params(arrays, path, {_WEIGHT: self.weight.hex(), _WEIGHTS: weights})
->>>>>>> main
+        metadata = {_WEIGHT: self.weight.hex(), _WEIGHTS: weights}
+        when_there_is_room(lambda: save_params(arrays, path, metadata))
 
     @staticmethod
     def load(path: Path) -> PartialAverage:
