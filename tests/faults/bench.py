@@ -86,7 +86,7 @@ def main():
     job.to_clients(ScriptRunner(str(home / "client.py"), framework="numpy"))
     from fedtrack.plugins import registry
     import fedtrack_local.course
-    fedtrack_local.course.STALL_SECONDS = 1.0
+    fedtrack_local.course.STALL_SECONDS = fault.get("stall", 1.0)
     job.to_server(registry().receiver("file")(path=str(home / "backend"), mood=str(home / "mood")))
     exported = job.export_job(home / "export")
     from fedtrack.cli import main as fedtrack

@@ -54,6 +54,8 @@ def _signal(victim: str, number: signal.Signals, moment: tuple[int, int]) -> dic
     return {"victim": victim, "signal": int(number), "round": moment[0], "call": moment[1]}
 
 
+#: Another process has to start before the run is over.
+_PATIENT = {"stall": 30.0}
 _RESUME = (("resume",),)
 _REPLAY = (("runs", "replay"),)
 #: The site is killed with the server, so that its last records are only in its spool.
@@ -123,4 +125,14 @@ DAMAGE = [
     )
 ]
 
-ROWS = [*KILLS, *SIGNALS, *BACKENDS, *ROOM, *DAMAGE]
+#: A deliverer that dies is started again, and the run does not notice.
+DELIVERER = [
+    Row("SIGKILL of the deliverer", _WHEN[moment], _signal("deliverer", signal.SIGKILL, moment) | _PATIENT, (0,))
+    for moment in _WHEN
+] + [
+    Row(f"receiver {what} in {call}", "at its first call", _PATIENT, (0,), mood=f"{mood} once in {call}")
+    for what, mood in (("aborts", "abort"), ("exits", "exit"))
+    for call in ("open", "receive", "flush")
+]
+
+ROWS = [*KILLS, *SIGNALS, *BACKENDS, *DELIVERER, *ROOM, *DAMAGE]

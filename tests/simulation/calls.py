@@ -8,8 +8,11 @@ from simulation.nodes import Site
 from simulation.truth import Call
 from simulation.world import World
 
+from fedtrack.spool.spool import MIN_LIMIT_BYTES
+
 #: The bytes of a stream from which on the limit may drop a record.
 _FULL_SPOOL_BYTES = 64 * 1024 - 20_000
+_LOOKS_AGAIN_SECONDS = 0.1
 
 
 def log(world: World, site: int, how: int, count: int) -> None:
@@ -65,21 +68,29 @@ def _watched(world: World, site: Site, calls: list[Call], action: Callable[[], N
     world.run(site.process, act)
     for call in calls:
         call.returned = bool(returned)
-        if disk.refused > refused or disk.room == 0 or (world.truth.big and _is_full(site)):
+        if disk.refused > refused or disk.room == 0 or (world.truth.big and _is_full(world, site)):
             call.excused = "full"
             world.truth.full = True
         elif disk.failing_syncs < syncs:
             call.excused = "sync"
 
 
-def _is_full(site: Site) -> bool:
+def _is_full(world: World, site: Site) -> bool:
     streams = set(site.spool.streams)
     sizes = [path.stat().st_size for path in site.folder.glob("*.spool") if path.name.split("-")[0] in streams]
-    return sum(sizes) > _FULL_SPOOL_BYTES
+    if sum(sizes) > _FULL_SPOOL_BYTES:
+        world.full_at[site.spool.stream] = world.clock.seconds
+    # A full spool looks only now and then whether there is room again.
+    return world.clock.seconds - world.full_at.get(site.spool.stream, 0.0) < _LOOKS_AGAIN_SECONDS
 
 
 def big(world: World, site: int) -> None:
     """Log much more than usual, so that a spool reaches its limit."""
     world.truth.big = True
-    for _ in range(3):
-        _call(world, world.names[site % len(world.names)], "big")
+    name = world.names[site % len(world.names)]
+    for _ in range(6):
+        _call(world, name, "big")
+    node = world.sites.get(name)
+    for stream in node.spool.streams if node is not None else ():
+        size = sum(path.stat().st_size for path in world.spool(name).glob(f"{stream}-*.spool"))
+        world.trace.spooled(name, size, MIN_LIMIT_BYTES)

@@ -75,6 +75,11 @@ class Trace:
                 "S3", f"a segment of {site} up to {last} was removed, committed is {self._marks.get((site, stream), 0)}"
             )
 
+    def spooled(self, site: str, size: int, limit: int) -> None:
+        """The segments of a stream have this many bytes."""
+        if size > limit:
+            self._break("S4", f"the segments of a stream of {site} have {size} bytes, the limit is {limit}")
+
     def connected(self, receiver: str) -> None:
         """A receiver starts: what it had not flushed is gone."""
         self._buffered[receiver] = []

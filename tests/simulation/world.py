@@ -58,6 +58,7 @@ class World:
         self.rounds: dict[str, int | None] = {}
         self.safe: dict[str, int] = dict.fromkeys(self.names, 0)
         self.stored: dict[str, int | None] = dict.fromkeys(self.names, 0)
+        self.full_at: dict[str, float] = {}
         self.chance = random.Random(0)
         self._died: list[Process] = []
         workspace = Workspace(self.base)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from support.nvflare_system import SITES, FlareSystem
 
-_SERVER = "server.trial.example"
+#: The name of the server.
+SERVER = "server.trial.example"
 _PROJECT = """
 api_version: 3
 name: trial
@@ -58,11 +59,11 @@ class Hospitals(FlareSystem):
         project = self.root / "project.yml"
         project.write_text(_PROJECT.replace("PORT", str(self.port)))
         self.nvflare("provision", "-p", str(project), "-w", str(self.root / "workspace"))
-        self.bind_to_loopback(_SERVER)
+        self.bind_to_loopback(SERVER)
 
     def start(self) -> None:
         """Start every party; returns when the sites are connected."""
-        for name in (_SERVER, *SITES):
+        for name in (SERVER, *SITES):
             with (self.root / f"{name}.log").open("ab") as log:
                 subprocess.run(
                     ["bash", str(self.production / name / "startup" / "start.sh")],
@@ -83,5 +84,9 @@ class Hospitals(FlareSystem):
         """Return how often a site has joined: once more whenever it was gone and came back."""
         return self._server_log().read_text().count(f"New client {site}@")
 
+    def came_back(self, site: str) -> bool:
+        """Return whether a server that was started again has found a site that went on meanwhile."""
+        return f"Re-activate the client: {site} " in self._server_log().read_text()
+
     def _server_log(self) -> Path:
-        return self.root / f"{_SERVER}.log"
+        return self.root / f"{SERVER}.log"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fedtrack.spool import frames, segments
+from fedtrack.spool.counter_page import page_path, read_extent
 from fedtrack.spool.frames import FrameRange
 from fedtrack.spool.reader import DamagedBytes, SpoolReader
 from fedtrack.spool.segments import list_streams
@@ -249,3 +250,18 @@ def test_of_a_header_alone_nothing_is_lost(tmp_path: Path) -> None:
     path.write_bytes(whole)
     (found,) = reader.read(list_streams(tmp_path)[spool.stream], ended=False)
     assert isinstance(found, FrameRange)
+
+
+def test_a_segment_that_was_begun_behind_the_listing_is_not_gone(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, segment_bytes=100)
+    spool.append(Metric(1, "loss", 1.0))
+    listed = list_streams(tmp_path)[spool.stream]
+    spool.append(Metric(2, "loss", 2.0))
+    spool.close()
+    reader = SpoolReader(spool.stream)
+    extent = read_extent(page_path(tmp_path, spool.stream))
+    assert extent is not None
+    assert extent.first > listed[-1].first_seq
+    parts = list(reader.read(listed, ended=True, extent=extent))
+    parts += reader.read(list_streams(tmp_path)[spool.stream], ended=True, extent=extent)
+    assert [(type(part), part.last) for part in parts] == [(FrameRange, 1), (FrameRange, 2)]

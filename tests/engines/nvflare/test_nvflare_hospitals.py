@@ -22,7 +22,7 @@ from fedtrack.spool import frames
 from fedtrack.tracking.records import Metric, decode
 from fedtrack_nvflare import NVFlareEngine
 from fedtrack_nvflare.export import export
-from support.nvflare_hospitals import Hospitals
+from support.nvflare_hospitals import SERVER, Hospitals
 from support.nvflare_system import SITES, signal_all
 
 SCRIPT = """
@@ -66,13 +66,13 @@ def engine() -> Iterator[NVFlareEngine]:
     opened.close()
 
 
-def make_job(folder: Path, script: str, n_clients: int = 2) -> Path:
+def make_job(folder: Path, script: str, n_clients: int = 2, *, receiver: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "client.py").write_text(script)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         model = {"w": np.zeros(3, np.float32)}
-        job = FedAvgJob(model, n_clients=n_clients, num_rounds=2, name="trial", analytics_receiver=False)
+        job = FedAvgJob(model, n_clients=n_clients, num_rounds=2, name="trial", analytics_receiver=receiver)
         job.to_clients(ScriptRunner("client.py", framework="numpy"))
         return job.export_job(folder / "jobs")
 
@@ -245,3 +245,36 @@ def test_unknown_handle_of_a_known_run_id(hospitals: Hospitals, engine: NVFlareE
     handle = RunHandle("nvflare", str(hospitals.kit), "nobody", "not a job id")
     with pytest.raises(Exception, match="job"):
         engine.status(handle)
+
+
+def test_a_run_whose_server_was_killed_is_lost_and_a_drain_says_what_arrived(
+    hospitals: Hospitals, engine: NVFlareEngine, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path, ENDLESS.replace("FOLDER", repr(str(tmp_path))), receiver=True)
+    run = engine.submit(job, str(hospitals.admin_kit))
+    deadline = time.monotonic() + 240
+    while min(returned(tmp_path, site) for site in SITES) < 100:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    signal_all(hospitals.pids("python", f"/{SERVER} "))  # with its job; its start.sh starts the server again
+    while hospitals.pids(run.native_id) or not all(hospitals.came_back(site) for site in SITES):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    status = engine.wait(run, 90)
+    assert (status.state, status.events_complete) == (RunState.LOST, None)
+    assert "the server was killed or started again and runs no such job" in status.detail
+    with pytest.raises(RunNotFound, match="left no results: FLARE calls it"):
+        engine.fetch(run, tmp_path / "nothing")
+    drained = engine.drain(run, 120)
+    assert engine.status(drained).state is RunState.COMPLETED
+    assert engine.wait(run, 60).events_complete is True
+    engine.abort(run)
+    engine.fetch(run, tmp_path / "whole")
+    for site in SITES:
+        steps = steps_of(tmp_path / "whole" / "server" / "simulate_job", site)
+        assert steps == list(range(len(steps)))
+        assert returned(tmp_path, site) <= len(steps)
+    # The job came with the run, and with it its receivers.
+    replayed = fedtrack("runs", "replay", tmp_path / "whole")
+    assert "receiver: 0 events delivered now" in replayed
+    assert fedtrack("runs", "verify", tmp_path / "whole").endswith("Everything is there.\n")

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
-from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
+from fedtrack.engine import LOCAL_ENGINE, RunHandle
+from fedtrack.errors import ConfigError, DamagedError, FedtrackError, WorkspaceError
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.runs.bare_run import is_bare, spool_home, spooled_sites
@@ -264,15 +265,35 @@ def find_runs(workspace: Path) -> list[StoredRun]:
 def find_run(path: Path) -> StoredRun:
     """Return the run that ``path`` names: a workspace, ``<workspace>/runs/<number>``, or the server's folder of one.
 
+    A file is the handle of a run on this machine.
+
     Raises:
         ConfigError: There is no run.
     """
     path = path.absolute()
+    if path.is_file():
+        return _run_of_handle(path)
     for base in (path, path.parent.parent):
         run = StoredRun(base)
         if run.folder.is_dir() and (base == path or run.folder == path):
             return StoredRun(base.parent.parent) if _is_linked(base) else run
     raise ConfigError(f"{str(path)!r} holds no run; give a workspace, or one of its folders runs/<number>.")
+
+
+def _run_of_handle(path: Path) -> StoredRun:
+    try:
+        handle = RunHandle.from_json(path.read_text())
+    except (OSError, UnicodeDecodeError, FedtrackError) as error:
+        raise ConfigError(f"{path} is no handle of a run: {error}") from None
+    if handle.engine != LOCAL_ENGINE:
+        raise ConfigError(
+            f"The run of {path} is on the engine {handle.engine!r}; download it first: "
+            f"fedtrack runs fetch {path} -w FOLDER"
+        )
+    for run in find_runs(Path(handle.target)):
+        if run.record is not None and run.record.run_id == handle.run_id:
+            return run
+    raise ConfigError(f"{handle.target} holds no run {handle.run_id!r}; it has not begun, or was deleted.")
 
 
 def _is_linked(base: Path) -> bool:

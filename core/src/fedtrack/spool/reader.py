@@ -280,9 +280,11 @@ class SpoolReader:
         path = segment.path
         if path in self._checked or not path.exists():
             return
+        gone = path.with_name(segment_name(self.stream, extent.first if extent is not None else 0))
+        if extent is not None and extent.first > segment.first_seq and gone.exists():
+            return  # begun behind the listing: the next one has it
         self._checked.add(path)
         if extent is not None and extent.first > segment.first_seq:
-            gone = path.with_name(segment_name(self.stream, extent.first))
             yield damaged_bytes.gone(gone, extent.size, self.after_seq + 1, None)
         elif extent is not None and extent.first == segment.first_seq and self._offset < extent.size:
             yield damaged_bytes.cut(path, self._offset, extent.size - self._offset, self.after_seq + 1, None)

@@ -161,8 +161,10 @@ class SpoolSource:
         if is_open(path):
             return  # its process is alive: a segment may follow
         mark, extent = self.journal.high_water(self.site, stream.stream), read_extent(path)
+        name = self.folder / segment_name(stream.stream, extent.first if extent else mark + 1)
+        if name.exists():
+            return  # begun behind the listing: the next one has it
         if (mark or extent) and stream.stream not in self.journal.finished(self.site):
-            name = self.folder / segment_name(stream.stream, extent.first if extent else mark + 1)
             self._report(stream.stream, damaged_bytes.gone(name, extent.size if extent else 0, mark + 1, None))
         self._end(stream)
 

@@ -14,14 +14,17 @@ from fedtrack.files import write_whole
 from fedtrack.job import LoadedJob
 from fedtrack.journal import Goodbye as SaidGoodbye
 from fedtrack.journal import Journal
-from fedtrack.runs import CountedSite, Goodbye, RunRecord, take_tally
+from fedtrack.runs import RUN_FOLDER, CountedSite, Goodbye, RunRecord, take_tally
 from fedtrack.tracking import SERVER
 from fedtrack.transport import Intake
-from fedtrack_nvflare.node import STATE_FILE, RunEnd
+from fedtrack_nvflare.node import JOB, STATE_FILE, RunEnd
 from fedtrack_nvflare.rounds import Rounds
 from fedtrack_nvflare.shipper import site_of
 
 _RUN_FILE = "run.json"
+
+#: The place of the job in the workspace of a run that was fetched; it names the receivers for a replay.
+KEPT_JOB = f"{SERVER}/{RUN_FOLDER}/{JOB}"
 
 
 def summarize(
@@ -113,7 +116,7 @@ def record(folder: Path, run_id: str, started_ns: int) -> RunRecord:
     path = folder / _RUN_FILE
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
-    found = RunRecord(run_id, "job", started_ns)
+    found = RunRecord(run_id, KEPT_JOB, started_ns)
     write_whole(path, msgspec.json.encode(found))
     return found
 

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeVar
 
 import msgspec
 
 from fedtrack import RunResult
 from fedtrack.engine import Problem, RunHandle, RunState, RunStatus, checked_run_id
-from fedtrack.errors import ConfigError, EngineUnavailable, JobRejected, NotSupported, RunNotFound
+from fedtrack.errors import ConfigError, EngineError, EngineUnavailable, JobRejected, NotSupported, RunNotFound
 from fedtrack.job import LoadedJob, load_job
 from fedtrack_nvflare.export import are_alike, drain_name, export, export_drain, flare_name
 from fedtrack_nvflare.node import RESULTS, STATE_FILE, RunEnd
@@ -23,6 +24,12 @@ from fedtrack_nvflare.simulator import bring
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 15.0
+#: Errors that FLARE logs while a job starts or ends, and that end no job: a site asks before its peer has started.
+_NO_CAUSES = ("received unknown aux message topic",)
+#: FLARE's states of a job that has a process on the server.
+_STARTED = ("RUNNING", "DISPATCHED")
+#: How often, and after how many seconds each, a job without a process is looked for before it counts as lost.
+_LOOKS, _LOOK_SECONDS = 3, 2.0
 #: Roles without the right to submit a job in FLARE's default policy.
 _NO_SUBMITTERS = ("member", "org_admin")
 #: The beginnings of FLARE's texts for a job's state, and their meanings.
@@ -97,7 +104,7 @@ class Federation:
         found = [state for start, state in _STATES.items() if text == start or text.startswith(f"{start}:")]
         state = found[0] if found else RunState.RUNNING
         if not state.is_final:
-            return RunStatus(state, text)
+            return self._lost(run, text) or RunStatus(state, text)
         try:
             end = self._end(run)
         except NotSupported:
@@ -107,15 +114,47 @@ class Federation:
             return RunStatus(state, text)
         return RunStatus(state, f"{text}; {end.remark}" if end.remark else text, end.events_complete)
 
+    def _lost(self, run: RunHandle, text: str) -> RunStatus | None:
+        """Return the status of a run whose server process died; None if the server runs it.
+
+        A FLARE server that was killed and started again calls its earlier jobs RUNNING for ever, and runs none of them.
+        """
+        if text not in _STARTED:
+            return None
+        for attempt in range(_LOOKS):
+            if attempt:
+                sleep(_LOOK_SECONDS)  # FLARE sets the state and the list of its processes one after the other
+            try:
+                running = {job.job_id for job in self._do(lambda session: session.get_system_info()).job_info}
+            except NotSupported:
+                return None
+            if run.native_id in running or str(self._meta(run).get("status", "")) != text:
+                return None
+        said = f"FLARE calls it {text}, but the server was killed or started again and runs no such job"
+        try:
+            end = self._end(run)
+        except NotSupported:
+            end = None
+        if end is None:
+            return RunStatus(RunState.LOST, f"{said}; to collect what its sites still have: fedtrack runs drain HANDLE")
+        found = end.remark or "all events arrived, by a drain"
+        return RunStatus(RunState.LOST, f"{said}; {found}", end.events_complete)
+
     def abort(self, run: RunHandle) -> None:
         """End a run."""
-        if not self.status(run).state.is_final:
+        state = self.status(run).state
+        if state is RunState.LOST:
+            with contextlib.suppress(EngineError):  # nothing runs; this only corrects what FLARE calls it
+                self._do(lambda session: session.abort_job(run.native_id))
+        elif not state.is_final:
             self._do(lambda session: session.abort_job(run.native_id))
 
     def fetch(self, run: RunHandle, dest: Path) -> RunResult:
         """Download a run's results; after a drain, those of the last drain."""
         drains = self._drains(run)
         native_id = drains[-1] if drains else run.native_id
+        if not drains and (status := self.status(run)).state is RunState.LOST:
+            raise RunNotFound(f"The run {run.run_id} left no results: {status.detail}.")
         with tempfile.TemporaryDirectory() as scratch:
             location = self._do(lambda session: session.download_job_result(native_id))
             if not location or not Path(location).is_dir():
@@ -248,7 +287,7 @@ def _last_error(folder: Path) -> str:
         lines = (folder / "error_log.txt").read_text(errors="replace").split("\n")
     except OSError:
         return ": its server died, or was killed before it could say"
-    said = [line.strip() for line in lines if line.strip()]
+    said = [line.strip() for line in lines if line.strip() and not any(words in line for words in _NO_CAUSES)]
     return f"; the last error of its server: {said[-1].rstrip('.')}" if said else ""
 
 
