@@ -86,7 +86,7 @@ def test_a_task_is_the_same_until_it_is_answered(backend: SiteBackend, server: S
     assert backend.task_name == ""
     second = backend.receive()
     assert second is not None
-    assert (backend.task_name, second.params) == ("train", None)
+    assert (backend.task_name, second.params) == ("train", {})  # no model yet, as in FLARE
 
 
 def test_a_task_may_not_be_answered_twice(backend: SiteBackend, server: Server) -> None:
