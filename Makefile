@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage soak mutations check bench bench-full wheels native-wheels check-wheels changelog pin nvflare-env clean
+.PHONY: help demo test test-fast coverage soak mutations check bench bench-full wheels native-wheels check-wheels changelog pin nvflare-env flower-env clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -11,6 +11,9 @@ DISTRIBUTIONS := $(patsubst %/pyproject.toml,%,$(wildcard core/pyproject.toml pl
 NVFLARE := plugins/nvflare
 NVFLARE_ENV := .venv-nvflare
 NVFLARE_STAMP := $(NVFLARE_ENV)/.synced
+# Flower's tests run in an environment of their own as well: it asks for other versions of what is used here.
+FLOWER_ENV := .venv-flower
+FLOWER_STAMP := $(FLOWER_ENV)/.synced
 TWINS := tests/core/spool tests/core/tracking/test_writer.py \
 	tests/plugins/*/test_*_writer.py tests/performance/test_costs.py
 WORKSPACE ?= /tmp/fedtrack/demo
@@ -37,15 +40,24 @@ $(NVFLARE_STAMP): $(CORE) examples/third-party-receiver/pyproject.toml $(NVFLARE
 		pytest pytest-timeout pytest-xdist
 	@touch $@
 
+$(FLOWER_STAMP): $(CORE) plugins/flower/pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --clear $(FLOWER_ENV)
+	# Not in this folder, whose pins are those of the other environment.
+	$(abspath $(UV)) pip install --quiet --compile-bytecode --directory plugins/flower \
+		--python ../../$(FLOWER_ENV)/bin/python -e '../../core[connect]' -e ../local -e . \
+		pytest pytest-timeout pytest-xdist
+	@touch $@
+
 demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLflow and TensorBoard.
 	$(PYTHON) -m fedtrack examples run hello-pt-mlflow -- --workspace $(WORKSPACE)
 
-test: $(STAMP) $(NVFLARE_STAMP)  ## Run every test.
+test: $(STAMP) $(NVFLARE_STAMP) $(FLOWER_STAMP)  ## Run every test.
 	# More workers than this has cores: half of the time they wait, for processes to start and backends to answer.
 	$(PYTHON) -m pytest -n 3 --dist loadgroup
 	# Once more as where nothing is compiled: what has a twin in Python.
 	FEDTRACK_SPEEDUPS=0 $(PYTHON) -m pytest -n 3 --dist loadgroup $(TWINS)
 	$(NVFLARE_ENV)/bin/python -m pytest -n 2 --dist loadgroup tests/engines
+	$(FLOWER_ENV)/bin/python -m pytest -n 2 tests/plugins/flower
 
 test-fast: $(STAMP)  ## Run the quick tests: each room of core, a job on this machine, the pages; 90 seconds.
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not network and not slow" tests/core tests/plugins/local tests/docs tests/project tests/compat tests/simulation
@@ -55,6 +67,8 @@ coverage: $(STAMP)  ## Run the tests of core and of the local engine, and show t
 	$(PYTHON) -m coverage run -m pytest -n 3 --dist loadgroup tests/core tests/plugins/local tests/e2e tests/compat
 	$(PYTHON) -m coverage combine --quiet
 	$(PYTHON) -m coverage report
+
+flower-env: $(FLOWER_STAMP)  ## Make the environment in which Flower's tests run.
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
@@ -70,7 +84,7 @@ check: $(STAMP)  ## Run the static checks: format, lint, types, import layers.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	PYTHONPATH=plugins/nvflare/src .venv/bin/lint-imports  # of NVFlare the source is enough
+	PYTHONPATH=plugins/nvflare/src:plugins/flower/src .venv/bin/lint-imports  # of these two the source is enough
 
 bench: $(STAMP)  ## Measure beside the calls that people use instead, and write docs/performance.md; ten minutes.
 	$(PYTHON) -m benchmarks --write
@@ -95,4 +109,4 @@ pin: | $(filter .uv/bin/uv,$(UV))  ## Resolve all versions afresh and pin them.
 	python3 tools/pin.py $(UV)
 
 clean:  ## Remove what the other commands made.
-	rm -rf .venv .venv-nvflare .uv dist build
+	rm -rf .venv .venv-nvflare .venv-flower .uv dist build

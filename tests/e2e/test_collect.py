@@ -181,3 +181,39 @@ def test_an_ended_run_is_delivered_shown_and_takes_late_records(collector: Colle
 def test_it_ends_in_order(collector: CollectorProcess, training: Path) -> None:
     start(training, collector, collector.token("hospital-a"), 40).communicate(timeout=120)
     assert collector.stop() == 0
+
+
+def test_a_run_is_shown_while_it_goes_on_and_after(collector: CollectorProcess, training: Path) -> None:
+    token = collector.token("hospital-a")
+    start(training, collector, token, 40).communicate(timeout=120)
+    wait_until(lambda: ["tensorboard", "40", "0", "0", "0", "40"] in rows(collector))
+    assert shown(collector).startswith("study-7: running: 40 events in the journal; collector ")
+    assert ["hospital-a", "40", "0", "40"] in rows(collector)
+    assert not any(row[:1] == ["server"] for row in rows(collector))
+    assert "the run goes on" in shown(collector)
+    collector.kill()
+    assert f"its collector died; 40 events in the journal; to go on: fedtrack collect {collector.folder}" in shown(
+        collector
+    )
+    collector.start()
+    collector.command("end", "study-7")
+    wait_until(lambda: shown(collector).startswith("study-7: completed"))
+    assert shown(collector).endswith("events: complete\n")
+    listed = fedtrack("runs", "list", str(collector.folder)).stdout
+    assert "study-7" in listed
+    assert "completed" in listed
+    again = fedtrack("runs", "replay", str(collector.run("study-7")), "--again")
+    assert "tensorboard: 40 events delivered now" in again.stdout, again.stderr
+    assert fedtrack("runs", "verify", str(collector.run("study-7"))).returncode == 0
+
+
+def rows(collector: CollectorProcess) -> list[list[str]]:
+    return [line.split() for line in shown(collector).splitlines()]
+
+
+def shown(collector: CollectorProcess) -> str:
+    return fedtrack("runs", "show", str(collector.run("study-7"))).stdout
+
+
+def fedtrack(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "fedtrack", *words], capture_output=True, text=True, timeout=120)

@@ -56,11 +56,13 @@ EXCEPTIONS = {
     "fedtrack/connection/shipment.py": "tests/e2e/test_collect.py",
     "fedtrack/cli/collect.py": "tests/e2e/test_collect.py",
     # Commands about whole runs, which need one.
+    "fedtrack/cli/export.py": "tests/core/runs/test_export.py",
     "fedtrack/cli/runs.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/cli/stored_runs.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/cli/submit.py": "tests/plugins/local/test_detached.py",
     "fedtrack/runs/dead_letters.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/runs/journal_facts.py": "tests/core/runs/test_tally.py",
+    "fedtrack/runs/rows.py": "tests/core/runs/test_export.py",
     "fedtrack/runs/replay.py": "tests/e2e/test_stored_runs.py",
     "fedtrack/runs/site_tally.py": "tests/core/runs/test_tally.py",
     "fedtrack/runs/spool_count.py": "tests/core/runs/test_killed_on_a_full_spool.py",

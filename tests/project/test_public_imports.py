@@ -17,6 +17,7 @@ JOBS, LOCAL, ENGINES = (documented(audience) for audience in ("For jobs", "For w
 SOURCES = {
     "plugins/local/src": JOBS | ENGINES,
     "plugins/nvflare/src": JOBS | ENGINES | LOCAL,
+    "plugins/flower/src": JOBS,
     "plugins/tensorboard/src": JOBS,
     "plugins/mlflow/src": JOBS,
     "plugins/wandb/src": JOBS,

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from fedtrack.spool.base import PythonSpoolBase, SpoolBase
+from fedtrack.spool.frames import FrameRange, split
+from fedtrack.spool.reader import SpoolReader
+from fedtrack.spool.segments import list_streams
 from fedtrack.spool.spool import Spool
-from fedtrack.tracking.records import Gap, Metric, Record
+from fedtrack.tracking.records import Gap, Metric, Record, decode
 
 Read = Callable[[Path], dict[str, list[tuple[int, Any]]]]
 
@@ -50,3 +53,16 @@ def opened(folder: Path, **options: Any) -> Spool:
     spool = Spool(folder, **options)
     spool.append(metric(0, "first"))
     return spool
+
+
+def logged_metrics(folder: Path) -> list[tuple[str, float, int | None, int | None]]:
+    """Return key, value, step and round of each metric in a spool, stream by stream."""
+    found = []
+    for stream, segments in sorted(list_streams(folder).items()):
+        for part in SpoolReader(stream).read(segments, ended=True):
+            assert isinstance(part, FrameRange)
+            for _, payload in split(part.body):
+                record = decode(payload)
+                if isinstance(record, Metric):
+                    found.append((record.key, record.value, record.step, part.round))
+    return found

@@ -14,11 +14,8 @@ from fedtrack.connection import connected_run
 from fedtrack.connection.connected_run import ConnectedRun
 from fedtrack.connection.run_folder import RunFolder
 from fedtrack.errors import ConfigError
-from fedtrack.spool.frames import FrameRange, split
-from fedtrack.spool.reader import SpoolReader
-from fedtrack.spool.segments import list_streams
-from fedtrack.tracking.records import Metric, decode
 from fedtrack.tracking.writer import Writer
+from support.spooled import logged_metrics
 
 
 @pytest.fixture(autouse=True)
@@ -35,17 +32,9 @@ def run(tmp_path: Path) -> Iterator[ConnectedRun]:
         yield found
 
 
-def logged(spool: Path) -> list[tuple[str, float, int | None]]:
+def logged(spool: Path) -> list[tuple[str, int | None, int | None]]:
     """Return key, step and round of each metric in a spool."""
-    found = []
-    for stream, segments in sorted(list_streams(spool).items()):
-        for part in SpoolReader(stream).read(segments, ended=True):
-            assert isinstance(part, FrameRange)
-            for _, payload in split(part.body):
-                record = decode(payload)
-                if isinstance(record, Metric):
-                    found.append((record.key, record.step, part.round))
-    return found
+    return [(key, step, round_) for key, _, step, round_ in logged_metrics(spool)]
 
 
 @pytest.mark.parametrize(

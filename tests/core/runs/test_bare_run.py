@@ -10,7 +10,8 @@ import pytest
 from fedtrack.errors import DamagedError
 from fedtrack.files import write_whole
 from fedtrack.journal.journal import Journal
-from fedtrack.runs.bare_run import RECEIVERS_FILE, NamedReceiver, is_bare, keep_receivers, kept_receivers, spool_home
+from fedtrack.runs.bare_run import is_bare, spool_home
+from fedtrack.runs.kept_receivers import RECEIVERS_FILE, NamedReceiver, keep_receivers, read_receivers
 from fedtrack.runs.replay import replay
 from fedtrack.runs.stored_run import StoredRun, find_run
 from fedtrack.runs.workspace import RunRecord
@@ -62,5 +63,5 @@ def test_nothing_leaves_the_folder(left: Path) -> None:
 def test_receivers_that_cannot_be_read_are_named(left: Path) -> None:
     (left / RECEIVERS_FILE).write_text("{")
     with pytest.raises(DamagedError, match=r"receivers\.json cannot be read: .*--receiver"):
-        kept_receivers(left)
+        read_receivers(left)
     assert not is_bare(left.parent)

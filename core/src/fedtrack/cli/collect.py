@@ -14,6 +14,7 @@ from fedtrack.cli.table import AsJson, show
 if TYPE_CHECKING:
     from fedtrack.collector.config_file import CollectTable
     from fedtrack.collector.settings import Settings
+    from fedtrack.runs.kept_receivers import NamedReceiver
 
 
 class _StartByDefault(TyperGroup):
@@ -113,24 +114,26 @@ def _settings(options: dict[str, Any], table: CollectTable, receivers: list[str]
     return Settings(receivers=_receivers(table, receivers, args), **found)
 
 
-def _receivers(table: CollectTable, names: list[str], args: list[str]) -> dict[str, dict[str, Any]]:
+def _receivers(table: CollectTable, names: list[str], args: list[str]) -> dict[str, NamedReceiver]:
     from fedtrack.cli.arguments import written_arguments
     from fedtrack.errors import ConfigError
     from fedtrack.job.config import refuse_secrets
     from fedtrack.plugins import registry
+    from fedtrack.runs.kept_receivers import NamedReceiver
 
     if not names and not args and table.receivers is not None:
         for one in table.receivers:
             refuse_secrets(one.args, f"collect.receivers: {one.name}")
-        return {one.name: one.args for one in table.receivers}
+        return {one.name: NamedReceiver(one.name, one.args) for one in table.receivers}
     if len(args) > len(names):
         raise ConfigError(f"--args is given {len(args)} times and --receiver {len(names)} times; each follows its own.")
     if len(set(names)) < len(names):
         raise ConfigError("--receiver names one receiver twice; name each once.")
     if not names:
-        return {"tensorboard": {}} if "tensorboard" in registry().receivers else {}
+        return {"tensorboard": NamedReceiver("tensorboard")} if "tensorboard" in registry().receivers else {}
     written = [written_arguments(text) for text in args]
-    return dict(zip(names, [*written, *({} for _ in names[len(written) :])], strict=True))
+    padded = [*written, *({} for _ in names[len(written) :])]
+    return {name: NamedReceiver(name, one) for name, one in zip(names, padded, strict=True)}
 
 
 def _serve(settings: Settings) -> None:

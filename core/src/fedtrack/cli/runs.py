@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedtrack.cli import dlq, stored_runs
+from fedtrack.cli import dlq, export, stored_runs
 from fedtrack.cli.table import AsJson
 from fedtrack.output import keep_output
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="runs", help="Watch and end runs, and look into finished ones.", no_args_is_help=True)
 app.add_typer(stored_runs.app)
 app.add_typer(dlq.app)
+app.add_typer(export.app)
 
 Handle = Annotated[
     str, typer.Argument(help="The handle that 'fedtrack submit' printed, a file with the handle, or a workspace.")

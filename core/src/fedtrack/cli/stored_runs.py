@@ -200,7 +200,8 @@ def _show_tally(tally: Tally, *, live: bool) -> None:
     sites = site_rows(grouped_sites(tally.sites, _MOST_ROWS), always=("logged", "in spool", "journaled"))
     if live:
         sites = known_columns(sites)
-    show_rows(sites, tuple(sites[0]), as_json=False)
+    if sites:  # a collector may not have heard from any yet
+        show_rows(sites, tuple(sites[0]), as_json=False)
     receivers = receiver_rows(tally.receivers)
     if receivers:
         typer.echo()

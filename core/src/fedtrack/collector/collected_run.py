@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic, time_ns
-from typing import Any
 from uuid import uuid4
 
 from fedtrack.connection.run_folder import RunFolder
 from fedtrack.delivery.host import ReceiverHost
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import WorkspaceError
-from fedtrack.job.config import resolve_references
-from fedtrack.plugins import registry
+from fedtrack.runs.kept_receivers import NamedReceiver, built, keep_receivers
+from fedtrack.runs.live_run import LiveRun
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.tally import CountedSite, Goodbye, take_tally
 from fedtrack.runs.workspace import Workspace
 from fedtrack.spool.segments import is_open, list_streams
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import Receiver, RunInfo
+from fedtrack.tracking.receiver import RunInfo
 from fedtrack.transport.intake import Intake
 from fedtrack.transport.spool_source import SpoolSource
 
@@ -38,7 +36,7 @@ class CollectedRun:
 
     Args:
         folder: The run's folder.
-        receivers: Arguments of each receiver by its name; ``${ENV:NAME}`` in them is resolved here.
+        receivers: Its receivers by id.
 
     Attributes:
         folder: The run's folder.
@@ -49,10 +47,10 @@ class CollectedRun:
         FedtrackError: A receiver is not installed, or its arguments are not valid.
     """
 
-    def __init__(self, folder: RunFolder, receivers: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver]) -> None:
         self.folder = folder
         self._begun = self.last = monotonic()
-        built = built_receivers(receivers)
+        ready = built(receivers, "receivers")
         self._workspace = Workspace(folder.base)
         try:
             record = folder.create(uuid4().hex, time_ns())
@@ -65,7 +63,9 @@ class CollectedRun:
                 started_ns=record.started_ns,
                 blobs=BlobStore(folder.server / "blobs"),
             )
-            self._host = ReceiverHost(run, built)
+            keep_receivers(folder.server, receivers)
+            self._live = LiveRun(folder.server)
+            self._host = ReceiverHost(run, ready)
         except BaseException:
             self._workspace.close()
             raise
@@ -110,6 +110,7 @@ class CollectedRun:
         if status != "running":
             self._host.notify("fedtrack_job_ended", status=status)
         self._host.close()
+        self._live.close()
         try:
             result.save()
         except WorkspaceError as error:
@@ -148,22 +149,6 @@ class CollectedRun:
             spool = self.folder.spool(site)
             return CountedSite(site, spool, None if _writes(spool) else Goodbye())
         return CountedSite(site, None, Goodbye() if self._intake.has_everything_of(site) else None)
-
-
-def built_receivers(receivers: Mapping[str, Mapping[str, Any]]) -> dict[str, Receiver]:
-    """Return the receivers by id; they are not opened.
-
-    Args:
-        receivers: Arguments by the receiver's name.
-
-    Raises:
-        FedtrackError: One is not installed, or its arguments are not valid.
-    """
-    found = {}
-    for name, args in receivers.items():
-        where = f"--receiver {name}"
-        found[name] = registry().receiver(name)(**resolve_references(dict(args), dict(os.environ), where))
-    return found
 
 
 def _writes(spool: Path) -> bool:

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, time
-from typing import Any
 
 from fedtrack.collector.collected_run import CollectedRun, Opening
 from fedtrack.collector.ending import Ending, read_ending, write_ending
 from fedtrack.collector.prometheus import Counted, exposition
 from fedtrack.collector.room import Room
-from fedtrack.connection.run_folder import RUNS_FOLDER, RunFolder
+from fedtrack.connection.run_folder import RunFolder
 from fedtrack.errors import FedtrackError, WorkspaceError
+from fedtrack.runs.kept_receivers import NamedReceiver
 from fedtrack.runs.result import RunResult
+from fedtrack.runs.workspace import RUNS_FOLDER
 from fedtrack.transport.wire import Ack, decode_ack, encode
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class CollectedRuns:
 
     Args:
         folder: The collector's folder.
-        receivers: Arguments of each receiver by its name.
+        receivers: The receivers of every run by id.
         idle_seconds: After how long without a message a run ends.
         room: The disk space that the runs may take.
         keep_days: After how many days an ended run is removed if every receiver has everything; None means never.
@@ -42,7 +43,7 @@ class CollectedRuns:
     def __init__(
         self,
         folder: Path,
-        receivers: Mapping[str, Mapping[str, Any]],
+        receivers: Mapping[str, NamedReceiver],
         *,
         idle_seconds: float,
         room: Room,

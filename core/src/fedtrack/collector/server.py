@@ -18,12 +18,12 @@ from types import FrameType
 import uvicorn
 
 from fedtrack.collector.app import CollectorApp
-from fedtrack.collector.collected_run import built_receivers
 from fedtrack.collector.collected_runs import CollectedRuns
 from fedtrack.collector.room import Room
 from fedtrack.collector.settings import Settings
 from fedtrack.collector.tokens import Tokens
 from fedtrack.errors import ConfigError, WorkspaceError
+from fedtrack.runs.kept_receivers import built
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class CollectorServer:
         folder = settings.folder
         _create(folder)
         self._lock = _locked(folder)
-        built_receivers(settings.receivers)  # what is wrong with them is said now, and not at the first message
+        built(settings.receivers, "--receiver")  # what is wrong with them is said now, and not at the first message
         room = Room(folder, settings.max_bytes)
         self.runs = CollectedRuns(
             folder,

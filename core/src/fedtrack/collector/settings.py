@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fedtrack.connection.file_system import kind_of
 from fedtrack.errors import ConfigError
+from fedtrack.runs.kept_receivers import NamedReceiver
 
 DEFAULT_PORT = 8443
 
@@ -30,7 +30,7 @@ class Settings:
         tls_key: A PEM file with its key; None if it is in ``tls_cert``.
         trusted_proxy: The address of a proxy that does TLS; requests from elsewhere are refused. "" for none.
         server_name: A further name by which the collector is called, without TLS.
-        receivers: Arguments by the receiver's name.
+        receivers: The receivers of every run by id.
         idle_minutes: After how many minutes without a message a run ends.
         keep_days: After how many days an ended and delivered run is removed; None means never.
         max_bytes: The most bytes of all files in the folder; None means as many as the disk has.
@@ -44,7 +44,7 @@ class Settings:
     tls_key: Path | None = None
     trusted_proxy: str = ""
     server_name: str = ""
-    receivers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    receivers: Mapping[str, NamedReceiver] = field(default_factory=dict)
     idle_minutes: float = 60.0
     keep_days: float | None = None
     max_bytes: int | None = None

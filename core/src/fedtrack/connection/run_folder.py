@@ -16,10 +16,9 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.runs.workspace import RUN_FOLDER, RunRecord, read_record
+from fedtrack.runs.workspace import COLLECTED, RUN_FOLDER, RUNS_FOLDER, RunRecord, read_record
 from fedtrack.tracking.events import SERVER
 
-RUNS_FOLDER = "runs"
 RECORD_FILE = "run.json"
 
 
@@ -71,7 +70,7 @@ class RunFolder:
             self.server.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not path.exists():
                 with contextlib.suppress(FileExistsError), _new(path) as file:
-                    file.write_bytes(msgspec.json.encode(RunRecord(run_id, "", started_ns)))
+                    file.write_bytes(msgspec.json.encode(RunRecord(run_id, "", started_ns, COLLECTED)))
         except OSError as error:
             raise WorkspaceError(
                 f"The collector's folder {str(self.base)!r} cannot be written: {error.strerror}; "

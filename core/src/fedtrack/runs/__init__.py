@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fedtrack.runs.bare_run import NamedReceiver, keep_receivers, spool_home
+    from fedtrack.runs.bare_run import spool_home
     from fedtrack.runs.child_run import ChildRun, holder
+    from fedtrack.runs.kept_receivers import NamedReceiver, keep_receivers
     from fedtrack.runs.live_run import LiveRun, Progress
     from fedtrack.runs.page import print_summary
     from fedtrack.runs.result import SUMMARY_FILE, RoundSummary, RunResult
@@ -24,7 +25,7 @@ _HOMES = {
     "Goodbye": "fedtrack.runs.tally",
     "RUN_FOLDER": "fedtrack.runs.workspace",
     "LiveRun": "fedtrack.runs.live_run",
-    "NamedReceiver": "fedtrack.runs.bare_run",
+    "NamedReceiver": "fedtrack.runs.kept_receivers",
     "Progress": "fedtrack.runs.live_run",
     "RoundSummary": "fedtrack.runs.result",
     "RunRecord": "fedtrack.runs.workspace",
@@ -38,7 +39,7 @@ _HOMES = {
     "find_run": "fedtrack.runs.stored_run",
     "find_runs": "fedtrack.runs.stored_run",
     "holder": "fedtrack.runs.child_run",
-    "keep_receivers": "fedtrack.runs.bare_run",
+    "keep_receivers": "fedtrack.runs.kept_receivers",
     "print_summary": "fedtrack.runs.page",
     "read_record": "fedtrack.runs.workspace",
     "spool_home": "fedtrack.runs.bare_run",

@@ -26,7 +26,6 @@ from fedtrack.errors import FedtrackError
 from fedtrack.job.config import resolve_references
 from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
-from fedtrack.runs.bare_run import is_bare, kept_receivers
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
@@ -97,10 +96,7 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
         # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
         args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
         return {SERVER: {other_name(cls.name, other[1]): cls(**args)}}
-    if is_bare(run.base):
-        return {SERVER: kept_receivers(run.base)}
-    job = run.job()
-    return {SERVER: job.receivers} | {site.name: site.receivers for site in job.sites if site.receivers}
+    return run.receivers()
 
 
 def sites_of(run: StoredRun) -> dict[str, bool]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from fedtrack.engine import RunState
 from fedtrack.errors import FedtrackError
 from fedtrack.runs.live_run import Progress, read_progress, server_of
-from fedtrack.runs.result import SUMMARY_FILE
+from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.stored_run import StoredRun
 
 
@@ -43,10 +43,12 @@ class RunView(NamedTuple):
 
 def view(run: StoredRun) -> RunView:
     """Return the state of a run; nothing of it is changed or waited for."""
-    if run.record is not None and not run.record.job:
-        return _alone(run)
     pid, progress = server_of(run.folder), read_progress(run.folder)
     result = run.result
+    if run.is_collected:
+        return _collected(run, pid, result)
+    if run.record is not None and not run.record.job:
+        return _alone(run)
     job_name = progress.job_name if progress else result.job_name if result else ""
     events = _events(run)
     if pid is None and (late := run.result) is not None:  # read again: the run may have ended since
@@ -58,6 +60,19 @@ def view(run: StoredRun) -> RunView:
         return RunView(RunState.LOST, detail, job_name, progress, events, None, remedy)
     where = f" in {progress.round_text}" if progress and not progress.ending else ""
     return RunView(RunState.LOST, f"its server died{where}", job_name, progress, events, None, _remedy(run))
+
+
+def _collected(run: StoredRun, pid: int | None, result: RunResult | None) -> RunView:
+    """Return the state of a collector's run, which goes on until its owner ends it, also while no collector runs."""
+    events = _events(run)
+    counted = "" if events is None else f"{events:,} events in the journal"
+    if pid is None and result is not None and result.status != RunState.RUNNING:
+        return RunView(RunState(result.status), "", run.base.name, None, events, None)
+    if pid is not None:
+        return RunView(RunState.RUNNING, f"{counted}; collector {pid}", run.base.name, None, events, pid)
+    died = "its collector died; " if result is None else "no collector runs; "
+    remedy = f"to go on: fedtrack collect {shlex.quote(str(run.base.parent.parent))}"
+    return RunView(RunState.RUNNING, died + counted, run.base.name, None, events, None, remedy)
 
 
 def _alone(run: StoredRun) -> RunView:

@@ -18,9 +18,11 @@ from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.runs.bare_run import is_bare, spool_home, spooled_sites
 from fedtrack.runs.child_run import holder
+from fedtrack.runs.kept_receivers import RECEIVERS_FILE, built, read_receivers
 from fedtrack.runs.live_run import server_of
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.workspace import (
+    COLLECTED,
     EARLIER_FOLDER,
     RUN_FOLDER,
     RUNS_FOLDER,
@@ -32,7 +34,7 @@ from fedtrack.runs.workspace import (
 from fedtrack.spool.segments import sync_folder
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import RunInfo
+from fedtrack.tracking.receiver import Receiver, RunInfo
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ class StoredRun:
     def sites(self) -> list[str]:
         """Return every known site: by its folder or, if processes work for many sites, by its name in other files."""
         found = self.nodes()[1:]
-        if self.workers.is_dir():
+        if self.workers.is_dir() or self.is_collected:
             result = self.result
             named = list(result.sites) if result else []
             if SERVER in self.journaling_nodes():
@@ -223,6 +225,25 @@ class StoredRun:
                 "name one with --receiver."
             )
         return load_job(self.base / record.job)
+
+    def receivers(self) -> dict[str, dict[str, Receiver]]:
+        """Return the run's receivers by node and id: those of its job, or those that were stored with it.
+
+        Raises:
+            WorkspaceError: Neither exists.
+            FedtrackError: One cannot be built: a plugin or an environment variable is missing, for example.
+        """
+        kept = read_receivers(self.folder)
+        if kept:
+            return {SERVER: built(kept, str(self.folder / RECEIVERS_FILE))}
+        job = self.job()
+        return {SERVER: job.receivers} | {site.name: site.receivers for site in job.sites if site.receivers}
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether a collector took the run from a federation of another framework, so that there is no job."""
+        record = self.record
+        return record is not None and record.engine == COLLECTED
 
     def info(self, node: str, sites: tuple[str, ...]) -> RunInfo:
         """Return the RunInfo for receivers on a node, as it was during the run.

@@ -55,7 +55,8 @@ def tally_of(run: StoredRun, result: RunResult | None = None) -> Tally:
 def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator[CountedSite]:
     known = [name for name in result.sites if not is_host(name)] if result else []
     over = server_of(run.folder) is None
-    for name in dict.fromkeys([SERVER, *run.sites(), *known]):
+    own = [] if run.is_collected else [SERVER]  # a collector logs nothing itself
+    for name in dict.fromkeys([*own, *run.sites(), *known]):
         before = result.sites.get(name) if result else None
         crosses = before.streams_to_server if before else True
         home = name if name in stores else before.node if before and before.node != SERVER else ""
@@ -63,12 +64,21 @@ def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator
             name=name,
             spool=run.node(name) / "spool",
             # Their processes end with the server; what they logged is then in the spools and pages that are here.
-            goodbye=_goodbye(before) or (Goodbye() if over and _has_ended(run, name) else None),
+            goodbye=_goodbye(before) or (Goodbye() if _is_known(run, name, stores, over=over) else None),
             streams_to_server=crosses,
             node=SERVER if crosses else home,
             error=before.error if before else "",
             before=before,
         )
+
+
+def _is_known(run: StoredRun, name: str, stores: Stores, *, over: bool) -> bool:
+    """Return whether every call of a site is in its spool, its pages or the journal."""
+    if run.is_collected:
+        if (run.node(name) / "spool").is_dir():
+            return _has_ended(run, name)
+        return SERVER in stores and stores[SERVER][0].goodbyes.has_everything_of(name)
+    return over and _has_ended(run, name)
 
 
 def logs_still(run: StoredRun, name: str) -> bool:
@@ -100,14 +110,14 @@ def _receivers(run: StoredRun, result: RunResult | None, stores: Stores) -> list
     unnamed = {id_ for id_ in stores[SERVER][1].cursors() if id_ not in known} if SERVER in stores else set()
     if unnamed or result is None:
         try:
-            job = run.job()
+            receivers = run.receivers()
         except FedtrackError:
             return list(known.values())  # then they count as receivers that listen to every site
-        for id_, item in job.receivers.items():
-            if id_ in unnamed or result is None:
-                own_only = not hears_sites(SERVER, item)
-                known[id_] = ReceiverTally(item.name, SERVER, 0, {}, 0, 0, id=id_, own_only=own_only)
-        for site in job.sites if result is None else ():
-            for id_, item in site.receivers.items():
-                known[receiver_label(site.name, id_)] = ReceiverTally(item.name, site.name, id=id_)
+        for node, items in receivers.items():
+            for id_, item in items.items():
+                if node != SERVER and result is None:
+                    known[receiver_label(node, id_)] = ReceiverTally(item.name, node, id=id_)
+                elif node == SERVER and (id_ in unnamed or result is None):
+                    own_only = not hears_sites(SERVER, item)
+                    known[id_] = ReceiverTally(item.name, SERVER, 0, {}, 0, 0, id=id_, own_only=own_only)
     return list(known.values())

@@ -88,6 +88,21 @@ def bound_here(record_log: RecordLog) -> Callable[[], None]:
     return restore
 
 
+_join: Callable[[], object] | None = None
+
+
+def when_unbound(join: Callable[[], object]) -> None:
+    """Call ``join`` when a writer has no record log: it may ``bind`` one if the process belongs to a job."""
+    global _join
+    _join = join
+
+
+def _joined() -> RecordLog | None:
+    if _join is not None:
+        _join()
+    return _bound
+
+
 class Writer:
     """Base of the dialects.
 
@@ -112,6 +127,8 @@ class Writer:
     def __init__(self, record_log: RecordLog | None = None) -> None:
         found = (record_log, _bound_here.get(), _bound)
         chosen = next((item for item in found if item is not None), None)
+        if chosen is None:
+            chosen = _joined()
         if chosen is None:
             chosen = _outside_a_job(type(self).__name__)
         self._log = chosen

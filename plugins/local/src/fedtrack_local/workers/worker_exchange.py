@@ -139,6 +139,7 @@ class WorkerExchange:
             for event in self._pool.wait(_POLL_SECONDS):
                 if isinstance(event.message, SiteLeft):
                     self._left[event.site] = event.message
+                    self._logged.setdefault(event.site, Counter()).update(event.message.late)
                 elif isinstance(event.message, Exited):
                     self._on_exit(event.site)
 

@@ -1,0 +1,1 @@
+"""Federated digits with Flower and PyTorch, tracked by fedtrack."""
