@@ -6,10 +6,11 @@ imported at all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fedtrack.lazy import lazy_names
 
+#: Not typing's: ``python -m fedtrack`` imports this module while a file of the current directory can take the place of
+#: one of the standard library that is not loaded yet.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fedtrack.connection.connect import connect
     from fedtrack.connection.connected_run import ConnectedRun

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from fedtrack.cli import receiver_check
 from fedtrack.cli.app import build_app
 from support.throwaway import Install, receivers
 
@@ -30,6 +32,8 @@ class CsvReceiver(Receiver):
         print("connecting")
         if self.options.fault == "away":
             raise Transient("connection refused")
+        if self.options.fault == "hang":
+            while True: ...
         if self.options.fault == "open":
             raise SystemExit("no such file")
         self.folder = run.folder
@@ -87,7 +91,8 @@ def test_a_failing_step_is_named_and_close_always_runs(install: Install, fault: 
     install("fedtrack-csv", SOURCE)
     steps = check(args=json.dumps({"fault": fault}), exit_code=1)
     assert steps[step]["outcome"] == "failed"
-    assert steps[step]["detail"] == detail
+    assert steps[step]["detail"].partition(" (")[0] == detail
+    assert ("fedtrack_csv.py:" in steps[step]["detail"]) == (fault != "away")
     assert "close" in steps
 
 
@@ -122,3 +127,14 @@ def test_a_receiver_that_cannot_be_loaded_is_reported_like_any_other_failure(ins
     install("fedtrack-csv", receivers("csv", extra="requires = ('no_such_sdk',); install = 'pip install no-such-sdk'"))
     assert "RuntimeError: no luck" in check("bad", exit_code=1)["load"]["detail"]
     assert "no_such_sdk; install it with:" in check("csv", exit_code=1)["load"]["detail"]
+
+
+def test_a_step_that_hangs_is_named_with_its_place(
+    install: Install, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver_check, "STEP_SECONDS", 0.5)
+    install("fedtrack-csv", SOURCE)
+    steps = check(args='{"fault": "hang"}', exit_code=1)
+    assert steps["open"]["outcome"] == "failed"
+    assert "it took longer than 0.5 s" in steps["open"]["detail"]
+    assert f"{site / 'fedtrack_csv.py'}:" in steps["open"]["detail"]

@@ -105,8 +105,8 @@ def test_same_job_gives_the_same_model_twice(make_job: MakeJob, tmp_path: Path) 
 def test_earlier_run_is_kept(make_job: MakeJob, tmp_path: Path) -> None:
     first = make_job().simulator_run(tmp_path / "ws")
     second = make_job().simulator_run(tmp_path / "ws")
-    kept = tmp_path / "ws" / "earlier" / first.run_id / "server" / "simulate_job" / "journal.db"
-    assert kept.exists()
+    assert (first.folder / "journal.db").exists()
+    assert first.folder != second.folder
     assert second.sites["site-1"].journaled == 100
 
 

@@ -81,7 +81,7 @@ def prepare_data(
 ) -> None:
     """Download a data set once, before several sites need it at the same time."""
     keep_output()
-    command = [sys.executable, "-m", "fedtrack_examples.prepare", dataset]
+    command = [sys.executable, "-P", "-m", "fedtrack_examples.prepare", dataset]
     if data_dir is not None:
         command += ["--data-dir", str(data_dir)]
     raise typer.Exit(subprocess.run(command, check=False).returncode)

@@ -13,13 +13,18 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from fedtrack.cli.arguments import resolved_arguments, written_arguments
+from fedtrack.deadline import deadline
 from fedtrack.errors import FedtrackError, Transient
+from fedtrack.failure import located
 from fedtrack.plugins import registry
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
 
 T = TypeVar("T")
+
+#: Seconds that a step may take; a backend that cannot be reached needs some until it says so.
+STEP_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -51,15 +56,19 @@ class _StepFailedError(Exception):
 class _Checklist:
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self.module = ""
 
     def do(self, name: str, action: Callable[[], T], describe: Callable[[T], str]) -> T:
         """Run ``action``, record its result as a step, and return its value."""
         started = time.perf_counter()
         try:
-            result = action()
-            detail = describe(result)
-        except (Exception, SystemExit) as error:  # a third-party receiver and its SDK may raise anything
-            self.steps.append(Step(name, True, time.perf_counter() - started, _explain(error)))
+            with deadline(STEP_SECONDS):
+                result = action()
+                detail = describe(result)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a third-party receiver and its SDK may raise anything, and may hang
+            self.steps.append(Step(name, True, time.perf_counter() - started, _explain(error, self.module)))
             raise _StepFailedError from error
         self.steps.append(Step(name, False, time.perf_counter() - started, detail))
         return result
@@ -76,6 +85,7 @@ def check_receiver(name: str, args: str) -> list[Step]:
     # The output of an SDK must not get into that of --json.
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(_StepFailedError):
         cls = done.do("load", lambda: registry().receiver(name), _package)
+        done.module = cls.__module__
         receiver = done.do("arguments", lambda: cls(**resolved_arguments(written_arguments(args))), lambda _: args)
         _open_and_close(done, receiver)
     return done.steps
@@ -108,9 +118,9 @@ def _where(receiver: Receiver) -> str:
     return "" if results is None else results.location
 
 
-def _explain(error: BaseException) -> str:
+def _explain(error: BaseException, module: str) -> str:
     if isinstance(error, FedtrackError):
         return str(error)
     if isinstance(error, Transient):
         return f"the backend cannot be reached now: {error}"
-    return f"{type(error).__name__}: {error}"
+    return located(error, module)

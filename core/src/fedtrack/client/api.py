@@ -11,6 +11,7 @@ from typing import Any
 from fedtrack.client.backend import current
 from fedtrack.client.data_type import data_type_of, record
 from fedtrack.client.fl_model import FLModel
+from fedtrack.errors import ConfigError
 from fedtrack.tracking.writer import Writer
 
 _TRAIN, _EVALUATE, _SUBMIT_MODEL = "train", "validate", "submit_model"
@@ -20,13 +21,28 @@ def init(rank: str | int | None = None, config_file: str | None = None) -> None:
     """Join the job; call it before anything else.
 
     Args:
-        rank: The process's rank in distributed training; only rank 0 (or None) talks to the server.
+        rank: The process's rank in distributed training, 0 or higher. Only rank 0 answers tasks. The other ranks are
+            given the same tasks and models; what they log has a stream of its own, and what they send is ignored. None
+            means the rank that the launcher has set (``RANK`` and others), or 0.
         config_file: Accepted for scripts written for FLARE; the engine configures the process.
 
     Raises:
-        ConfigError: The process was not started by a job.
+        ConfigError: The process was not started by a job, or ``rank`` is no rank.
     """
-    current()
+    backend = current()
+    if rank is None:
+        return
+    number = _rank(rank)
+    take_rank = getattr(backend, "take_rank", None)
+    if take_rank is not None:
+        take_rank(number)
+
+
+def _rank(rank: str | int) -> int:
+    text = str(rank)
+    if not (text.isascii() and text.isdigit()):
+        raise ConfigError(f"init(rank={rank!r}): a rank is the number of a process, 0 or higher.")
+    return int(text)
 
 
 def is_running(ctx: Any = None) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
+from fedtrack.tracking.writer import when_unbound
 
 #: The environment variable by which an engine names a process's backend: ``module:function``, which returns it.
 BACKEND_VARIABLE = "FEDTRACK_CLIENT_BACKEND"
@@ -18,7 +19,10 @@ SITE_VARIABLE = "FEDTRACK_SITE_PROCESS"
 
 
 class ClientBackend(Protocol):
-    """The connection of a site's process to its server; an engine provides it."""
+    """The connection of a site's process to its server; an engine provides it.
+
+    A backend for distributed training also has ``take_rank(rank: int)``, which ``init(rank=...)`` calls.
+    """
 
     @property
     def site_name(self) -> str:
@@ -52,6 +56,15 @@ class ClientBackend(Protocol):
 _current: ClientBackend | None = None
 
 
+def _join() -> None:
+    """Let writers log in a process that a site's script has started, and that never calls ``init``."""
+    if os.environ.get(BACKEND_VARIABLE):
+        current()
+
+
+when_unbound(_join)
+
+
 def use(backend: ClientBackend | None) -> None:
     """Make ``backend`` this process's backend; engines call this before they run a script."""
     global _current
@@ -69,7 +82,8 @@ def current() -> ClientBackend:
         if ":" not in name:
             raise ConfigError(
                 "This process does not belong to a fedtrack job; start the script through a job "
-                "(fedtrack run JOB, or python job.py)."
+                "(fedtrack run JOB, or python job.py). A launcher between the job and the script must pass on the "
+                "environment variables whose names begin with FEDTRACK_."
             )
         module, _, function = name.partition(":")
         use(getattr(import_module(module), function)())

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -21,7 +23,7 @@ import msgspec
 
 from fedtrack.engine import LOCAL_ENGINE
 from fedtrack.errors import ConfigError
-from fedtrack.job.components import ClientAppRunner, ModelPersistor, Runner
+from fedtrack.job.components import ClientAppRunner, ModelPersistor, Runner, ScriptRunner
 from fedtrack.job.config import (
     CLIENT_FILE,
     FORMAT_VERSION,
@@ -178,8 +180,28 @@ def _executor(runner: Runner, custom: Path) -> ExecutorComponent:
     _copy(script, custom)
     for path in local_modules(script).values():
         _copy(path, custom)
+    if isinstance(runner, ScriptRunner) and runner.launch_external_process:
+        _copy_command_files(runner.command, custom)
     args = _arguments(runner, runner.ignored) | {"script": script.name}
     return ExecutorComponent(type(runner).__name__, args)
+
+
+def _copy_command_files(command: str, custom: Path) -> None:
+    """Copy the files beside the job that a command names, such as a wrapper script."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quote, which the loading of the job refuses
+        return
+    for word in words:
+        path = Path(word)
+        if path.is_absolute() or ".." in path.parts:
+            continue
+        with contextlib.suppress(ConfigError):  # most words of a command are no files
+            found = find_file(path, "The file")
+            target = custom / path
+            if found.is_file() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(found, target)
 
 
 def _component(id_: str, item: Placeable) -> ComponentConfig:

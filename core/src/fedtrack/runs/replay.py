@@ -96,6 +96,7 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
         # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
         args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
         receiver = cls(**args)
+        receiver.check()
         receiver.arguments_as_written = dict(other[1])
         return {SERVER: {other_name(cls.name, other[1]): receiver}}
     return run.receivers()
@@ -152,6 +153,7 @@ def _hosts(
         for node in [*(name for name in receivers if name != SERVER), SERVER]:
             info = run.info(node, names if node == SERVER else (node,))
             hosts[node] = host = ReceiverHost(info, receivers.get(node, {}))
+            host.journal.check()  # what is intact is delivered
             if node != SERVER:
                 host.add_source(
                     SpoolSource(node, run.node(node) / "spool", host.journal, info.blobs, delete=not sites[node])

@@ -180,6 +180,8 @@ class Workspace:
         base = self.root / RUNS_FOLDER / str(number)
         try:
             base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not sites:  # a folder cannot be made through a link to nothing
+                (self.root / WORKERS_FOLDER / RUN_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in (_SERVER, *sites, WORKERS_FOLDER, JOB_FOLDER):
                 if not (base / name).is_symlink():
                     (base / name).symlink_to(Path("..", "..", name))

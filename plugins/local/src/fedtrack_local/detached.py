@@ -28,7 +28,7 @@ def submit(folder: Path, workspace: Path, run_id: str | None) -> RunHandle:
         return run
     if holder(root / "lock") is not None:
         Workspace(root)  # raises an error that names the process
-    command = [sys.executable, "-m", "fedtrack", "run", str(folder.absolute()), "-w", str(root)]
+    command = [sys.executable, "-P", "-m", "fedtrack", "run", str(folder.absolute()), "-w", str(root)]
     child.start([*command, "--run-id", run.run_id])
     return run
 

@@ -160,7 +160,7 @@ def _completed(run: StoredRun) -> RunResult | None:
 
 
 def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunResult:
-    command = [sys.executable, "-m", "fedtrack", "run", str(folder), "-w", str(workspace)]
+    command = [sys.executable, "-P", "-m", "fedtrack", "run", str(folder), "-w", str(workspace)]
     process = subprocess.Popen(command + (["--gpus", gpus] if gpus else []))
     try:
         status = process.wait()

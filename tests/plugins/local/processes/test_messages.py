@@ -8,6 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 from fedtrack_local.processes.messages import (
     Build,
     Built,
@@ -46,11 +47,14 @@ SITE = SiteSpec("s", "r", "a.py", ["-x", "é"], "c", "sp", "ex", "log", "numpy",
 WORKER = WorkerSpec("@w", "r", "a.py", "app", PLAIN, "c", "sp", "st", "p", "l", "pytorch", {}, 1, 10**4, "host", 2**40)
 
 MESSAGES: list[tuple[Any, list[msgspec.Struct]]] = [
-    (decode_to_site, [SendTask(1, "train", True, 0, None, 5, PLAIN, True), EndRun()]),
+    (decode_to_site, [SendTask(1, "train", True, 0, None, 5, PLAIN, True), EndRun(), Joined(), Taken(2**22)]),
     (decode_to_worker, [RunSites(1, 2, "train", "m", "", [("a", 0), ("é", 9)], 3, None, PLAIN), EndRun()]),
     (
         decode_from_site,
         [
+            Join(2**22, 1, 8),
+            Next(3),
+            CommandEnded(),
             SendResult(1, True, "DIFF", {"a": 0.5}, PLAIN),
             SkipTask(2),
             SitesDone(1, 2, [SiteResult("a", {"x": 1.0}, PLAIN), SiteResult("b", error="e", traceback="t")], True, {}),

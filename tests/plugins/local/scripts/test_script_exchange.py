@@ -91,8 +91,9 @@ def test_answers_carry_the_model_and_no_file_is_left(make: Make) -> None:
         assert all(answer.model.params["w"].tolist() == [1, 1, 1] for answer in answers.values() if answer.model.params)
         assert all(answer.size > 12 for answer in answers.values())
         assert bench.exchange.waiting == set()
-        assert {path.name for path in bench.workspace.exchange.rglob("*.safetensors")} <= {"task.safetensors"}
-        assert not list(bench.workspace.exchange.glob("task-*"))
+        # A rank above 0 may still ask for the last task, and only for that.
+        left = [path.relative_to(bench.workspace.exchange) for path in bench.workspace.exchange.rglob("*.safetensors")]
+        assert sorted(map(str, left)) == [f"{site}/task-{current_round + 1}.safetensors" for site in "ab"]
 
 
 def test_who_has_left_has_said_how_much_it_logged(make: Make) -> None:
@@ -160,8 +161,8 @@ def test_an_optional_task_that_is_answered_too_late_is_nobodys_answer(
 ) -> None:
     bench = make("while first and model.current_round == 0 and not Path('go').exists(): time.sleep(0.01)")
     with caplog.at_level(logging.WARNING):
-        assert list(bench.ask(Task("train", TRAIN.params, 0, 2, timeout=0.3, optional=True))) == ["b"]
-    assert "a: did not answer the task 'train' of round 0 within 0.3 s (its timeout)" in caplog.text
+        assert list(bench.ask(Task("train", TRAIN.params, 0, 2, timeout=1.0, optional=True))) == ["b"]
+    assert "a: did not answer the task 'train' of round 0 within 1 s (its timeout)" in caplog.text
     assert bench.roster.failed == {}
     (bench.workspace.site("a") / "go").touch()
     answers = bench.ask(Task("train", TRAIN.params, 1, 2))

@@ -17,6 +17,7 @@ from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError, ModelError
 from fedtrack.tracking.writer import Writer, bind
 from fedtrack_local.models.params import load_params, save_params
+from fedtrack_local.processes.joining import Join, Joined
 from fedtrack_local.processes.messages import (
     EndRun,
     SendResult,
@@ -26,7 +27,8 @@ from fedtrack_local.processes.messages import (
     decode_from_site,
     encode,
 )
-from fedtrack_local.scripts.site_backend import RESULT_FILE, TASK_FILE, SiteBackend, plain_metrics
+from fedtrack_local.scripts.site_backend import RESULT_FILE, SiteBackend, plain_metrics
+from fedtrack_local.scripts.site_channel import SiteChannel
 from support.site_processes import site_spec
 
 
@@ -35,29 +37,36 @@ class Server:
 
     def __init__(self, channel: Connection, exchange: Path) -> None:
         self.channel, self.exchange = channel, exchange
+        channel.send_bytes(encode(Joined()))  # the answer to Join, before it is asked for
 
     def ask(self, task_id: int = 1, name: str = "train", *, params: bool = False, optional: bool = False) -> None:
         if params:
-            save_params({"w": np.arange(3.0)}, self.exchange / TASK_FILE)
+            save_params({"w": np.arange(3.0)}, self.exchange / f"task-{task_id}.safetensors")
         self.channel.send_bytes(encode(SendTask(task_id, name, params, 0, 4, 9, {"k": 1}, optional)))
 
     def end(self) -> None:
         self.channel.send_bytes(encode(EndRun()))
 
     def heard(self) -> Any:
-        """Return the next message; None if there is none."""
-        return decode_from_site.decode(self.channel.recv_bytes()) if self.channel.poll(0) else None
+        """Return the next message after Join; None if there is none."""
+        while self.channel.poll(0):
+            message = decode_from_site.decode(self.channel.recv_bytes())
+            if not isinstance(message, Join):
+                return message
+        return None
 
 
 @pytest.fixture
 def ends(tmp_path: Path) -> Iterator[tuple[SiteBackend, Server]]:
     ours, theirs = Pipe()
-    backend = SiteBackend(site_spec(tmp_path, "", config={"site_name": "x"}), theirs)
+    spec = site_spec(tmp_path, "", config={"site_name": "x"})
+    backend = SiteBackend(spec, SiteChannel(spec, os.dup(theirs.fileno())))
+    theirs.close()
     yield backend, Server(ours, tmp_path / "exchange")
     bind(None)
     backend.spool.close()
-    for channel in (ours, theirs):
-        channel.close()
+    ours.close()
+    backend._channel.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """In which round a site's records are: that of the model that its script, or its function, was given last."""
 
+import os
 from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
@@ -18,8 +19,10 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, decode
 from fedtrack.tracking.writer import Writer, bind
 from fedtrack.transport.shared_source import SharedSource
+from fedtrack_local.processes.joining import Joined
 from fedtrack_local.processes.messages import RunSites, SendTask, SiteSpec, WorkerSpec, encode
 from fedtrack_local.scripts.site_backend import SiteBackend
+from fedtrack_local.scripts.site_channel import SiteChannel
 from fedtrack_local.workers.worker import Worker
 
 Round = int | None
@@ -53,7 +56,9 @@ def test_a_script_logs_in_the_round_of_the_model_that_it_received(tmp_path: Path
         config={},
     )
     ours, theirs = Pipe()
-    backend = SiteBackend(spec, theirs)
+    channel = SiteChannel(spec, os.dup(theirs.fileno()))
+    ours.send_bytes(encode(Joined()))
+    backend = SiteBackend(spec, channel)
     writer = Writer(backend.spool)
     writer.record_metric("loss", -1.0, 0)  # before the first model
     for number, round_ in enumerate((0, 1, None, 2)):
@@ -68,6 +73,7 @@ def test_a_script_logs_in_the_round_of_the_model_that_it_received(tmp_path: Path
         assert isinstance(part, frames.FrameRange)
         found += metrics(part)
     assert found == [(None, -1), (0, 0), (0, 0), (1, 1), (1, 1), (None, 2), (None, 2), (2, 3), (2, 3)]
+    channel.close()
     assert read_identity(tmp_path / "spool") == SpoolIdentity("run-1", "site-1")
 
 

@@ -62,6 +62,7 @@ def test_an_external_process_runs_this_python_and_keeps_the_users_threads(
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     (first, _) = specs(job, tmp_path / "ws")
     assert first.external == [sys.executable, "-u"]
+    assert first.environment.pop("PATH").split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert first.environment == {"OMP_NUM_THREADS": "4"}
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert specs(job, tmp_path / "ws")[0].environment == {"OMP_NUM_THREADS": "7"}
+    assert specs(job, tmp_path / "ws")[0].environment["OMP_NUM_THREADS"] == "7"

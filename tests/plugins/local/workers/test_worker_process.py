@@ -92,7 +92,7 @@ def test_a_worker_whose_server_is_gone_ends(tmp_path: Path) -> None:
     try:
         spec = worker_spec(tmp_path, APP)
         lonely.start(spec)
-        lonely._channels.pop(spec.name).close()
+        next(iter(lonely._links[spec.name])).close()
         lonely._selector.close()
         message = lonely._control.recv(4096)
     finally:

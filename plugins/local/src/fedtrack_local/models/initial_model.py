@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from fedtrack.errors import ConfigError
 from fedtrack.job import ModelRecipe
 from fedtrack_local.models.params import save_params
+from fedtrack_local.source_file import import_file
 
 
 def write_model(model: Any, target: Path) -> None:
@@ -43,8 +43,7 @@ def build_model(recipe: ModelRecipe, target: Path) -> None:
     Raises:
         ConfigError: The callable does not exist.
     """
-    sys.path.insert(0, str(recipe.script.parent))
-    build = runpy.run_path(str(recipe.script), run_name="__fedtrack_model__").get(recipe.callable_name)
+    build = getattr(import_file(recipe.script), recipe.callable_name, None)
     if not callable(build):
         raise ConfigError(
             f"{recipe.script} has no callable {recipe.callable_name!r}; "
@@ -66,7 +65,7 @@ def _seed() -> None:
 def build_model_in_subprocess(recipe: ModelRecipe, target: Path) -> None:
     """Do the same as ``build_model`` in another process, so that this one never imports torch."""
     arguments = [str(recipe.script), recipe.callable_name, json.dumps(recipe.args), str(target)]
-    command = [sys.executable, "-m", "fedtrack_local.models.initial_model", *arguments]
+    command = [sys.executable, "-P", "-m", "fedtrack_local.models.initial_model", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ConfigError(f"The initial model {recipe} cannot be built:\n{done.stderr.strip()}")

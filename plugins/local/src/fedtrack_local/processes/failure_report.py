@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from types import TracebackType
 
 from fedtrack.failure import Failure, failure_of_script, shortened
+from fedtrack_local.processes.channel import Channel
 from fedtrack_local.processes.messages import SiteFailed, encode
 
 
-def report_failure(channel: Connection, error: BaseException, folder: str) -> None:
+def report_failure(channel: Channel, error: BaseException, folder: str) -> None:
     """Write the reason of the process's end to the log and send it to the server.
 
     Args:
@@ -26,7 +26,7 @@ def report_failure(channel: Connection, error: BaseException, folder: str) -> No
         channel.send_bytes(encode(SiteFailed(str(failure), shortened(failure.text))))
 
 
-def report_exit(channel: Connection, exit_: SystemExit, folder: str) -> int:
+def report_exit(channel: Channel, exit_: SystemExit, folder: str) -> int:
     """Return the status that ``sys.exit`` means; its text, if it has one, is written and sent as the reason."""
     if exit_.code is None or isinstance(exit_.code, int):
         return exit_.code or 0
@@ -42,14 +42,13 @@ def in_script(error: BaseException, folder: str) -> Failure:
     return failure_of_script(error, folder, ["fedtrack_local"])
 
 
-def report_uncaught(channel: Connection, folder: str) -> None:
+def report_uncaught(send: Callable[[SiteFailed], None], folder: str) -> None:
     """Let this process, which the engine did not fork, send the exception that ends it, before Python prints it."""
     before: Callable[[type[BaseException], BaseException, TracebackType | None], object] = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        with contextlib.suppress(OSError):
-            failure = in_script(error, folder)
-            channel.send_bytes(encode(SiteFailed(str(failure), shortened(failure.text))))
+        failure = in_script(error, folder)
+        send(SiteFailed(str(failure), shortened(failure.text)))
         before(kind, error, trace)
 
     sys.excepthook = hook

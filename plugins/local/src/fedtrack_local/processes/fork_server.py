@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
 
+from fedtrack_local.processes.descendants import signal_descendants
 from fedtrack_local.processes.messages import (
     MAX_MESSAGE,
     Build,
@@ -35,6 +36,7 @@ from fedtrack_local.processes.messages import (
     encode,
 )
 from fedtrack_local.processes.site_process import become_site, detach
+from fedtrack_local.source_file import forget_main
 from fedtrack_local.workers.worker_process import become_worker
 
 _GRACE_SECONDS = 2.0
@@ -52,6 +54,7 @@ class ForkServer:
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
         self._children: dict[str, tuple[int, int]] = {}
+        self._commands: set[str] = set()
         self._is_cold = False
 
     def serve(self) -> None:
@@ -86,6 +89,8 @@ class ForkServer:
             self._is_cold = "torch" in message.modules
         elif isinstance(message, Spawn):
             self._warm_up()
+            if message.spec.external:
+                self._commands.add(message.spec.name)
             self._fork(message.spec.name, lambda: become_site(message.spec, descriptors[0]))
         elif isinstance(message, SpawnWorker):
             self._warm_up()
@@ -135,8 +140,12 @@ class ForkServer:
 
     def _signal(self, name: str, number: int) -> None:
         if name in self._children:
+            pid = self._children[name][0]
+            if name in self._commands:  # what a launcher starts may have a group of its own
+                with contextlib.suppress(OSError):
+                    signal_descendants(pid, number)
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._children[name][0], number)
+                os.killpg(pid, number)
 
     def _end_children(self) -> None:
         deadline = monotonic() + _GRACE_SECONDS
@@ -213,6 +222,7 @@ def _build(message: Build, channel: int) -> None:
     from fedtrack_local.models.initial_model import build_model
 
     try:
+        forget_main()
         recipe = ModelRecipe(Path(message.script), message.callable_name, message.args)
         build_model(recipe, Path(message.target))
         Connection(channel).send_bytes(encode(Built()))

@@ -15,6 +15,7 @@ from time import monotonic
 from types import TracebackType
 
 from fedtrack.output import fill_descriptors
+from fedtrack_local.scripts.variables import NOT_INHERITED
 
 #: Prefixes of the variables that only the process with the receivers may have; no site gets them.
 CREDENTIAL_PREFIXES = ("MLFLOW_", "WANDB_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_")
@@ -36,7 +37,8 @@ class ForkServerProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedtrack_local.processes.fork_server", str(theirs.fileno())],
+                # -P: a file in the current directory must not take the place of a module.
+                [sys.executable, "-P", "-m", "fedtrack_local.processes.fork_server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=site_environment(),
                 stdin=subprocess.DEVNULL,
@@ -82,5 +84,12 @@ class ForkServerProcess:
 
 
 def site_environment() -> dict[str, str]:
-    """Return this process's environment without the variables that only receivers may have."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(CREDENTIAL_PREFIXES)}
+    """Return this process's environment without the variables that only receivers may have.
+
+    It is also without those by which a launcher or a site would claim the processes of this run.
+    """
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(CREDENTIAL_PREFIXES) and key not in NOT_INHERITED
+    }

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability
+from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
@@ -20,6 +21,11 @@ class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
     total_rounds: int | None
     meta: dict[str, Any]
     optional: bool = False
+
+    @property
+    def file(self) -> str:
+        """The name of the model's file in the site's exchange folder; no later task has the same."""
+        return f"task-{self.task_id}.safetensors"
 
 
 class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
@@ -114,15 +120,23 @@ class SiteFailed(msgspec.Struct, tag="failed", forbid_unknown_fields=True):
 
 
 class SiteLeft(msgspec.Struct, tag="left", forbid_unknown_fields=True):
-    """Site to server: the script has ended; how many log calls returned, how many found no room, in which streams."""
+    """Site or worker to server: it has ended.
+
+    Attributes:
+        logged: How many log calls returned.
+        dropped: How many found no room.
+        streams: The streams that these counts are about.
+        late: Of a worker, the calls by site that it has not counted in an answer.
+    """
 
     logged: int
     dropped: int
     streams: list[str]
+    late: dict[str, int] = {}
 
 
-ToSite: TypeAlias = SendTask | EndRun
-FromSite: TypeAlias = SendResult | SkipTask | SitesDone | SiteFailed | SiteLeft | Built
+ToSite: TypeAlias = SendTask | EndRun | Joined | Taken
+FromSite: TypeAlias = Join | Next | CommandEnded | SendResult | SkipTask | SitesDone | SiteFailed | SiteLeft | Built
 ToWorker: TypeAlias = RunSites | EndRun
 
 
@@ -145,6 +159,8 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         config: The value that ``get_config`` returns.
         durability: See ``fedtrack.spool.spool``.
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
+        address: The path of the server's socket, for processes that the script or its command starts.
+        secret: What such a process shows to the server.
     """
 
     name: str
@@ -162,6 +178,8 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, Any]
     durability: Durability = "process"
     spool_limit: int = DEFAULT_LIMIT_BYTES
+    address: str = ""
+    secret: str = ""
 
 
 class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):

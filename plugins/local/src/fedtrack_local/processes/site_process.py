@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import ctypes
 import logging
 import os
-import runpy
 import signal
 import sys
 import threading
@@ -17,24 +14,25 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
-import msgspec
-
 from fedtrack.client import backend as client_backend
-from fedtrack.errors import ConfigError
+from fedtrack_local.processes.command import die_with_parent, run_command
 from fedtrack_local.processes.failure_report import report_exit, report_failure
 from fedtrack_local.processes.messages import SiteSpec
-from fedtrack_local.scripts.site_backend import CHANNEL_VARIABLE, SPEC_VARIABLE, SiteBackend
-
-_BACKEND = "fedtrack_local.scripts.site_backend:from_environment"
+from fedtrack_local.scripts.membership import publish
+from fedtrack_local.scripts.site_backend import SiteBackend
+from fedtrack_local.scripts.site_channel import SiteChannel
+from fedtrack_local.source_file import run_script, search_first
 
 
 def become_site(spec: SiteSpec, channel: int) -> NoReturn:
     """Turn this process into the site; never returns."""
+    os.set_inheritable(channel, False)
 
     def run() -> int:
+        publish(spec)
         if spec.external:
-            _execute(spec, channel)
-        return _run(spec, Connection(channel))
+            return run_command(spec.name, [*spec.external, spec.script, *spec.args], Connection(channel))
+        return _run(spec, SiteChannel(spec, channel))
 
     lead_own_life(Path(spec.log), spec.environment, spec.custom, run)
 
@@ -60,7 +58,7 @@ def lead_own_life(log: Path, environment: dict[str, str], folder: str, run: Call
 def detach(log: Path) -> None:
     """Make this process a process group of its own, with a log file instead of the terminal."""
     os.setpgid(0, 0)  # so that one signal reaches every process that the script starts
-    _die_with_parent()
+    die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -70,40 +68,16 @@ def detach(log: Path) -> None:
     os.dup2(output, 2)
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel to end this process when the fork server dies for any reason (Linux only)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def _execute(spec: SiteSpec, channel: int) -> NoReturn:
-    path = Path(spec.spool).parent / "site_spec.json"
-    path.write_bytes(msgspec.json.encode(spec))
-    os.set_inheritable(channel, True)
-    os.environ[client_backend.BACKEND_VARIABLE] = _BACKEND
-    os.environ[SPEC_VARIABLE] = str(path)
-    os.environ[CHANNEL_VARIABLE] = str(channel)
-    command = [*spec.external, spec.script, *spec.args]
-    try:
-        os.execvp(command[0], command)  # noqa: S606 - the job's own command, no shell
-    except OSError as error:
-        raise ConfigError(
-            f"{spec.name}: the command {command[0]!r} cannot be started: {error.strerror}; give ScriptRunner a command "
-            "that this machine has."
-        ) from None
-
-
-def _run(spec: SiteSpec, channel: Connection) -> int:
+def _run(spec: SiteSpec, channel: SiteChannel) -> int:
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # the fork server's state is every site's state; ``random`` sees to that itself
     prepare(spec.threads)
     backend = SiteBackend(spec, channel)
     client_backend.use(backend)
-    sys.argv = [spec.script, *spec.args]
-    sys.path.insert(0, spec.custom)
+    search_first(Path(spec.custom))
     code = 0
     try:
-        runpy.run_path(spec.script, run_name="__main__")
+        run_script(Path(spec.script), spec.args)
     except SystemExit as exit_:
         code = report_exit(channel, exit_, spec.custom)
     except BaseException as error:

@@ -20,6 +20,7 @@ from fedtrack.failure import shortened
 from fedtrack.job import ModelRecipe
 from fedtrack_local.processes.end import ended
 from fedtrack_local.processes.fork_server_process import ForkServerProcess
+from fedtrack_local.processes.listener import Listener
 from fedtrack_local.processes.messages import (
     MAX_MESSAGE,
     Build,
@@ -39,6 +40,7 @@ from fedtrack_local.processes.messages import (
     decode_from_site,
     encode,
 )
+from fedtrack_local.processes.site_link import SiteLink
 
 _MODEL_BUILDER = "initial model"
 
@@ -74,8 +76,12 @@ class SitePool:
         self._control = self._process.control
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._control, selectors.EVENT_READ)
-        self._channels: dict[str, Connection] = {}
+        self._links: dict[str, SiteLink] = {}
         self._alive: set[str] = set()
+        self._listener: Listener | None = None
+        #: Commands that succeeded although a process of their site is still connected, which runs elsewhere.
+        self._left_alone: dict[str, Exited] = {}
+        self._over: list[FromPool] = []
         self.log: Path | None = None
 
     def preload(self, modules: Iterable[str]) -> None:
@@ -83,9 +89,18 @@ class SitePool:
         self._order(Preload(list(modules)))
 
     def start(self, spec: SiteSpec | WorkerSpec) -> None:
-        """Start a site, or a worker for many, in the background."""
-        order = Spawn(spec) if isinstance(spec, SiteSpec) else SpawnWorker(spec)
-        self._order_child(spec.name, order)
+        """Start a site, or a worker for many, in the background.
+
+        Raises:
+            WorkspaceError: There is no folder for the socket of the sites.
+        """
+        if isinstance(spec, WorkerSpec):
+            self._order_child(spec.name, SpawnWorker(spec))
+            return
+        if self._listener is None:
+            self._listener = Listener(self._selector)
+        address, secret = self._listener.address, self._listener.secret_of(spec.name)
+        self._order_child(spec.name, Spawn(msgspec.structs.replace(spec, address=address, secret=secret)))
 
     def write_model(self, model: Any, target: Path) -> None:
         """Write an initial model; a recipe is built in a fork that has torch. See ``Engine.write_model``."""
@@ -122,8 +137,17 @@ class SitePool:
 
     def send(self, site: str, message: ToSite | ToWorker) -> None:
         """Send a message to a site; if the site has ended, ``wait`` reports it."""
-        with contextlib.suppress(OSError):
-            self._channels[site].send_bytes(encode(message))
+        if site in self._links:
+            self._links[site].send(message)
+
+    def needs(self, site: str, task_id: int) -> bool:
+        """Return whether a process of the site may still ask for the model of a task."""
+        return site in self._links and self._links[site].needs(task_id)
+
+    def seconds_alone(self, site: str) -> float:
+        """Return how long a site has had no process that takes tasks, since the last one ended; 0.0 if none has."""
+        link = self._links.get(site)
+        return link.seconds_alone if link is not None and (link.had_leader or link.command_ended) else 0.0
 
     def wait(self, timeout: float | None) -> list[FromPool]:
         """Return new messages and ends of sites, after waiting up to ``timeout`` seconds for the first.
@@ -131,12 +155,17 @@ class SitePool:
         Raises:
             JobError: The fork server died, and with it every site.
         """
-        events: list[FromPool] = []
-        for key, _ in self._selector.select(timeout):
+        events, self._over = self._over, []
+        newcomers: list[selectors.SelectorKey] = []
+        for key, _ in self._selector.select(0 if events else timeout):
             if key.fileobj is self._control:
                 events += self._from_fork_server()
-            elif key.data in self._channels:
-                events += self._from_site(key.data)
+            elif key.data is self._listener:
+                newcomers.append(key)
+            elif isinstance(key.fileobj, Connection) and not key.fileobj.closed:
+                events += self._from_site(key.data, key.fileobj)
+        for key in newcomers:  # last, so that the end of a process is read before another one takes its place
+            self._welcome(key)
         return events
 
     def is_alive(self, site: str) -> bool:
@@ -145,6 +174,8 @@ class SitePool:
 
     def kill(self, site: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a site and everything it started."""
+        if site in self._left_alone:  # what is left of it was not started here, and hears that there is no server
+            self._over.append(self._end(self._left_alone[site]))
         with contextlib.suppress(OSError):
             self._send(Kill(site, number))
 
@@ -162,9 +193,12 @@ class SitePool:
 
     def _let_go(self) -> None:
         self._process.hang_up()
-        for channel in self._channels.values():
-            channel.close()
+        for link in self._links.values():
+            for connection in link:
+                connection.close()
         self._selector.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def _from_fork_server(self) -> list[FromPool]:
         try:
@@ -177,47 +211,94 @@ class SitePool:
         if exited.name not in self._alive:
             return []  # the builder of the initial model, which has sent its result already
         # The channel of a process that has ended may still hold its last message.
-        events = self._drain(exited.name) if exited.name in self._channels else []
-        self._alive.discard(exited.name)
-        return [*events, FromPool(exited.name, exited)]
+        events = self._drain(exited.name) if exited.name in self._links else []
+        if exited.status == 0 and self._links[exited.name].is_kept_by_another:
+            self._left_alone[exited.name] = exited  # its command has left the training to a process elsewhere
+            return events
+        return [*events, self._end(exited)]
 
-    def _from_site(self, site: str) -> list[FromPool]:
+    def _end(self, exited: Exited) -> FromPool:
+        """Forget a site that has ended."""
+        self._left_alone.pop(exited.name, None)
+        link = self._links.pop(exited.name)
+        for connection in link:
+            self._let_go_of(link, connection)
+        self._alive.discard(exited.name)
+        return FromPool(exited.name, exited)
+
+    def _from_site(self, link: SiteLink, connection: Connection) -> list[FromPool]:
+        site = link.site
         try:
-            data = self._channels[site].recv_bytes(MAX_MESSAGE)
-            return [FromPool(site, decode_from_site.decode(data))]
+            message = link.take(connection, decode_from_site.decode(connection.recv_bytes(MAX_MESSAGE)))
+            if link.command_ended and link.had_leader and not link.has_leader:
+                self._end_command(site)
+            return [] if message is None else [FromPool(site, message)]
         except EOFError:
             pass  # the fork server reports when and how the process ended
         except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
             self.kill(site)  # after an invalid message nothing on the channel can be trusted
-        self._selector.unregister(self._channels[site])
-        self._channels.pop(site).close()
+        had_leader = link.has_leader
+        self._let_go_of(link, connection)
+        if had_leader and not link.has_leader:
+            if site in self._left_alone:
+                return [self._end(self._left_alone[site])]
+            if link.command_ended:
+                self._end_command(site)
         return []
+
+    def _end_command(self, site: str) -> None:
+        """End what a command has left running: the training in it is over."""
+        self.kill(site, signal.SIGTERM)
+
+    def _let_go_of(self, link: SiteLink, connection: Connection) -> None:
+        self._selector.unregister(connection)
+        link.remove(connection)
+
+    def _welcome(self, key: selectors.SelectorKey) -> None:
+        """Go on with a process that connects to the socket of the sites."""
+        assert self._listener is not None  # noqa: S101 - narrows the type; the key is the listener's
+        self._listener.forget_strangers()
+        found = self._listener.ready(key)
+        if found is None:
+            return
+        site, peer = found
+        if site not in self._links:
+            peer.close()  # the site is over
+            return
+        connection = self._connection(peer)
+        self._links[site].add(connection)
+        self._selector.register(connection, selectors.EVENT_READ, self._links[site])
 
     def _drain(self, site: str) -> list[FromPool]:
         events: list[FromPool] = []
-        while site in self._channels:
-            try:
-                if not self._channels[site].poll():
+        link = self._links[site]
+        for connection in link:
+            while not connection.closed:
+                try:
+                    if not connection.poll():
+                        break
+                except OSError:
                     break
-            except OSError:
-                break
-            events += self._from_site(site)
+                events += self._from_site(link, connection)
         return events
 
     def _order_child(self, name: str, order: Spawn | SpawnWorker | Build) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        # A site that stops in the middle of a message must not stop the others.
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
         try:
             with theirs:
                 self._order(order, theirs.fileno())
         except JobError:
             ours.close()
             raise
-        channel = Connection(ours.detach())
-        self._channels[name] = channel
+        connection = self._connection(ours)
+        self._links[name] = SiteLink(name, connection, direct=not isinstance(order, Spawn))
         self._alive.add(name)
-        self._selector.register(channel, selectors.EVENT_READ, name)
+        self._selector.register(connection, selectors.EVENT_READ, self._links[name])
+
+    def _connection(self, peer: socket.socket) -> Connection:
+        # A site that stops in the middle of a message must not stop the others.
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
+        return Connection(peer.detach())
 
     def _order(self, message: ToForkServer, *descriptors: int) -> None:
         """Send an order to the fork server.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from time import monotonic, time
 
 from fedtrack.client import FLModel, ParamsType
@@ -15,14 +17,17 @@ from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.end import ended, last_words
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
 from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.room import when_there_is_room
 from fedtrack_local.roster import Roster
-from fedtrack_local.scripts.site_backend import RESULT_FILE, TASK_FILE
+from fedtrack_local.scripts.site_backend import RESULT_FILE
 from fedtrack_local.workflows.workflow import Answer, Task
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 _LEAVE_SECONDS = 60.0
+#: How long a launcher may take to start the training again. Within it a cluster's shared disk can deliver torch.
+_RETURN_SECONDS = 300.0
 
 
 class ScriptExchange:
@@ -52,6 +57,7 @@ class ScriptExchange:
         self._on_exit = on_exit
         self._left: dict[str, SiteLeft] = {}
         self._raised: dict[str, SiteFailed] = {}
+        self._models: dict[str, dict[int, Path]] = {}
         self._exited: dict[str, int] = {}
         self._task_id = 0
 
@@ -109,10 +115,9 @@ class ScriptExchange:
         source = None
         if task.params is not None:
             source = self._workspace.exchange / f"task-{self._task_id}.safetensors"
-            hand_over(task.params, source)
+            params = task.params
+            when_there_is_room(lambda: hand_over(params, source))
         for site in sites:
-            if source is not None:
-                link_or_copy(source, self._workspace.exchange / site / TASK_FILE)
             message = SendTask(
                 task_id=self._task_id,
                 name=task.name,
@@ -123,9 +128,20 @@ class ScriptExchange:
                 meta=task.meta,
                 optional=task.optional,
             )
+            if source is not None:
+                path = self._workspace.exchange / site / message.file
+                when_there_is_room(partial(link_or_copy, source, path))
+                self._models.setdefault(site, {})[self._task_id] = path
             self._pool.send(site, message)
+            self._delete_models(site)
         if source is not None:
             source.unlink()
+
+    def _delete_models(self, site: str) -> None:
+        """Delete the models of tasks that no process of the site may still ask for."""
+        models = self._models.get(site, {})
+        for task_id in [number for number in models if not self._pool.needs(site, number)]:
+            models.pop(task_id).unlink(missing_ok=True)
 
     def _answer(self, site: str, task: Task, message: SendResult) -> Answer | None:
         try:
@@ -155,9 +171,10 @@ class ScriptExchange:
 
     def _note(self, site: str, message: object) -> None:
         if isinstance(message, SiteFailed):
-            self._raised[site] = message
+            # If several processes of a site fail, the first has the reason, and the others miss it.
+            self._raised.setdefault(site, message)
         elif isinstance(message, SiteLeft):
-            self._left[site] = message
+            self._left[site] = _together(self._left.get(site), message)
         elif isinstance(message, Exited):
             self._exited[site] = message.status
             self._on_exit(site)
@@ -179,6 +196,8 @@ class ScriptExchange:
     def _exceeded_limit(self, site: str, task: Task, started: float) -> str:
         """Return which time limit the site has exceeded, or ""."""
         waited = monotonic() - started
+        if self._pool.seconds_alone(site) > _RETURN_SECONDS:
+            return f"and none of its processes has been connected for {_RETURN_SECONDS:g} s"
         if task.timeout and waited > task.timeout:
             return f"within {task.timeout:g} s ({'its timeout' if task.optional else 'task_timeout'})"
         if waited > self._idle_timeout and self._idle_seconds(site) > self._idle_timeout:
@@ -199,3 +218,10 @@ class ScriptExchange:
         spool = self._workspace.site(site) / "spool"
         times = [path.stat().st_mtime for path in spool.glob("*.spool")]
         return time() - max(times, default=0.0)
+
+
+def _together(earlier: SiteLeft | None, left: SiteLeft) -> SiteLeft:
+    """Return what all processes of a site that have left counted."""
+    if earlier is None:
+        return left
+    return SiteLeft(earlier.logged + left.logged, earlier.dropped + left.dropped, [*earlier.streams, *left.streams])

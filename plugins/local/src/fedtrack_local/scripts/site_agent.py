@@ -97,7 +97,7 @@ class SiteAgent:
         self._report: AgentReport | None = None
         self._log = (spec.folder / "agent_log.txt").open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fedtrack_local.scripts.site_agent", _encode(spec)],
+            [sys.executable, "-P", "-m", "fedtrack_local.scripts.site_agent", _encode(spec)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

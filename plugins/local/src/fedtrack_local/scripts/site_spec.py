@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedtrack.job import LoadedSite
@@ -25,6 +26,7 @@ def site_spec(site: LoadedSite, run: ActiveRun) -> SiteSpec:
     threads = max(1, (os.cpu_count() or 1) // len(job.sites))
     if runner.launch_external_process:
         environment.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(threads)))
+        environment["PATH"] = _path(os.environ.get("PATH", os.defpath))
     return SiteSpec(
         name=site.name,
         run_id=run.info.run_id,
@@ -42,6 +44,12 @@ def site_spec(site: LoadedSite, run: ActiveRun) -> SiteSpec:
         spool_limit=job.meta.spool_limit,
         config=job.script_config(site, site.name),
     )
+
+
+def _path(path: str) -> str:
+    """Return ``PATH`` so that ``python3``, ``torchrun`` and others behind a launcher are those of this environment."""
+    own = str(Path(sys.executable).parent)
+    return path if path.split(os.pathsep)[0] == own else f"{own}{os.pathsep}{path}"
 
 
 def _command(command: str) -> list[str]:

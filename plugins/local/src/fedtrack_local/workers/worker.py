@@ -67,7 +67,6 @@ class Worker:
 
     def __init__(self, spec: WorkerSpec, app: ClientApp, spool: SharedSpool) -> None:
         self.job_id = spec.run_id
-        self.site_name = ""
         self.task_name = ""
         self._site_index = 0
         self._spec = spec
@@ -78,6 +77,11 @@ class Worker:
         self._model: MappedModel | None = None
         self._model_path = ""
         self._accepted = 0
+
+    @property
+    def site_name(self) -> str:
+        """Name of the site that the calling code works for."""
+        return self._spool.site
 
     @property
     def config(self) -> dict[str, Any]:
@@ -114,13 +118,11 @@ class Worker:
             aggregator = make_aggregator(message.aggregator, model.arrays, message.needed)
         self._accepted = 0
         results: list[SiteResult] = []
-        logged: dict[str, int] = {}
         for number, (site, index) in enumerate(message.sites, start=1):
             self._position.set(number)
-            before = self._spool.stored
             results.append(self._answer(message, model, aggregator, site, index))
-            logged[site] = self._spool.stored - before
         self._position.set(0)
+        logged = dict.fromkeys((site for site, _ in message.sites), 0) | self._spool.take_counts()
         averaged = self._accepted > 0
         if aggregator is not None and averaged:
             aggregator.partial().save(Path(message.partial))
@@ -141,7 +143,7 @@ class Worker:
     def _answer(
         self, message: RunSites, model: MappedModel | None, aggregator: Aggregator | None, site: str, index: int
     ) -> SiteResult:
-        self.site_name, self._site_index, self.task_name = site, index, message.name
+        self._site_index, self.task_name = index, message.name
         self._spool.enter(site, message.current_round)
         try:
             return self._do(message, model, aggregator, site, index)

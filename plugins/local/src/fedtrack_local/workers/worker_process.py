@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import sys
 from contextlib import closing
 from multiprocessing.connection import Connection
@@ -17,6 +16,7 @@ from fedtrack.tracking import bind
 from fedtrack_local.processes.failure_report import report_failure
 from fedtrack_local.processes.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
 from fedtrack_local.processes.site_process import lead_own_life, prepare, run_exit_handlers
+from fedtrack_local.source_file import forget_main, import_file, search_first
 from fedtrack_local.workers.worker import Worker
 
 
@@ -27,6 +27,7 @@ def become_worker(spec: WorkerSpec, channel: int) -> NoReturn:
 
 def _run(spec: WorkerSpec, channel: Connection) -> int:
     prepare(spec.threads)
+    forget_main()
     spool = SharedSpool(
         Path(spec.spool),
         durability=spec.durability,
@@ -34,6 +35,7 @@ def _run(spec: WorkerSpec, channel: Connection) -> int:
         identity=SpoolIdentity(spec.run_id, spec.name),
     )
     bind(spool)
+    spool.follow_threads()
     try:
         worker = Worker(spec, _load(spec), spool)
         client_backend.use(worker)
@@ -44,14 +46,14 @@ def _run(spec: WorkerSpec, channel: Connection) -> int:
         return 1
     run_exit_handlers()
     spool.close()
-    channel.send_bytes(encode(SiteLeft(spool.stored, spool.dropped, spool.streams)))
+    channel.send_bytes(encode(SiteLeft(spool.stored, spool.dropped, spool.streams, spool.take_counts())))
     return 0
 
 
 def _load(spec: WorkerSpec) -> ClientApp:
     sys.argv = [spec.script]
-    sys.path.insert(0, spec.custom)
-    app = runpy.run_path(spec.script, run_name="__fedtrack_app__").get(spec.app)
+    search_first(Path(spec.custom))
+    app = getattr(import_file(Path(spec.script)), spec.app, None)
     if not isinstance(app, ClientApp):
         found = "has no such name" if app is None else f"is a {type(app).__name__}"
         raise ConfigError(f"{Path(spec.script).name}: {spec.app!r} {found}; it must be a fedtrack.client.ClientApp.")
