@@ -95,7 +95,9 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
         cls = registry().receiver(other[0])
         # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
         args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
-        return {SERVER: {other_name(cls.name, other[1]): cls(**args)}}
+        receiver = cls(**args)
+        receiver.check()
+        return {SERVER: {other_name(cls.name, other[1]): receiver}}
     return run.receivers()
 
 
@@ -150,6 +152,7 @@ def _hosts(
         for node in [*(name for name in receivers if name != SERVER), SERVER]:
             info = run.info(node, names if node == SERVER else (node,))
             hosts[node] = host = ReceiverHost(info, receivers.get(node, {}))
+            host.journal.check()  # what is intact is delivered
             if node != SERVER:
                 host.add_source(
                     SpoolSource(node, run.node(node) / "spool", host.journal, info.blobs, delete=not sites[node])
