@@ -7,6 +7,7 @@ one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -14,6 +15,23 @@ from pathlib import Path
 from uuid import uuid4
 
 from fedtrack.errors import WorkspaceError
+
+
+class NoRoomError(WorkspaceError):
+    """A file cannot be written now, because the disk or a quota is full."""
+
+
+def unwritable(what: str, error: Exception) -> WorkspaceError:
+    """Return the error for a file that cannot be written: NoRoomError if it can be written when there is room again.
+
+    Args:
+        what: The file, for people.
+        error: The error of the operating system, or of a library that has only kept its text.
+    """
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    full = getattr(error, "errno", None) in numbers or any(f"os error {number}" in str(error) for number in numbers)
+    reason = getattr(error, "strerror", None) or error
+    return (NoRoomError if full else WorkspaceError)(f"Cannot write {what}: {reason}; free space or check rights.")
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -26,7 +44,7 @@ def write_whole(path: Path, data: bytes) -> None:
         with written_beside(path) as temporary, open(temporary, "xb", opener=_private) as file:
             file.write(data)
     except OSError as error:
-        raise WorkspaceError(f"Cannot write {path}: {error.strerror}; free space or check rights.") from None
+        raise unwritable(str(path), error) from None
 
 
 @contextlib.contextmanager

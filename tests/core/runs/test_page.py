@@ -55,7 +55,7 @@ def test_what_is_lost_dropped_and_unknown_is_said(capsys: pytest.CaptureFixture[
     assert columns(lines, "mlflow") == ["mlflow", "mlflow", "990", "2", "1", "10", "1,003"]
     for said in (
         "Lost:        site-1: 40 events were logged, and are in no spool and no journal.",
-        "Lost:        site-1: 7 log calls found no room on the disk.",
+        "Lost:        site-1: 7 log calls found no room in its spool.",
         "Note:        site-2 has not reported its number of log calls; stored ones are not lost.",
         "Not held:    mlflow: mlflow cannot hold 2 text.",
         "Pending:     mlflow: 10 events are not delivered, but kept in the journal: down",

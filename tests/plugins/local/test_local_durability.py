@@ -53,7 +53,7 @@ def test_what_exceeds_the_limit_is_dropped_counted_and_said(
     assert site.calls == 2 * (50 + 40_000)
     assert site.logged == site.journaled == site.calls - site.dropped
     assert not result.events_complete
-    assert f"Lost:        site-1: {site.dropped:,} log calls found no room on the disk." in capsys.readouterr().out
+    assert f"Lost:        site-1: {site.dropped:,} log calls found no room in its spool." in capsys.readouterr().out
 
     # No command calls that complete.
     shown = fedtrack("show", str(tmp_path / "ws"))

@@ -1,9 +1,10 @@
-"""``fedtrack runs list|show|replay|verify|prune``: the results of the runs in a workspace, and the work on them."""
+"""``fedtrack runs list|show|replay|verify|salvage|prune``: the results of a workspace's runs, and the work on them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -157,6 +158,24 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def salvage(run: Run) -> None:
+    """Replace damaged journals by new ones with everything that can be read of them, and keep the damaged files."""
+    from fedtrack.runs.salvage import describe
+    from fedtrack.runs.salvage import salvage as rescue
+    from fedtrack.runs.stored_run import find_run
+
+    stored = find_run(run)
+    done = rescue(stored)
+    for one in done:
+        for line in describe(one):
+            typer.echo(line)
+    if not done:
+        typer.echo("No file of this run is damaged; nothing was changed.")
+        return
+    typer.echo(f"Deliver what was rescued: fedtrack runs replay {quote(str(stored.base))}")
+
+
+@app.command()
 def prune(
     run: Run,
     older_than: Annotated[float, typer.Option(help="Days since an event arrived.")] = 30.0,
@@ -167,8 +186,11 @@ def prune(
     from fedtrack.runs.prune import prune as delete
     from fedtrack.runs.stored_run import find_run
 
-    for node, count in delete(find_run(run), older_than).items():
+    deleted = delete(find_run(run), older_than)
+    for node, count in deleted.items():
         typer.echo(f"{node}: {count:,} events deleted from the journal")
+    if not deleted:
+        typer.echo("The run has no journal; nothing was deleted.")
 
 
 def _show_tally(tally: Tally, *, live: bool) -> None:

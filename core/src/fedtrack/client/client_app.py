@@ -76,7 +76,7 @@ class ClientApp:
     A function is called with the global model and with the site. The model is a copy that the function may change in
     place. Random numbers (``random``, numpy, torch) are seeded from the site's name and the round before each call.
     Global variables are shared with other sites of the same process, or lost between rounds: use ``site.state``.
-    Writers log under the site's name, in the function's own thread and in threads that end before the function does.
+    Writers log under the site's name, in the function's own thread and in threads that it starts.
     """
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ those of the cursors (6 ms instead of 2 ms, and without end if the receivers nev
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,50 +16,24 @@ from typing import NamedTuple
 
 from fedtrack.delivery.format_1 import forget, take
 from fedtrack.delivery.ledger_lock import LedgerLock
+from fedtrack.delivery.ledger_rescue import rescue_ledger
+from fedtrack.delivery.ledger_schema import LEDGER, LEDGER_FILE, OWNER
 from fedtrack.errors import WorkspaceError
-from fedtrack.journal.database import Database, Schema
+from fedtrack.journal.database import Database
 from fedtrack.journal.journal import GapKind, Journal, StoredBatch, StoredGap
+from fedtrack.journal.read_around import damage_of
+from fedtrack.tracking.events import SERVER
 
 log = logging.getLogger(__name__)
 
-#: Name of the file, beside the journal.
-LEDGER_FILE = "delivery.db"
+__all__ = ["LEDGER_FILE", "UNKNOWN_KIND", "Cursor", "DeadLetter", "Ledger"]
 
 #: The kind of the skipped events of a journal of format 1, which counted them without a kind.
 UNKNOWN_KIND = "unknown"
 
-#: The key of the journal's id in ``meta``.
-_OWNER = "journal"
 
-LEDGER = Schema(
-    "ledger of deliveries",
-    1,
-    {
-        "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-        "cursor": """
-            CREATE TABLE cursor (
-                receiver TEXT PRIMARY KEY, batch INTEGER NOT NULL, delivered INTEGER NOT NULL,
-                skipped INTEGER NOT NULL, dead INTEGER NOT NULL) WITHOUT ROWID""",
-        "skipped": """
-            CREATE TABLE skipped (
-                receiver TEXT NOT NULL, kind TEXT NOT NULL, n INTEGER NOT NULL,
-                PRIMARY KEY (receiver, kind)) WITHOUT ROWID""",
-        "dead": """
-            CREATE TABLE dead (
-                receiver TEXT NOT NULL, site TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL,
-                batch INTEGER NOT NULL, error TEXT NOT NULL, payload BLOB NOT NULL,
-                PRIMARY KEY (receiver, site, stream, seq)) WITHOUT ROWID""",
-        "dropped": """
-            CREATE TABLE dropped (
-                id INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL, site TEXT NOT NULL,
-                stream TEXT NOT NULL, seq INTEGER NOT NULL, batch INTEGER NOT NULL, error TEXT NOT NULL,
-                dropped_ns INTEGER)""",
-        "damage": """
-            CREATE TABLE damage (
-                batch INTEGER PRIMARY KEY, site TEXT NOT NULL, stream TEXT NOT NULL, count INTEGER NOT NULL,
-                bytes INTEGER NOT NULL, reason TEXT NOT NULL, found_ns INTEGER NOT NULL)""",
-    },
-)
+#: The count of a loss that is not known.
+_UNKNOWN = -1
 
 
 class Cursor(NamedTuple):
@@ -109,6 +84,14 @@ class Ledger:
         self._lock: LedgerLock | None = None
         self._temporary: TemporaryDirectory[str] | None = None
         identity = journal.meta("id")
+        problem = damage_of(path)
+        if read_only and problem:
+            self._temporary = TemporaryDirectory(prefix="fedtrack-ledger-")
+            copy = Path(self._temporary.name) / LEDGER_FILE
+            log.error("%s is damaged, and read around the damage: %s", path, problem)
+            rescue_ledger(path, copy, identity or "")
+            self.database = Database(copy, LEDGER, read_only=True)
+            return
         if read_only and identity is not None and _owner(path) == identity:
             self.database = Database(path, LEDGER, read_only=True)
             return
@@ -120,6 +103,8 @@ class Ledger:
         else:
             self._lock = LedgerLock(path.with_name("delivery.lock"))
         try:
+            if problem and not read_only:
+                _replace_damaged(path, identity or "", problem)
             if _owner(path) not in (None, identity):
                 _put_aside(path)
             self.database = Database(path, LEDGER)
@@ -130,17 +115,30 @@ class Ledger:
 
     def _adopt(self, journal: Journal) -> None:
         """Store the id of the journal, and take over the receivers' state from a journal of format 1."""
-        if self.database.meta(_OWNER) is None:
+        if self.database.meta(OWNER) is None:
             with self.database.transaction() as writer:
                 take(journal, writer, UNKNOWN_KIND)
-                writer.execute("INSERT INTO meta VALUES (?, ?)", (_OWNER, journal.meta("id") or ""))
+                writer.execute("INSERT INTO meta VALUES (?, ?)", (OWNER, journal.meta("id") or ""))
         if not journal.database.read_only:
             forget(journal)
         last = journal.last_batch()
         if any(cursor.batch > last for cursor in self.cursors().values()):
             log.warning("%s is an older copy: what comes into it from now on is delivered again", journal.path)
             with self.database.transaction() as writer:
+                reason = self._ahead(last)[1]
+                writer.execute(
+                    "INSERT OR IGNORE INTO damage VALUES (?,?,?,?,?,?,?)",
+                    (-last, SERVER, "", _UNKNOWN, 0, reason, time_ns()),  # no batch has this id
+                )
                 writer.execute("UPDATE cursor SET batch = ?1 WHERE batch > ?1", (last,))
+
+    def _ahead(self, last: int) -> tuple[int, str]:
+        """Return the last batch that a receiver has had, and what it means that the journal ends at an earlier one."""
+        most = max((cursor.batch for cursor in self.cursors().values()), default=0)
+        return most, (
+            f"the journal ends at batch {last}, and receivers have had batch {most}: it is an older copy, or its "
+            "write-ahead log was removed"
+        )
 
     def close(self) -> None:
         """Close the file, so that another process can write it."""
@@ -247,7 +245,7 @@ class Ledger:
 
     def lost_up_to(self, batch: int) -> dict[str, int]:
         """Return how many events of each site were lost in the journal's batches up to the one with this id."""
-        query = "SELECT site, sum(count) FROM damage WHERE batch <= ? GROUP BY site"
+        query = "SELECT site, sum(max(count, 0)) FROM damage WHERE batch <= ? GROUP BY site"
         return dict(self.database.reader().execute(query, (batch,)).fetchall())
 
     def gaps(self, journal: Journal) -> list[StoredGap]:
@@ -255,7 +253,12 @@ class Ledger:
         known = journal.gaps()
         said = {(gap.site, gap.stream, gap.reason) for gap in known}  # one of format 1 had it in the journal
         rows = self.database.reader().execute("SELECT site, stream, reason, count, bytes FROM damage ORDER BY batch")
-        found = [StoredGap(row[0], row[1], GapKind.CHANGED, row[2], row[3], size=row[4]) for row in rows.fetchall()]
+        found = [
+            StoredGap(site, stream, GapKind.CHANGED, reason, None if count == _UNKNOWN else count, size=size)
+            for site, stream, reason, count, size in rows.fetchall()
+        ]
+        if self.database.read_only and (last := journal.last_batch()) < self._ahead(last)[0]:
+            found.append(StoredGap(SERVER, "", GapKind.CHANGED, self._ahead(last)[1]))
         return known + [gap for gap in found if (gap.site, gap.stream, gap.reason) not in said]
 
 
@@ -265,9 +268,26 @@ def _owner(path: Path) -> str | None:
         return None
     database = Database(path, LEDGER, read_only=True)
     try:
-        return database.meta(_OWNER)
+        return database.meta(OWNER)
     finally:
         database.close()
+
+
+def _replace_damaged(path: Path, journal: str, problem: str) -> None:
+    """Replace a damaged ledger by one with everything that can be read of it; the damaged one is kept."""
+    kept = path.with_name(f"{path.name}.damaged-{time_ns()}")
+    log.error("%s is damaged: %s; it is kept as %s", path, problem, kept.name)
+    new = path.with_name(f"{path.name}.new")
+    for suffix in ("", "-wal", "-shm"):
+        new.with_name(f"{new.name}{suffix}").unlink(missing_ok=True)
+    rescue_ledger(path, new, journal)
+    for suffix in ("", "-wal"):
+        old = path.with_name(f"{path.name}{suffix}")
+        if old.exists():
+            os.link(old, kept.with_name(f"{kept.name}{suffix}"))
+    for suffix in ("-wal", "-shm"):  # of the damaged file: SQLite must not apply it to the new one
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+    new.replace(path)
 
 
 def _put_aside(path: Path) -> None:

@@ -55,17 +55,26 @@ class StoredBatch:
         )
 
 
-def salvaged(batch: StoredBatch, first: int) -> StoredBatch:
+def salvaged(batch: StoredBatch, first: int, last: int) -> StoredBatch:
     """Return the intact frames of a batch that was changed on the disk; each frame has a checksum of its own.
 
     Args:
         batch: The batch as it was read.
         first: Number of its first record.
+        last: Number of its last record; pages that changed places may have brought intact frames of another batch.
     """
     salt = frames.salt_of(batch.stream)
     found = frames.scan(batch.body, salt, previous=first - 1, after_seq=0, final=True)
-    runs = [part for part in found.parts if isinstance(part, frames.FrameRange)]
+    runs = [_up_to(part, last) for part in found.parts if isinstance(part, frames.FrameRange) and part.first <= last]
     body = b"".join(run.body for run in runs)
     count = min(batch.count, sum(run.events for run in runs))
     lost = len(batch.body) - len(body)
     return StoredBatch(batch.id, batch.site, batch.stream, count, body, batch.round, batch.count - count, lost)
+
+
+def _up_to(run: frames.FrameRange, last: int) -> frames.FrameRange:
+    """Return the frames of a run up to a number."""
+    if run.last <= last:
+        return run
+    _, count, rest = frames.tail(run.body, last)
+    return frames.FrameRange(run.first, last, run.count - count, run.body[: len(run.body) - len(rest)], run.round)

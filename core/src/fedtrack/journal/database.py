@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.parse import quote
 
 from fedtrack.errors import DamagedError, FedtrackError, WorkspaceError
 from fedtrack.spool.segments import sync_folder
+
+
+class DamagedDatabaseError(WorkspaceError):
+    """A file of a run is damaged, or is no database at all."""
 
 
 class Schema(NamedTuple):
@@ -50,6 +56,7 @@ class Database:
         writer: The connection that writes; see ``transaction``.
 
     Raises:
+        DamagedDatabaseError: The file is damaged.
         WorkspaceError: The file cannot be created or read, or is of another kind.
         DamagedError: The file was written by a newer version of fedtrack.
     """
@@ -62,6 +69,7 @@ class Database:
         self._lock = threading.Lock()
         self._readers = threading.local()
         self._opened: list[sqlite3.Connection] = []
+        self._copied: TemporaryDirectory[str] | None = None
         try:
             if read_only:
                 self.reader()
@@ -72,9 +80,7 @@ class Database:
                 self._prepare()
         except (OSError, ValueError, sqlite3.DatabaseError) as error:
             self.close()
-            raise WorkspaceError(
-                f"{path} cannot be used as a {schema.noun}: {error}; choose another workspace."
-            ) from None
+            raise _unusable(path, schema, error) from None
         except FedtrackError:
             self.close()
             raise
@@ -84,11 +90,25 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
         if connection is None:
             # Beside a writer of this process, an ordinary one: the last to be closed removes the write-ahead log.
-            name = _reading_uri(self.path) if self.read_only else str(self.path)
-            connection = self._connect(name, uri=self.read_only)
-            self._show(connection)
+            connection = self._open_for_reading()
             connection.execute("PRAGMA query_only=ON")
             self._readers.connection = connection
+        return connection
+
+    def _open_for_reading(self) -> sqlite3.Connection:
+        if not self.read_only:
+            return self._connect(str(self.path))
+        try:
+            if self._copied is None:
+                connection = self._connect(reading_uri(self.path), uri=True)
+            else:
+                connection = self._connect(str(Path(self._copied.name) / self.path.name))
+            self._show(connection)
+        except sqlite3.OperationalError as error:
+            if self._copied is not None or not is_unreachable(error):
+                raise
+            self._copied = copy_of(self.path)
+            return self._open_for_reading()
         return connection
 
     @contextlib.contextmanager
@@ -138,6 +158,8 @@ class Database:
             for connection in self._opened:
                 connection.close()
             self._opened.clear()
+            if self._copied is not None:
+                self._copied.cleanup()
 
     def _connect(self, name: str, *, uri: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(name, check_same_thread=False, isolation_level=None, timeout=30, uri=uri)
@@ -164,6 +186,8 @@ class Database:
         if not self.read_only:
             return
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:  # its maker was killed
+            if connection.execute("PRAGMA page_count").fetchone()[0] > 1:
+                raise sqlite3.DatabaseError("its tables are gone")
             for statement in self._schema.tables.values():
                 if statement.lstrip().startswith("CREATE TABLE"):
                     connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
@@ -177,6 +201,8 @@ class Database:
         tables = "SELECT count(*) FROM sqlite_master"
         if self.writer.execute(tables).fetchone()[0]:
             self._check(self.writer)  # before anything is written
+        elif self.writer.execute("PRAGMA page_count").fetchone()[0] > 1:
+            raise sqlite3.DatabaseError("its tables are gone")
         self.writer.execute("PRAGMA journal_mode=WAL")
         self.writer.execute("PRAGMA synchronous=FULL")
         with self.transaction():
@@ -213,7 +239,39 @@ class Database:
         sync_folder(target.parent)
 
 
-def _reading_uri(path: Path) -> str:
+_CORRUPT, _NO_DATABASE = 11, 26
+
+
+def is_unreachable(error: sqlite3.Error) -> bool:
+    """Return whether SQLite cannot create the files that it needs beside one with a write-ahead log."""
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+def copy_of(path: Path) -> TemporaryDirectory[str]:
+    """Return a temporary folder with a copy of a file and of its write-ahead log."""
+    folder: TemporaryDirectory[str] = TemporaryDirectory(prefix="fedtrack-copy-")
+    for name in (path.name, f"{path.name}-wal"):
+        if path.with_name(name).exists():
+            shutil.copyfile(path.with_name(name), Path(folder.name) / name)
+    return folder
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error tells that a file is damaged, and not that it is busy, full or unreadable."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (_CORRUPT, _NO_DATABASE) or str(error).startswith(("no such table", "no such column", "its tables"))
+
+
+def _unusable(path: Path, schema: Schema, error: Exception) -> WorkspaceError:
+    if isinstance(error, ValueError) or is_damage(error):
+        return DamagedDatabaseError(
+            f"{path} cannot be used as a {schema.noun}: {error}; choose another workspace, or rescue what this one "
+            "still has: fedtrack runs salvage WORKSPACE."
+        )
+    return WorkspaceError(f"{path} cannot be used as a {schema.noun}: {error}; choose another workspace.")
+
+
+def reading_uri(path: Path) -> str:
     """Return the mode in which SQLite opens a file for reading without a change to it.
 
     A file with a write-ahead log has, or had, a writer: ``ro`` reads both and leaves them. Without such a log, ``rw``

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import time_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from fedtrack.journal.database import Database
+
+#: Returns the rows of a query with these values.
+Query: TypeAlias = Callable[..., list[tuple[Any, ...]]]
 
 
 class Goodbye(NamedTuple):
@@ -38,10 +41,12 @@ class Goodbyes:
 
     Args:
         database: The journal's database.
+        rows: Returns the rows of a query.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, rows: Query) -> None:
         self._database = database
+        self._rows = rows
 
     def record(self, site: str, goodbye: Goodbye) -> None:
         """Store a site's goodbye; it replaces an earlier one.
@@ -61,11 +66,10 @@ class Goodbyes:
 
     def all(self) -> dict[str, Goodbye]:
         """Return the goodbye of each site that has said one, also to an earlier process of the server."""
-        reader = self._database.reader()
         final: dict[str, dict[str, int]] = {}
-        for site, stream, last in reader.execute("SELECT site, stream, final FROM stream WHERE final IS NOT NULL"):
+        for site, stream, last in self._rows("SELECT site, stream, final FROM stream WHERE final IS NOT NULL"):
             final.setdefault(site, {})[stream] = last
-        rows = reader.execute(
+        rows = self._rows(
             "SELECT site, logged, dropped, withheld, rejected, error, chain, said_ns FROM goodbye ORDER BY site"
         )
         return {row[0]: Goodbye(final.get(row[0], {}), *row[1:]) for row in rows}
@@ -76,4 +80,4 @@ class Goodbyes:
             "SELECT 1 FROM goodbye WHERE site = ?1 "
             "AND NOT EXISTS (SELECT 1 FROM stream WHERE site = ?1 AND final > last)"
         )
-        return self._database.reader().execute(query, (site,)).fetchone() is not None
+        return bool(self._rows(query, (site,)))

@@ -17,14 +17,18 @@ from zlib import crc32
 
 from fedtrack.errors import WorkspaceError
 from fedtrack.journal.batches import StoredBatch, salvaged
-from fedtrack.journal.database import Database
+from fedtrack.journal.database import DamagedDatabaseError, Database, is_damage
 from fedtrack.journal.gaps import GapKind, StoredGap, record
 from fedtrack.journal.goodbyes import Goodbye, Goodbyes
 from fedtrack.journal.pruning import prune
+from fedtrack.journal.read_around import ReadAround, damage_of
 from fedtrack.journal.schema import JOURNAL
 from fedtrack.journal.streams import StoredStream, say_counts, say_ends
 from fedtrack.spool import frames
 from fedtrack.tracking.counts import Counts
+
+_GAPS = "SELECT site, stream, kind, reason, count, first, last, bytes FROM gap ORDER BY id"
+_HIGH_WATER = "SELECT last FROM stream WHERE site = ? AND stream = ?"
 
 __all__ = ["GapKind", "Goodbye", "Journal", "StoredBatch", "StoredGap", "StoredStream"]
 
@@ -34,37 +38,47 @@ class Journal:
 
     Args:
         path: The file; created (0600) if it does not exist. A file of format 1 is copied and then migrated.
-        read_only: Whether nothing will be written. Then the file must exist, and no format is migrated.
+        read_only: Whether nothing will be written. Then the file must exist, and no format is migrated. Of a damaged
+            file, what is intact is read.
 
     Attributes:
+        path: The file.
         database: The database in the file.
         goodbyes: The goodbyes of the sites.
         appended: Notified after each commit of events.
         commits: The number of such commits; changes only under ``appended``.
 
     Raises:
-        WorkspaceError: The file cannot be created or is not a journal.
+        WorkspaceError: The file cannot be created, is not a journal, or is damaged and should be written.
         DamagedError: The file was written by a newer version of fedtrack.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.database = Database(path, JOURNAL, read_only=read_only)
-        self.goodbyes = Goodbyes(self.database)
+        self.path = path
+        self._lock = threading.Lock()
+        self._around: ReadAround | None = None
+        self._streams: frozenset[tuple[str, str]] = frozenset()
+        try:
+            self.database = Database(path, JOURNAL, read_only=read_only)
+        except DamagedDatabaseError as error:
+            if not read_only:
+                raise
+            self._read_around(str(error))
+            self.database = self._copy()
+        self.goodbyes = Goodbyes(self.database, self._all)
         self.appended = threading.Condition()
         self.commits = 0
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self.database.path
 
     def close(self) -> None:
         """Close the file."""
         self.database.close()
+        if self._around is not None:
+            self._around.close()
 
     def meta(self, key: str) -> str | None:
         """Return a value stored with ``set_meta``."""
-        return self.database.meta(key)
+        rows = self._all("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
 
     def set_meta(self, key: str, value: str) -> None:
         """Store a value about the run, such as its id."""
@@ -143,7 +157,7 @@ class Journal:
 
     def gaps(self) -> list[StoredGap]:
         """Return every recorded gap, oldest first."""
-        rows = self._all("SELECT site, stream, kind, reason, count, first, last, bytes FROM gap ORDER BY id")
+        rows = self._all(_GAPS)
         return [StoredGap(*row) for row in rows]
 
     def streams(self) -> list[StoredStream]:
@@ -165,7 +179,8 @@ class Journal:
 
     def high_water(self, site: str, stream: str) -> int:
         """Return a stream's high-water mark, its highest stored sequence number; 0 if there is none."""
-        return _high_water(self.database.reader(), site, stream)
+        rows = self._all(_HIGH_WATER, (site, stream))
+        return int(rows[0][0]) if rows else 0
 
     def high_waters(self, site: str) -> dict[str, int]:
         """Return the high-water mark of every stream of a site."""
@@ -177,7 +192,9 @@ class Journal:
 
     def total(self) -> int:
         """Return the number of events of all sites."""
-        return int(self._all("SELECT coalesce(sum(n), 0) FROM stream")[0][0])
+        query = "SELECT coalesce(sum(n), 0) FROM stream"
+        rows = self._all(query) if self._around is None else self._copy().reader().execute(query).fetchall()
+        return int(rows[0][0])
 
     def counts_of(self, site: str) -> dict[str, int]:
         """Return how many events each stream of a site has in the journal."""
@@ -190,7 +207,11 @@ class Journal:
 
     def events_after(self, batch: int, listens: Callable[[str], bool] = lambda site: True) -> int:
         """Return how many events come after a batch, of the sites for which ``listens`` is true."""
-        rows = self._all("SELECT site, sum(n) FROM batch WHERE id > ? GROUP BY site", (batch,))
+        query = "SELECT site, sum(n) FROM batch WHERE id > ? GROUP BY site"
+        if self._around is None:
+            rows = self._all(query, (batch,))
+        else:
+            rows = self._copy().reader().execute(query, (batch,)).fetchall()
         return sum(count for site, count in rows if listens(site))
 
     def counts_up_to(self, batch: int) -> dict[str, int]:
@@ -206,23 +227,15 @@ class Journal:
         Raises:
             WorkspaceError: The journal cannot be read.
         """
-        query = "SELECT id, site, stream, first, n, round, body, crc FROM batch WHERE id > ? ORDER BY id"
-        found: list[StoredBatch] = []
-        size = 0
-        try:
-            # Closed at once: an open read keeps the write-ahead log from being checkpointed.
-            with contextlib.closing(self.database.reader().execute(query, (after,))) as rows:
-                for id_, site, stream, first, count, round_, body, crc in rows:
-                    batch = StoredBatch(id_, site, stream, count, body, round_)
-                    if crc32(body) != crc:
-                        batch = salvaged(batch, first)
-                    found.append(batch)
-                    size += len(body)
-                    if size >= limit_bytes:
-                        break
-        except sqlite3.Error as error:
-            raise WorkspaceError(f"{self.path}: the journal cannot be read: {error}.") from error
-        return found
+        query = "SELECT id, site, stream, first, last, n, round, body, crc FROM batch WHERE id > ? ORDER BY id"
+        if self._around is None:
+            try:
+                return _read(self.database.reader(), query, after, limit_bytes, self._is_known)
+            except (sqlite3.Error, ValueError) as error:
+                if isinstance(error, sqlite3.Error) and not is_damage(error):
+                    raise WorkspaceError(f"{self.path}: the journal cannot be read: {error}.") from error
+                self._read_around(str(error))
+        return _read(self._copy().reader(), query, after, limit_bytes, lambda site, stream: True)
 
     def prune(self, done: int, before_ns: int, keep: Collection[int] = ()) -> int:
         """Delete batches that nobody needs any more and return the number of their events; see ``pruning.prune``."""
@@ -232,12 +245,85 @@ class Journal:
         """Return how many events of a site were deleted because every receiver has them."""
         return int(self._all("SELECT coalesce(sum(n), 0) FROM pruned WHERE site = ?", (site,))[0][0])
 
+    def check(self) -> str:
+        """Read the whole file and return the first damage that SQLite finds in it, or "".
+
+        From then on, everything is read around the damage.
+        """
+        if self._around is None and (problem := damage_of(self.path)):
+            self._read_around(problem)
+        return self.damage
+
+    @property
+    def damage(self) -> str:
+        """The damage that was found in the file so far, or ""."""
+        return "" if self._around is None else self._around.reason
+
     def _all(self, query: str, values: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        return self.database.reader().execute(query, values).fetchall()
+        if self._around is None:
+            try:
+                return self.database.reader().execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                self._read_around(str(error))
+        return self._copy(fresh=True).reader().execute(query, values).fetchall()
+
+    def _is_known(self, site: str, stream: str) -> bool:
+        """Return whether the journal has a mark for a stream: it has one before it has a batch."""
+        if (site, stream) not in self._streams:
+            self._streams = frozenset(self._all("SELECT site, stream FROM stream"))
+        return (site, stream) in self._streams
+
+    def _read_around(self, reason: str) -> None:
+        """Read from an intact copy from now on.
+
+        Raises:
+            WorkspaceError: There is no room for it.
+        """
+        with self._lock:
+            if self._around is None:
+                try:
+                    self._around = ReadAround(self.path, reason)
+                except OSError as error:
+                    raise WorkspaceError(f"{self.path} is damaged and cannot be read: {error}.") from None
+
+    def _copy(self, *, fresh: bool = False) -> Database:
+        assert self._around is not None  # noqa: S101 - the caller has looked
+        return self._around.database(fresh=fresh)
+
+
+def _read(
+    connection: sqlite3.Connection, query: str, after: int, limit_bytes: int, is_known: Callable[[str, str], bool]
+) -> list[StoredBatch]:
+    """Return batches in the order of their ids.
+
+    Raises:
+        ValueError: A row is none, not in its place, or of a stream that is not known.
+    """
+    found: list[StoredBatch] = []
+    size = 0
+    # Closed at once: an open read keeps the write-ahead log from being checkpointed.
+    with contextlib.closing(connection.execute(query, (after,))) as rows:
+        for id_, site, stream, first, last, count, round_, body, crc in rows:
+            numbers = (id_, first, last, count, crc)
+            if not all(type(number) is int for number in numbers) or type(body) is not bytes or id_ <= after:
+                raise ValueError(f"the row behind batch {after} is not in its place")
+            if type(site) is not str or type(stream) is not str or not is_known(site, stream):
+                raise ValueError(f"batch {id_} is of no stream of this journal")
+            after = id_
+            batch = StoredBatch(id_, site, stream, count, body, round_)
+            if crc32(body) != crc:
+                batch = salvaged(batch, first, last)
+            found.append(batch)
+            size += len(body)
+            if size >= limit_bytes:
+                break
+    return found
 
 
 def _high_water(connection: sqlite3.Connection, site: str, stream: str) -> int:
-    row = connection.execute("SELECT last FROM stream WHERE site = ? AND stream = ?", (site, stream)).fetchone()
+    row = connection.execute(_HIGH_WATER, (site, stream)).fetchone()
     return int(row[0]) if row else 0
 
 

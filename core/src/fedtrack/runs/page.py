@@ -117,7 +117,7 @@ def _site_remarks(result: RunResult) -> list[str]:
         if site.lost:
             lines.append(f"Lost:        {name}: {site.lost:,} events were logged, and are in no spool and no journal.")
         if site.dropped:
-            lines.append(f"Lost:        {name}: {site.dropped:,} log calls found no room on the disk.")
+            lines.append(f"Lost:        {name}: {site.dropped:,} log calls found no room in its spool.")
         if site.rejected:
             lines.append(
                 f"Rejected:    {name}: {site.rejected:,} log calls had a value that no record can hold; see log.txt."

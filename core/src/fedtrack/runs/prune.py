@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from time import time_ns
 
+from fedtrack.errors import WorkspaceError
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
 
@@ -24,6 +26,11 @@ def prune(run: StoredRun, older_than_days: float) -> dict[str, int]:
         deleted = {}
         for node in run.journaling_nodes():
             with run.stores(node, write=True) as (journal, ledger):
+                if journal.damage:
+                    raise WorkspaceError(
+                        f"{journal.path} is damaged, and nothing was deleted: {journal.damage}; try first: "
+                        f"fedtrack runs salvage {quote(str(run.base))}."
+                    )
                 # Those that the job names, and all others that ever had a cursor.
                 cursors = [ledger.cursor(id_).batch for id_ in {*receivers.get(node, {}), *ledger.cursors()}]
                 # Without any receiver, only the journal has the events.

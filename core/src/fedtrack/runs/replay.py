@@ -150,6 +150,7 @@ def _hosts(
         for node in [*(name for name in receivers if name != SERVER), SERVER]:
             info = run.info(node, names if node == SERVER else (node,))
             hosts[node] = host = ReceiverHost(info, receivers.get(node, {}))
+            host.journal.check()  # what is intact is delivered
             if node != SERVER:
                 host.add_source(
                     SpoolSource(node, run.node(node) / "spool", host.journal, info.blobs, delete=not sites[node])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from fedtrack.engine import RunState
 from fedtrack.errors import FedtrackError
 from fedtrack.runs.live_run import Progress, read_progress, server_of
-from fedtrack.runs.result import RunResult
+from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.stored_run import StoredRun
 
 
@@ -55,6 +55,9 @@ def view(run: StoredRun) -> RunView:
         return RunView(RunState(late.status), late.error, late.job_name, progress, events, None)
     if pid is not None:
         return RunView(RunState.RUNNING, _place(progress, events, pid), job_name, progress, events, pid)
+    if (run.folder / SUMMARY_FILE).exists():
+        detail, remedy = f"its summary, {run.folder / SUMMARY_FILE}, cannot be read", _remedy(run)
+        return RunView(RunState.LOST, detail, job_name, progress, events, None, remedy)
     where = f" in {progress.round_text}" if progress and not progress.ending else ""
     return RunView(RunState.LOST, f"its server died{where}", job_name, progress, events, None, _remedy(run))
 
@@ -104,5 +107,7 @@ def _place(progress: Progress | None, events: int | None, pid: int) -> str:
 
 def _events(run: StoredRun) -> int | None:
     with contextlib.suppress(FedtrackError, sqlite3.Error), run.journal() as journal:
-        return journal.total()
+        return (
+            journal.total() if journal.streams() or not journal.damage else None
+        )  # of a damaged one, marks may be gone
     return None

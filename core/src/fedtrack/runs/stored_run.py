@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from fedtrack.errors import ConfigError, DamagedError, FedtrackError, WorkspaceE
 from fedtrack.job.load import LoadedJob, load_job
 from fedtrack.journal.journal import GapKind, Journal
 from fedtrack.runs.bare_run import is_bare, spool_home, spooled_sites
+from fedtrack.runs.child_run import holder
 from fedtrack.runs.kept_receivers import RECEIVERS_FILE, built, read_receivers
+from fedtrack.runs.live_run import server_of
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.workspace import (
     COLLECTED,
@@ -28,6 +31,7 @@ from fedtrack.runs.workspace import (
     Workspace,
     read_record,
 )
+from fedtrack.spool.segments import sync_folder
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
@@ -131,8 +135,10 @@ class StoredRun:
 
     @contextmanager
     def stores(self, node: str = SERVER, *, write: bool = False) -> Iterator[tuple[Journal, Ledger]]:
-        """Open a node's journal and its ledger; see ``journal``."""
+        """Open a node's journal and its ledger; see ``journal``. Of a damaged one, what is intact is read."""
         with self.journal(node, write=write) as journal:
+            if server_of(self.folder) is None:
+                journal.check()  # the file of a run that goes on changes, and each check would read all of it
             ledger = Ledger(self.node(node) / LEDGER_FILE, journal, read_only=not write)
             try:
                 yield journal, ledger
@@ -151,8 +157,12 @@ class StoredRun:
     def replace_lost_journal(self) -> None:
         """If the journal was removed, create another one, and record the loss of events that only the old one had.
 
+        A salvage that was killed when its new files were complete is ended first.
+
         Records that are still in spools can then go into it; their numbers show how many came before them.
         """
+        for node in self.nodes():
+            finish_salvage(self.node(node))
         if self.journal_is_lost:
             log.error("%s: %s", self.folder, LOST_JOURNAL)
             journal = Journal(self.folder / "journal.db")
@@ -165,6 +175,23 @@ class StoredRun:
         if path.exists():
             number = 1 + sum(1 for _ in self.folder.glob(f"{path.stem}.*{path.suffix}"))
             path.rename(path.with_name(f"{path.stem}.{number}{path.suffix}"))
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Keep servers out of the workspace while the run is only read; it need not be writable.
+
+        Raises:
+            WorkspaceError: A server uses it.
+        """
+        lock = self.base / "lock"
+        if os.access(self.base, os.W_OK) and (os.access(lock, os.W_OK) or not lock.exists()):
+            with self.locked():
+                yield
+            return
+        pid = holder(lock)
+        if pid not in (None, os.getpid()):
+            raise WorkspaceError(f"The workspace {str(self.base)!r} is in use by the process {pid}; wait for it.")
+        yield
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -230,6 +257,21 @@ class StoredRun:
         with self.journal() as journal:
             name = journal.meta("job_name") or Path(record.job).name
         return RunInfo(record.run_id, name, folder, node, sites, record.started_ns, BlobStore(folder / "blobs"))
+
+
+def salvaged_name(path: Path) -> Path:
+    """Return the name of the complete new file that takes the place of a damaged database."""
+    return path.with_name(f"{path.name}.salvaged")
+
+
+def finish_salvage(folder: Path) -> None:
+    """Put the complete new files of a salvage in the place of the damaged ones, of which other names are kept."""
+    for new in folder.glob("*.db.salvaged"):
+        path = new.with_suffix("")
+        for suffix in ("-wal", "-shm"):  # of the damaged file: SQLite must not apply it to the new one
+            path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+        new.replace(path)
+        sync_folder(folder)
 
 
 def find_runs(workspace: Path) -> list[StoredRun]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
+from shlex import quote
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from fedtrack.delivery.host import addressed
 from fedtrack.delivery.label import receiver_label
-from fedtrack.delivery.ledger import Cursor, Ledger
+from fedtrack.delivery.ledger import LEDGER_FILE, Cursor, Ledger
 from fedtrack.errors import DamagedError, FedtrackError, ReceiverError
 from fedtrack.journal.journal import Journal, StoredBatch
+from fedtrack.journal.read_around import damage_of
 from fedtrack.runs.journal_facts import is_host, read_facts
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.run_state import view
@@ -68,7 +70,7 @@ def verify(run: StoredRun, told: Counting = lambda label, done, total: None) -> 
     """
     if view(run).goes_on:
         return list(_live_checks(run))
-    with run.locked():
+    with run.unchanged():
         return list(_checks(run, told))
 
 
@@ -111,6 +113,7 @@ def _checks(run: StoredRun, told: Counting) -> Iterator[Check]:
         yield from _check_site(name, site, found, still_logs=logs_still(run, name))
     for site_name, reason in tally.gaps:
         yield Check(f"{site_name}: lost", 0, None, reason)
+    yield from _check_files(run)
     for node, counted in rows.items():
         info = run.info(node, tuple(run.sites()) if node == SERVER else (node,))
         with run.stores(node) as (journal, ledger):
@@ -118,6 +121,15 @@ def _checks(run: StoredRun, told: Counting) -> Iterator[Check]:
             for id_, receiver in receivers.get(node, {}).items():
                 receiver.counting = partial(told, receiver_label(node, id_))
                 yield from _check_receiver(id_, receiver, journal, ledger, info, counted, run)
+
+
+def _check_files(run: StoredRun) -> Iterator[Check]:
+    """Let SQLite check the files; events that are gone are counted with the journal."""
+    for node in run.journaling_nodes():
+        for path in (run.node(node) / "journal.db", run.node(node) / LEDGER_FILE):
+            problem = damage_of(path)
+            remedy = f"{path.name} is damaged: {problem}; try: fedtrack runs salvage {quote(str(run.base))}"
+            yield Check(f"{node}: {path.name}", 0, None if problem else 0, remedy if problem else "")
 
 
 def _check_site(name: str, site: SiteTally, rows: int | None, *, still_logs: bool) -> Iterator[Check]:
@@ -173,11 +185,12 @@ def _count_rows(run: StoredRun, node: str, last: int | None = None) -> _Rows:
     changed = 0
     blobs = BlobStore(run.node(node) / "blobs")
     with run.journal(node) as journal:
+        journal.check()
         for batch in _batches(journal, last=last):
             events = sum(1 for _ in batch.events())
             found[batch.site] += events
             reports[batch.site] += batch.recount() - events
-            changed += bool(batch.lost_bytes)
+            changed += bool(batch.lost or batch.lost_bytes)
             damaged[batch.site] += sum(not _is_whole(record, blobs) for _, record in _records(batch))
         pruned = {site: journal.pruned(site) for site in journal.counts()}
         return _Rows(found, pruned, reports, damaged, changed)

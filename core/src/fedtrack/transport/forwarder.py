@@ -124,5 +124,5 @@ class Forwarder:
             return
         # A full disk, for example: the records stay in the spool, and the next poll tries again.
         if source.site not in self._errors:
-            log.error("%s: %s; its records wait in %s", source.site, error, source.folder)
+            log.error("%s: %s; its records wait in %s", source.site, str(error).removesuffix("."), source.folder)
         self._errors[source.site] = error

@@ -17,6 +17,7 @@ from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
+from fedtrack_local.room import when_there_is_room
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults, write_results
 from fedtrack_local.workflows.model_selector import ModelSelector
 from fedtrack_local.workflows.round import end_round
@@ -144,7 +145,8 @@ class LocalServer:
         self.rounds.append(result)
         self.next_round = max(self.next_round, result.current_round + 1)
         self.final_metrics = {}  # they were those of the model that entered the round
-        write_whole(self._rounds_file, msgspec.msgpack.encode(self.rounds))  # JSON has no NaN
+        data = msgspec.msgpack.encode(self.rounds)  # JSON has no NaN
+        when_there_is_room(lambda: write_whole(self._rounds_file, data))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None) -> None:
         """Log the server's own metrics."""

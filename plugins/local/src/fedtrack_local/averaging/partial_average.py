@@ -11,6 +11,7 @@ import msgspec
 from fedtrack.errors import ModelError
 from fedtrack_local.models.arrays import Array
 from fedtrack_local.models.params import load_metadata, load_params, save_params
+from fedtrack_local.room import when_there_is_room
 
 _WEIGHT, _WEIGHTS = "fedtrack.weight", "fedtrack.weights"
 
@@ -37,7 +38,8 @@ class PartialAverage:
         """
         arrays = {f"{index}/{name}": item for name, state in self.tensors.items() for index, item in enumerate(state)}
         weights = msgspec.json.encode({name: weight.hex() for name, weight in self.weights.items()}).decode()
-        save_params(arrays, path, {_WEIGHT: self.weight.hex(), _WEIGHTS: weights})
+        metadata = {_WEIGHT: self.weight.hex(), _WEIGHTS: weights}
+        when_there_is_room(lambda: save_params(arrays, path, metadata))
 
     @staticmethod
     def load(path: Path) -> PartialAverage:

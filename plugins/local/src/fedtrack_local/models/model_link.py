@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedtrack.errors import WorkspaceError
-from fedtrack.files import written_beside
+from fedtrack.files import unwritable, written_beside
 from fedtrack_local.models.model_map import ModelMap, map_under
 from fedtrack_local.models.params import save_params
 
@@ -58,4 +57,4 @@ def link_or_copy(source: Path, target: Path) -> None:
                 shutil.copyfile(source, new)
                 new.chmod(0o600)
     except OSError as error:
-        raise WorkspaceError(f"Cannot write the model {target}: {error}; free space or check rights.") from None
+        raise unwritable(f"the model {target}", error) from None

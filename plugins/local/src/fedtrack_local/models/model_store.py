@@ -12,6 +12,7 @@ import msgspec
 from fedtrack.errors import ModelError, WorkspaceError
 from fedtrack_local.models.arrays import Array
 from fedtrack_local.models.params import load_metadata, load_params, save_params
+from fedtrack_local.room import when_there_is_room
 
 GLOBAL_MODEL = "FL_global_model.safetensors"
 BEST_MODEL = "best_FL_global_model.safetensors"
@@ -120,7 +121,8 @@ class ModelStore:
         # As text, because JSON has no NaN and no infinities.
         texts = {key: str(float(value)) for key, value in (metrics or {}).items()}
         origin = msgspec.json.encode(_Origin(current_round, texts, result)).decode()
-        save_params(params, self.folder / name, {"fedtrack.origin": origin}, durable=True)
+        path, metadata = self.folder / name, {"fedtrack.origin": origin}
+        when_there_is_room(lambda: save_params(params, path, metadata, durable=True))
 
     def _load(self, name: str) -> StoredModel | None:
         path = self.folder / name

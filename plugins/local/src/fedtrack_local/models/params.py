@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
-from fedtrack.errors import ModelError, WorkspaceError
-from fedtrack.files import written_beside
+from fedtrack.errors import ModelError
+from fedtrack.files import unwritable, written_beside
 from fedtrack_local.models.arrays import DTYPES, Array, as_arrays
 from fedtrack_local.models.model_map import ModelMap
 
@@ -81,7 +81,7 @@ def save_params(
         if durable:
             _sync(path.parent)
     except (SafetensorError, OSError) as error:
-        raise WorkspaceError(f"Cannot write the model {path}: {error}; free space or check rights.") from None
+        raise unwritable(f"the model {path}", error) from None
 
 
 def load_params(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 
@@ -16,6 +17,7 @@ from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.end import ended, last_words
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
 from fedtrack_local.processes.sites import SitePool
+from fedtrack_local.room import when_there_is_room
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_backend import RESULT_FILE
 from fedtrack_local.workflows.workflow import Answer, Task
@@ -113,7 +115,8 @@ class ScriptExchange:
         source = None
         if task.params is not None:
             source = self._workspace.exchange / f"task-{self._task_id}.safetensors"
-            hand_over(task.params, source)
+            params = task.params
+            when_there_is_room(lambda: hand_over(params, source))
         for site in sites:
             message = SendTask(
                 task_id=self._task_id,
@@ -127,7 +130,7 @@ class ScriptExchange:
             )
             if source is not None:
                 path = self._workspace.exchange / site / message.file
-                link_or_copy(source, path)
+                when_there_is_room(partial(link_or_copy, source, path))
                 self._models.setdefault(site, {})[self._task_id] = path
             self._pool.send(site, message)
             self._delete_models(site)

@@ -30,6 +30,7 @@ from fedtrack_local.processes.messages import (
     decode_to_site,
     encode,
 )
+from fedtrack_local.room import when_there_is_room
 from fedtrack_local.scripts.ranks import default_rank
 from fedtrack_local.scripts.site_channel import SiteChannel
 
@@ -135,7 +136,8 @@ class SiteBackend:
         if self._task is None:
             raise ConfigError("send() was called without a task; call receive() first, and send() once per task.")
         if model.params is not None:
-            save_params(model.params, self._exchange / RESULT_FILE)
+            params = model.params
+            when_there_is_room(lambda: save_params(params, self._exchange / RESULT_FILE))
         params_type = model.params_type.value if model.params_type else None
         message = SendResult(
             self._task.task_id,

@@ -15,6 +15,7 @@ from fedtrack.errors import ModelError
 from fedtrack.files import write_whole
 from fedtrack.tracking import shorten
 from fedtrack_local.models.arrays import DTYPES_BY_NAME, as_arrays
+from fedtrack_local.room import when_there_is_room
 
 _ARRAY, _TENSOR = 1, 2
 
@@ -86,7 +87,8 @@ class SiteStates:
         if after == before:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(self._path(site), msgspec.msgpack.encode(_Stored(task, before, after)))
+        data = msgspec.msgpack.encode(_Stored(task, before, after))
+        when_there_is_room(lambda: write_whole(self._path(site), data))
 
     def _path(self, site: str) -> Path:
         # Hashed, so that no name is used as a path, and names that differ only in case differ on every file system.

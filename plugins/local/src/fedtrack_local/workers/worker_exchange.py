@@ -18,6 +18,7 @@ from fedtrack_local.models.model_link import hand_over
 from fedtrack_local.processes.end import ended, last_words
 from fedtrack_local.processes.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
 from fedtrack_local.processes.sites import FromPool, SitePool
+from fedtrack_local.room import when_there_is_room
 from fedtrack_local.roster import Roster
 from fedtrack_local.workers.groups import Group, groups_of
 from fedtrack_local.workers.worker import read_position
@@ -160,7 +161,8 @@ class WorkerExchange:
         if task.params is None:
             return None
         path = self._workspace.exchange / f"task-{self._task_id}.safetensors"
-        hand_over(task.params, path)
+        params = task.params
+        when_there_is_room(lambda: hand_over(params, path))
         return path
 
     def _give(self, worker: _Worker, group: Group, task: Task, model: Path | None) -> None:

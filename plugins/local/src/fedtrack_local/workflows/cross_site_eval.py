@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import fedtrack.job as described
 from fedtrack.client import MetaKey, ModelName, ParamsType
 from fedtrack.errors import JobError, ModelError
+from fedtrack_local.room import when_there_is_room
 from fedtrack_local.workflows.cross_site_results import record_keys, write_results
 from fedtrack_local.workflows.evaluation_state import EvaluationState
 from fedtrack_local.workflows.workflow import SUBMIT_MODEL, VALIDATE, Answer, GroupAnswer, Server, Task
@@ -163,4 +164,4 @@ def _keep(answer: Answer, last: Mapping[str, Any] | None, folder: Path) -> None:
     if last is not None:
         # A model that does not fit would end the scripts of all the sites that load it.
         check_fits(answer.site, params, last)
-    save_params(params, folder / f"{answer.site}.safetensors")
+    when_there_is_room(lambda: save_params(params, folder / f"{answer.site}.safetensors"))

@@ -10,6 +10,7 @@ import msgspec
 
 from fedtrack.errors import WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack_local.room import when_there_is_room
 
 #: Metrics by data site and model owner: ``results["site-1"]["SRV_FL_global_model"]["accuracy"]``.
 CrossSiteResults: TypeAlias = dict[str, dict[str, dict[str, float]]]
@@ -33,4 +34,5 @@ def write_results(results: CrossSiteResults, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise WorkspaceError(f"Cannot write {path}: {error.strerror}; free space or check rights.") from None
-    write_whole(path, msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+    data = msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n"
+    when_there_is_room(lambda: write_whole(path, data))

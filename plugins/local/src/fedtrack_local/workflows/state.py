@@ -9,6 +9,7 @@ import msgspec
 
 from fedtrack.errors import ConfigError, DamagedError
 from fedtrack.files import write_whole
+from fedtrack_local.room import when_there_is_room
 
 
 class WorkflowState:
@@ -59,7 +60,7 @@ class WorkflowState:
                 f"The state of the workflow {self._workflow!r} cannot be kept: {error}; use numbers, texts, bytes, "
                 "lists and dicts."
             ) from None
-        write_whole(self._path, data)
+        when_there_is_room(lambda: write_whole(self._path, data))
 
     def _values(self) -> dict[str, Any]:
         if not self._path.exists():

@@ -8,6 +8,7 @@ import msgspec
 
 from fedtrack.errors import DamagedError
 from fedtrack.files import write_whole
+from fedtrack_local.room import when_there_is_room
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults
 
 
@@ -78,4 +79,5 @@ class WorkflowLog:
             ) from None
 
     def _write(self) -> None:
-        write_whole(self._path, msgspec.msgpack.encode(self._passages))  # JSON has no NaN
+        data = msgspec.msgpack.encode(self._passages)  # JSON has no NaN
+        when_there_is_room(lambda: write_whole(self._path, data))
