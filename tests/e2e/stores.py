@@ -107,7 +107,13 @@ def _tensorboard_run(site: Path) -> Stored:
             found.histograms[tag] += [event.histogram_value.num for event in events.Histograms(tag)]
         for tag in tags["tensors"]:
             _tensorboard_texts(found, tag, events)
+    found.files = _tensorboard_files(site)
     return found
+
+
+def _tensorboard_files(site: Path) -> dict[str, bytes]:
+    folder = site / "artifacts"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _tensorboard_texts(found: Stored, tag: str, events: Any) -> None:

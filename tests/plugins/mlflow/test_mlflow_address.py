@@ -43,9 +43,13 @@ def test_a_folder_is_a_file_store(uri: str, tmp_path: Path) -> None:
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     server = resolve("https://me:secret@mlflow.example:5000/", None, tmp_path)
     assert server.uri == "https://me:secret@mlflow.example:5000/"
-    assert server.results("7").location == "https://mlflow.example:5000/#/experiments/7"
-    database = resolve("postgresql://me:secret@db/mlflow", None, tmp_path)
+    page = "#/experiments/7/runs?workflowType=machine_learning"
+    assert server.results("7").location == f"https://me@mlflow.example:5000/{page}"
+    assert "secret" not in str(resolve("https://secret@mlflow.example", None, tmp_path).results("7"))
+    database = resolve("postgresql://me:secret@db/mlflow?password=secret&sslmode=require", None, tmp_path)
+    assert database.results("7").location == "postgresql://me@db/mlflow?sslmode=require"
     assert "secret" not in str(database.results("7"))
+    assert resolve("postgresql://postgres@db/mlflow", None, tmp_path).shown == "postgresql://postgres@db/mlflow"
     assert database.artifacts == (tmp_path / "mlartifacts").as_uri()
 
 

@@ -17,6 +17,7 @@ import pytest
 from fedtrack.testing import ReceiverContract, Stored
 from fedtrack.tracking.records import Artifact, Histogram, Image, Param, Tag, Text
 from fedtrack_mlflow import MLflowReceiver, keys
+from fedtrack_mlflow.names import table_of
 
 #: Where the receiver puts the files of a key, and what it makes of a step.
 _SERIES = re.compile(r"(text|images|histograms)/(.+)/(-?\d+)\.\w+", re.DOTALL)
@@ -67,8 +68,9 @@ class SiteRun:
         return self.store.execute(query, (self.run,)).fetchall()
 
     def _key(self, name: str) -> str:
-        key = keys.decode(name)
-        return dict(self._rows("tags", "key, value"))[keys.origin_tag(name)] if key is None else key
+        table = table_of(dict(self._rows("tags", "key, value")))
+        key = table.get(name, name).replace("\\x00", "\0")
+        return key if name in table else keys.decode(name) or name
 
     def _files(self) -> Iterator[tuple[str, bytes]]:
         (uri,) = self.store.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (self.run,)).fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -113,7 +114,7 @@ def test_a_key_may_be_the_beginning_of_another(
         "_0x61_cc": "4.0",
     }
     assert sorted(files(site_run(run_info) / "params").values()) == ["1", "2", "3"]
-    assert before["tags/fedtrack.key._0x6c_oss_0x2f_top"] == "loss/top"
+    assert json.loads(before["tags/fedtrack.names"])["_0x6c_oss_0x2f_top"] == "loss/top"
     opened(tracking_uri=uri).receive(batch)
     assert files(site_run(run_info)) == before
 

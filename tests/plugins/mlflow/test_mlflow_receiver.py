@@ -6,6 +6,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Artifact, BlobRef, Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_mlflow import MLflowReceiver, keys
+from fedtrack_mlflow.names import table_of
 
 Opened = Callable[..., MLflowReceiver]
 NewBatch = Callable[..., Batch]
@@ -52,6 +54,7 @@ def test_each_kind_lands_where_mlflow_shows_it(opened: Opened, new_batch: NewBat
     assert artifacts.pop("histograms/grads/2.json").startswith(b'{"edges": [0.0, 0.5, 1.0], "counts": [3.0, 4.0]')
     assert artifacts == {
         "notes/a.txt": b"hello",
+        "text/notes/a.txt/877000.txt": b"hello",
         "text/remark/3.txt": b"at a step",
         "images/digit_0x40_1/7.png": b"png bytes",
         "models/m.bin": b"weights",
@@ -148,14 +151,52 @@ def test_keys_that_mlflow_refuses_are_encoded_and_none_is_lost(opened: Opened, n
     records += [Param(T0, key, "v") for key in POISON] + [Tag(T0, key, "v") for key in POISON]
     records += [Text(T0, f"texts {key}", "t") for key in POISON]
     opened().receive(new_batch(records))
-    assert {key for key, *_ in store.metrics()} == {keys.encode(key) for key in POISON}
-    assert store.texts("params").keys() == {keys.encode(key) for key in POISON}
     tags = store.texts("tags")
-    assert {keys.encode_tag(key) for key in POISON} < tags.keys()
-    assert len(store.artifacts()) == len(POISON)
-    for key in POISON:
-        name = keys.encode(key)
-        assert keys.decode(name) == key or tags[keys.origin_tag(name)] == key
+    table = table_of(tags)
+    assert sum(name.startswith("fedtrack.names") for name in tags) < 5
+    own = {name for name in tags if not name.startswith(keys.RESERVED_PREFIXES)}
+    for names in ({name for name, *_ in store.metrics()}, set(store.texts("params")), own):
+        assert sorted(table.get(name, name).replace("\\x00", "\0") for name in names) == sorted(POISON)
+    assert len(store.artifacts()) == 2 * len(POISON)
+
+
+def test_refused_keys_have_readable_names_that_stay_the_same(opened: Opened, new_batch: NewBatch, store: Any) -> None:
+    logged = ["MAP@k", "MAP_at_k", "acc [%]", "f(x)", "🎯"]
+    for first in (0, 2, 4):
+        opened().receive(new_batch([Metric(T0 + n, key, 1.0, n) for n, key in enumerate(logged)][first:], first=first))
+    found = {name for name, *_ in store.metrics()}
+    assert {"MAP_at_k", "acc_pct", "f_x"} < found
+    table = table_of(store.texts("tags"))
+    assert sorted(table.get(name, name) for name in found) == sorted(logged)
+
+
+def test_texts_of_one_name_without_a_step_are_all_kept(opened: Opened, new_batch: NewBatch, store: Any) -> None:
+    texts: list[Record] = [Text(T0 + n * 1000, key, f"{key} {n}") for n in range(2) for key in ("note", "a/report.md")]
+    opened().receive(new_batch(texts))
+    opened().receive(new_batch(texts))
+    files = store.artifacts()
+    assert files.pop("note.txt") == b"note 1"
+    assert files.pop("a/report.md") == b"a/report.md 1"
+    assert sorted(files.values()) == [b"a/report.md 0", b"a/report.md 1", b"note 0", b"note 1"]
+    assert {path.rpartition("/")[0] for path in files} == {"text/note", "text/a/report.md"}
+
+
+def test_a_script_can_set_the_note_of_its_run(opened: Opened, new_batch: NewBatch, store: Any) -> None:
+    opened().receive(new_batch([Tag(T0, "mlflow.note.content", "# Result"), Tag(T0, "mlflow.user", "mallory")]))
+    tags = store.texts("tags")
+    assert tags["mlflow.note.content"] == "# Result"
+    assert tags["mlflow.user"] != "mallory"
+
+
+def test_the_parent_run_has_the_facts_of_the_job(run_info: RunInfo, store: Any) -> None:
+    receiver = MLflowReceiver()
+    receiver.open(replace(run_info, facts={"rounds": 3, "aggregator": "WeightedAggregator", "job_hash": "ab"}))
+    receiver.close("completed")
+    expected = {"rounds": "3", "aggregator": "WeightedAggregator", "job_hash": "ab", "sites": "2"}
+    assert store.texts("params", "server") == expected
+    tags = store.texts("tags", "server")
+    assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("hello", "LOCAL")
+    assert tags["mlflow.user"]
 
 
 def test_long_values_are_cut_and_kept_whole_as_files(opened: Opened, new_batch: NewBatch, store: Any) -> None:
@@ -201,15 +242,15 @@ def test_blobs_are_read_from_their_store_and_a_missing_one_loses_only_itself(
         opened().receive(new_batch(records))
     assert caught.value.indices == (1,)
     assert set(store.artifacts().values()) == {b"z" * 100_000}
-    assert len(store.artifacts()) == 2
+    assert sorted(path.partition("/")[0] for path in store.artifacts()) == ["big.txt", "images", "text"]
     assert len(store.metrics()) == 1
 
 
 def test_an_artifact_below_a_file_is_refused_alone(opened: Opened, new_batch: NewBatch, store: Any) -> None:
     with pytest.raises(Permanent) as caught:
-        opened().receive(new_batch([Text(T0, "a", "file"), Text(T0, "a/b", "below"), Text(T0, "c", "fine")]))
+        opened().receive(new_batch([Artifact(T0, name, name.encode()) for name in ("a", "a/b", "c")]))
     assert caught.value.indices == (1,)
-    assert store.artifacts() == {"a": b"file", "c": b"fine"}
+    assert store.artifacts() == {"a": b"a", "c": b"c"}
 
 
 def test_arguments_of_flares_example(opened: Opened, new_batch: NewBatch, store: Any, run_info: RunInfo) -> None:
@@ -228,7 +269,10 @@ def test_arguments_of_flares_example(opened: Opened, new_batch: NewBatch, store:
     assert store.rows("SELECT name, artifact_location FROM experiments WHERE experiment_id > 0") == [
         ("nvflare-fedavg-experiment", location)
     ]
-    assert store.rows("SELECT key, value FROM experiment_tags") == [("mlflow.note.content", "## **NVFlare**")]
+    assert dict(store.rows("SELECT key, value FROM experiment_tags")) == {
+        "mlflow.note.content": "## **NVFlare**",
+        "mlflow.experimentKind": "custom_model_development",  # MLflow 3 opens the list of runs
+    }
     assert list((run_info.folder / "artifacts").rglob("a.txt"))
     results = receiver.results()
     assert results is not None

@@ -17,7 +17,7 @@ from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.tracking.records import Artifact, Image, Metric, Param, Record, Tag, Text
 from fedtrack_mlflow import MLflowReceiver
-from fedtrack_mlflow.keys import encode
+from fedtrack_mlflow.names import table_of
 from fedtrack_mlflow.settings import calm
 
 Opened = Callable[..., MLflowReceiver]
@@ -69,11 +69,11 @@ def test_all_kinds_arrive_and_delivering_again_changes_nothing(
     run = find_runs(uri, run_info)["site-1"]
     points = history(uri, run, "loss")
     assert [point.step for point in points] == [877_000 + i for i in range(2500)]
-    assert math.isnan(history(uri, run, encode("acc@5%"))[0].value)
+    assert math.isnan(history(uri, run, "acc_at_5_pct")[0].value)
     assert len(history(uri, run, "inf")) == 1
     assert sorted(run.data.params.values()) == ["0.1", "0.2"]
-    assert run.data.tags[f"fedtrack.key.{encode('acc@5%')}"] == "acc@5%"
-    assert "mlflow.user" not in run.data.tags
+    assert table_of(run.data.tags) == {"acc_at_5_pct": "acc@5%"}
+    assert run.data.tags["mlflow.user"] != "mallory"
     assert artifact(uri, run, "notes_0x3a_ é/_0x23_1_0x3f_.txt") == b"hello"
     assert artifact(uri, run, "images/digit/1.png") == b"png"
     assert artifact(uri, run, "m.bin") == b"x" * 100_000

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from fedtrack.testing import ReceiverContract, Stored
-from fedtrack.tracking.records import Histogram, Image, Metric, Param, Record, Tag, Text
+from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Record, Tag, Text
 from fedtrack_tensorboard import TBAnalyticsReceiver
 
 KINDS: dict[str, type[Record]] = {"Parameter": Param, "Tag": Tag, "": Text}
@@ -28,6 +28,10 @@ class TestTBAnalyticsReceiver(ReceiverContract):
 def stored_in(folder: Path) -> Iterator[Stored]:
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
+    for file in sorted(folder.glob("*/artifacts/**/*")):
+        if file.is_file():
+            site, _, *path = file.relative_to(folder).parts
+            yield Stored(unquote(site), "/".join(path), file.read_bytes(), kind=Artifact)
     for file in sorted(folder.rglob("events.out.tfevents.*")):
         site = unquote(file.relative_to(folder).parts[0])
         for event in LegacyEventFileLoader(str(file)).Load():

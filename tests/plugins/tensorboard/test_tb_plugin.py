@@ -9,7 +9,7 @@ import pytest
 
 from fedtrack import FedtrackError
 from fedtrack.plugins import State, registry
-from fedtrack.tracking.records import Artifact
+from fedtrack.tracking.records import KINDS
 from fedtrack_tensorboard import SummaryWriter, TBAnalyticsReceiver
 
 
@@ -45,6 +45,5 @@ def test_options_are_checked() -> None:
         TBAnalyticsReceiver(tb_folder=3)
 
 
-def test_artifacts_are_the_one_kind_that_tensorboard_cannot_hold() -> None:
-    assert Artifact not in TBAnalyticsReceiver.supports
-    assert len(TBAnalyticsReceiver.supports) == 6
+def test_every_kind_is_held() -> None:
+    assert TBAnalyticsReceiver.supports == frozenset(KINDS.values())

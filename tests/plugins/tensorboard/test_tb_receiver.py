@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import stat
 from collections.abc import Callable, Iterator
@@ -14,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtrack import Permanent, RunInfo, Transient
-from fedtrack.tracking.records import BlobRef, Histogram, Image, Metric, Param, Record, Text
-from fedtrack_tensorboard import TBAnalyticsReceiver, site_log
+from fedtrack.tracking.records import Artifact, BlobRef, Histogram, Image, Metric, Param, Record, Text
+from fedtrack_tensorboard import TBAnalyticsReceiver
 from fedtrack_tensorboard.site_folder import folder_name
 
 NOW = 1_700_000_000_123_456_789
@@ -56,7 +57,7 @@ def test_nothing_exists_before_a_site_logs(receiver: TBAnalyticsReceiver, run: R
 
 
 def test_folders_and_files_are_private(receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed) -> None:
-    feed(receiver, [*metrics([1, 1]), Param(NOW, "lr", 1)])
+    feed(receiver, [*metrics([2, 1]), Param(NOW, "lr", 1)])
     receiver.flush()
     paths = [run.folder / "tb_events", *(run.folder / "tb_events").rglob("*")]
     assert len(paths) == 6
@@ -136,11 +137,72 @@ def test_a_damaged_record_is_named_and_the_others_are_written_once(
     assert [e.step for e in read_run(run.folder / "tb_events/site-1").Scalars("loss")] == [1, 2]
 
 
-def test_passes_are_limited(receiver: TBAnalyticsReceiver, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site_log, "MAX_PASSES", 3)
-    with pytest.raises(Permanent, match=r"pass 4; .* \(1 other reasons\)") as error:
-        feed(receiver, metrics([4, 3, 2, 1, 5, 0, 0]))
-    assert error.value.indices == (3, 5, 6)
+def test_a_round_as_step_is_one_curve_that_is_explained_once(
+    receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = [round for round in range(3) for _ in range(20)]
+    feed(receiver, metrics(steps[:30]))
+    feed(opened(run), metrics(steps[30:]), first=30)
+    assert [e.step for e in read_run(run.folder / "tb_events/site-1").Scalars("loss")] == list(range(60))
+    assert not (run.folder / "tb_events/site-1/pass-2").exists()
+    said = [record.message for record in caplog.records if "several points at step" in record.message]
+    assert said[0].endswith("For an x axis of batches log step = round * steps_per_round + step_in_round")
+    assert len(said) == 2  # once by each receiver
+
+
+def test_steps_from_0_in_each_round_are_explained(
+    receiver: TBAnalyticsReceiver, feed: Feed, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        feed(receiver, metrics([*range(5)] * 4))
+    said = [record for record in caplog.records if 'steps="continue"' in record.message]
+    assert [record.levelname for record in said] == ["INFO", "WARNING"]
+
+
+def test_the_servers_scalars_do_not_share_a_tag_with_the_sites(
+    receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, read_run: Any
+) -> None:
+    feed(receiver, [*metrics([0, 1]), Metric(NOW, "round/seconds", 1.0, 0)], site="server")
+    feed(opened(run), metrics([2]), site="server", first=3)
+    shown = read_run(run.folder / "tb_events/server")
+    assert sorted(shown.Tags()["scalars"]) == ["global/loss", "round/seconds"]
+    assert [event.step for event in shown.Scalars("global/loss")] == [0, 1, 2]
+
+
+def test_text_that_looks_like_a_number_stays_text_among_the_hyperparameters(
+    receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed
+) -> None:
+    params = [Param(NOW, "seed", "007"), Param(NOW, "lr", 0.5), Param(NOW, "amp", True), Param(NOW, "flag", "True")]
+    feed(receiver, params[:2])
+    again = opened(run)
+    feed(again, params[2:], first=2)
+    again.flush()
+    assert hyperparameters(run.folder / "tb_events/site-1") == {"seed": "007", "lr": 0.5, "amp": True, "flag": "True"}
+
+
+def hyperparameters(folder: Path) -> dict[str, Any]:
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    (file,) = folder.glob("*.hparams")
+    for event in LegacyEventFileLoader(str(file)).Load():
+        for value in event.summary.value:
+            data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+            if data.HasField("session_start_info"):
+                found = data.session_start_info.hparams
+                return {key: getattr(item, item.WhichOneof("kind")) for key, item in found.items()}
+    raise AssertionError("no hyperparameters")
+
+
+@pytest.mark.parametrize("path", ["../up", "/etc/passwd", "a//b", "a/./b", "a\0b", "x" * 300])
+def test_an_artifact_stays_in_its_folder(receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed, path: str) -> None:
+    good = Artifact(NOW, "model/weights.bin", b"1")
+    with pytest.raises(Permanent) as error:
+        feed(receiver, [Artifact(NOW, path, b"evil"), good])
+    assert error.value.indices == (0,)
+    files = [file for file in run.folder.rglob("*") if file.is_file() and b"evil" in file.read_bytes()]
+    assert not files
+    assert (run.folder / "tb_events/site-1/artifacts/model/weights.bin").read_bytes() == b"1"
 
 
 @contextmanager

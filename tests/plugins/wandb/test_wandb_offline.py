@@ -31,7 +31,7 @@ def test_every_site_has_a_run_with_every_row(make_receiver: MakeReceiver, run_in
         "hello-site-2": [i / 2 for i in range(7)],
         "hello-late site": [0.0, 0.5, 1.0],
     }
-    assert {run.run.run_group for run in runs.values()} == {"hello"}
+    assert {run.run.run_group for run in runs.values()} == {"hello-job-1a2b"}
     assert all(run.exit_code == 0 for run in runs.values())
 
 

@@ -71,6 +71,9 @@ def load_job(folder: Path, node: str | None = None) -> LoadedJob:
     config = read_json(path, ServerConfig)
     _refuse_filters(path, config)
     components = components_of(path, config.components, FED_EVENT, build=node in (None, SERVER))
+    for component in components.values():
+        if isinstance(component, Receiver):
+            component.check()
     workflows = workflows_of(path, config.workflows)
     tasks = frozenset().union(*(workflow.tasks() for workflow in workflows.values()))
     sites = _sites({name: app for name, app in apps.items() if name != SERVER}, node, tasks)

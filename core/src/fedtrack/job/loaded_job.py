@@ -8,6 +8,7 @@ from typing import Any
 
 from fedtrack.job.components import ClientAppRunner, IntimeModelSelector, ScriptRunner, ValidationJsonGenerator
 from fedtrack.job.config import Meta
+from fedtrack.job.facts import facts_of
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.receiver import Receiver
 
@@ -65,6 +66,11 @@ class LoadedJob:
     def client_app(self) -> ClientAppRunner | None:
         """The settings of the functions of all sites; None if every site has a script."""
         return self.sites[0].client_app
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What the job says of itself: rounds, workflows, aggregators and the hash of its files."""
+        return facts_of(self.workflows.values(), self.folder)
 
     def script_config(self, site: LoadedSite, name: str) -> dict[str, Any]:
         """Return the value of ``fedtrack.client.get_config`` for the script of ``site``, under the name ``name``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -15,6 +16,8 @@ from fedtrack.output import tolerant
 from fedtrack.runs.cross_site_table import cross_site_table
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.tally_rows import Row, grouped_sites, receiver_rows, site_rows
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*=\S+ ")
 
 #: The most sites, and the most remarks, that are listed one by one.
 _MOST_SITES = 20
@@ -38,12 +41,19 @@ def print_summary(result: RunResult) -> None:
         console.print(line, markup=False)
     console.print(f"Results:     {result.folder}", markup=False)
     for receiver in result.receivers.values():
-        if receiver.command:
-            console.print(f"{receiver.receiver + ':':<12} {_runnable(receiver.command)}", markup=False)
+        shown = [receiver.location] if "://" in receiver.location else []  # of a file, the command is enough
+        shown += [_runnable(receiver.command)] if receiver.command else []
+        for number, line in enumerate(shown or [receiver.location] if receiver.location else []):
+            label = "" if number else f"{receiver.receiver}:"
+            console.print(f"{label:<12} {line}", markup=False)
 
 
 def _runnable(command: str) -> str:
     """Return ``command`` so that it works when it is pasted, also if the environment is not on the PATH."""
+    if " && " in command:
+        return " && ".join(_runnable(part) for part in command.split(" && "))
+    if match := _VARIABLE.match(command):
+        return match[0] + _runnable(command[match.end() :])
     program, _, rest = command.partition(" ")
     installed = Path(sys.executable).parent / program
     if shutil.which(program) or not installed.exists():

@@ -95,7 +95,9 @@ def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = N
         cls = registry().receiver(other[0])
         # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
         args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
-        return {SERVER: {other_name(cls.name, other[1]): cls(**args)}}
+        receiver = cls(**args)
+        receiver.check()
+        return {SERVER: {other_name(cls.name, other[1]): receiver}}
     return run.receivers()
 
 

@@ -256,7 +256,11 @@ class StoredRun:
             raise DamagedError(f"{self.folder} has no readable run.json, so the run's id is not known.")
         with self.journal() as journal:
             name = journal.meta("job_name") or Path(record.job).name
-        return RunInfo(record.run_id, name, folder, node, sites, record.started_ns, BlobStore(folder / "blobs"))
+        try:
+            facts = self.job().facts
+        except FedtrackError:  # the run of a script without a job, or a plugin of the job is no longer installed
+            facts = {}
+        return RunInfo(record.run_id, name, folder, node, sites, record.started_ns, BlobStore(folder / "blobs"), facts)
 
 
 def salvaged_name(path: Path) -> Path:

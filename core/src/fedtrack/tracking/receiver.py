@@ -20,7 +20,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,6 +44,7 @@ class RunInfo:
         sites: The sites that the job names; records of other sites may still arrive.
         started_ns: Wall clock at the start of the run, nanoseconds since the epoch.
         blobs: Holds the large values of Text, Image and Artifact records.
+        facts: What the run's job says of itself, by name: ``rounds``, ``aggregator``, ``workflows``, ``job_hash``.
     """
 
     run_id: str
@@ -53,6 +54,7 @@ class RunInfo:
     sites: tuple[str, ...]
     started_ns: int
     blobs: BlobStore
+    facts: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,15 @@ class Receiver(ABC):
         except msgspec.ValidationError as error:
             fields = ", ".join(self.Options.__struct_fields__)
             raise ConfigError(f"{type(self).__name__} ({self.name}): {error}; valid arguments: {fields}.") from None
+
+    def check(self) -> None:  # noqa: B027 - optional
+        """Check what the arguments need on this machine, such as a driver, without any connection.
+
+        Called before a job or a replay starts, on the machine that runs it.
+
+        Raises:
+            ConfigError: Something is missing; the message says what to do.
+        """
 
     def prepare(self) -> None:  # noqa: B027 - optional
         """Import what ``open`` needs, if that takes long.

@@ -76,6 +76,7 @@ def begin_run(
         sites=tuple(names),
         started_ns=record.started_ns,
         blobs=blobs,
+        facts=job.facts,
     )
     spool = Spool(
         workspace.server / "spool",

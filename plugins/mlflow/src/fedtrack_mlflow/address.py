@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from fedtrack import Results
 from fedtrack.errors import ConfigError
+from fedtrack_mlflow import commands
+
+#: Parameters of a database's URI that must never be printed.
+_SECRET = re.compile(r"(?:^|&)[^=&]*(?:pass|secret|token|key)[^=&]*=[^&]*", re.IGNORECASE)
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SQLITE = re.compile(r"(?P<head>sqlite(?:\+\w+)?:///)(?P<path>[^?]+)(?P<query>\?.*)?\Z")
@@ -43,17 +46,22 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The URI without user name and password."""
+        """The URI without passwords. A user's name is kept, but not one that may be a token: one without a password."""
         parts = urlsplit(self.uri)
-        if "@" not in parts.netloc:
-            return self.uri
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        user, at, host = parts.netloc.rpartition("@")
+        name, colon, _ = user.partition(":")
+        if at:
+            parts = parts._replace(netloc=f"{name}@{host}" if colon or not self.is_server else host)
+        query = _SECRET.sub("", parts.query).strip("&")
+        shown = parts._replace(query=query)
+        return self.uri if not at and query == parts.query else urlunsplit(shown)
 
     def results(self, experiment_id: str) -> Results:
         """Return where a person finds the experiment."""
+        page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
         if self.is_server:
-            return Results(f"{self.shown.rstrip('/')}/#/experiments/{experiment_id}")
-        command = f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}"
+            return Results(f"{self.shown.rstrip('/')}/{page}")
+        command = commands.user_interface(self.shown)
         if self.files is not None:
             return Results(str(self.files), f"MLFLOW_ALLOW_FILE_STORE=true {command}")
         return Results(self.shown if self.database is None else str(self.database), command)

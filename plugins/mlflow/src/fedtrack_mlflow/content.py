@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from fedtrack.tracking import BlobStore
@@ -49,12 +50,14 @@ class Content:
         params: Names and values; no name appears twice.
         tags: Names and values; the last value counts.
         files: Artifacts; a later one for the same path replaces the earlier one.
+        names: Tags with the table of names, if it has changed; they are stored first.
     """
 
     metrics: list[entities.Metric] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     files: list[File] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def sort(records: Sequence[Record], run: SiteRun, blobs: BlobStore) -> Content:
@@ -62,22 +65,23 @@ def sort(records: Sequence[Record], run: SiteRun, blobs: BlobStore) -> Content:
     content = Content()
     for index, record in enumerate(records):
         if isinstance(record, Metric):
-            name = run.metric_name(record.key, content.tags)
+            name = run.metric_name(record.key)
             content.metrics.append(points.point(record, name, run.started_ms))
         elif isinstance(record, Param):
             _add_param(content, index, record, run)
         elif isinstance(record, Tag):
-            name = run.tag_name(record.key, content.tags)
+            name = run.tag_name(record.key)
             content.tags[name] = _cut(content, index, record.value, TAG_LIMIT)
         else:
-            content.files.append(_file(index, record, run.started_ms, blobs))
+            content.files += _files(index, record, run.started_ms, blobs)
+    content.names = run.names.changed_tags()
     content.metrics = points.distinct(content.metrics)
     return content
 
 
 def _add_param(content: Content, index: int, record: Param, run: SiteRun) -> None:
     value = _cut(content, index, str(record.value), PARAM_LIMIT)
-    name = run.param_name(record.key, value, record.time_ns, content.tags)
+    name = run.param_name(record.key, value, record.time_ns)
     if name is not None:
         content.params[name] = value
 
@@ -93,21 +97,30 @@ def _cut(content: Content, index: int, value: str, limit: int) -> str:
     return value[: limit - len(ending)] + ending
 
 
-def _file(index: int, record: Record, started_ms: int, blobs: BlobStore) -> File:
+def _files(index: int, record: Record, started_ms: int, blobs: BlobStore) -> list[File]:
+    """Return the artifacts of a record that is no metric, parameter or tag.
+
+    A text or image without a step, whose key is the name of a file, is also the file of that name: the latest one,
+    as with MLflow's own ``log_text`` and ``log_image``. The series keeps all of them.
+    """
     if isinstance(record, Artifact):
-        return File(index, encode_path(record.path), lambda: blobs.read(record.data))
-    if isinstance(record, Text):
-        path = encode_path(record.key)
-        if record.step is not None:
-            path = f"text/{path}/{record.step}.txt"
-        return File(index, path, lambda: blobs.read_text(record.text).encode())
-    if isinstance(record, Image | Histogram):
-        step = points.elapsed_us(record.time_ns, started_ms) if record.step is None else record.step
-        folder = f"{type(record).__name__.lower()}s/{encode_path(record.key)}"
-        if isinstance(record, Histogram):
-            return File(index, f"{folder}/{step}.json", lambda: _histogram(record))
-        return File(index, f"{folder}/{step}.{_EXTENSIONS[record.format]}", lambda: blobs.read(record.data))
-    raise TypeError(f"{type(record).__name__} is no kind of record that MLflow holds")
+        return [File(index, encode_path(record.path), lambda: blobs.read(record.data))]
+    if not isinstance(record, Text | Image | Histogram):
+        raise TypeError(f"{type(record).__name__} is no kind of record that MLflow holds")
+    path = encode_path(record.key)
+    step = points.elapsed_us(record.time_ns, started_ms) if record.step is None else record.step
+    if isinstance(record, Histogram):
+        return [File(index, f"histograms/{path}/{step}.json", lambda: _histogram(record))]
+    if isinstance(record, Image):
+        ending, read = _EXTENSIONS[record.format], lambda: blobs.read(record.data)
+        series = File(index, f"images/{path}/{step}.{ending}", read)
+        is_file = path.lower().endswith((f".{ending}", f".{record.format}"))
+        return [series, File(index, path, read)] if record.step is None and is_file else [series]
+    text = lambda: blobs.read_text(record.text).encode()  # noqa: E731 - the two files share it
+    series = File(index, f"text/{path}/{step}.txt", text)
+    if record.step is not None:
+        return [series]
+    return [series, File(index, path if PurePosixPath(path).suffix else f"{path}.txt", text)]
 
 
 def _histogram(record: Histogram) -> bytes:

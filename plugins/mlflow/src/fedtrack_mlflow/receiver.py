@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fedtrack import Batch, Receiver, ReceiverOptions, Results, RunInfo
 from fedtrack.errors import ConfigError, Transient
 from fedtrack.tracking.records import KINDS, Metric, Record
-from fedtrack_mlflow import content, filestore, points
+from fedtrack_mlflow import content, drivers, filestore, points
 from fedtrack_mlflow.address import resolve
 from fedtrack_mlflow.confirmation import confirm
 from fedtrack_mlflow.failures import translated
@@ -54,6 +54,14 @@ class MLflowReceiver(Receiver):
         self._session: Session | None = None
         self._next_seq: dict[tuple[str, str], int] = {}
         self._busy_seconds = 0.0
+
+    def check(self) -> None:
+        """Check that this machine has the driver of the database in ``tracking_uri``.
+
+        Raises:
+            ConfigError: It is not installed; the message says what to install.
+        """
+        drivers.check(self.options.tracking_uri or "")
 
     def prepare(self) -> None:
         """Import MLflow and its database modules, for which a small job waits longest, at least on a busy machine."""

@@ -6,6 +6,7 @@ second one.
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -103,9 +104,33 @@ class Runs:
                 return found
 
     def _create(self, site: str) -> Run:
-        tags = {**self._tags, RUN_TAG: self._run.run_id, SITE_TAG: site, JOB_TAG: self._run.job_name}
+        tags = {
+            "mlflow.user": _user(),
+            "mlflow.source.name": self._run.job_name,
+            "mlflow.source.type": "LOCAL",
+            **self._tags,
+            RUN_TAG: self._run.run_id,
+            SITE_TAG: site,
+            JOB_TAG: self._run.job_name,
+        }
         name = self._name if site == SERVER else f"{self._name}-{site}"
         if site != SERVER and SERVER in self._open:
             tags[_PARENT_TAG] = self._open[SERVER].run_id
         started_ms = self._run.started_ns // 1_000_000
-        return self._client.create_run(self._experiment_id, start_time=started_ms, tags=tags, run_name=name)
+        created = self._client.create_run(self._experiment_id, start_time=started_ms, tags=tags, run_name=name)
+        return self._described(created) if site == SERVER else created
+
+    def _described(self, run: Run) -> Run:
+        """Log the facts of the job as parameters of the parent run; equal ones may be logged again."""
+        from mlflow.entities import Param
+
+        facts = {"sites": len(self._run.sites), **self._run.facts}
+        self._client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in facts.items()])
+        return self._client.get_run(run.info.run_id)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without a name for its user
+        return "unknown"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def send(client: MlflowClient, run_id: str, content: Content, folder: Path) -> None:
-    """Log parameters, metrics, tags and files, in this order.
+    """Log the table of names, parameters, metrics, tags and files, in this order.
 
     Args:
         client: MLflow's client.
@@ -31,6 +31,8 @@ def send(client: MlflowClient, run_id: str, content: Content, folder: Path) -> N
     """
     from mlflow.entities import Param, RunTag
 
+    for key, value in content.names.items():  # first: after a crash, the names that are in use must be known
+        client.set_tag(run_id, key, value)
     params = [Param(key, value) for key, value in content.params.items()]
     for some_params in calls.chunks(params, calls.PARAMS_OR_TAGS, lambda item: item.key + item.value):
         client.log_batch(run_id, params=some_params)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from fedtrack.tracking import Refused, Table, shorten, table_of
 from fedtrack.tracking.records import Artifact, Image, Metric, Param, Record, Tag, Text
@@ -20,14 +20,20 @@ class MLflowWriter(FluentState):
     A bad value becomes a counted ``Rejected`` record and never raises. Arguments have MLflow's names and order; those
     of FLARE's writer are taken too. ``run_id`` and ``model_id`` are not used: the records go to the site's own run.
     With ``synchronous=False`` a call returns an object whose ``wait()`` returns at once.
+
+    Args:
+        record_log: See Writer.
+        steps: ``"continue"`` makes one ascending count of steps that begin again in each round.
     """
 
     name: ClassVar[str] = "mlflow"
     summary: ClassVar[str] = "MLflow's fluent API: log_metric, log_param, set_tag, log_image, log_table, start_run, ..."
     supports: ClassVar[frozenset[type[Record]]] = frozenset({Metric, Param, Tag, Text, Image, Artifact})
 
-    def __init__(self, record_log: Any = None) -> None:
+    def __init__(self, record_log: Any = None, *, steps: Literal["continue"] | None = None) -> None:
         super().__init__(record_log)
+        if steps == "continue":
+            self.continue_steps()
         self._tables: dict[str, Table] = {}
 
     def log_metric(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
@@ -18,19 +19,21 @@ from fedtrack_tensorboard.event_file import append, frame
 _FILE_NAME = "events.out.tfevents.00000000.hparams"
 
 
-def write(folder: Path, params: Mapping[str, str], started: float) -> None:
+Value: TypeAlias = bool | float | str
+
+
+def write(folder: Path, params: Mapping[str, Value], started: float) -> None:
     """Replace the parameters of the run in ``folder``.
 
     Args:
         folder: The run's folder, which exists.
-        params: Values by key, as text; numbers and bools are shown as such.
+        params: Values by key.
         started: Time of the first parameter, seconds since the epoch.
 
     Raises:
         OSError: The file cannot be written.
     """
-    values = {key: _typed(text) for key, text in params.items()}
-    summary = hparams_pb(values, trial_id="", start_time_secs=started)  # "": a row for each run
+    summary = hparams_pb(dict(params), trial_id="", start_time_secs=started)  # "": a row for each run
     version = Event(wall_time=started, file_version="brain.Event:2")
     content = Event(wall_time=started, summary=summary)
     temporary = folder / ".hparams"
@@ -38,12 +41,3 @@ def write(folder: Path, params: Mapping[str, str], started: float) -> None:
     data = frame(version.SerializeToString()) + frame(content.SerializeToString())
     append(temporary, data, create=True)
     temporary.replace(folder / _FILE_NAME)
-
-
-def _typed(text: str) -> bool | float | str:
-    if text in ("True", "False"):
-        return text == "True"
-    try:
-        return float(text)
-    except ValueError:
-        return text

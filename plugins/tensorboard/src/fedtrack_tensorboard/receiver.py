@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from fedtrack import Batch, Receiver, ReceiverOptions, Results, RunInfo
 from fedtrack.errors import Permanent, Transient
-from fedtrack.tracking.records import KINDS, Artifact
+from fedtrack.tracking import SERVER
+from fedtrack.tracking.records import KINDS
 from fedtrack_tensorboard.site_folder import folder_name
 
 if TYPE_CHECKING:
     from fedtrack_tensorboard.site_log import SiteLog
+
+
+#: The beginning of the tags of the server's scalars.
+GLOBAL_PREFIX = "global/"
 
 
 class TBOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
@@ -28,14 +33,16 @@ class TBOptions(ReceiverOptions, kw_only=True, forbid_unknown_fields=True):
 class TBAnalyticsReceiver(Receiver):
     """Writes the records of each site into ``<tb_folder>/<site>``, each record exactly once.
 
-    Steps that do not ascend within a tag go to ``<tb_folder>/<site>/pass-2`` and so on, because TensorBoard
-    forgets points when a step goes back; see ``fedtrack_tensorboard.passes``. A point that was logged without a
-    step gets the next number of its tag.
+    Steps that go back within a tag go to ``<tb_folder>/<site>/pass-2`` and so on, because TensorBoard forgets points
+    when a step goes back; see ``fedtrack_tensorboard.passes``. A point that was logged without a step gets the next
+    number of its tag. The server's scalars are over rounds, so their tags begin with ``global/``: under the tag of the
+    sites, which count batches, they would be a few points at the left edge of the chart. Artifacts are files in
+    ``<tb_folder>/<site>/artifacts``.
     """
 
     name = "tensorboard"
     summary = "TensorBoard event files, one run per site"
-    supports = frozenset(KINDS.values()) - {Artifact}
+    supports = frozenset(KINDS.values())
     aliases = ("nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver",)
     requires = ("tensorboard", "google_crc32c")
     install = "pip install 'fedtrack[tensorboard]'"
@@ -72,12 +79,13 @@ class TBAnalyticsReceiver(Receiver):
 
         Raises:
             Transient: The files cannot be written now.
-            Permanent: A record's data is damaged, or its steps would begin too many passes.
+            Permanent: A record's data is damaged, or an artifact's path cannot be a file.
         """
         # After a failure only the files say which records are written, and the next call reads them again.
         site = self._sites.pop(batch.site, None)
         try:
-            site = site or self._new_site(self._folder / folder_name(batch.site), self._blobs)
+            prefix = GLOBAL_PREFIX if batch.site == SERVER else ""
+            site = site or self._new_site(self._folder / folder_name(batch.site), self._blobs, prefix)
             refused = site.write(batch)
         except OSError as error:
             raise Transient(f"TensorBoard events of {batch.site} cannot be written: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -9,15 +10,23 @@ from tensorboard.compat.proto.event_pb2 import Event
 from fedtrack import Batch
 from fedtrack.errors import DamagedError
 from fedtrack.tracking import BlobStore
-from fedtrack.tracking.records import Record
+from fedtrack.tracking.records import Artifact, Record
 from fedtrack_tensorboard import hparams
-from fedtrack_tensorboard.passes import Kind, Passes
+from fedtrack_tensorboard.artifact_files import write_artifact
+from fedtrack_tensorboard.passes import Kind, Passes, Place
 from fedtrack_tensorboard.run_folder import RunFolder
 from fedtrack_tensorboard.sequences import SequenceSet
-from fedtrack_tensorboard.summaries import PARAM_PREFIX, event_of, identify, literal_of, series_of
+from fedtrack_tensorboard.summaries import (
+    PARAM_PREFIX,
+    event_of,
+    given_step_of,
+    identify,
+    note_given_step,
+    series_of,
+    value_of_param,
+)
 
-#: The most passes of a site: one that never logs ascending steps must not fill the disk with folders.
-MAX_PASSES = 1000
+log = logging.getLogger(__name__)
 
 #: A large batch, such as one of many images, is written in pieces of about this many bytes.
 _PIECE = 8 * 1024 * 1024
@@ -29,16 +38,20 @@ class SiteLog:
     Args:
         folder: The site's folder; the files of earlier processes in it are read at once.
         blobs: The store of large values.
+        scalar_prefix: The beginning of the tags of scalars, for a node whose steps have another unit than the sites'.
     """
 
-    def __init__(self, folder: Path, blobs: BlobStore) -> None:
+    def __init__(self, folder: Path, blobs: BlobStore, scalar_prefix: str = "") -> None:
         self._folder = folder
         self._blobs = blobs
+        self._scalar_prefix = scalar_prefix
+        self._repeats: dict[str, int] = {}
+        self._said: set[str] = set()
         self._passes = Passes()
         self._runs: list[RunFolder] = []
         self._written: dict[str, SequenceSet] = {}
-        self._params: dict[str, str] = {}
-        self._shown: dict[str, str] = {}
+        self._params: dict[str, hparams.Value] = {}
+        self._shown: dict[str, hparams.Value] = {}
         self._started = 0.0
         for index in range(_count_passes(folder)):
             self._recover(index)
@@ -81,20 +94,52 @@ class SiteLog:
             self._shown = dict(self._params)
 
     def _add(self, stream: str, seq: int, record: Record) -> int:
+        if isinstance(record, Artifact):
+            return write_artifact(self._folder, record.path, self._blobs.read(record.data))
         tag, kind = series_of(record)
+        if kind == "scalar" and not tag.startswith("round/"):  # those are the server's own, and have no other meaning
+            tag = self._scalar_prefix + tag
         step: int | None = getattr(record, "step", 0)  # parameters and tags are no series
         if step is None:
             step = self._passes.next_step(tag)
-        index = self._passes.choose(tag, kind, step)
-        if index >= MAX_PASSES:
-            raise ValueError(
-                f"step {step} of {tag!r} would begin pass {index + 1}; a site can have {MAX_PASSES:,}. "
-                "Log steps that ascend over all rounds."
-            )
-        event = event_of(record, tag, step, self._blobs)
-        size = self._run(index).add(stream, seq, event)
-        self._note(event, tag, kind, index)
+        place = self._passes.choose(tag, kind, step)
+        event = event_of(record, tag, place.step, self._blobs)
+        if place.step != step:
+            note_given_step(event, step)
+        size = self._run(place.number).add(stream, seq, event)
+        self._note(event, tag, kind, place.number)
+        self._explain(tag, step, place)
         return size
+
+    def _explain(self, tag: str, step: int, place: Place) -> None:
+        """Say once how steps that repeat or go back are shown, and how to get one curve."""
+        formula = "step = round * steps_per_round + step_in_round"
+        if place.repeats:
+            self._repeats[tag] = self._repeats.get(tag, 0) + 1
+            if self._repeats[tag] == 2 and self._is_new("repeats"):  # the third point: a round's number, most probably
+                log.warning(
+                    "%s: %r has several points at step %d; TensorBoard shows them one after another. "
+                    "For an x axis of batches log %s",
+                    self._folder.name,
+                    tag,
+                    step,
+                    formula,
+                )
+        elif place.number in (1, 2) and step == 0 and self._is_new(f"pass {place.number}"):
+            log.log(
+                logging.WARNING if place.number == 2 else logging.INFO,
+                "%s: the steps of %r began at 0 again; TensorBoard shows these points in the run %s. For one curve "
+                'create the writer with steps="continue", or log %s',
+                self._folder.name,
+                tag,
+                _pass_folder(Path(self._folder.name), place.number),
+                formula,
+            )
+
+    def _is_new(self, subject: str) -> bool:
+        new = subject not in self._said
+        self._said.add(subject)
+        return new
 
     def _commit(self) -> None:
         # In ascending order, so that after a crash every pass has all passes before it.
@@ -107,10 +152,10 @@ class SiteLog:
             self._note(event, *identify(event), index)
 
     def _note(self, event: Event, tag: str, kind: Kind, index: int) -> None:
-        self._passes.add(tag, kind, event.step, index)
+        self._passes.add(tag, kind, event.step, index, given_step_of(event))
         if kind == "param":
             self._started = self._started or event.wall_time
-            self._params[tag.removeprefix(PARAM_PREFIX)] = literal_of(event)
+            self._params[tag.removeprefix(PARAM_PREFIX)] = value_of_param(event)
 
     def _run(self, index: int) -> RunFolder:
         while len(self._runs) <= index:

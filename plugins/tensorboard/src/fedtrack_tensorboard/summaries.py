@@ -30,6 +30,9 @@ PARAM_PREFIX = "params/"
 
 _TAG_PREFIX = "tags/"
 
+#: What an event says of its record in a field that TensorBoard does not read.
+_GIVEN_STEP, _IS_TEXT = "fedtrack step ", "fedtrack text"
+
 
 def series_of(record: Record) -> tuple[str, Kind]:
     """Return the tag under which TensorBoard shows a record, and its kind in TensorBoard."""
@@ -60,7 +63,33 @@ def event_of(record: Record, tag: str, step: int, blobs: BlobStore) -> Event:
     value = event.summary.value.add()
     value.tag = tag
     _FILL[type(record)](value, record, blobs)
+    if isinstance(record, Param) and isinstance(record.value, str):
+        event.source_metadata.writer = _IS_TEXT
     return event
+
+
+def note_given_step(event: Event, step: int) -> None:
+    """Store the script's own step in an event that has another one."""
+    event.source_metadata.writer = f"{_GIVEN_STEP}{step}"
+
+
+def given_step_of(event: Event) -> int:
+    """Return the script's own step."""
+    note = event.source_metadata.writer
+    return int(note.removeprefix(_GIVEN_STEP)) if note.startswith(_GIVEN_STEP) else event.step
+
+
+def value_of_param(event: Event) -> bool | float | str:
+    """Return the value of a parameter's event: "007" stays text if the script logged text."""
+    text = literal_of(event)
+    if event.source_metadata.writer == _IS_TEXT:
+        return text
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def identify(event: Event) -> tuple[str, Kind]:

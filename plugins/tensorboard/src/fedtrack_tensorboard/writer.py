@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from fedtrack.tracking import shorten
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Text
@@ -33,6 +33,7 @@ class SummaryWriter(RareCalls):
         max_queue: Accepted and not used: no record waits in a queue of this process.
         flush_secs: See ``max_queue``.
         filename_suffix: Accepted and not used: this writer writes no event file.
+        steps: ``"continue"`` makes one ascending count of steps that begin again in each round.
     """
 
     name = "tensorboard"
@@ -47,8 +48,12 @@ class SummaryWriter(RareCalls):
         max_queue: int = 10,
         flush_secs: int = 120,
         filename_suffix: str = "",
+        *,
+        steps: Literal["continue"] | None = None,
     ) -> None:
         super().__init__()
+        if steps == "continue":
+            self.continue_steps()
         self.purge_step = purge_step
         self.max_queue = max_queue
         self.flush_secs = flush_secs

@@ -11,6 +11,9 @@ from fedtrack_wandb.options import WandBOptions, project_from
 
 log = logging.getLogger(__name__)
 
+#: W&B's limit for the name of a group.
+MAX_GROUP_CHARS = 128
+
 #: Seconds that the W&B server may take to accept a run.
 INIT_TIMEOUT = 30.0
 
@@ -45,7 +48,7 @@ def init_arguments(options: WandBOptions, run: RunInfo, site: str, base_url: str
         "project": args.project or project_from(run.job_name),
         "entity": args.entity,
         "name": f"{args.name or run.job_name}-{site}",
-        "group": args.group or run.job_name,
+        "group": args.group or f"{run.job_name}-{run.run_id}"[:MAX_GROUP_CHARS],  # one group for each run of the job
         "job_type": args.job_type,
         "notes": args.notes,
         "tags": list(args.tags),

@@ -26,7 +26,7 @@ class WandBArgs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     Attributes:
         project: The W&B project; None means the job's name.
         name: The run of a site is called ``<name>-<site>``; None means the job's name.
-        group: The group of the sites' runs; None means the job's name.
+        group: The group of the sites' runs; None means the job's name and the run's id.
         job_type: W&B's job type, such as ``"train-validate"``.
         notes: A description of the runs.
         tags: Labels of 1 to 64 characters.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import time_ns
-from typing import Any
+from typing import Any, Literal
 
 from fedtrack.tracking import Refused, shorten
 from fedtrack.tracking.records import Artifact, Histogram, Image, Metric, Param, Tag, Text
@@ -24,6 +24,10 @@ class WandBWriter(RunCalls):
 
     A bad value never raises: it is counted as rejected, with a warning.
 
+    Args:
+        record_log: See Writer.
+        steps: ``"continue"`` makes one ascending count of steps that begin again in each round.
+
     Attributes:
         config: The hyperparameters: attributes and items; each change is logged as a parameter.
         summary: The results: a number that is set is logged as a metric without a step, text as a tag.
@@ -33,8 +37,10 @@ class WandBWriter(RunCalls):
     summary = "wandb's dialect: init, log with numbers, text, images and tables, config, summary, artifacts"
     supports = frozenset({Metric, Param, Tag, Text, Image, Histogram, Artifact})
 
-    def __init__(self, record_log: Any = None) -> None:
+    def __init__(self, record_log: Any = None, *, steps: Literal["continue"] | None = None) -> None:
         super().__init__(record_log)
+        if steps == "continue":
+            self.continue_steps()
         self.config = self.config_static = LoggedDict(self.record_param)
         self.__dict__["summary"] = LoggedDict(self._summarise)  # the class has listings' text under this name
         self._row_time: int | None = None
