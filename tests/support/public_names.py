@@ -27,7 +27,10 @@ def exported(module: str) -> list[str]:
     if hasattr(loaded, "__all__"):
         return sorted(loaded.__all__)
     own = [name for name, value in vars(loaded).items() if getattr(value, "__module__", module) == module]
-    return sorted(name for name in own if not name.startswith("_") and _is_defined(module, name))
+    # A module spells TYPE_CHECKING out where the import of typing would cost too much.
+    return sorted(
+        name for name in own if name != "TYPE_CHECKING" and not name.startswith("_") and _is_defined(module, name)
+    )
 
 
 def _is_defined(module: str, name: str) -> bool:

@@ -119,7 +119,7 @@ def test_a_fork_server_that_dies_is_reported_while_the_model_is_built(tmp_path: 
     (tmp_path / "model.py").write_text("import os, time\ndef net(): os.kill(os.getppid(), 9); time.sleep(60)\n")
     pool = SitePool()
     try:
-        with pytest.raises(JobError, match="starts the sites died"):
+        with pytest.raises(JobError, match="starts the sites was killed by SIGKILL"):
             pool.build_model(ModelRecipe(tmp_path / "model.py", "net", {}), tmp_path / "m.safetensors")
     finally:
         pool.close()
