@@ -84,7 +84,8 @@ MUTATIONS = (
     Mutation(
         "The high-water mark trims partly known batches",
         f"{CORE}/journal/journal.py",
-        "    if first <= mark:\n        first, count, body = frames.tail(body, mark)\n",
+        "    if run.first <= mark:\n        first, count, body = frames.tail(run.body, mark)\n"
+        "        run = frames.FrameRange(first, run.last, count, body, run.round, run.plain)\n",
         "",
         (f"{TESTS}/journal/test_journal.py",),
     ),
@@ -465,7 +466,7 @@ MUTATIONS = (
     Mutation(
         "One server at a time uses a workspace",
         f"{CORE}/runs/workspace.py",
-        "            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            pass\n",
         ("tests/plugins/local/test_two_servers.py",),
     ),
