@@ -19,6 +19,7 @@ import fedtrack_wandb
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
 from fedtrack.job import ANALYTIC_EVENT_TYPE, FedAvg, FedAvgJob, FedJob, FrameworkType, PTModel, ScriptRunner
+from fedtrack.testing import MemoryLog
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Metric, Param, Record, Rejected, Tag, Text
 from fedtrack.tracking.writer import bind
@@ -71,11 +72,40 @@ def extends(found: list[Parameter], text: str) -> None:
         assert added.kind is Parameter.VAR_KEYWORD or added.default is not Parameter.empty, added.name
 
 
+#: An argument of each name that FLARE's writers have.
+ARGUMENTS = {
+    "tag": "loss",
+    "scalar": 0.5,
+    "scalars": {"a": 0.5},
+    "global_step": 3,
+    "key": "loss",
+    "value": 0.5,
+    "values": {"lr": 0.1},
+    "metrics": {"loss": 0.5},
+    "step": 3,
+    "text": "hello",
+    "artifact_file_path": "note.txt",
+    "tags": {"team": "a"},
+}
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["by name", "by position"])
 @pytest.mark.parametrize("name", WRITERS)
-def test_writer_takes_flares_calls(name: str) -> None:
-    found = parameters(find(name, fedtrack.client.tracking))
-    extends(found, WRITERS[name])
-    assert Parameter.VAR_KEYWORD not in [item.kind for item in found]
+def test_writer_takes_flares_calls(name: str, by_name: bool, tmp_path: Path) -> None:
+    """The writers have the argument names of their namesakes; FLARE's are taken too, and mean the same."""
+    assert Parameter.VAR_KEYWORD not in [item.kind for item in parameters(find(name, fedtrack.client.tracking))]
+    kind, _, method = name.partition(".")
+    names = [item.name for item in expected(WRITERS[name])[1:]]
+    log = MemoryLog(tmp_path)
+    before = bind(log)
+    try:
+        call = getattr(find(kind, fedtrack.client.tracking)(), method)
+    finally:
+        bind(before)
+    values = [ARGUMENTS[one] for one in names]
+    call(**dict(zip(names, values, strict=True))) if by_name else call(*values)
+    assert bool(log.records) is (method != "flush")
+    assert not [record for record in log.records if isinstance(record, Rejected)]
 
 
 def test_log_takes_flares_calls() -> None:

@@ -72,7 +72,7 @@ def test_all_kinds_arrive_and_delivering_again_changes_nothing(
     assert math.isnan(history(uri, run, "acc_at_5_pct")[0].value)
     assert len(history(uri, run, "inf")) == 1
     assert sorted(run.data.params.values()) == ["0.1", "0.2"]
-    assert table_of(run.data.tags) == {"acc_at_5_pct": "acc@5%"}
+    assert table_of(run.data.tags) == {"acc_at_5_pct": "acc@5%", "_0x6d_lflow.user": "mlflow.user"}
     assert run.data.tags["mlflow.user"] != "mallory"
     assert artifact(uri, run, "notes_0x3a_ é/_0x23_1_0x3f_.txt") == b"hello"
     assert artifact(uri, run, "images/digit/1.png") == b"png"
