@@ -10,6 +10,7 @@ import logging
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -111,7 +112,7 @@ def _code_of(module: str) -> tuple[Path, ...]:
     """Return the folders or the file of the top-level package of an imported module."""
     own, package = sys.modules.get(module), sys.modules.get(module.partition(".")[0])
     places = getattr(package, "__path__", None) or [getattr(item, "__file__", None) for item in (package, own)]
-    return tuple(Path(place).resolve() for place in places if place)
+    return tuple(_resolved(str(place)) for place in places if place)
 
 
 def _printable(text: str) -> str:
@@ -178,7 +179,13 @@ def _deepest(trace: TracebackType | None, places: tuple[Path, ...], package: str
 
 
 def _is_in(name: str, places: tuple[Path, ...]) -> bool:
-    return not name.startswith("<") and any(Path(name).resolve().is_relative_to(place) for place in places)
+    return not name.startswith("<") and any(_resolved(name).is_relative_to(place) for place in places)
+
+
+@lru_cache(maxsize=4096)
+def _resolved(name: str) -> Path:
+    """Return a path without links. A backend that is down raises the same exception many times a second."""
+    return Path(name).resolve()
 
 
 def _format(error: BaseException, hidden: tuple[Path, ...] = ()) -> Iterator[str]:

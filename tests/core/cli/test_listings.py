@@ -62,7 +62,9 @@ def test_a_listing_shows_a_broken_plugin_and_what_would_fix_it(install: Install,
     install("fedtrack-bad", "raise RuntimeError('no\\nluck')")
     row = rows(group)["bad"]
     assert (row["package"], row["version"], row["state"]) == ("fedtrack-bad", "1.0", "failed")
-    assert row["reason"].startswith("fedtrack-bad 1.0: RuntimeError: no (")  # one line, and the place of the plugin's code
+    assert row["reason"].startswith(
+        "fedtrack-bad 1.0: RuntimeError: no ("
+    )  # one line, and the place of the plugin's code
     assert row["reason"].endswith("fedtrack_bad.py:1)")
     assert row["remedy"] == remedy.install("fedtrack-bad", upgrade=True)
     (line,) = [line for line in fedtrack(group, "list").splitlines() if line.startswith("bad ")]

@@ -194,9 +194,9 @@ def test_a_scalar_of_any_kind_is_the_float_that_normalising_makes_of_it(
 
 def test_what_only_looks_like_a_number_is_rejected_and_counted(tmp_path: Path, read_spool: Read) -> None:
     writer = Writer(opened(tmp_path))
-    for bad in (np.bool_(True), np.array([1.0, 2.0]), np.array("1"), np.complex64(1)):
+    for bad in (np.array([1.0, 2.0]), np.array("one"), np.complex64(1)):
         writer.record_metric("bad", bad, 1)
         writer.record_metrics({"good": 1.0, "bad": bad}, 1)
     (records,) = read_spool(tmp_path).values()
     kinds = [(type(record), record.key) for _, record in records[1:]]
-    assert kinds == [(Rejected, "'bad'"), (Metric, "good"), (Rejected, "'bad'")] * 4
+    assert kinds == [(Rejected, "'bad'"), (Metric, "good"), (Rejected, "'bad'")] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -286,6 +287,7 @@ def test_what_is_not_wrapped_is_a_gap_and_stops_nothing(tmp_path: Path, journal:
 
 
 def test_many_sites_need_one_file(tmp_path: Path) -> None:
+    gc.collect()  # files of other tests must not be closed while this one counts
     before = len(list(Path("/proc/self/fd").iterdir()))
     spool = SharedSpool(tmp_path / "spool")
     for number in range(10_000):

@@ -40,7 +40,7 @@ def test_durability_disk_syncs_every_call_and_every_new_name(put: Put, tmp_path:
     spool.extend(metric(number) for number in range(100))
     assert len(syncs) == 2 + 11
     spool.blobs.put(b"x" * 100_000)
-    assert len(syncs) == 2 + 12
+    assert len(syncs) == 2 + 11 + 3  # the value, its name, and that of its folder
 
 
 def test_durability_host_syncs_in_the_background_also_after_close(
