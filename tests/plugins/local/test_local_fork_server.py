@@ -34,7 +34,7 @@ def test_a_fork_server_that_dies_while_sites_start_is_named(
 
     monkeypatch.setattr(SitePool, "start", kill_first)
     job = make_virtual_job() if virtual else make_job()
-    log = tmp_path / "ws" / "server" / "simulate_job" / "fork_server_log.txt"
+    log = tmp_path / "ws" / "runs" / "1" / "server" / "simulate_job" / "fork_server_log.txt"
     message = f"The process that starts the sites was killed by SIGKILL, .* its output is in {log}"
     with pytest.raises(JobError, match=message):
         job.simulator_run(tmp_path / "ws")
