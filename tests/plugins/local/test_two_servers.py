@@ -70,9 +70,8 @@ def holder(ended: Path) -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
-@pytest.mark.parametrize(
-    "command", [["resume"], ["runs", "replay"], ["runs", "verify"], ["runs", "prune"]], ids=" ".join
-)
+# `resume` is not among them: of a completed run it says so, and needs no workspace.
+@pytest.mark.parametrize("command", [["runs", "replay"], ["runs", "verify"], ["runs", "prune"]], ids=" ".join)
 def test_second_server_names_the_first_and_writes_nothing(
     ended: Path, holder: subprocess.Popen[str], command: list[str]
 ) -> None:
@@ -93,10 +92,11 @@ def test_killed_server_leaves_no_lock(ended: Path, holder: subprocess.Popen[str]
 
 def test_read_only_workspace_is_refused_and_left_alone(ended: Path) -> None:
     before = content(ended)
-    for path in [ended, *ended.rglob("*")]:
+    paths = [path for path in [ended, *ended.rglob("*")] if not path.is_symlink()]
+    for path in paths:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    done = fedtrack("resume", str(ended), unprivileged=True)
-    for path in [ended, *ended.rglob("*")]:
+    done = fedtrack("runs", "replay", str(ended), unprivileged=True)
+    for path in paths:
         path.chmod(0o755 if path.is_dir() else 0o644)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert "cannot be used: Permission denied; choose a folder that you can write" in done.stderr

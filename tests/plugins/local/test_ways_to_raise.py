@@ -220,7 +220,7 @@ def test_the_traceback_of_the_script_is_shown_once_however_it_was_started(way: s
         ended = python("-m", "fedtrack", "runs", "wait", "run.json")
         [log] = (tmp_path / "ws" / "submissions").glob("*.log")
         assert "ValueError: invalid literal" in ended.stdout + ended.stderr
-        assert re.search(r"its output is in \S+/ws/site-1/\S+/log\.txt", ended.stdout + ended.stderr)
+        assert re.search(r"its output is in \S+/ws/(?:runs/1/)?site-1/\S+/log\.txt", ended.stdout + ended.stderr)
         shown = log.read_text()
     assert ended.returncode == 1
     assert len(re.findall(r"client\.py\", line 4, in <module>\n", shown)) == 1, shown
