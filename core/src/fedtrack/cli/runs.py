@@ -152,4 +152,5 @@ def _print(status: RunStatus, as_json: bool) -> None:
         typer.echo(json.dumps(msgspec.to_builtins(status)))
         return
     events = {True: "; all events arrived", False: "; events are missing", None: ""}[status.events_complete]
-    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail}{events}")
+    detail = status.detail.removesuffix(".")  # more follows
+    typer.echo(f"{status.state.value}{': ' if detail else ''}{detail}{events}")
