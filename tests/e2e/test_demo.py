@@ -63,6 +63,7 @@ def test_every_point_is_in_mlflow(demo: Demo) -> None:
     finally:
         store.close()
     assert metrics == {node: counts[node, Metric.__name__] for node in NODES}
+    params.pop("server")  # the receiver's own facts about the run: rounds, sites, aggregator
     assert params == {node: counts[node, Param.__name__] for node in NODES if counts[node, Param.__name__]}
 
 
@@ -97,8 +98,8 @@ def test_summary_names_the_commands_that_show_the_results(demo: Demo) -> None:
 
 
 def test_server_never_imports_torch(demo: Demo) -> None:
-    assert "mlflow" in demo.modules  # the probe does see what is imported
-    assert "torch" not in demo.modules
+    assert "fedtrack" in demo.modules  # the probe does see what is imported
+    assert not {"torch", "mlflow"} & set(demo.modules)  # the receivers have a process of their own
 
 
 def test_number_of_sites_and_rounds_can_be_chosen(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_core_alone_says_what_it_needs_to_run_a_job(make_site: MakeSite) -> None
     site = make_site("fedtrack")
     assert site.states() == {}
     assert not {"numpy", "safetensors", "ml-dtypes"} & site.packages()
-    script = "from fedtrack.job import FedJob; job = FedJob('j'); job.simulator_run('ws')"
+    script = "from fedtrack.job import FedJob; job = FedJob('j'); job.simulator_run('ws', n_clients=1)"
     done = site.run("-c", f"from fedtrack.errors import report_errors\nwith report_errors(): {script}", check=False)
     assert done.returncode == 2
     assert f"pip install --python {site.python} 'fedtrack[local]'" in done.stderr

@@ -41,8 +41,8 @@ def test_thousands_of_points_with_the_sites_wall_time(job: Any, tensorboard: Any
         for first in range(0, 5000, 1000):
             feed(receiver, scalars([*range(first, first + 1000)], start=first), site, first)
     expected = [[(NOW + n * 1_000_000) / 10**9, n, n] for n in range(5000)]
-    for site in ("site-1", "site-2", "server"):
-        tensorboard.until(lambda site=site: tensorboard.scalars(prefix + site, "loss"), expected)
+    for site, tag in (("site-1", "loss"), ("site-2", "loss"), ("server", "global/loss")):
+        tensorboard.until(lambda site=site, tag=tag: tensorboard.scalars(prefix + site, tag), expected)
 
 
 def test_every_point_of_steps_that_restart_each_round(job: Any, tensorboard: Any, feed: Feed) -> None:

@@ -32,7 +32,7 @@ def test_rows_settings_and_files_arrive(make_receiver: MakeReceiver, wandb_serve
     assert sorted(wandb_server.runs) == ["job-1a2b-site-1", "job-1a2b-site-2"]
     for run in wandb_server.runs.values():
         assert run.project == "experiments"
-        assert run.fields["groupName"] == "hello"
+        assert run.fields["groupName"] == "hello-job-1a2b"
         assert run.config["lr"] == 0.1
         assert [(row["loss"], row["global_step"]) for row in run.rows] == [(i, 9 - i) for i in range(9)]
         assert {row["_timestamp"] for row in run.rows} == {1.0}
