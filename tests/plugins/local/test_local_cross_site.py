@@ -171,7 +171,7 @@ def test_job_without_a_single_score_fails(tmp_path: Path) -> None:
 def test_site_that_dies_while_submitting_has_failed(tmp_path: Path) -> None:
     submit = "elif site == 'site-1': raise KeyError('weights')"
     with pytest.raises(
-        JobError, match="site-1: the training script raised KeyError: 'weights' .* in task 'submit_model'"
+        JobError, match=r"site-1: the training script raised KeyError: 'weights' .* in task 'submit_model'"
     ):
         make_job(submit=submit).simulator_run(tmp_path / "ws")
     result = make_job(submit=submit, min_clients=1).simulator_run(tmp_path / "ws2")
