@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
@@ -21,7 +21,10 @@ def is_running(pid: int) -> bool:
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    deadline = monotonic() + 30
+    while not (content := Path(f"/proc/{pid}/environ").read_bytes()) and monotonic() < deadline:
+        sleep(0.01)  # nothing can be read while the kernel replaces the program
+    entries = content.split(b"\0")
     return dict(entry.decode().split("=", 1) for entry in entries if entry)
 
 
