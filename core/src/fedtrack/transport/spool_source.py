@@ -189,10 +189,13 @@ class SpoolSource:
             return
         left = list(stream.segments)
         reader = self._readers.get(stream.stream)
-        if reader is not None and (done := reader.deletable(left, ended=stream.ended)):
+        # The last segment only after its end was noted: a process that was still dying when it was read may have gone
+        # since, and a stream that has neither segments nor an end is a lost one.
+        ended = stream.ended and stream.stream in self._ended
+        if reader is not None and (done := reader.deletable(left, ended=ended)):
             if self._other is not None:
                 known = self._other.high_water(self.site, stream.stream)
-                done = reader.deletable(left, ended=stream.ended, up_to=known)
+                done = reader.deletable(left, ended=ended, up_to=known)
             for path in done:
                 remove(path, damaged=path in reader.damaged)
             left = [segment for segment in left if segment.path not in done]
