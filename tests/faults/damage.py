@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 _PAGE = 4096
-_HEADER = 64
 
 
 def _segment(workspace: Path) -> Path:
@@ -25,11 +24,6 @@ def _journal(workspace: Path) -> Path:
 
 def empty_segment(workspace: Path) -> None:
     _segment(workspace).write_bytes(b"")
-
-
-def cut_segment(workspace: Path) -> None:
-    path = _segment(workspace)
-    path.write_bytes(path.read_bytes()[: _HEADER + 10])
 
 
 def delete_segment(workspace: Path) -> None:
