@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _LOG_BYTES, _LOG_FILES = 10 * 1024 * 1024, 5
 _STEP_SECONDS = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Longer than an hour of silence of a site.
 _KEEP_ALIVE_SECONDS = 4000
 #: Connections at once; a site has one.
@@ -129,17 +130,28 @@ class CollectorServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready, and ends on SIGHUP as well."""
+    """uvicorn's server, which says when it is ready, and whose process goes on after a signal has ended it."""
 
     ready: Callable[[], None] = staticmethod(lambda: None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        with contextlib.suppress(ValueError):  # not in the main thread: a test
-            signal.signal(signal.SIGHUP, self._on_hangup)
         self.ready()
 
-    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End on SIGINT, SIGTERM and SIGHUP; uvicorn's own would then let the signal end the process as well."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._end) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
         self.should_exit = True
 
 

@@ -125,11 +125,14 @@ class Federation:
             if attempt:
                 sleep(_LOOK_SECONDS)  # FLARE sets the state and the list of its processes one after the other
             try:
-                running = {job.job_id for job in self._do(lambda session: session.get_system_info()).job_info}
+                system = self._do(lambda session: session.get_system_info())
             except NotSupported:
                 return None
-            if run.native_id in running or str(self._meta(run).get("status", "")) != text:
+            meta = self._meta(run)
+            if run.native_id in {job.job_id for job in system.job_info} or str(meta.get("status", "")) != text:
                 return None
+            if _is_later(meta.get("submit_time"), system.server_info.start_time):
+                return None  # this server took the job, so a process that is not there yet has only to start
         said = f"FLARE calls it {text}, but the server was killed or started again and runs no such job"
         try:
             end = self._end(run)
@@ -276,6 +279,14 @@ class Federation:
     def _user(self) -> str:
         config = json.loads((self._kit / "startup" / "fed_admin.json").read_text())
         return str(config.get("admin", {}).get("username") or self._kit.name)
+
+
+def _is_later(submitted: Any, started: Any) -> bool:
+    """Return whether a job was submitted after the server started; times are seconds since the epoch, or unknown."""
+    try:
+        return float(submitted) >= float(started)
+    except (TypeError, ValueError):
+        return False
 
 
 def _last_error(folder: Path) -> str:
