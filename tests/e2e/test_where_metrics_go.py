@@ -90,7 +90,7 @@ def test_several_receivers_of_one_kind_keep_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("crosses", [True, False])
-def test_killed_agent_loses_nothing_and_stops_nobody(tmp_path: Path, crosses: bool) -> None:
+def test_killed_deliverer_of_a_site_loses_nothing_and_stops_nobody(tmp_path: Path, crosses: bool) -> None:
     home = tmp_path / "site-1" / "simulate_job"
     job = make_job("kill_agent.py", args=shlex.quote(str(home / "tb_events")), convert_to_fed_event=crosses)
     job.to(TBAnalyticsReceiver(), "site-1", id="own")
@@ -98,9 +98,7 @@ def test_killed_agent_loses_nothing_and_stops_nobody(tmp_path: Path, crosses: bo
     assert result.status == "completed"
     assert [r.sites for r in result.rounds] == [["site-1", "site-2"]] * 2
     summary = result.receivers["site-1/own"]
-    assert "the site's agent died" in summary.error
-    assert 0 < summary.delivered < 40
-    assert summary.delivered + summary.pending == 40
+    assert (summary.delivered, summary.pending) == (40, 0)  # it was started again
     assert (result.sites["site-1"].logged, result.sites["site-1"].journaled) == (40, 40)
     at_server = read_tensorboard(result.folder / "tb_events")
     assert ("site-1" in at_server) is crosses
