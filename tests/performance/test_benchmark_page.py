@@ -37,6 +37,7 @@ def test_every_module_of_the_folder_is_registered(command: ModuleType) -> None:
         "python_spool",
         "log_writers",
         "checkouts",
+        "verify",  # minutes for 100,000 names; not on the page yet
     }
     assert names <= {entry.name for entry in command.REGISTRY}
 
