@@ -185,6 +185,7 @@ def _check_verify(world: World, tally: Tally) -> Iterator[str]:
     """Verify finds what the tally and the backends show, and nothing else."""
     run = StoredRun(world.base)
     receivers = {"server": {one.name: ModelReceiver(one, world.trace) for one in world.backends}}
+    # The run has no job that names the receiver: it is a model, and no plugin. All of verify itself is the real one.
     with mock.patch.object(verifying, "receivers_of", return_value=receivers):
         problems = [found.problem for found in verifying.verify(run) if found.problem]
     refused = any(one.dead for one in tally.receivers.values())

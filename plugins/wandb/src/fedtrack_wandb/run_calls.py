@@ -180,16 +180,7 @@ class RunCalls(MediaWriter):
         """See ``log_artifact``."""
         return self.log_artifact(artifact_or_path, name, type, aliases)
 
-    def finish_artifact(
-        self,
-        artifact_or_path: Any,
-        name: str | None = None,
-        type: str | None = None,
-        aliases: list[str] | None = None,
-        distributed_id: str | None = None,
-    ) -> Any:
-        """See ``log_artifact``."""
-        return self.log_artifact(artifact_or_path, name, type, aliases)
+    finish_artifact = upsert_artifact
 
     def log_model(
         self, path: str | os.PathLike[str], name: str | None = None, aliases: list[str] | None = None

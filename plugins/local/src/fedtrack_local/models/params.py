@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
 from fedtrack.errors import ModelError
-from fedtrack.files import unwritable, written_beside
+from fedtrack.files import sync, unwritable, written_beside
 from fedtrack_local.models.arrays import DTYPES, Array, as_arrays
 from fedtrack_local.models.model_map import ModelMap
 
@@ -77,9 +76,9 @@ def save_params(
             serialize_file(specs, temporary, header)
             temporary.chmod(0o600)
             if durable:
-                _sync(temporary)
+                sync(temporary)
         if durable:
-            _sync(path.parent)
+            sync(path.parent)
     except (SafetensorError, OSError) as error:
         raise unwritable(f"the model {path}", error) from None
 
@@ -141,14 +140,6 @@ def load_metadata(path: Path) -> dict[str, str]:
 
 def _spec(array: Array) -> TensorSpec:
     return TensorSpec(dtype=array.dtype.name, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
