@@ -14,6 +14,7 @@ from fedtrack.connection import connected_run
 from fedtrack.connection.connected_run import ConnectedRun
 from fedtrack.connection.run_folder import RunFolder
 from fedtrack.errors import ConfigError
+from fedtrack.spool.spool import MIN_LIMIT_BYTES
 from fedtrack.tracking.writer import Writer
 from support.spooled import logged_metrics
 
@@ -66,7 +67,7 @@ def test_a_folder_is_the_delivery(run: ConnectedRun, tmp_path: Path) -> None:
     run.round(3)
     run.log({"loss": 0.25, "accuracy": 0.9}, step=2)
     found = run.finish()
-    assert found == (True, 0, "", RunFolder(tmp_path / "collector", "study-7").spool("hospital-a"))
+    assert found == (True, 0, "", RunFolder(tmp_path / "collector", "study-7").spool("hospital-a"), 0)
     assert logged(found.folder) == [("loss", 1, None), ("loss", 2, 3), ("accuracy", 2, 3)]
 
 
@@ -140,3 +141,15 @@ def test_two_connections_of_a_site_share_a_run(tmp_path: Path) -> None:
     second.finish()
     assert first.spool == second.spool
     assert RunFolder(tmp_path / "c", "study-7").record is not None
+
+
+def test_dropped_calls_never_count_as_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fedtrack.connect(tmp_path / "c", site="hospital-a", run="study-7", spool_limit=MIN_LIMIT_BYTES)
+    calls = 10_000
+    for step in range(calls):
+        run.log({"loss": 1.0}, step=step)
+    found = run.finish()
+    stored = len(logged(found.folder))
+    assert (found.complete, found.dropped) == (False, calls - stored)
+    assert 0 < stored < calls
+    assert f"hospital-a: {found.dropped:,} log calls found no room" in capsys.readouterr().err

@@ -32,16 +32,18 @@ class Delivered(NamedTuple):
     """How far the records of a run have got when it was finished.
 
     Attributes:
-        complete: Whether the collector has everything.
+        complete: Whether the collector has every log call of this process.
         left: Events that it has not confirmed; they are in ``folder``.
         reason: Why they were not sent, or "".
         folder: The spool.
+        dropped: Log calls of this process that found no room on the disk or in the spool's limit.
     """
 
     complete: bool
     left: int
     reason: str
     folder: Path
+    dropped: int = 0
 
 
 class Way(Protocol):
@@ -126,11 +128,14 @@ class ConnectedRun:
         if self._finished is None:
             self._restore()
             self._spool.close()
-            self._finished = self._wait(timeout)
+            found, dropped = self._wait(timeout), self._spool.dropped
+            self._finished = found._replace(complete=found.complete and not dropped, dropped=dropped)
             self._over.set()
             _open.discard(self)
-            if not self._finished.complete:
-                _say(self._left_text(self._finished))
+            if not found.complete:
+                _say(self._left_text(found))
+            if dropped:
+                _say(f"{self.site}: {dropped:,} log calls found no room in {found.folder} and were dropped.")
         return self._finished
 
     def __enter__(self) -> ConnectedRun:
