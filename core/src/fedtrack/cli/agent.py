@@ -32,7 +32,9 @@ def agent(
         typer.echo(
             f"{target.run}: sending {sum(waiting.values()):,} events of {', '.join(waiting)} to {target.address}"
         )
-        agents.run(run, once=True)
+        if not agents.run(run, once=True):
+            typer.echo(f"{target.run}: another agent is sending them already.")
+            continue
         left = sum(events_left(box.spool) for box in run.sites())
         left_anywhere |= left > 0
         reasons = {box.shipped().waiting or "it has no token" for box in run.sites() if events_left(box.spool)}

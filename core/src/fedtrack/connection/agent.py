@@ -87,8 +87,8 @@ class Agent:
             return _IDLE_SECONDS
 
 
-def run(box: RunBox, *, once: bool = False) -> None:
-    """Ship a run until everything has arrived and nobody logs any more.
+def run(box: RunBox, *, once: bool = False) -> bool:
+    """Ship a run until everything has arrived and nobody logs any more; return False if another agent ships it.
 
     Args:
         box: The run's folder.
@@ -97,7 +97,7 @@ def run(box: RunBox, *, once: bool = False) -> None:
     with turn(box.lock) as mine:
         if not mine:
             log.info("another agent ships %s", box.folder)
-            return
+            return False
         agent = Agent(box)
         idle_since = monotonic()
         try:
@@ -107,7 +107,7 @@ def run(box: RunBox, *, once: bool = False) -> None:
                 if not agent.done:
                     idle_since = monotonic()
                 elif once or monotonic() - idle_since >= _IDLE_SECONDS:
-                    return
+                    return True
                 sleep(min(max(wait, 0.0), _IDLE_SECONDS))
         finally:
             agent.close()
