@@ -13,6 +13,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import time_ns
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import Batch
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.tracking.records import Metric
-from fedtrack.tracking.writer import Writer
+from fedtrack.tracking.writer import Writer, bind
 from fedtrack.transport.forwarder import Forwarder
 from fedtrack.transport.spool_source import SpoolSource
 from fedtrack_mlflow import MLflowWriter
@@ -46,13 +47,22 @@ Call = Callable[[int], object]
 def calls_of(folder: Path) -> dict[str, Call]:
     """Return one log call of each dialect."""
     tensorboard, mlflow, wandb = (
-        kind(Spool(folder / kind.name)) for kind in (SummaryWriter, MLflowWriter, WandBWriter)
+        _bound(kind, folder / kind.name) for kind in (SummaryWriter, MLflowWriter, WandBWriter)
     )
     return {
         "SummaryWriter": lambda step: tensorboard.add_scalar(KEY, 0.5, step),
         "MLflowWriter": lambda step: mlflow.log_metric(KEY, 0.5, step),
         "WandBWriter": lambda step: wandb.log({KEY: 0.5}, step),
     }
+
+
+def _bound(kind: type[Writer], folder: Path) -> Any:
+    """Return a writer whose records go to a spool, as in a job; torch's writer has no argument for it."""
+    before = bind(Spool(folder))
+    try:
+        return kind()
+    finally:
+        bind(before)
 
 
 @pytest.fixture(params=["SummaryWriter", "MLflowWriter", "WandBWriter"])

@@ -65,7 +65,13 @@ MESSAGES: list[tuple[Any, list[msgspec.Struct]]] = [
     ),
     (
         decode_to_fork_server,
-        [Preload(["torch"]), Spawn(SITE), SpawnWorker(WORKER), Build("a.py", "net", PLAIN, "t", "l"), Kill("a", 9)],
+        [
+            Preload(["torch"]),
+            Spawn(SITE),
+            SpawnWorker(WORKER),
+            Build("m", "a.py", "net", PLAIN, "t", "l"),
+            Kill("a", 9),
+        ],
     ),
     (decode_exited, [Exited("a", -9)]),
 ]

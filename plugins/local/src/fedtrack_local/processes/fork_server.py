@@ -96,7 +96,7 @@ class ForkServer:
             self._warm_up()
             self._fork(message.spec.name, lambda: become_worker(message.spec, descriptors[0]))
         elif isinstance(message, Build):
-            self._fork("initial model", lambda: _build(message, descriptors[0]))
+            self._fork(message.name, lambda: _build(message, descriptors[0]))
         elif isinstance(message, Kill):
             self._signal(message.name, message.signal)
         for descriptor in descriptors:

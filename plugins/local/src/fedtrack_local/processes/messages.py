@@ -241,8 +241,12 @@ class SpawnWorker(msgspec.Struct, tag="spawn_worker", forbid_unknown_fields=True
 
 
 class Build(msgspec.Struct, tag="build", forbid_unknown_fields=True):
-    """Server to fork server: build the initial model in a new process; its channel comes with the message."""
+    """Server to fork server: build the initial model in a new process; its channel comes with the message.
 
+    ``name`` is that of the process: the end of the one before may be reported while the next one works.
+    """
+
+    name: str
     script: str
     callable_name: str
     args: dict[str, Any]

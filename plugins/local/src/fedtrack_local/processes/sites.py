@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from fedtrack_local.processes.messages import (
 )
 from fedtrack_local.processes.site_link import SiteLink
 
-_MODEL_BUILDER = "initial model"
+_MODEL_BUILDER = "initial model {}"
 
 #: Seconds that the rest of a message may take after its first byte.
 _MESSAGE_SECONDS = 10
@@ -78,6 +79,7 @@ class SitePool:
         self._selector.register(self._control, selectors.EVENT_READ)
         self._links: dict[str, SiteLink] = {}
         self._alive: set[str] = set()
+        self._builders = count(1)
         self._listener: Listener | None = None
         #: Commands that succeeded although a process of their site is still connected, which runs elsewhere.
         self._left_alone: dict[str, Exited] = {}
@@ -118,17 +120,18 @@ class SitePool:
             ConfigError: The callable failed; the message holds its traceback.
         """
         log = target.with_suffix(".log")
-        order = Build(str(recipe.script), recipe.callable_name, recipe.args, str(target), str(log))
-        self._order_child(_MODEL_BUILDER, order)
+        builder = _MODEL_BUILDER.format(next(self._builders))
+        order = Build(builder, str(recipe.script), recipe.callable_name, recipe.args, str(target), str(log))
+        self._order_child(builder, order)
         built = False
         while not built:
             for event in self.wait(None):
-                if event.site != _MODEL_BUILDER:
+                if event.site != builder:
                     continue
                 if isinstance(event.message, Built):
                     # Do not wait for the builder's exit: the fork server is warming torch up and reports it later.
                     built = True
-                    self._alive.discard(_MODEL_BUILDER)
+                    self._alive.discard(builder)
                 elif isinstance(event.message, Exited) and not built:
                     output = log.read_text(errors="replace").strip() if log.exists() else ""
                     log.unlink(missing_ok=True)
