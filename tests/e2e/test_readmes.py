@@ -90,7 +90,14 @@ def serve_until_it_answers(words: list[str], cwd: Path) -> None:
     words[0] = str(BINARIES / words[0])
     command = [*words, "--host", "127.0.0.1", "--port", str(port)]
     with (cwd / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=cwd, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # six processes that import all of MLflow
+        )
     try:
         deadline = time.monotonic() + 200
         while not answers(port):

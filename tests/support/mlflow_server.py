@@ -18,6 +18,13 @@ from fedtrack_mlflow.settings import calm, import_quietly
 
 _STARTUP_SECONDS = 240
 
+#: Without the queues of MLflow's own jobs, six processes that import all of MLflow and that no tracking needs.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONWARNINGS": "ignore",
+}
+
 
 class MLflowServer:
     """A real ``mlflow server`` on a port of its own, which can be killed and started again."""
@@ -45,7 +52,7 @@ class MLflowServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"},
+                env={**os.environ, **_SETTINGS},
             )
         deadline = time.monotonic() + _STARTUP_SECONDS
         while not self._answers():

@@ -39,7 +39,7 @@ def test_it_is_locked_for_as_long_as_it_is_open_and_no_descriptor_is_left(tmp_pa
     assert is_open(page_path(tmp_path, STREAM))
     page.close()
     assert not is_open(page_path(tmp_path, STREAM))
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before  # less, where garbage of another test was freed
 
 
 def test_what_an_interrupted_call_left_is_in_nobody_s_way(tmp_path: Path) -> None:
