@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from fedtrack.files import NotPlainError, open_plain
 from fedtrack.tracking.counts import Counts
 
 SUFFIX = ".counts"
@@ -165,8 +166,8 @@ def read_extent(path: Path) -> Extent | None:
 def _read(path: Path) -> bytes | None:
     """Return the bytes of a page with a valid beginning."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        descriptor = open_plain(path)
+    except (FileNotFoundError, NotPlainError):
         return None
     try:
         data = os.read(descriptor, PAGE_SIZE)

@@ -74,8 +74,9 @@ class SharedSource(SpoolSource):
                 unwrapped = frames.FrameRange(
                     part.first, part.last, len(part.frames), b"".join(part.frames), part.round
                 )
-                self._adopt_blobs(unwrapped)
-                stream.portion.batches.append((site, stream.stream, unwrapped))
+                kept = self._with_blobs(site, stream.stream, unwrapped)
+                if kept is not None:
+                    stream.portion.batches.append((site, stream.stream, kept))
 
     def _split(self, stream: str, run: frames.FrameRange) -> Iterator[tuple[int, str, memoryview]]:
         for seq, payload in frames.split(run.body):

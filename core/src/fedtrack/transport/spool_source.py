@@ -6,6 +6,7 @@ The site's name is that of the folder's owner in the server's list, never a name
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +116,7 @@ class SpoolSource:
         self._listed = 0
         self._readers: dict[str, SpoolReader] = {}
         self._counts: dict[str, Counts | None] = {}
+        self._held: set[str] = set()
         self._ended: set[str] = set()
         self._looked = False
 
@@ -218,8 +220,11 @@ class SpoolSource:
 
     def _take(self, stream: StreamPass, run: frames.FrameRange) -> None:
         """Add frames to the stream's portion, after their blobs are in the journal's blob store."""
-        self._adopt_blobs(run)
-        stream.portion.batches.append((self.site, stream.stream, run))
+        kept = self._with_blobs(self.site, stream.stream, run)
+        if kept is not None:
+            stream.portion.batches.append((self.site, stream.stream, kept))
+        if kept is not run:
+            stream.portion.marks.append((self.site, stream.stream, run.last))
 
     def _rounds(self, stream: str) -> Rounds:
         """Return an object that finds the rounds of a stream from its beginning."""
@@ -243,28 +248,36 @@ class SpoolSource:
         name = self.folder / segment_name(stream, mark + 1)
         self._report(stream, damaged_bytes.beginning_gone(name, mark + 1, oldest.first_seq - 1))
 
-    def _adopt_blobs(self, run: frames.FrameRange) -> None:
+    def _with_blobs(self, site: str, stream: str, run: frames.FrameRange) -> frames.FrameRange | None:
+        """Adopt the blobs of a run, and return it without the records that use a blob which only another site has.
+
+        Those are a counted loss of their site: what another site has sent must neither be used nor be asked about.
+        """
         if run.plain or not _MAY_HOLD_BLOB.search(run.body):
-            return
-        source = BlobStore(self.folder / "blobs")
-        for _, payload in frames.split(run.body):
-            if len(payload) < 2 or payload[1] not in KINDS_WITH_BLOBS:
-                continue
-            try:
-                record = decode(payload)
-            except msgspec.DecodeError:
-                continue  # each delivery counts it
-            if isinstance(record, Text):
-                data: object = record.text
-            elif isinstance(record, Image | Artifact):
-                data = record.data
-            else:
-                continue
-            if isinstance(data, BlobRef):
-                try:
-                    self._blobs.adopt(data, source)
-                except DamagedError as error:
-                    log.error("%s: %s", self.site, error)
+            return run
+        bad = {seq: reason for seq, ref in _references(run) if (reason := self._refusal(ref))}
+        if not bad:
+            return run
+        for seq, reason in bad.items():
+            log.error("%s: record %d is refused: %s", site, seq, reason)
+            self.journal.record_gap(
+                site, stream, GapKind.REFUSED, f"record {seq} is refused: {reason}", count=1, first=seq, last=seq
+            )
+        return run.without(bad)
+
+    def _refusal(self, ref: BlobRef) -> str:
+        """Adopt a blob; return why its record must not be stored, or ""."""
+        if ref.sha256 in self._held:
+            return ""
+        try:
+            self._blobs.adopt(ref, BlobStore(self.folder / "blobs"))
+        except DamagedError as error:
+            if self._blobs.holds(ref):
+                return str(error)
+            log.error("%s: %s", self.site, error)  # each delivery says that it is missing
+        else:
+            self._held.add(ref.sha256)
+        return ""
 
     def _report(self, stream: str, damage: DamagedBytes) -> None:
         if damage.torn:
@@ -284,3 +297,21 @@ class SpoolSource:
             last=damage.last,
             size=damage.size,
         )
+
+
+def _references(run: frames.FrameRange) -> Iterator[tuple[int, BlobRef]]:
+    """Yield the blobs that the records of a run use, with the records' numbers."""
+    for seq, payload in frames.split(run.body):
+        if len(payload) < 2 or payload[1] not in KINDS_WITH_BLOBS:
+            continue
+        try:
+            record = decode(payload)
+        except msgspec.DecodeError:
+            continue  # each delivery counts it
+        data: object = None
+        if isinstance(record, Text):
+            data = record.text
+        elif isinstance(record, Image | Artifact):
+            data = record.data
+        if isinstance(data, BlobRef):
+            yield seq, data

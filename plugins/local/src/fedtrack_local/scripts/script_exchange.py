@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -216,7 +217,10 @@ class ScriptExchange:
     def _idle_seconds(self, site: str) -> float:
         """Return how many seconds ago the site's spool last changed, whether or not its events go to the server."""
         spool = self._workspace.site(site) / "spool"
-        times = [path.stat().st_mtime for path in spool.glob("*.spool")]
+        times = []
+        for path in spool.glob("*.spool"):
+            with contextlib.suppress(OSError):  # delivered and deleted meanwhile
+                times.append(path.lstat().st_mtime)
         return time() - max(times, default=0.0)
 
 

@@ -12,6 +12,7 @@ import msgspec
 from fedtrack.client import ClientApp, FLModel, ParamsType, SiteContext
 from fedtrack.errors import ConfigError, ModelError
 from fedtrack.failure import shortened
+from fedtrack.files import read_plain
 from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
@@ -51,8 +52,8 @@ class Position:
 def read_position(path: Path) -> int:
     """Return the number that a worker has stored last; 0 if there is none."""
     try:
-        return int.from_bytes(path.read_bytes(), sys.byteorder)
-    except FileNotFoundError:
+        return int.from_bytes(read_plain(path, 8), sys.byteorder)
+    except OSError:
         return 0
 
 
