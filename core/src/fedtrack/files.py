@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,8 +27,8 @@ class NotPlainError(OSError):
     """A path of another process leads to something else than a file of that process, such as a pipe or a link."""
 
 
-def open_plain(path: Path) -> int:
-    """Open a file that another process has written, for reading, and return the descriptor.
+def open_plain(path: Path) -> FileIO:
+    """Open a file that another process has written, for reading, without a buffer.
 
     Whatever that process has put at ``path``: nothing is followed, waited for or read that is no file of its own.
 
@@ -51,13 +52,13 @@ def open_plain(path: Path) -> int:
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    return FileIO(descriptor)
 
 
 def read_plain(path: Path, most: int) -> bytes:
     """Return the first ``most`` bytes of a file that another process has written; see ``open_plain``."""
-    with open(open_plain(path), "rb", buffering=0) as file:
-        return file.read(most)
+    with open_plain(path) as file:
+        return file.read(most) or b""
 
 
 def unwritable(what: str, error: Exception) -> WorkspaceError:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from fedtrack.files import NotPlainError, open_plain
+from fedtrack.files import NotPlainError, read_plain
 from fedtrack.tracking.counts import Counts
 
 SUFFIX = ".counts"
@@ -166,13 +166,9 @@ def read_extent(path: Path) -> Extent | None:
 def _read(path: Path) -> bytes | None:
     """Return the bytes of a page with a valid beginning."""
     try:
-        descriptor = open_plain(path)
+        data = read_plain(path, PAGE_SIZE)
     except (FileNotFoundError, NotPlainError):
         return None
-    try:
-        data = os.read(descriptor, PAGE_SIZE)
-    finally:
-        os.close(descriptor)
     if len(data) < _EXTENT_AT or data[: len(MAGIC)] != MAGIC:
         return None
     if crc32(data[: _HEAD.size]) != _CRC.unpack_from(data, _HEAD.size)[0]:

@@ -15,8 +15,7 @@ from fedtrack.spool.damaged_bytes import DamagedBytes
 from fedtrack.spool.rounds import Rounds, StreamRounds
 from fedtrack.spool.segments import Segment, is_open, link_of, segment_name
 
-
-#: The most bytes of a segment that are read. A spool's segments have 4 MiB, so one that is longer was not written by it.
+#: The most bytes of a segment that are read. A spool writes at most 4 MiB, and so not one that is longer.
 MAX_SEGMENT = 64 * 1024 * 1024
 #: The longest frame: no more bytes can wait for their rest.
 _LONGEST = frames.FRAME_SIZE + frames.MAX_PAYLOAD
@@ -159,7 +158,7 @@ class SpoolReader:
             elif size == self._offset:
                 return budget
         try:
-            file = open(open_plain(path), "rb", buffering=0)
+            file = open_plain(path)
         except FileNotFoundError:
             return budget  # delivered and deleted by the other reader of this spool
         except NotPlainError as error:

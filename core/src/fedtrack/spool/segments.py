@@ -210,10 +210,10 @@ def link_of(path: Path) -> frames.Link | None:
 
 def _header_of(path: Path) -> frames.Header | None:
     try:
-        descriptor = open_plain(path)
+        file = open_plain(path)
     except (FileNotFoundError, NotPlainError):
         return None
-    with open(descriptor, "rb", buffering=0) as file:
+    with file:
         return frames.read_header(file.read(frames.MAX_HEADER_SIZE))
 
 
@@ -223,15 +223,15 @@ def is_open(path: Path) -> bool:
     The process holds a lock on the file as long as it lives.
     """
     try:
-        descriptor = open_plain(path)
+        file = open_plain(path)
     except (FileNotFoundError, NotPlainError):
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False  # a file system without locks: only the engine knows whether the process has ended
     finally:
-        os.close(descriptor)
+        file.close()
     return False

@@ -125,12 +125,12 @@ class BlobStore:
         """
         target = self._named(ref)
         try:
-            descriptor = open_plain(source.folder / ref.sha256)
+            origin = open_plain(source.folder / ref.sha256)
         except FileNotFoundError:
             raise DamagedError(f"Blob {ref.sha256} is missing from {source.folder}.") from None
         except NotPlainError as error:
             raise DamagedError(f"Blob {ref.sha256} in {source.folder} {error.strerror}.") from None
-        with open(descriptor, "rb", buffering=0) as origin:
+        with origin:
             if target.exists():
                 _copy(origin, None, ref)
             else:

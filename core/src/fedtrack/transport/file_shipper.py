@@ -58,7 +58,7 @@ class FileShipper:
 
     def _send_file(self, path: Path, ref: BlobRef) -> None:
         offset = 0
-        with open(open_plain(path), "rb") as file:
+        with open_plain(path) as file:
             while offset < ref.size or ref.size == 0:
                 file.seek(offset)
                 ack = self._ask(FilePart(self._run_id, ref.sha256, ref.size, offset, file.read(self._piece_bytes())))

@@ -72,7 +72,7 @@ class Intake:
         self._working = 0
         self._closed = False
         self._files: dict[str, threading.Lock] = {}
-        #: The digests of the files that each site has sent to this process. One that another site has sent says nothing.
+        #: The digests of the files that each site has sent to this process.
         self._sent: dict[str, set[str]] = {}
 
     def handle(self, site: str, data: bytes) -> bytes:

@@ -40,7 +40,7 @@ def last_words(log: Path, status: int = 0) -> str:
             it is returned with the exceptions that led to it. Otherwise the last 30 lines are returned.
     """
     try:
-        with open(open_plain(log), "rb") as file:
+        with open_plain(log) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_BYTES))
             lines = file.read(_MOST_BYTES).decode(errors="replace").splitlines()
     except OSError:
