@@ -173,8 +173,8 @@ def test_an_optional_task_that_is_answered_too_late_is_nobodys_answer(
 
 
 def test_a_result_that_cannot_be_read_is_that_sites_failure(make: Make) -> None:
-    broken = "__import__('fedtrack_local.scripts.site_backend', fromlist=['x']).save_params = "
-    bench = make(f"first and exec(\"{broken}lambda params, path: path.write_bytes(b'no model')\")")
+    module = "__import__('fedtrack_local.scripts.site_backend', fromlist=['x'])"
+    bench = make(f"first and exec(\"{module}.hand = lambda params, spare, memory: os.open('client.py', os.O_RDONLY)\")")
     assert list(bench.ask()) == ["b"]
     assert "is no usable model file" in error_of(bench)
 

@@ -67,6 +67,8 @@ def test_a_script_logs_in_the_round_of_the_model_that_it_received(tmp_path: Path
         for _ in range(2):
             writer.record_metric("loss", float(number), 0)
         backend.send(FLModel())
+    for end in (ours, theirs, channel):
+        end.close()
     ((stream, segments),) = list_streams(tmp_path / "spool").items()
     found: list[tuple[Round, float]] = []
     for part in SpoolReader(stream).read(segments, ended=False):

@@ -64,6 +64,8 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         aggregator: Name of the aggregator of a train task's results.
         start_round: The workflow's first round.
         needed: Names or patterns of the tensors that a result must have.
+        max_weight: The most steps that count; 0 stands for no cap.
+        max_norm: The largest L2 norm of an update; 0 stands for no cap.
     """
 
     task_id: int
@@ -78,6 +80,8 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
     aggregator: str = "weighted"
     start_round: int = 0
     needed: tuple[str, ...] = ("*",)
+    max_weight: float = 0.0
+    max_norm: float = 0.0
 
 
 class SiteResult(msgspec.Struct, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from fedtrack.files import read_plain
 from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
+from fedtrack_local.averaging.result_limits import ResultLimits
 from fedtrack_local.models.arrays import as_arrays
 from fedtrack_local.models.handed_model import path_of
 from fedtrack_local.models.mapped_model import MappedModel
@@ -185,7 +186,10 @@ class Worker:
             if answer.params is None:
                 raise ModelError("the result of a train task has no params; return FLModel(params=...)")
             kind = answer.params_type or ParamsType.FULL
-            aggregator.accept(site, as_arrays(answer.params), kind, weight_of(answer.meta))
+            limits = ResultLimits(message.max_weight, message.max_norm)
+            reference = model.arrays if model is not None else {}
+            params, kind = limits.apply(site, as_arrays(answer.params), kind, reference)
+            aggregator.accept(site, params, kind, limits.weight(weight_of(answer.meta)))
             self._accepted += 1
         self._states.save(site, task, context.state)
         return result

@@ -208,6 +208,8 @@ class WorkerExchange:
             task.aggregator,
             task.start_round,
             task.needed,
+            task.max_weight,
+            task.max_norm,
         )
         self._pool.send(worker.spec.name, message, None if model is None else model.file)
 

@@ -60,4 +60,6 @@ class FedAvg(described.FedAvg):
             aggregator=self.aggregator,
             start_round=rounds.start,
             needed=self.needed_params(),
+            max_weight=self.max_weight,
+            max_norm=self.max_norm,
         )

@@ -41,6 +41,8 @@ class Task:
         aggregator: Name of the aggregator for sites whose workers average their results.
         start_round: The workflow's first round.
         needed: Names or patterns of the tensors that an answer must have; a site may leave out all others.
+        max_weight: A site that claims more steps counts as if it had claimed these; 0 stands for no cap.
+        max_norm: The largest L2 norm of an update, to which a longer one is shortened; 0 stands for no cap.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Task:
     aggregator: str = WEIGHTED
     start_round: int = 0
     needed: tuple[str, ...] = ("*",)
+    max_weight: float = 0.0
+    max_norm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
