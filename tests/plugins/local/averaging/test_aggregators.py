@@ -83,9 +83,7 @@ def test_one_that_cannot_merge_is_refused_where_sites_share_processes(project: P
 
 def test_an_unknown_one_is_an_error_before_anything_is_started(project: Path) -> None:
     folder = make_job("medain").export_job(project / "jobs")
-    with pytest.raises(
-        ConfigError, match="No aggregator is called 'medain'; installed: coordinate_median, mean, median"
-    ):
+    with pytest.raises(ConfigError, match=r"No aggregator is called 'medain'; installed: .*mean, median"):
         load_job(folder)
 
 

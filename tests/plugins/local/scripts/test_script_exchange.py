@@ -176,7 +176,7 @@ def test_a_result_that_cannot_be_read_is_that_sites_failure(make: Make) -> None:
     module = "__import__('fedtrack_local.scripts.site_backend', fromlist=['x'])"
     bench = make(f"first and exec(\"{module}.hand = lambda params, spare, memory: os.open('client.py', os.O_RDONLY)\")")
     assert list(bench.ask()) == ["b"]
-    assert "is no usable model file" in error_of(bench)
+    assert "has a header of" in error_of(bench)
 
 
 def test_a_job_ends_when_too_few_are_left(make: Make) -> None:

@@ -117,8 +117,8 @@ class RoundAverage:
                     false[site] = error
             if not false:
                 self._take(answer)
-            for site, error in false.items():
-                self._server.reject(site, error)
+            for site, reason in false.items():
+                self._server.reject(site, reason)
             if false and isinstance(answer, GroupAnswer):
                 log.warning("The results of the %d sites of its group are not averaged either.", len(answer.models) - 1)
 
