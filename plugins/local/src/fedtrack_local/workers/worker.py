@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -120,13 +121,16 @@ class Worker:
         results: list[SiteResult] = []
         for number, (site, index) in enumerate(message.sites, start=1):
             self._position.set(number)
-            results.append(self._answer(message, model, aggregator, site, index))
+            since = monotonic()
+            result = self._answer(message, model, aggregator, site, index)
+            result.seconds = monotonic() - since
+            results.append(result)
         self._position.set(0)
         logged = dict.fromkeys((site for site, _ in message.sites), 0) | self._spool.take_counts()
         averaged = self._accepted > 0
         if aggregator is not None and averaged:
             aggregator.partial().save(Path(message.partial))
-        return SitesDone(message.task_id, message.group, results, averaged, logged)
+        return SitesDone(message.task_id, message.group, results, averaged, logged, *self._spool.position)
 
     def close(self) -> None:
         """Release the last model."""
