@@ -95,7 +95,6 @@ class SiteResult(msgspec.Struct, forbid_unknown_fields=True):
     meta: dict[str, Any] = {}
     error: str = ""
     traceback: str = ""
-    seconds: float | None = None
 
 
 class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
@@ -109,6 +108,7 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
         logged: For each site, how many log calls in this task returned and found room.
         stream: The worker's stream.
         last: The number of the last record in it.
+        seconds: For each site, how long the worker worked for it.
     """
 
     task_id: int
@@ -118,6 +118,7 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
     logged: dict[str, int]
     stream: str = ""
     last: int = 0
+    seconds: dict[str, float] = {}
 
 
 class Built(msgspec.Struct, tag="built", forbid_unknown_fields=True):

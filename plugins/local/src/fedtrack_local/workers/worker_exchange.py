@@ -231,7 +231,7 @@ class WorkerExchange:
             size,
             worker.asked_ns,
             answered_ns,
-            {result.site: result.seconds for result in message.results if result.seconds is not None},
+            message.seconds,
             {message.stream: message.last} if message.stream else {},
         )
 
