@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError, ModelError
@@ -57,7 +58,7 @@ class Server:
             self.model = None if parcel.file is None else take(parcel.file, self.exchange, 2**20)[0]
             parcel.drop()
             if not isinstance(message, Join):
-                return message
+                return replace(message, seconds=None, stream="", last=0) if isinstance(message, SendResult) else message
         return None
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from time import monotonic, time
+from time import monotonic, time, time_ns
 
 from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ModelError, SiteError
@@ -55,6 +56,7 @@ class ScriptExchange:
         self._raised: dict[str, SiteFailed] = {}
         self._models = TaskModels(workspace, pool, len(roster.names))
         self._exited: dict[str, int] = {}
+        self._asked_ns: dict[str, int] = {}
         self._task_id = 0
 
     def goodbye(self, site: str) -> Goodbye:
@@ -121,10 +123,10 @@ class ScriptExchange:
             meta=task.meta,
             optional=task.optional,
         )
-        self._models.publish(task.params, message, sites)
+        self._models.publish(task.params, message, sites, lambda site: self._asked_ns.update({site: time_ns()}))
 
     def _answer(self, event: FromPool, task: Task, message: SendResult) -> Answer | None:
-        site = event.site
+        site, answered_ns = event.site, time_ns()
         try:
             params, size = self._models.take(site, event.file) if message.has_params else (None, 0)
             model = FLModel(
@@ -138,7 +140,9 @@ class ScriptExchange:
         except (ModelError, OSError, ValueError) as error:
             self.reject(site, error)
             return None
-        return Answer(site, model, size)
+        seconds = math.nan if message.seconds is None else message.seconds
+        ends = {message.stream: message.last} if message.stream else {}
+        return Answer(site, model, size, self._asked_ns[site], answered_ns, seconds, ends)
 
     def _take(self, site: str, message: object, task: Task) -> None:
         self._note(site, message)

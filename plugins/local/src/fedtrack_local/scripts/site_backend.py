@@ -68,6 +68,7 @@ class SiteBackend:
         self._file_identity: tuple[int, int] | None = None
         self._last_id = -1  # of the last task that is done
         self._shown = False  # whether is_running has returned True for the current task
+        self._since = monotonic()  # when receive returned the model
         self._given = False  # whether receive has returned its model
         self._loops = False  # whether the script calls is_running
         self._asked = False  # whether a rank above 0 has asked for a task and waits for the answer
@@ -120,6 +121,8 @@ class SiteBackend:
             task = self._next_task(timeout)
         if task is None:
             return None
+        if not self._given:
+            self._since = monotonic()
         self._given = True
         self.spool.mark_round(task.current_round)
         # As in FLARE, a train task without a model has an empty one: the site begins with its own.
@@ -143,6 +146,8 @@ class SiteBackend:
             return
         if self._task is None:
             raise ConfigError("send() was called without a task; call receive() first, and send() once per task.")
+        seconds = monotonic() - self._since if self._given else None
+        stream, last = self.spool.position
         params_type = model.params_type.value if model.params_type else None
         message = SendResult(
             self._task.task_id,
@@ -150,6 +155,9 @@ class SiteBackend:
             params_type,
             plain_metrics(model.metrics),
             plain_meta(model.meta),
+            seconds,
+            stream,
+            last,
         )
         file = None
         if model.params is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,14 @@ class TaskModels:
         self._copies: dict[str, dict[int, Path]] = {}
         weakref.finalize(self, _close_all, self._files)  # also if the run fails
 
-    def publish(self, params: Mapping[str, Any] | None, message: SendTask, sites: list[str]) -> None:
-        """Send a task to ``sites``, each with the model if there is one."""
+    def publish(
+        self,
+        params: Mapping[str, Any] | None,
+        message: SendTask,
+        sites: list[str],
+        on_send: Callable[[str], object] = str,
+    ) -> None:
+        """Send a task to ``sites``, each with the model if there is one; ``on_send`` is called just before."""
         if params is None:
             file = source = None
         else:
@@ -59,6 +65,7 @@ class TaskModels:
                 path = self._workspace.exchange / site / message.file
                 when_there_is_room(partial(copy_for, source, path))
                 self._copies.setdefault(site, {})[message.task_id] = path
+            on_send(site)
             self._pool.send(site, message, file)
             self._delete_copies(site)
         if source is not None:

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 
 from fedtrack.client import FLModel
 from fedtrack.errors import JobError, ModelError, SiteError
@@ -49,12 +49,14 @@ class _Worker:
         group: The group that it is working for, or None.
         position: The number of the site in the group that it has stored last.
         since: When that number was first seen, by the monotonic clock.
+        asked_ns: When it was given the group, in nanoseconds since the epoch.
     """
 
     spec: WorkerSpec
     group: Group | None = None
     position: int = 0
     since: float = 0.0
+    asked_ns: int = 0
 
 
 @dataclass
@@ -195,6 +197,7 @@ class WorkerExchange:
 
     def _give(self, worker: _Worker, group: Group, task: Task, model: _Model | None) -> None:
         worker.group, worker.position, worker.since = group, 0, monotonic()
+        worker.asked_ns = time_ns()
         message = RunSites(
             self._task_id,
             group.number,
@@ -225,10 +228,11 @@ class WorkerExchange:
             group, worker.group = worker.group, None
             self._idle_deaths = 0
             self._logged.setdefault(event.site, Counter()).update(event.message.logged)
-            return self._answer(group, event.message, event.file, task, worker.spec)
+            return self._answer(group, event.message, event.file, task, worker)
         return None
 
-    def _answer(self, group: Group, message: SitesDone, file: int | None, task: Task, spec: WorkerSpec) -> GroupAnswer:
+    def _answer(self, group: Group, message: SitesDone, file: int | None, task: Task, worker: _Worker) -> GroupAnswer:
+        answered_ns, spec = time_ns(), worker.spec
         partial, size = None, 0
         if message.averaged:
             try:
@@ -252,7 +256,16 @@ class WorkerExchange:
                     total_rounds=task.total_rounds,
                     meta=result.meta,
                 )
-        return GroupAnswer(group.sites, models, partial, size)
+        return GroupAnswer(
+            group.sites,
+            models,
+            partial,
+            size,
+            worker.asked_ns,
+            answered_ns,
+            message.seconds,
+            {message.stream: message.last} if message.stream else {},
+        )
 
     def _is_due(self, message: SitesDone, worker: _Worker) -> bool:
         """Return whether the answer is that to the worker's task."""
