@@ -35,13 +35,13 @@ from fedtrack.job.config import (
     ExecutorConfig,
     Meta,
     ServerConfig,
-    refuse_secrets,
     write_json,
 )
 from fedtrack.job.files import find_file
 from fedtrack.job.initial_model import INITIAL_MODEL_FILE, ModelWriter, named_model
 from fedtrack.job.local_modules import local_modules
 from fedtrack.job.placeable import Placeable, unused_id
+from fedtrack.job.references import refuse_secrets
 from fedtrack.job.values import ALL_SITES
 from fedtrack.job.workflows import name_of
 from fedtrack.partial_engine import open_engine

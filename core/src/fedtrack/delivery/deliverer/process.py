@@ -38,6 +38,7 @@ from fedtrack.delivery.deliverer.surroundings import (
 )
 from fedtrack.delivery.retry import describe
 from fedtrack.errors import FedtrackError
+from fedtrack.output import tolerant
 
 log = logging.getLogger(__name__)
 
@@ -174,5 +175,6 @@ def main(descriptors: Sequence[int]) -> None:
     """Serve the supervisor at the other end of the first descriptor, with the page in the second."""
     ignore_signals()
     send_output_to_errors()
+    sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr)  # what receivers print shows no secret
     channel, page = keep_descriptors(descriptors)
     DelivererProcess(Channel(socket.socket(fileno=channel)), CallPage(page)).run()
