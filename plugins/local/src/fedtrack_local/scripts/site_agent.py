@@ -198,6 +198,7 @@ def _encode(struct: msgspec.Struct) -> str:
 
 def main() -> None:
     """Serve the spec in the first argument and print the report."""
+    become_unreadable()
     spec = msgspec.json.decode(sys.argv[1], type=AgentSpec, dec_hook=lambda type_, value: type_(value))
     # Receivers and their SDKs may print; the server must read nothing but the report.
     output = os.dup(1)
