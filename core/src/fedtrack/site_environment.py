@@ -28,8 +28,8 @@ TOKENIZERS_PARALLELISM MPLBACKEND MPLCONFIGDIR MASTER_ADDR MASTER_PORT SOURCE_DA
 FEDTRACK_SPEEDUPS FEDTRACK_NODE_FOLDER FEDTRACK_PLUGINS FEDTRACK_DISABLE_PLUGINS FEDTRACK_STRICT_PLUGINS
 """
 _PREFIXES = """
-LC_ XDG_ PYTHON COVERAGE_ COV_CORE_ CUDA_ CUDNN_ CUBLAS_ NVIDIA_ NCCL_ GLOO_ UCX_ ROCR_ HIP_ HSA_ MIOPEN_ OMP_ KMP_ GOMP_
-MKL_ OPENBLAS_ BLIS_ VECLIB_ NUMEXPR_ NUMBA_ TORCH_ TORCHINDUCTOR_ PYTORCH_ TRITON_ XLA_ JAX_ TF_ KERAS_ MALLOC_
+LC_ XDG_ PYTHON COVERAGE_ COV_CORE_ CUDA_ CUDNN_ CUBLAS_ NVIDIA_ NCCL_ GLOO_ UCX_ ROCR_ HIP_ HSA_ MIOPEN_ OMP_ KMP_
+GOMP_ MKL_ OPENBLAS_ BLIS_ VECLIB_ NUMEXPR_ NUMBA_ TORCH_ TORCHINDUCTOR_ PYTORCH_ TRITON_ XLA_ JAX_ TF_ KERAS_ MALLOC_
 ASAN_ LSAN_ UBSAN_ SLURM_ NVFLARE_
 """
 _ALLOWED, _ALLOWED_PREFIXES = frozenset(_NAMES.split()), tuple(_PREFIXES.split())
@@ -54,8 +54,8 @@ def site_environment(environment: Mapping[str, str] = os.environ) -> dict[str, s
 def _is_allowed(name: str, value: str, named: Iterable[str]) -> bool:
     if any(fnmatchcase(name, pattern) for pattern in named):
         return True
-    usual = name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)
-    return usual and not _SECRET.search(name) and not _USERINFO.search(value)
+    usual = name in _ALLOWED or (name.startswith(_ALLOWED_PREFIXES) and not _SECRET.search(name))
+    return usual and not _USERINFO.search(value)
 
 
 def _named_by_operator(environment: Mapping[str, str]) -> tuple[str, ...]:

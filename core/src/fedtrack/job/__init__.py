@@ -9,7 +9,6 @@ from fedtrack.lazy import lazy_names
 if TYPE_CHECKING:
     from fedtrack.client.fl_model import ModelName
     from fedtrack.job.base_fed_job import BaseFedJob
-    from fedtrack.job.built_receiver import built_receiver
     from fedtrack.job.components import (
         ALIASES,
         ANALYTIC_EVENT_TYPE,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from fedtrack.job.operator_rules import OperatorRules
     from fedtrack.job.pt_model import PTModel
     from fedtrack.job.references import refuse_secrets, resolve_references
+    from fedtrack.job.resolved_receiver import built_receiver
     from fedtrack.job.workflows import executable
     from fedtrack.plugins.workflow import Workflow
 
@@ -68,7 +68,7 @@ _HOMES = {
     "ValidationJsonGenerator": "fedtrack.job.components",
     "WEIGHTED": "fedtrack.job.fedavg",
     "Workflow": "fedtrack.plugins.workflow",
-    "built_receiver": "fedtrack.job.built_receiver",
+    "built_receiver": "fedtrack.job.resolved_receiver",
     "executable": "fedtrack.job.workflows",
     "export_job": "fedtrack.job.export",
     "find_file": "fedtrack.job.files",

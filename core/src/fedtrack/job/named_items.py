@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import ConfigError, PluginError
-from fedtrack.job.built_receiver import built_receiver
 from fedtrack.job.components import ALIASES, COMPONENTS, Component, Runner
 from fedtrack.job.config import ComponentConfig
 from fedtrack.job.operator_rules import OperatorRules
 from fedtrack.job.paths import check_place
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.job.values import check_name, check_unique
 from fedtrack.job.workflows import workflow_class
 from fedtrack.plugins import registry

@@ -10,7 +10,7 @@ import msgspec
 
 from fedtrack.errors import DamagedError
 from fedtrack.files import write_whole
-from fedtrack.job.built_receiver import built_receiver
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.tracking.receiver import Receiver
 
 RECEIVERS_FILE = "receivers.json"

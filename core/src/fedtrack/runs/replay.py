@@ -22,7 +22,7 @@ from fedtrack.delivery.label import receiver_label
 from fedtrack.delivery.ledger import Cursor
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
-from fedtrack.job.built_receiver import built_receiver
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun

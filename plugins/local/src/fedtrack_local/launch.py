@@ -16,6 +16,7 @@ from fedtrack.engine import checked_run_id
 from fedtrack.errors import ConfigError, JobError, WorkspaceError
 from fedtrack.job import LoadedJob, Runner, export_job, load_job
 from fedtrack.output import say
+from fedtrack.private_folder import private_files
 from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, RunRecord, StoredRun, Workspace, find_run, tally_of, view
 from fedtrack.tracking import SERVER
 from fedtrack.unreadable import unreadable
@@ -30,6 +31,7 @@ from fedtrack_local.starting import preload
 log = logging.getLogger(__name__)
 
 
+@private_files()
 @unreadable()
 @end_in_order()
 def run_job(
@@ -68,6 +70,7 @@ def run_job(
         workspace.close()
 
 
+@private_files()
 @unreadable()
 @end_in_order()
 def run_folder(
@@ -109,6 +112,7 @@ def run_folder(
         workspace.close()
 
 
+@private_files()
 @unreadable()
 @end_in_order()
 def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:

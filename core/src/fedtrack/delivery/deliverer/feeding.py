@@ -13,7 +13,7 @@ from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.delivery.retry import describe
-from fedtrack.job.built_receiver import built_receiver
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.journal.journal import Journal
 from fedtrack.redaction import redact
 from fedtrack.tracking.receiver import Receiver, RunInfo

@@ -41,6 +41,7 @@ class ForkServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,
+                umask=0o077,
                 start_new_session=True,  # Ctrl-C in the terminal goes to the server only, which then ends its sites
             )
 

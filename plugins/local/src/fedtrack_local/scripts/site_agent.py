@@ -25,6 +25,7 @@ from fedtrack.journal import Journal
 from fedtrack.runs import RUN_FOLDER
 from fedtrack.tracking import BlobStore
 from fedtrack.transport import Forwarder, SpoolSource
+from fedtrack.unreadable import become_unreadable
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class SiteAgent:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            umask=0o077,
             start_new_session=True,  # Ctrl-C goes to the server, which tells the agent when to finish
         )
 

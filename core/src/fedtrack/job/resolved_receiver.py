@@ -1,4 +1,4 @@
-"""BuiltReceiver: a receiver from its name and its arguments as they are written, with references instead of secrets."""
+"""ResolvedReceiver: a receiver from its name and its arguments as written, with references instead of secrets."""
 
 from __future__ import annotations
 
