@@ -35,6 +35,7 @@ class SpoolReader:
         after_seq: The highest sequence number that is known.
         began_after: The highest one that was known at first.
         damaged: The segments with damage; they are evidence.
+        pass_bytes: See above; it may be changed between two calls.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class SpoolReader:
         self.damaged: set[Path] = set()
         self._salt = frames.salt_of(stream)
         self._read_bytes = max(read_bytes, frames.HEADER_SIZE)
-        self._pass_bytes = pass_bytes
+        self.pass_bytes = pass_bytes
         self._current: Path | None = None
         self._offset = 0
         self._inode = 0
@@ -83,7 +84,7 @@ class SpoolReader:
         self, segments: list[Segment], *, ended: bool, extent: Extent | None
     ) -> Iterator[frames.FrameRange | DamagedBytes]:
         self._finished &= {segment.path for segment in segments}
-        budget = self._pass_bytes
+        budget = self.pass_bytes
         before: Segment | None = None
         for segment, following in zip_longest(segments, segments[1:]):
             previous, before = before, segment

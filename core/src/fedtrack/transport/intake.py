@@ -25,7 +25,7 @@ from fedtrack.journal.journal import GapKind, Goodbye, Journal
 from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import AnyRecord, BlobRef, decode
-from fedtrack.transport.quota import Quota, SiteQuota
+from fedtrack.transport.quota import OVER_QUOTA, Quota, SiteQuota
 from fedtrack.transport.wire import (
     MAX_BATCH,
     VERSION,
@@ -127,11 +127,11 @@ class Intake:
     def _too_much(self, site: str, wait: float, used: SiteQuota) -> bytes:
         reason = (
             f"{site} sends more than {self._quota.events_per_second:,.0f} records or "
-            f"{self._quota.bytes_per_second:,.0f} bytes a second; the rest waits in its spool"
+            f"{self._quota.bytes_per_second:,.0f} bytes a second; {OVER_QUOTA}"
         )
         if used.refused == 1:
             log.warning("%s", reason)
-        return encode(Ack("busy", retry_after=wait, reason=reason, over_quota=True))
+        return encode(Ack("busy", retry_after=wait, reason=reason))
 
     def close(self) -> None:
         """Refuse all further messages and wait for those in work: the journal is about to be closed."""

@@ -26,6 +26,12 @@ from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image
 
 log = logging.getLogger(__name__)
 
+#: The most streams of a site that are read in turn, and the most of its losses that are listed one by one.
+MAX_STREAMS, MAX_LOSSES = 10_000, 1_000
+#: The most bytes of a stream in a pass, and what looking at a stream counts as.
+_STREAM_BYTES, _VISIT = 8 * 1024 * 1024, 1024
+_NO_SHARE = 2**62
+
 _MAY_HOLD_BLOB = frames.kinds_pattern(KINDS_WITH_BLOBS)
 
 
@@ -117,11 +123,31 @@ class SpoolSource:
         self._readers: dict[str, SpoolReader] = {}
         self._counts: dict[str, Counts | None] = {}
         self._held: set[str] = set()
+        self._pass_bytes = _STREAM_BYTES
+        self._turn = _NO_SHARE
+        self._next = ""
+        self._crowded = False
+        self._losses = 0
         self._ended: set[str] = set()
         self._looked = False
 
-    def begin(self) -> list[StreamPass]:
-        """Return the streams in the folder, for one pass over them."""
+    @property
+    def has_turn(self) -> bool:
+        """Whether more may be read in this pass."""
+        return self._turn > 0
+
+    def pass_over(self, stream: StreamPass) -> None:
+        """Leave a stream to the next pass, which begins with the first that was left."""
+        self._next = self._next or stream.stream
+        self._listed = 0  # and read its counts then
+
+    def begin(self, share: int | None = None) -> list[StreamPass]:
+        """Return the streams in the folder, for one pass over them.
+
+        Args:
+            share: How many bytes the pass may read; None means that only each stream has a limit.
+        """
+        self._turn = _NO_SHARE if share is None else share
         # Read before the listing: a process that ends after this line may have written until it ended.
         ended = self.ended
         segments, pages = self._listing.files(fresh=ended)
@@ -130,10 +156,19 @@ class SpoolSource:
             segments = {stream: [] for stream in self.journal.unfinished(self.site)} | segments
         # Nothing shows a change of a page without opening it, so an idle poll, which opens no file, ignores it.
         counted, self._listed = self._listing.times != self._listed, self._listing.times
+        first, self._next = self._next, ""
+        ordered = sorted(segments.items(), key=lambda item: (item[0] < first, item[0]))
+        if len(ordered) > MAX_STREAMS:
+            self._refuse_streams(len(ordered))
         return [
             StreamPass(self, stream, found, ended, counted and (stream in pages or stream not in self._counts))
-            for stream, found in sorted(segments.items())
+            for stream, found in ordered[:MAX_STREAMS]
         ]
+
+    def _refuse_streams(self, count: int) -> None:
+        if not self._crowded:
+            self._crowded = True
+            log.error("%s: it has %d streams, and %d are read at a time", self.site, count, MAX_STREAMS)
 
     def read(self, stream: StreamPass) -> None:
         """Read the new records into the stream's portion, which is stored next."""
@@ -145,8 +180,11 @@ class SpoolSource:
         reader = self._reader(stream.stream, stream.segments[0])
         ending = stream.ended and stream.stream not in self._ended
         extent = read_extent(page_path(self.folder, stream.stream)) if ending else None
+        reader.pass_bytes = min(self._pass_bytes, max(1, self._turn))
+        self._turn -= _VISIT
         for part in reader.read(stream.segments, ended=stream.ended, extent=extent):
             stream.found = True
+            self._turn -= part.size if isinstance(part, DamagedBytes) else len(part.body)
             if isinstance(part, DamagedBytes):
                 # Before the next records are stored: after that a restart would not look here again.
                 self._report(stream.stream, part)
@@ -282,6 +320,13 @@ class SpoolSource:
     def _report(self, stream: str, damage: DamagedBytes) -> None:
         if damage.torn:
             log.info("%s: the last write of a killed process is incomplete: %d bytes", self.site, damage.size)
+            return
+        self._losses += 1
+        if self._losses > MAX_LOSSES:
+            if self._losses == MAX_LOSSES + 1:
+                log.error("%s: it has had %d losses; further ones are not listed", self.site, MAX_LOSSES)
+            what = f"it has had more than {MAX_LOSSES:,} losses; the others are not listed"
+            self.journal.record_gap(self.site, "", GapKind.DAMAGED, what)
             return
         log.error("%s: %s", self.site, damage.reason)
         kind = GapKind.MISSING if damage.gone else GapKind.DAMAGED

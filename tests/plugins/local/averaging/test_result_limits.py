@@ -9,6 +9,8 @@ from fedtrack.client import ParamsType
 from fedtrack.errors import ModelError
 from fedtrack_local.averaging.result_limits import ResultLimits, check_claim
 
+pytestmark = pytest.mark.threat("T7")
+
 REFERENCE = {"w": np.array([1.0, 1.0], np.float32), "b": np.array(0.0), "n": np.array([5])}
 
 

@@ -16,6 +16,8 @@ from fedtrack_local.averaging import robust_aggregators
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
 from fedtrack_local.averaging.robust_aggregators import CoordinateMedianAggregator, TrimmedMeanAggregator
 
+pytestmark = pytest.mark.threat("T7")
+
 FLOATS = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
 
 

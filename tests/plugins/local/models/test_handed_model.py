@@ -21,6 +21,8 @@ from fedtrack_local.models.arrays import DTYPES
 from fedtrack_local.models.handed_model import hand, is_sealed, path_of, seal, take
 from fedtrack_local.models.params import load_metadata, load_params, save_params
 
+pytestmark = pytest.mark.threat("T6")
+
 PARAMS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([True]), "s": np.float64(2.5)}
 MEMORY = 2**20
 
