@@ -37,8 +37,8 @@ THREATS = (
     Threat(
         "T2",
         "A site floods the server, or fills its disk or its memory.",
-        "Messages, keys and values have bounds. A site has a quota of records and bytes a second, of streams, unfinished "
-        "files and listed losses, and a share of each pass; what is over it waits in its own bounded spool.",
+        "Messages, keys and values have bounds. A site has a quota of records and bytes a second, of streams, "
+        "unfinished files and listed losses, and a share of each pass; what is over it waits in its own bounded spool.",
         gaps=("The number of different keys of a site has no limit.",),
     ),
     Threat(
@@ -61,8 +61,8 @@ THREATS = (
     Threat(
         "T6",
         "A model update executes code, or names more memory than there is.",
-        "Models are safetensors files with a bounded header, and their sizes are compared before anything is read. They "
-        "cross as sealed or copied files, which their maker cannot change.",
+        "Models are safetensors files with a bounded header, and their sizes are compared before anything is read. "
+        "They cross as sealed or copied files, which their maker cannot change.",
     ),
     Threat(
         "T7",

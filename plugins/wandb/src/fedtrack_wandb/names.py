@@ -53,8 +53,8 @@ def encode_path(path: str) -> str:
 def free_path(folder: Path, path: str) -> Path:
     """Return where an encoded path is stored below ``folder``.
 
-    A script may log ``notes`` as a file and ``notes/a.txt`` beside it, which no file system holds together. The later one
-    of the two gets ``%2F`` behind the part that is taken; no encoded name ends with that.
+    A script may log ``notes`` as a file and ``notes/a.txt`` beside it, which no file system holds together. The later
+    one of the two gets ``%2F`` behind the part that is taken; no encoded name ends with that.
     """
     *folders, name = path.split("/")
     for part in folders:
