@@ -31,6 +31,9 @@ EXTRAS = {
     "tensorboard": ["fedtrack-tensorboard[receiver]", "fedtrack-local"],
     "mlflow": ["fedtrack-mlflow[receiver]", "fedtrack-local"],
     "wandb": ["fedtrack-wandb[receiver]", "fedtrack-local"],
+    "lightning": ["fedtrack-lightning", "fedtrack-local"],
+    "transformers": ["fedtrack-transformers", "fedtrack-local"],
+    "loops": ["fedtrack-loops", "fedtrack-local"],
     "nvflare": ["fedtrack-nvflare", "fedtrack-local"],
     "examples": ["fedtrack-examples", "fedtrack-local"],
 }
