@@ -35,6 +35,7 @@ EXTRAS = {
     "transformers": ["fedtrack-transformers", "fedtrack-local"],
     "loops": ["fedtrack-loops", "fedtrack-local"],
     "nvflare": ["fedtrack-nvflare", "fedtrack-local"],
+    "ui": ["fedtrack-ui"],
     "examples": ["fedtrack-examples", "fedtrack-local"],
 }
 #: Extras that need no sibling: for `connect` and `collect`, and for `runs export` and `runs query`.
