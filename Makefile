@@ -20,7 +20,7 @@ LOOPS_STAMP := $(LOOPS_ENV)/.synced
 LOOPS := lightning loops transformers
 TWINS := tests/core/spool tests/core/tracking/test_writer.py \
 	tests/plugins/*/test_*_writer.py tests/performance/test_costs.py
-WORKSPACE ?= /tmp/fedtrack/demo
+WORKSPACE ?= $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/fedtrack/demo
 # Builds a wheel per platform, each in the oldest system that the wheel is for; needed for a release only.
 CIBUILDWHEEL := 4.3.5
 
