@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from time import time_ns
 from typing import Any
@@ -26,6 +27,7 @@ from fedtrack.errors import FedtrackError
 from fedtrack.job.config import resolve_references
 from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
+from fedtrack.policy.run_terms import load as load_terms
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
@@ -33,6 +35,7 @@ from fedtrack.runs.worker_folders import worker_folders, worker_source
 from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
@@ -159,15 +162,20 @@ def _hosts(
                     SpoolSource(node, run.node(node) / "spool", host.journal, info.blobs, delete=not sites[node])
                 )
         server = hosts[SERVER]
+        terms, run_id = load_terms(run.node(SERVER)), server.run.run_id
+        guards = cache(lambda name: Guard.open(name, run_id, run.node(name), terms.of(name)))
         for name, crosses in {SERVER: True, **sites}.items():
             if crosses:
                 home = run.node(name) / "journal.db"
                 if name != SERVER and home.exists():
                     homes[name] = hosts[name].journal if name in hosts else Journal(home, read_only=True)
                 spool = run.node(name) / "spool"
-                server.add_source(SpoolSource(name, spool, server.journal, server.run.blobs, other=homes.get(name)))
+                guard = None if name == SERVER else guards(name)
+                server.add_source(
+                    SpoolSource(name, spool, server.journal, server.run.blobs, other=homes.get(name), guard=guard)
+                )
         for folder in worker_folders(run.workers):
-            server.add_source(worker_source(folder, server.journal, server.run.blobs, names))
+            server.add_source(worker_source(folder, server.journal, server.run.blobs, names, guards))
         for host in hosts.values():
             host.forwarder.end_all()
         yield hosts

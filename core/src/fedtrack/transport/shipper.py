@@ -16,7 +16,7 @@ from time import monotonic, sleep
 
 import msgspec
 
-from fedtrack.errors import TransportError
+from fedtrack.errors import TransportError, WorkspaceError
 from fedtrack.journal.gaps import GapKind
 from fedtrack.spool import damaged_bytes
 from fedtrack.spool.counter_page import page_path, read_extent
@@ -25,6 +25,7 @@ from fedtrack.spool.frames import FrameRange
 from fedtrack.spool.reader import SpoolReader
 from fedtrack.spool.segments import Segment, list_files, list_streams, remove, segment_name
 from fedtrack.transport.file_shipper import FileShipper
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.version_1 import in_version_1, without_control_records
 from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames, FromSite, Hello
 
@@ -80,6 +81,7 @@ class SpoolShipper:
         kept_by: Returns how much of a stream another reader of the spool has; records beyond it are not deleted.
         clock: Seconds that never run back.
         batch_bytes: The most bytes of frames or of a file in one message; halved when the server says "too large".
+        guard: Looks at each record before it is let out of the site; None lets all out.
 
     Attributes:
         complete: Whether the server has confirmed, after the goodbye, that it has everything.
@@ -96,7 +98,9 @@ class SpoolShipper:
         kept_by: Callable[[str], int] | None = None,
         clock: Callable[[], float] = monotonic,
         batch_bytes: int = MAX_BATCH,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard
         self.folder = folder
         self.batch_bytes = batch_bytes
         self.complete = False
@@ -259,6 +263,7 @@ class SpoolShipper:
             if isinstance(part, DamagedBytes):
                 self._report(stream, part)
                 continue
+            part = self._let_out(stream, part)
             self._files.send(part)
             sent = without_control_records(stream, part) if self.version < 2 else part
             if sent is not None:
@@ -267,6 +272,14 @@ class SpoolShipper:
                     break
             count += part.count
         return count
+
+    def _let_out(self, stream: str, part: FrameRange) -> FrameRange:
+        if self.guard is None:
+            return part
+        try:
+            return self.guard.let_out(stream, part)
+        except WorkspaceError as error:  # a full disk: what cannot be noted is not let out
+            raise Later(str(error), _LONGEST_BACKOFF_SECONDS) from None
 
     def _send(self, stream: str, part: FrameRange) -> None:
         assert self._marks is not None  # noqa: S101 - set by ship()
