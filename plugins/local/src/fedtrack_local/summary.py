@@ -60,6 +60,7 @@ def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResul
         gaps=tally.gaps,
         waiting=tally.waiting,
         counted_ns=time_ns(),
+        policies={name: one.shown for name in run.roster.names if (one := run.terms.of(name)) is not None},
         cross_site=next(reversed(tables.values()), {}),
         cross_site_tables=tables,
         key_metric=server.selector.key_metric if server.selector else "",
