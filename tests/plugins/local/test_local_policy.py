@@ -8,9 +8,10 @@ import pytest
 
 from fedtrack.journal.journal import Journal
 from fedtrack.policy.policy import digest
+from fedtrack.runs.release_logs import find_logs
 from fedtrack.runs.stored_run import find_run
 from fedtrack.runs.stored_tally import tally_of
-from fedtrack.seals.release_log import FILE, read_lines
+from fedtrack.seals.release_log import read_lines
 from fedtrack.tracking.records import Metric
 
 from .conftest import CLIENT, MakeJob
@@ -70,9 +71,9 @@ def test_a_policy_holds_from_the_log_call_to_the_summary(make_job: MakeJob, tmp_
     stored = find_run(tmp_path / "ws")
     assert tally_of(stored).sites["site-1"].withheld == 128
     assert result.policies["site-1"] == f"sha256:{digest(POLICY)}"
-    lines, _ = read_lines((result.run / "site-1" / FILE).read_bytes(), "x")
+    lines, _ = read_lines(find_logs(tmp_path / "ws")["site-1"].read_bytes(), "x")
     assert lines[0].policy == f"sha256:{digest(POLICY)}"
-    assert sum(item.count for line in lines for item in line.released if item.key == "train/loss") == 2
+    assert sum(item.count for line in lines for item in line.released if item.kind == "metric") == 2
 
 
 @pytest.mark.slow
