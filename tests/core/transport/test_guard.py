@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fedtrack.journal.journal import Journal
@@ -13,7 +15,7 @@ from fedtrack.seals.release_log import FILE, read_lines
 from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Metric, Param, Rejected, Text, decode
+from fedtrack.tracking.records import Direction, Metric, Param, Rejected, Text, decode
 from fedtrack.transport.guard import Guard
 from fedtrack.transport.spool_source import SpoolSource
 from support.forwarding import forward
@@ -70,6 +72,12 @@ def test_what_no_gate_has_released_is_refused_counted_and_leaves_no_trace(world:
             Rejected(1, "loss", "ValueError"),
         ]
     )
+    world.spool.note(Direction(1, CANARY, "lower"))
+    world.spool.note(Direction(1, "loss", "lower"))
+    for payload in ([1, 1, "free", 1.5, None, None, CANARY], [40, 1, CANARY], [32, 1, 0, CANARY]):
+        world.spool._store([msgspec.msgpack.encode(payload)])  # more than a record has, and a kind of a later version
+    canary = struct.unpack("<d", struct.pack("<Q", 0x7FF8_DEAD_BEEF_CAFE))[0]
+    world.spool.append(Metric(1, "free", canary))
     world.spool.mark_round(1)
     world.spool.append(Metric(1, "loss", 12.5))  # beyond the range
     world.spool.append(Metric(1, "loss", 2.34567))  # more digits than allowed
@@ -83,7 +91,7 @@ def test_what_no_gate_has_released_is_refused_counted_and_leaves_no_trace(world:
         Rejected(1, "loss", "ValueError"),
         Metric(1, "loss", 2.5),
     ]
-    assert world.guard.all_refused == world.withheld() == 9
+    assert world.guard.all_refused == world.withheld() == 14
     assert world.journal.counts() == {"a": 5}
     world.journal.close()
     server = [path for path in tmp_path.rglob("*") if path.is_file() and "spool" not in path.parts]

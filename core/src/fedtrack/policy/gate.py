@@ -12,6 +12,8 @@ from fedtrack.policy.plan import Plan
 from fedtrack.policy.policy import Policy
 from fedtrack.tracking.records import (
     Artifact,
+    Control,
+    Direction,
     Gap,
     Histogram,
     Image,
@@ -22,6 +24,7 @@ from fedtrack.tracking.records import (
     RoundMark,
     Tag,
     Text,
+    Withheld,
 )
 
 #: The field of a policy that speaks of a kind of record.
@@ -98,8 +101,16 @@ class Gate:
         """Return whether every policy has a rule that names a metric's key, so that the key is no secret."""
         return not self.plan(key).denied if key and len(self._plans) < _MOST_PLANS else False
 
+    def allows_note(self, record: Control) -> bool:
+        """Return whether a control record may leave the site; of those that name a key, the key must be allowed."""
+        if isinstance(record, Direction):
+            return record.better in ("higher", "lower") and self.allows(Metric, record.key)
+        return isinstance(record, RoundMark | Withheld)
+
     def could_release(self, record: Record) -> bool:
         """Return whether a record may have come through such a gate, whatever was released before."""
+        if isinstance(record, Control):
+            return self.allows_note(record)
         if isinstance(record, Metric):
             return self.plan(record.key).could_release(record.value, record.n)
         if isinstance(record, Rejected):

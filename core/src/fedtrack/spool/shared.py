@@ -92,15 +92,8 @@ class SharedSpool(Spool):
         """Count log calls of the calling code's site that its policy keeps: the page has no counts by site."""
         super().count_withheld(count)
         with self._lock:
-            if self._writing:
-                return  # the page has the call
-            kept = self._withheld_of[self._site] = self._withheld_of[self._site] + count
-            self._writing = True
-            try:
-                if self._write([self._wrapped(Withheld(time_ns(), kept))]):
-                    self._holes += 1  # it is no event
-            finally:
-                self._writing = False
+            self._withheld_of[self._site] += count
+            self.note(Withheld(time_ns(), self._withheld_of[self._site]))
 
     def _pass_gate(self, gate: Gate) -> None:
         # The site of a call is known only in its place: no call takes the fast path.
