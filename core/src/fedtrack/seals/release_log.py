@@ -24,6 +24,8 @@ from fedtrack.seals.site_key import SiteKey
 log = logging.getLogger(__name__)
 
 FILE = "release_log.jsonl"
+#: Beside it: the server's signature of the log, ``<public key>:<signature>``.
+RECEIPT = "release_log.receipt"
 
 #: A signature follows at the latest after this many records, or these seconds, and at the end.
 RECORDS, SECONDS = 1_000, 10.0
@@ -64,6 +66,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
         withheld: Log calls of the stream that the logging process has kept so far.
         key: The public key, in hex.
         signature: The signature of the SHA-256 of the line before, in hex.
+        ended: Whether the agent let out nothing more: its site's processes had ended.
     """
 
     prev: str = ""
@@ -81,6 +84,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     withheld: int = 0
     key: str = ""
     signature: str = ""
+    ended: bool = False
 
 
 class ReleaseLog:
@@ -116,6 +120,7 @@ class ReleaseLog:
         self._clock = clock
         self._unsigned = 0
         self._signed_at = clock()
+        self._ended = False
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -123,6 +128,7 @@ class ReleaseLog:
         except OSError as error:
             raise unwritable(str(path), error) from None
         self.lines, self._head = read_lines(data, str(path))
+        self._ended = bool(self.lines) and self.lines[-1].ended
         if not self.lines or self._last_policy() != policy:
             self.write(Line(site=site, run=run, policy=policy))
 
@@ -145,7 +151,8 @@ class ReleaseLog:
         except OSError as error:
             raise unwritable(str(self.path), error) from None
         self._head = sha256(data[:-1]).hexdigest()
-        self._unsigned += max(1, records) if not line.signature else 0
+        self._ended = line.ended
+        self._unsigned += 0 if line.signature or line.ended else max(1, records)
         self.sign_if_due()
 
     def sign_if_due(self) -> None:
@@ -157,9 +164,21 @@ class ReleaseLog:
         """Sign everything until here, and make it survive the loss of power."""
         if self._unsigned and self._key is not None:
             self._unsigned = 0
-            self.write(Line(key=self._key.public, signature=self._key.sign(bytes.fromhex(self._head))))
+            self.write(self._signature())
             os.fsync(self._file)
         self._unsigned, self._signed_at = 0, self._clock()
+
+    def end(self) -> None:
+        """Note, and sign, that nothing more is let out; what comes later nevertheless is noted behind it."""
+        if not self._ended:
+            self._unsigned = 0
+            self.write(msgspec.structs.replace(self._signature(), ended=True))
+            os.fsync(self._file)
+
+    def _signature(self) -> Line:
+        if self._key is None:
+            return Line()
+        return Line(key=self._key.public, signature=self._key.sign(bytes.fromhex(self._head)))
 
     def close(self) -> None:
         """Sign the rest and close the file."""

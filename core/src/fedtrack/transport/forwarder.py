@@ -81,7 +81,7 @@ class Forwarder:
             if self._errors:
                 sleep(self._poll_seconds)
         for source in self._sources.values():
-            source.sign()
+            source.end_log()
 
     def _waiting_helps(self) -> bool:
         """Return whether a failure may end later: a spool of a newer version stays unreadable."""

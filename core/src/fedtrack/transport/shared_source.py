@@ -60,6 +60,13 @@ class SharedSource(SpoolSource):
         self._sites = frozenset(sites)
         self._site_rounds: dict[str, SiteRounds] = {}
 
+    def end_log(self) -> None:
+        """Note, and sign, that everything of each site was let out."""
+        for site in sorted(self._sites) if self._guards is not None else ():
+            guard = self._guards(site)
+            if guard is not None:
+                guard.log.end()
+
     def _rounds(self, stream: str) -> SiteRounds:
         return self._site_rounds.setdefault(stream, SiteRounds())
 

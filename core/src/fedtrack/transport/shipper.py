@@ -17,7 +17,9 @@ from time import monotonic, sleep
 import msgspec
 
 from fedtrack.errors import TransportError, WorkspaceError
+from fedtrack.files import write_whole
 from fedtrack.journal.gaps import GapKind
+from fedtrack.seals.release_log import RECEIPT
 from fedtrack.spool import damaged_bytes
 from fedtrack.spool.counter_page import page_path, read_extent
 from fedtrack.spool.damaged_bytes import DamagedBytes
@@ -27,7 +29,7 @@ from fedtrack.spool.segments import Segment, list_files, list_streams, remove, s
 from fedtrack.transport.file_shipper import FileShipper
 from fedtrack.transport.guard import Guard
 from fedtrack.transport.version_1 import in_version_1, without_control_records
-from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames, FromSite, Hello
+from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames, FromSite, Hello, LogPart
 
 log = logging.getLogger(__name__)
 
@@ -197,6 +199,7 @@ class SpoolShipper:
         if self.rejected:
             return None
         self._report_gone()
+        self._ship_log()
         final = dict(self._marks or {})
         # No record can be lost any more, and a server that has the goodbye may have ended without an answer.
         self._deadline = min(self._deadline, now + _BYE_SECONDS)
@@ -205,6 +208,21 @@ class SpoolShipper:
             return None
         self._marks = None  # the server lost acknowledged records: ask it for its marks
         return 0.0
+
+    def _ship_log(self) -> None:
+        """Send the site's release log, at the end, and keep the server's receipt of it."""
+        if self.guard is None or self.version < 2:
+            return
+        self.guard.log.end()
+        data, offset = self.guard.log.path.read_bytes(), 0
+        while offset < len(data):
+            ack = self._ask(LogPart(self._run_id, offset, data[offset : offset + self.batch_bytes]))
+            if ack.verdict not in ("stored", "gap") or ack.stored_upto == offset:
+                log.warning("%s: the server does not take the release log: %s", self.folder, ack.reason or ack.verdict)
+                return
+            offset = ack.stored_upto
+            if ack.receipt and offset == len(data):
+                write_whole(self.guard.log.path.with_name(RECEIPT), ack.receipt.encode() + b"\n")
 
     def _work(self) -> None:
         while not self._ending.is_set():

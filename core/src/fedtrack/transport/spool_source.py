@@ -219,10 +219,10 @@ class SpoolSource:
         if not is_open(path) and self._with_refused(stream, read_page(path)) == self._counts.get(stream):
             path.unlink(missing_ok=True)
 
-    def sign(self) -> None:
-        """Sign what the guard has let out until now."""
+    def end_log(self) -> None:
+        """Note, and sign, that everything was let out."""
         if self.guard is not None:
-            self.guard.log.sign()
+            self.guard.log.end()
 
     def forget(self, stream: StreamPass) -> None:
         """Return to the journal's mark at the next pass."""
