@@ -62,8 +62,11 @@ class SharedSource(SpoolSource):
 
     def end_log(self) -> None:
         """Note, and sign, that everything of each site was let out."""
-        for site in sorted(self._sites) if self._guards is not None else ():
-            guard = self._guards(site)
+        guards = self._guards
+        if guards is None:
+            return
+        for site in sorted(self._sites):
+            guard = guards(site)
             if guard is not None:
                 guard.log.end()
 

@@ -159,8 +159,8 @@ class Ack(_Message):
         reason: Why the message was not stored, or "".
         marks: After a hello, the high-water mark of each of the site's streams.
         version: After a hello of version 2 or later, the version that the server speaks. Since version 2.
-        receipt: After a piece of a release log, the server's signature of all that it has of the log: the public key and
-            the signature in hex, with a colon between them; "" if the server has no key. Since version 2.
+        receipt: After a piece of a release log, the server's signature of all that it has of the log: the public key
+            and the signature in hex, with a colon between them; "" if the server has no key. Since version 2.
     """
 
     verdict: Verdict
