@@ -8,6 +8,7 @@ import pytest
 
 from fedtrack.errors import ConfigError, DamagedError
 from fedtrack.runs.release_logs import checked, find_logs
+from fedtrack.runs.workspace import RunRecord, Workspace
 from fedtrack.seals.release_log import ReleaseLog
 from fedtrack.seals.site_key import SiteKey
 
@@ -21,6 +22,15 @@ def test_a_signature_of_another_key_is_noticed(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(one.public, two.public))
     with pytest.raises(DamagedError, match="signature"):
         checked(path)
+
+
+def test_the_logs_that_sites_of_other_machines_have_sent_are_found(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws")
+    workspace.create(RunRecord("run", "", 1), ["site-1"])
+    ReleaseLog(workspace.server / "release_logs" / "site-2.jsonl", "site-2", "run", "").close()
+    ReleaseLog(workspace.site("site-1") / "release_log.jsonl", "site-1", "run", "").close()
+    workspace.close()
+    assert sorted(find_logs(tmp_path / "ws")) == ["site-1", "site-2"]
 
 
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:

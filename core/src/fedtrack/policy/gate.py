@@ -50,19 +50,23 @@ class Gate:
 
     Args:
         policies: The policies of the site's owner and of the job; the strictest wins.
+
+    Attributes:
+        policies: The policies.
+        plans: What they say of each metric's key that was asked for.
     """
 
     def __init__(self, policies: Iterable[Policy]) -> None:
         self.policies = tuple(policies)
-        self._plans: dict[str, Plan] = {}
+        self.plans: dict[str, Plan] = {}
 
     def plan(self, key: str) -> Plan:
         """Return what is said of a metric's key."""
-        found = self._plans.get(key)
+        found = self.plans.get(key)
         if found is None:
-            if len(self._plans) >= _MOST_PLANS:
+            if len(self.plans) >= _MOST_PLANS:
                 return _DENIED
-            found = self._plans[key] = Plan.of(self.policies, key)
+            found = self.plans[key] = Plan.of(self.policies, key)
         return found
 
     def metric(self, key: str, value: float, n: int | None, round: int | None) -> float | None:
@@ -99,7 +103,7 @@ class Gate:
 
     def names(self, key: str) -> bool:
         """Return whether every policy has a rule that names a metric's key, so that the key is no secret."""
-        return not self.plan(key).denied if key and len(self._plans) < _MOST_PLANS else False
+        return not self.plan(key).denied if key and len(self.plans) < _MOST_PLANS else False
 
     def allows_note(self, record: Control) -> bool:
         """Return whether a control record may leave the site; of those that name a key, the key must be allowed."""
@@ -137,7 +141,7 @@ class Gate:
             return None
         found: dict[str, float] = {}
         for key, value in metrics.items():
-            plan = self._plans.setdefault(f"\0{key}", Plan.of(self.policies, key))
+            plan = self.plans.setdefault(f"\0{key}", Plan.of(self.policies, key))
             released = plan.release(float(value), None, round)
             if released is not None:
                 found[key] = released

@@ -27,7 +27,7 @@ class Plan:
         min_n: For how many samples a value must stand; 0 means that nobody asks.
     """
 
-    __slots__ = ("_calls", "_rounds", "denied", "every", "high", "low", "min_n", "once_a_round", "sig")
+    __slots__ = ("_calls", "_format", "_rounds", "denied", "every", "high", "low", "min_n", "once_a_round", "sig")
 
     def __init__(self, rules: Iterable[Rule | None]) -> None:
         found = list(rules)
@@ -38,6 +38,7 @@ class Plan:
         self.min_n = max((rule.min_n for rule in known if rule.min_n), default=0)
         self.every = max((rule.every for rule in known if isinstance(rule.every, int)), default=1)
         self.once_a_round = any(rule.every == "round" for rule in known)
+        self._format = None if self.sig is None else f"%.{self.sig - 1}e"
         # Of two ranges that do not meet, no value is in both.
         self.denied = len(known) < len(found) or self.low > self.high
         self._calls = 0
@@ -76,9 +77,9 @@ class Plan:
         if value != value:
             return _NAN  # the bits of a NaN could hold anything
         bounded = self.low if value < self.low else self.high if value > self.high else value
-        if self.sig is None or math.isinf(bounded):
+        if self._format is None or bounded in (math.inf, -math.inf):
             return bounded
-        rounded = float(f"{bounded:.{self.sig - 1}e}")
+        rounded = float(self._format % bounded)
         if self.low <= rounded <= self.high:
             return rounded
         return self._inside(bounded, ROUND_FLOOR if rounded > self.high else ROUND_CEILING)

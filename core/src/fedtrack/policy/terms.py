@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from pathlib import Path
 
 import msgspec
 
+from fedtrack.config_file import read_config
 from fedtrack.errors import ConfigError
 from fedtrack.policy.gate import Gate
 from fedtrack.policy.policy import CLOSED, Policy, read
 
 #: Names the policy of a site's owner; ``{site}`` in it stands for the site's name.
 VARIABLE = "FEDTRACK_POLICY"
-#: Names the file ``fedtrack.toml``, whose ``[policy] file`` means the same.
-CONFIG_VARIABLE = "FEDTRACK_CONFIG"
 
 
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,20 +76,8 @@ def _named() -> str:
     """Return the path that the operator has named, or ""."""
     if chosen := os.environ.get(VARIABLE, "").strip():
         return chosen
-    home = Path(os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config")
-    # Never one in the current folder: whoever brings the job may have brought that, too.
-    config = Path(os.environ.get(CONFIG_VARIABLE, "") or home / "fedtrack" / "fedtrack.toml")
-    try:
-        found = tomllib.loads(config.read_text()).get("policy", {}).get("file", "")
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"The configuration {str(config)!r} cannot be read: {error}.") from None
-    if not found:
-        return ""
-    if not isinstance(found, str):
-        raise ConfigError(f"[policy] file in {str(config)!r} is {found!r}; it is the path of a policy.")
-    return str(config.absolute().parent / found)
+    # Never of one in the current folder: whoever brings the job may have brought that, too.
+    return read_config(here=False).policy.file or ""
 
 
 def _checked(path: Path, workspace: Path | None) -> bool:

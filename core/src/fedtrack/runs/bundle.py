@@ -93,8 +93,6 @@ def _files(run: StoredRun) -> Iterator[tuple[str, bytes]]:
         yield SUMMARY_FILE, summary.read_bytes()
     for site, path in find_logs(run.base).items():
         yield f"sites/{site}/{LOG}", path.read_bytes()
-    for path in sorted((run.folder / "release_logs").glob("*.jsonl")):  # what sites of other machines have sent
-        yield f"sites/{path.stem}/{LOG}", path.read_bytes()
     yield MODELS, msgspec.json.encode(_models(run))
     yield from _streams(run)
 

@@ -10,6 +10,9 @@ from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.seals.release_log import FILE, Line, read_lines
 from fedtrack.seals.site_key import is_signed
 
+#: The folder of the logs that a server has received.
+RECEIVED = "release_logs"
+
 
 def find_logs(path: Path) -> dict[str, Path]:
     """Return the release log of each site of a run, of a site's folder, or that in a file; by site.
@@ -23,8 +26,9 @@ def find_logs(path: Path) -> dict[str, Path]:
     if (path / FILE).is_file():
         return {_site_of(path / FILE): path / FILE}
     base = find_run(path).kept
-    found = sorted({*base.glob(f"*/{RUN_FOLDER}/{FILE}"), *base.glob(f"*/{FILE}"), *base.glob(f"sites/*/{FILE}")})
-    return {_site_of(one): one for one in found}
+    own = {*base.glob(f"*/{RUN_FOLDER}/{FILE}"), *base.glob(f"*/{FILE}"), *base.glob(f"sites/*/{FILE}")}
+    sent = base.glob(f"*/{RUN_FOLDER}/{RECEIVED}/*.jsonl")  # by the sites of other machines
+    return {_site_of(one): one for one in (*sorted(sent), *sorted(own))}
 
 
 def checked(path: Path) -> tuple[list[Line], str]:

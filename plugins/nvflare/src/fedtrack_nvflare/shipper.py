@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from fedtrack.client import backend as client_backend
 from fedtrack.errors import TransportError
 from fedtrack.job import LoadedJob, LoadedSite, load_job
 from fedtrack.policy import RunTerms
+from fedtrack.site_environment import keep_only, site_environment
 from fedtrack.transport import PAYLOAD, TOPIC, Ack, FromSite, Guard, SpoolShipper, decode_ack, encode
 from fedtrack_nvflare.backend import SITE_RUN_VARIABLE, SiteRun, leave_process, read_left
 from fedtrack_nvflare.goodbye import goodbye
@@ -91,6 +93,7 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
             wanted = site_of(job, site)
             self._ships = wanted.streams_to_server
             terms = RunTerms.find([site], job=job.meta.policy, workspace=folder).kept(folder)
+            guard = Guard.open(site, self.run_id, folder, terms.of(site))
             run = SiteRun(
                 site=site,
                 run_id=self.run_id,
@@ -105,12 +108,14 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
             )
             path = folder / "site_run.json"
             path.write_bytes(msgspec.json.encode(run))
+            if is_simulated():  # this process has the environment of the server, which runs beside it
+                keep_only(site_environment())
             os.environ[SITE_RUN_VARIABLE] = str(path)
             os.environ[client_backend.BACKEND_VARIABLE] = _BACKEND
             client_backend.use(None)
         else:
             terms = RunTerms.find([site], workspace=folder).kept(folder)
-        guard = Guard.open(site, self.run_id, folder, terms.of(site))
+            guard = Guard.open(site, self.run_id, folder, terms.of(site))
         # If events stay at the site, the server gets an empty goodbye.
         shipped = spool if self._ships else folder / "nothing"
         self._shipper = SpoolShipper(shipped, self.run_id, self._call, guard=guard)
@@ -173,3 +178,9 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
 def site_of(job: LoadedJob, site: str) -> LoadedSite:
     """Return the job's settings for ``site``; a job with equal sites runs at sites of any name."""
     return next((item for item in job.sites if item.name == site), job.sites[0])
+
+
+def is_simulated() -> bool:
+    """Return whether this process is a site of FLARE's simulator, and not one that a site's owner has started."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return getattr(spec, "name", "").endswith(".simulator_worker")
