@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from fedtrack.policy import RunTerms, Terms
 from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability
 from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 
@@ -179,6 +180,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         address: The path of the server's socket, for processes that the script or its command starts.
         secret: What such a process shows to the server.
         memory: The most bytes of a result that waits in memory.
+        terms: What its records are released under; None releases all.
     """
 
     name: str
@@ -199,6 +201,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
     address: str = ""
     secret: str = ""
     memory: int = 0
+    terms: Terms | None = None
 
 
 class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -222,6 +225,7 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
         durability: See ``fedtrack.spool.spool``.
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
         memory: The most bytes of an average that waits in memory.
+        terms: What the records of its sites are released under.
     """
 
     name: str
@@ -241,6 +245,7 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
     durability: Durability
     spool_limit: int
     memory: int = 0
+    terms: RunTerms = RunTerms()
 
 
 class Preload(msgspec.Struct, tag="preload", forbid_unknown_fields=True):

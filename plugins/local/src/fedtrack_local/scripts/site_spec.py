@@ -45,6 +45,7 @@ def site_spec(site: LoadedSite, run: ActiveRun) -> SiteSpec:
         spool_limit=job.meta.spool_limit,
         memory=share_of(len(job.sites)),
         config=job.script_config(site, site.name),
+        terms=run.terms.of(site.name),
     )
 
 

@@ -41,6 +41,7 @@ def _run(spec: WorkerSpec, channel: ParcelConnection) -> int:
         durability=spec.durability,
         limit_bytes=spec.spool_limit,
         identity=SpoolIdentity(spec.run_id, spec.name),
+        gates=spec.terms.gate if spec.terms else None,
     )
     bind(spool)
     spool.follow_threads()
@@ -50,7 +51,7 @@ def _run(spec: WorkerSpec, channel: ParcelConnection) -> int:
         with closing(worker):
             _serve(worker, channel)
     except BaseException as error:
-        report_failure(channel, error, spec.custom)
+        report_failure(channel, error, spec.custom, hush=bool(spec.terms))
         return 1
     run_exit_handlers()
     spool.close()

@@ -45,4 +45,5 @@ def worker_spec(workers: int, runner: ClientAppRunner, run: ActiveRun) -> Worker
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
         memory=share_of(sum(1 for _ in groups_of([site.name for site in job.sites]))),
+        terms=run.terms,
     )
