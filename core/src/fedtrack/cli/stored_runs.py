@@ -33,8 +33,11 @@ Patience = Annotated[float, typer.Option(help="Seconds without progress after wh
 @app.command("list")
 def list_runs(workspace: Annotated[Path, typer.Argument(help="A workspace.")], as_json: AsJson = False) -> None:
     """List the runs of a workspace: the last one, then earlier ones."""
+    from fedtrack.errors import WorkspaceError
     from fedtrack.runs.stored_run import find_runs
 
+    if not workspace.is_dir():
+        raise WorkspaceError(f"{workspace} is no folder, so it holds no runs; give a workspace.")
     rows = [_row(run) for run in find_runs(workspace.absolute())]
     show_rows(rows, ("run", "job", "started", "status", "round", "sites", "events", "folder"), as_json=as_json)
 
