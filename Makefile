@@ -44,7 +44,7 @@ $(FLOWER_STAMP): $(CORE) plugins/flower/pyproject.toml | $(filter .uv/bin/uv,$(U
 	$(UV) venv --quiet --clear $(FLOWER_ENV)
 	# Not in this folder, whose pins are those of the other environment.
 	$(abspath $(UV)) pip install --quiet --compile-bytecode --directory plugins/flower \
-		--python ../../$(FLOWER_ENV)/bin/python -e '../../core[connect]' -e ../local -e . \
+		--python ../../$(FLOWER_ENV)/bin/python -e '../../core[collect,connect]' -e ../local -e . \
 		pytest pytest-timeout pytest-xdist
 	@touch $@
 
