@@ -22,7 +22,7 @@ def load(partition: int, partitions: int) -> tuple[DataLoader, DataLoader]:
 
 
 def train(model: nn.Module, loader: DataLoader, epochs: int, writer, first_step: int) -> float:
-    """Train the model and log the loss of every batch, with steps that go on from round to round; return the last one."""
+    """Train the model and log the loss of every batch, the first one as ``first_step``; return the last one."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     step, loss = first_step, torch.tensor(0.0)
     for _ in range(epochs):

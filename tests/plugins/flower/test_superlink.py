@@ -22,7 +22,7 @@ pytest.importorskip("flwr.supercore.task_identity", reason="the commands of earl
 
 from support.collector import CollectorProcess
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 APPS = Path(__file__).parent / "apps"
 RUNS = {"stock": 2, "messages": 1}
