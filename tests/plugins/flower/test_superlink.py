@@ -151,7 +151,8 @@ def test_an_app_is_tracked_in_mid_round(
     def logged(site: str) -> dict[tuple[str, int, int], float]:
         """Return the values by key, round and step; a record of a metric is kind, time, key, value, step."""
         return {
-            (key, round_, step): value for _, _, round_, _, _, key, value, step in collector.events(run).get(site, [])
+            (key, round_, step): value
+            for _, _, round_, _, _, key, value, step, *_ in collector.events(run).get(site, [])
         }
 
     try:
