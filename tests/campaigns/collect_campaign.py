@@ -33,6 +33,7 @@ from collect_actors import (
     SHIP,
     SITES,
     Place,
+    arrived,
     attempted,
     collect,
     returned,
@@ -117,7 +118,8 @@ class Campaign:
         until, spins = monotonic() + STEP_SECONDS, 0
         while not cells[mark]:
             spins += 1
-            if spins % 1_000 == 0:
+            if spins % 20_000 == 0:
+                self._count_arrived()
                 if monotonic() > until:
                     self.counts["steps that did not begin"] += 1
                     return
@@ -129,6 +131,8 @@ class Campaign:
         inside = bool(cells[mark])
         self._forget_marks(victim)
         self.counts["kills"] += 1
+        if self.counts["kills"] % 50 == 0:
+            print(f"{self.counts['kills']} kills: {dict(self.landed)}", flush=True)
         self.counts["kills inside a step"] += inside
         self.landed[kind] += inside and self._is_on_the_way(kind)
         if victim != "deliverer":  # a deliverer is started again by its supervisor
@@ -139,7 +143,7 @@ class Campaign:
         if kind == "deliver":
             return True  # what it was delivering
         logged = sum(self.place.cells[attempted(site)] for site in SITES)
-        return logged > self._stored()
+        return logged > self._count_arrived()
 
     def _forget_marks(self, victim: str) -> None:
         """Take back the marks that a dead process has left: the next one is not inside a step yet."""
@@ -147,13 +151,17 @@ class Campaign:
         for mark in marks.get(victim) or [writing(victim), rotating(victim)]:
             self.place.cells[mark] = 0
 
-    def _stored(self) -> int:
+    def _count_arrived(self) -> int:
+        """Return how many events are in the journal, and tell it to the trainers."""
         path = self.place.server / "journal.db"
         try:
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-                return int(connection.execute("SELECT coalesce(sum(n), 0) FROM stream").fetchone()[0])
+                counts = dict(connection.execute("SELECT site, sum(n) FROM stream GROUP BY site"))
         except sqlite3.OperationalError:  # it is being created
             return 0
+        for site, count in counts.items():
+            self.place.cells[arrived(site)] = count
+        return sum(counts.values())
 
     def _start(self, name: str, calls: int | None = None) -> None:
         seed, place = self.source.randrange(2**32), self.place
@@ -202,7 +210,7 @@ class Campaign:
 
     def _wait_until_delivered(self) -> None:
         lines = self.place.server / "lines"
-        wait_until(lambda: lines.read_bytes().count(b"\n") >= self._stored(), END_SECONDS)
+        wait_until(lambda: lines.read_bytes().count(b"\n") >= self._count_arrived(), END_SECONDS)
 
     def check(self) -> None:
         """Compare what arrived with what had returned."""
