@@ -22,7 +22,7 @@ pytest.importorskip("flwr.supercore.task_identity", reason="the commands of earl
 
 from support.collector import CollectorProcess
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 APPS = Path(__file__).parent / "apps"
 RUNS = {"stock": 2, "messages": 1}
@@ -156,7 +156,7 @@ def test_an_app_is_tracked_in_mid_round(
         }
 
     try:
-        wait_until(lambda: ("evaluate/accuracy", rounds[-1], rounds[-1]) in logged("serverapp"), 200)
+        wait_until(lambda: ("evaluate/accuracy", rounds[-1], rounds[-1]) in logged("serverapp"), 500)
         wait_until(
             lambda: all(("evaluate/accuracy", rounds[-1], rounds[-1]) in logged(f"node-{n}") for n in (0, 1)), 60
         )
