@@ -102,8 +102,8 @@ def take_tally(
         if one.waiting or one.unreadable or dropped != 0:
             found.sites[name] = SiteTally(None, 0, dropped, in_spool=one.waiting, unreadable=one.unreadable)
     for journal, _ in stores.values():
-        for site, stone in journal.forgotten.all().items():
-            found.forgotten[site] = found.forgotten.get(site, 0) + stone.events
+        for name, stone in journal.forgotten.all().items():
+            found.forgotten[name] = found.forgotten.get(name, 0) + stone.events
     for node, said in facts.items():
         found.gaps += [(lost.site, lost.reason) for lost in said.lost if node in homes]
     found.gaps += _damage_of_spools(damage, facts.values())
