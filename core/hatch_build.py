@@ -31,7 +31,11 @@ EXTRAS = {
     "tensorboard": ["fedtrack-tensorboard[receiver]", "fedtrack-local"],
     "mlflow": ["fedtrack-mlflow[receiver]", "fedtrack-local"],
     "wandb": ["fedtrack-wandb[receiver]", "fedtrack-local"],
+    "lightning": ["fedtrack-lightning", "fedtrack-local"],
+    "transformers": ["fedtrack-transformers", "fedtrack-local"],
+    "loops": ["fedtrack-loops", "fedtrack-local"],
     "nvflare": ["fedtrack-nvflare", "fedtrack-local"],
+    "ui": ["fedtrack-ui"],
     "examples": ["fedtrack-examples", "fedtrack-local"],
 }
 #: Extras that need no sibling: for `connect` and `collect`, and for `runs export` and `runs query`.
