@@ -20,7 +20,7 @@ pytest.importorskip("uvicorn")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if SOAK else 200)
+@pytest.mark.timeout(0 if SOAK else 300)
 def test_what_was_logged_survives_a_kill_inside_any_step(tmp_path: Path, scoreboard: list[Row]) -> None:
     # A process of its own: it forks, and nothing else may run in it.
     folder, row = Path(__file__).parent, tmp_path / "row"
