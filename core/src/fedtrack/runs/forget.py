@@ -72,6 +72,9 @@ def forget(run: StoredRun, site: str) -> Forgotten:
                 found.events += stone.events
                 found.left += _held(run, node, stone)
                 found.left += [f"{path}, a copy that another command has kept" for path in _copies(run, node)]
+                evidence = run.node(node) / "release_logs" / f"{site}.jsonl"
+                if evidence.exists():
+                    found.left.append(f"{evidence}, the site's own record of what it released")
         found.files += _delete_files(run, site)
         _forget_in_summary(run, site)
         return found
