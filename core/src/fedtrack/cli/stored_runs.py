@@ -220,6 +220,8 @@ def _show_tally(tally: Tally, *, live: bool) -> None:
             typer.echo(f"dropped: {site_name}: {site.dropped:,} log calls found no room in its spool")
         if site.lost:
             typer.echo(f"lost: {site_name}: {site.lost:,} events were logged, and are in no spool and no journal")
+    for site_name, count in tally.forgotten.items():
+        typer.echo(f"forgotten: {site_name}: {count:,} events were removed")
     for site_name, reason in tally.gaps:
         typer.echo(f"lost: {site_name}: {reason}")
     for (name, reason), count in kinds_refused(tally.refused).items():
