@@ -58,7 +58,7 @@ class Simulator:
         end = read_state(self._node(run) / "runs" / run.run_id)
         if end is None:
             return RunStatus(RunState.FAILED, f"the simulator ended without a result; {child.last_words()}")
-        return RunStatus(RunState(end.status), end.remark, end.events_complete)
+        return RunStatus(RunState(end.status), end.remark, end.events_complete, end.unserved)
 
     def abort(self, run: RunHandle) -> None:
         """End the simulator and its sites."""

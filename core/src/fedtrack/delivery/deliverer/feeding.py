@@ -79,6 +79,16 @@ class Feeding:
         if id_ in self._deliveries:
             self._deliveries[id_].abandon()
 
+    def pause(self, id_: str) -> None:
+        """Close a receiver in order; see ``Delivery.pause``."""
+        if id_ in self._deliveries:
+            self._deliveries[id_].pause()
+
+    def hurry(self) -> None:
+        """Let every receiver try again now."""
+        for delivery in self._deliveries.values():
+            delivery.hurry()
+
     def tell(self) -> None:
         """Send what has changed."""
         for delivery in self._deliveries.values():

@@ -111,6 +111,16 @@ class Abandon(msgspec.Struct, tag=True):
     id: str
 
 
+class Pause(msgspec.Struct, tag=True):
+    """To the deliverer: close this receiver in order; a later process goes on with it."""
+
+    id: str
+
+
+class Hurry(msgspec.Struct, tag=True):
+    """To the deliverer: repeat what has failed now, and do not wait any longer."""
+
+
 class Said(msgspec.Struct, tag=True):
     """From the deliverer: the state of one receiver; see ``ReceiverTally``.
 
@@ -149,7 +159,7 @@ class Logged(msgspec.Struct, tag=True):
     traceback: str = ""
 
 
-Message: TypeAlias = Prepare | Serve | Wake | Drain | Abandon | Said | Logged
+Message: TypeAlias = Prepare | Serve | Wake | Drain | Abandon | Pause | Hurry | Said | Logged
 
 _LENGTH = 4
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -22,8 +22,10 @@ from fedtrack.delivery.deliverer.messages import (
     Abandon,
     Channel,
     Drain,
+    Hurry,
     Logged,
     Message,
+    Pause,
     Prepare,
     ReceiverSpec,
     Serve,
@@ -128,8 +130,13 @@ class DelivererProcess:
             self._ordered.set()
             if self._feeding is not None:  # read again: whoever sets it looks at the status afterwards
                 self._feeding.drain(message.status)
-        elif isinstance(message, Abandon) and feeding is not None:
-            feeding.abandon(message.id)
+        elif isinstance(message, Abandon | Pause | Hurry) and feeding is not None:
+            if isinstance(message, Hurry):
+                feeding.hurry()
+            elif isinstance(message, Pause):
+                feeding.pause(message.id)
+            else:
+                feeding.abandon(message.id)
 
     def _prepare(self, receivers: Sequence[ReceiverSpec]) -> None:
         """Let receivers import their SDKs while the sites are starting."""
