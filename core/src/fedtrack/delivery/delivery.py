@@ -82,6 +82,7 @@ class Delivery:
         self._cursor = ledger.cursor(name)
         self._skipped: Counter[str] = Counter()
         self._load: Load | None = None
+        self._refusal: Permanent | None = None
         self._status = "aborted"
         self._opened, self._closed = False, False
         self._draining, self._abandoned, self._told = threading.Event(), threading.Event(), threading.Event()
@@ -288,6 +289,7 @@ class Delivery:
         try:
             self._retry.call_receiver(lambda: self._recorded.receive(part), now, part.attempts)
         except Permanent as error:
+            self._refusal = error
             load.refused(error)
             self._calls.moved()
         else:
@@ -310,7 +312,11 @@ class Delivery:
     def _say(self, load: Load) -> None:
         """Log once that events are refused, and which kinds are skipped."""
         if load.dead and not self._cursor.dead:
-            log.error("%s: refused for good, and kept beside the journal: %s", self.name, load.dead[0].error)
+            extra = None if self._refusal is None else traceback_of(self._refusal, self._module)
+            log.error(
+                "%s: refused for good, and kept beside the journal: %s", self.name, load.dead[0].error, extra=extra
+            )
+        self._refusal = None
         for kind in load.skipped:
             if not self._skipped[kind] and kind not in ("rejected", "gap"):
                 log.warning("%s: %s cannot hold %s records; they are counted", self.name, self._receiver.name, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -13,11 +14,13 @@ from fedtrack.delivery.deliverer.messages import Channel, ReceiverSpec, Said
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally
-from fedtrack.delivery.retry import describe
+from fedtrack.delivery.retry import describe, traceback_of
 from fedtrack.job.config import resolve_references
 from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
 from fedtrack.tracking.receiver import Receiver, RunInfo
+
+log = logging.getLogger(__name__)
 
 
 class Feeding:
@@ -45,6 +48,7 @@ class Feeding:
                 with calls.during(Call.BUILD):
                     receiver = built(spec)
             except BaseException as error:
+                log.error("%s cannot be built: %s", spec.id, describe(error), extra=traceback_of(error))
                 self._say(Said(spec.id, f"it cannot be built: {describe(error)}", over=True))
                 continue
             self._deliveries[spec.id] = Delivery(

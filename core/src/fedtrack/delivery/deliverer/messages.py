@@ -151,12 +151,14 @@ class Logged(msgspec.Struct, tag=True):
         name: The name of its logger.
         text: The message.
         traceback: The traceback that the supervisor's log shows, or "".
+        kept: Whether the message should name the deliverer's log file, which has the traceback, too.
     """
 
     level: int
     name: str
     text: str
     traceback: str = ""
+    kept: bool = False
 
 
 Message: TypeAlias = Prepare | Serve | Wake | Drain | Abandon | Pause | Hurry | Said | Logged

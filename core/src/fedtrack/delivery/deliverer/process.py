@@ -35,6 +35,7 @@ from fedtrack.delivery.deliverer.surroundings import (
     SignOfLife,
     ignore_signals,
     keep_descriptors,
+    log_traceback,
     send_output_to_errors,
     write_to_log,
 )
@@ -167,7 +168,9 @@ class _ToSupervisor(logging.Handler):
             text = self.format(record)
         except Exception:
             text = str(record.msg)
-        self._channel.send(Logged(record.levelno, record.name, text, getattr(record, "traceback", "")))
+        traceback = getattr(record, "traceback", "")
+        kept = bool(traceback) and log_traceback(text, traceback) and not getattr(record, "meant", False)
+        self._channel.send(Logged(record.levelno, record.name, text, traceback, kept=kept))
 
 
 def _send_log(channel: Channel, level: int) -> None:

@@ -20,6 +20,7 @@ from fedtrack.delivery.deliverer.ears import Ears
 from fedtrack.delivery.deliverer.evidence import death_of
 from fedtrack.delivery.deliverer.messages import Logged, Said, facts_of, spec_of
 from fedtrack.delivery.deliverer.standing import Standing
+from fedtrack.delivery.deliverer.surroundings import LOG_FILE
 from fedtrack.delivery.deliverer.waker import Waker
 from fedtrack.delivery.deliverer.worker import Worker
 from fedtrack.delivery.delivery import OPENING_PATIENCE
@@ -251,7 +252,8 @@ class Supervisor:
             for logged in heard:
                 if isinstance(logged, Logged):
                     extra = {"traceback": logged.traceback} if logged.traceback else None
-                    logging.getLogger(logged.name).log(logged.level, "%s", logged.text, extra=extra)
+                    text = f"{logged.text}; traceback: {self._run.folder / LOG_FILE}" if logged.kept else logged.text
+                    logging.getLogger(logged.name).log(logged.level, "%s", text, extra=extra)
 
     def _note(self, said: Said) -> None:
         standing = self._standings[said.id]
