@@ -162,6 +162,7 @@ def test_a_revoked_token_keeps_the_records_and_says_so(
     wait_until(lambda: len(steps(collector)) == 60)
 
 
+@pytest.mark.threat("T1")
 def test_a_token_speaks_for_its_own_site_only(collector: CollectorProcess, training: Path) -> None:
     training.write_text(TRAINING.replace("timeout=60", "timeout=5"))
     process = start(training, collector, collector.token("hospital-a"), 5, site="hospital-b")

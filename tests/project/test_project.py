@@ -6,6 +6,8 @@ import ast
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -37,6 +39,7 @@ def unsafe_parts(path: Path) -> list[str]:
     return found
 
 
+@pytest.mark.threat("T4")
 def test_nothing_unsafe_is_shipped(tmp_path: Path) -> None:
     control = tmp_path / "control.py"
     control.write_text("import pickle\neval('1')\nrun('x', shell=True)\n")

@@ -43,6 +43,7 @@ def test_a_workflow_runs_make_targets_that_exist(path: Path) -> None:
 
 
 @each_workflow
+@pytest.mark.threat("T14")
 def test_a_workflow_reads_the_repository_and_nothing_more(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
     for job in jobs_of(path).values():
@@ -54,6 +55,7 @@ def test_a_workflow_reads_the_repository_and_nothing_more(path: Path) -> None:
 
 
 @each_workflow
+@pytest.mark.threat("T14")
 def test_actions_are_pinned_by_a_tag(path: Path) -> None:
     used = [step["uses"] for step in steps_of(path) if "uses" in step]
     assert used

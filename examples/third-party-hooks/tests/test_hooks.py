@@ -56,6 +56,7 @@ def test_a_job_is_followed_to_its_end(run_info: RunInfo, folder: Path) -> None:
     assert ("fedtrack_job_end_time_seconds", "failed") in found
 
 
+@pytest.mark.threat("T5")
 def test_labels_are_escaped(run_info: RunInfo, folder: Path) -> None:
     name = 'a "job"\\with\nlines'
     plugin.fedtrack_job_started(replace(run_info, job_name=name))

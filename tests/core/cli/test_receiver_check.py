@@ -114,6 +114,7 @@ def test_wrong_arguments_are_named(install: Install, args: str, part: str) -> No
     assert part in steps["arguments"]["detail"]
 
 
+@pytest.mark.threat("T8")
 def test_a_resolved_secret_is_not_shown(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("fedtrack-csv", SOURCE)
     monkeypatch.setenv("CSV_PASSWORD", "hunter2")

@@ -20,6 +20,7 @@ def pem(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+@pytest.mark.threat("T11")
 def test_loopback_needs_no_encryption(tmp_path: Path, host: str) -> None:
     Settings(tmp_path, host=host).check()
     assert is_loopback(host)

@@ -19,6 +19,7 @@ def tokens(tmp_path: Path) -> Tokens:
     return Tokens(tmp_path / "collector")
 
 
+@pytest.mark.threat("T8", "T11")
 def test_a_token_is_found_and_its_secret_is_in_no_file(tokens: Tokens, tmp_path: Path) -> None:
     token = tokens.add("hospital-a", runs="study-*")
     found = tokens.find(token)
@@ -32,6 +33,7 @@ def test_a_token_is_found_and_its_secret_is_in_no_file(tokens: Tokens, tmp_path:
 
 
 @pytest.mark.parametrize("change", ["secret", "id", "prefix", "empty", "half"])
+@pytest.mark.threat("T11")
 def test_another_secret_is_refused(tokens: Tokens, change: str) -> None:
     token = tokens.add("hospital-a")
     prefix, id_, secret = token.split("_", 2)

@@ -20,6 +20,7 @@ KEYS = ["api_key", "apikey", "API_KEY", "wandb_api_key", "access_key", "secret",
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {"deep": {"password": v}}])
+@pytest.mark.threat("T8")
 def test_a_secret_is_refused_wherever_it_stands_and_never_shown(key: str, wrap: Any) -> None:
     with pytest.raises(ConfigError, match=r"args.*\.\w+.* holds a secret; write \$\{ENV:NAME\} instead") as caught:
         refuse_secrets({"outer": {key: wrap(SECRET)}}, "args")

@@ -254,6 +254,7 @@ def test_bad_initial_model(project: Path, model: object, message: str) -> None:
         {"kw_args": {"run_tags": {"api_key": "abc"}}},
     ],
 )
+@pytest.mark.threat("T8")
 def test_secrets_are_never_exported(project: Path, args: dict[str, object]) -> None:
     job = make_job()
     job.to_server(MLflowReceiver(**args))

@@ -42,6 +42,7 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "run" / "journal.db")
 
 
+@pytest.mark.threat("T10")
 def test_the_files_are_private(journal: Journal) -> None:
     journal.apply("a", STREAM, [make_run([1])])
     paths = list(journal.path.parent.iterdir())
@@ -62,6 +63,7 @@ def test_duplicates_and_overlaps_are_stored_once(journal: Journal) -> None:
     assert journal.high_waters("a") == {STREAM: 10}
 
 
+@pytest.mark.threat("T1")
 def test_the_same_stream_of_another_site_is_another_stream(journal: Journal) -> None:
     journal.apply_all([("a", STREAM, make_run([1, 2])), ("b", STREAM, make_run([1])), ("a", STREAM, make_run([3]))])
     assert stored(journal) == {("a", STREAM): [1, 2, 3], ("b", STREAM): [1]}
@@ -69,6 +71,7 @@ def test_the_same_stream_of_another_site_is_another_stream(journal: Journal) -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.threat("T13")
 def test_whatever_is_sent_again_the_journal_is_as_if_it_were_sent_once(journal: Journal, seed: int) -> None:
     source = random.Random(seed)
     sent, mark = 0, 0

@@ -44,6 +44,7 @@ def test_it_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["https://user:pw-7@collector", "https://collector/?token=pw-7", "https://c/#pw-7"])
+@pytest.mark.threat("T8")
 def test_a_secret_in_it_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ConfigError, match="FEDTRACK_TOKEN") as caught:
         Address.of(text)

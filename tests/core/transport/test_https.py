@@ -102,6 +102,7 @@ def test_a_proxy_that_answers_for_the_collector_acknowledges_nothing(
 
 
 @pytest.mark.parametrize("code", [301, 302, 307])
+@pytest.mark.threat("T12")
 def test_a_redirection_is_not_followed(server: Answering, call: Callable[[FromSite], Ack], code: int) -> None:
     server.code, server.headers = code, {"location": "https://elsewhere.example.org/"}
     with pytest.raises(TransportError, match=str(code)):
@@ -122,6 +123,7 @@ def test_a_message_that_is_too_large_is_told_apart(server: Answering, call: Call
         call(Hello("study-7"))
 
 
+@pytest.mark.threat("T1")
 def test_a_token_of_another_site_is_noticed(server: Answering, call: Callable[[FromSite], Ack]) -> None:
     server.headers[SITE_HEADER] = "hospital-b"
     ack = call(Hello("study-7"))

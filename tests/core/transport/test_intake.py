@@ -56,6 +56,7 @@ def test_what_is_not_right_is_refused(line: Line, journal: Journal, changes: dic
     assert journal.counts() == {}
 
 
+@pytest.mark.threat("T2", "T4")
 def test_garbage_is_refused(line: Line) -> None:
     assert decode_ack.decode(line.intake.handle("site-1", b"\x00garbage")).verdict == "rejected"
 

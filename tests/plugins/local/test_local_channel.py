@@ -39,6 +39,7 @@ if flare.get_site_name() == "site-1":
         "stops in the middle",
     ],
 )
+@pytest.mark.threat("T2")
 def test_garbage_on_the_channel_ends_that_site_and_no_other(
     make_job: MakeJob, tmp_path: Path, sending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_events_of_a_site_without_converter_stay_home(make_job: MakeJob, tmp_pat
     assert list((tmp_path / "ws" / "site-1" / "simulate_job" / "spool").glob("*.spool"))
 
 
+@pytest.mark.threat("T9")
 def test_no_credential_reaches_a_site(make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "canary-7f3a")
@@ -128,6 +129,7 @@ def test_what_a_forked_child_logs_is_counted(make_job: MakeJob, tmp_path: Path) 
     assert (result.sites["site-1"].logged, result.sites["site-1"].journaled) == (102, 102)
 
 
+@pytest.mark.threat("T10")
 def test_workspace_is_private(make_job: MakeJob, tmp_path: Path) -> None:
     make_job().simulator_run(tmp_path / "ws")
     spool = tmp_path / "ws" / "site-1" / "simulate_job" / "spool"

@@ -282,6 +282,7 @@ def test_a_sites_name_is_never_a_path_and_always_its_own(one: str, other: str) -
     assert (name == folder_name(other)) == (one == other)
 
 
+@pytest.mark.threat("T3")
 def test_a_hostile_site_stays_in_the_folder(receiver: TBAnalyticsReceiver, run: RunInfo, feed: Feed) -> None:
     for site in ("..", ".", "../../up", "/etc", "a/b", "", "x" * 300):
         feed(receiver, metrics([1]), site=site)

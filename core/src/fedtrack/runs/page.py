@@ -68,19 +68,17 @@ def _runnable(command: str) -> str:
 
 def _rounds_table(result: RunResult) -> Table:
     names = sorted({name for r in result.rounds for name in r.metrics} | set(result.final_metrics))
-    table = Table(title="Global model, scored by the sites", title_justify="left")
-    table.add_column("after round", justify="right")
+    table = Table(title="Global model, scored by the sites that received it", title_justify="left")
+    table.add_column("round", justify="right")
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("seconds", justify="right")
-    # The metrics in the results of round r score the model that entered it.
-    for index, item in enumerate(result.rounds):
-        label = "initial" if item.current_round == 0 else str(item.current_round)
-        seconds = f"{result.rounds[index - 1].seconds:.1f}" if index else ""
-        table.add_row(label, *(_number(item.metrics.get(name)) for name in names), seconds)
-    last = result.rounds[-1]
-    row = [_number(result.final_metrics.get(name)) for name in names]
-    table.add_row(str(last.current_round + 1), *row, f"{last.seconds:.1f}")
+    # The metrics in the results of round r score the model that entered it, and have step r in the journal.
+    for item in result.rounds:
+        values = (_number(item.metrics.get(name)) for name in names)
+        table.add_row(str(item.current_round), *values, f"{item.seconds:.1f}")
+    if result.final_metrics:
+        table.add_row("final", *(_number(result.final_metrics.get(name)) for name in names), "")
     return table
 
 

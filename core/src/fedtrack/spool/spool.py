@@ -31,7 +31,7 @@ from fedtrack.spool.segments import create_segment, sync_folder
 from fedtrack.spool.stream_counts import StreamCounts
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.counts import Counts
-from fedtrack.tracking.records import Gap, Record, Rejected, RoundMark, encode, kind_of
+from fedtrack.tracking.records import Control, Gap, Record, Rejected, RoundMark, encode, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +189,28 @@ class Spool(SpoolBase):
                 self._store_all(payloads, [type(record) is Rejected for record in records])
             finally:
                 self._writing = False
+
+    def note(self, record: Control) -> bool:
+        """Store a control record, which is no event and is never counted; return False if there is no room for it."""
+        payload = self._encode(record)
+        if len(payload) > frames.MAX_PAYLOAD:
+            return False
+        with self._lock:
+            if self._writing:
+                return self._inner().note(record)
+            self._writing = True
+            try:
+                if not self._write([payload]):
+                    return False
+                self._holes += 1
+            finally:
+                self._writing = False
+        return True
+
+    @property
+    def position(self) -> tuple[str, int]:
+        """The stream, and the number of its last record; 0 if there is none. A nested stream is not included."""
+        return self.stream, self._next_seq - 1
 
     def mark_round(self, round: int | None) -> None:
         """Assign all following records, of any thread, to this round.

@@ -28,6 +28,7 @@ from fedtrack.tracking.long_values import valued_records
 from fedtrack.tracking.records import (
     Artifact,
     BlobRef,
+    Direction,
     Histogram,
     Image,
     Metric,
@@ -271,6 +272,25 @@ class Writer:
             return Artifact(time_ns(), plain, self._stored(data))
 
         self._append(path, build)
+
+    def record_direction(self, key: str, better: str) -> None:
+        """Say which values of a metric are the good ones: ``"higher"`` or ``"lower"``. It is not a log call.
+
+        Views of many sites use it to name the worst one. Where nobody says it, it is guessed from the metric's name.
+
+        Raises:
+            ConfigError: ``better`` is something else, or ``key`` is no name of a metric.
+        """
+        if better not in ("higher", "lower"):
+            shown = f"{normalise.shorten(key)} is {normalise.shorten(better)}"
+            raise ConfigError(f"The direction of {shown}; valid are 'higher' and 'lower'.")
+        try:
+            record = Direction(time_ns(), normalise.key(key), better)
+        except normalise.Refused as error:
+            raise ConfigError(f"The direction {better!r} is of no metric: {error}.") from None
+        note = getattr(self._log, "note", None)  # a spool has it
+        if note is not None:
+            note(record)
 
     def record_rejected(self, key: Any, error: Exception) -> None:
         """Count a log call whose arguments a dialect cannot convert; ``error`` says why."""

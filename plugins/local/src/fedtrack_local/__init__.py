@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedtrack_local.models.initial_model import write_model
     from fedtrack_local.models.model_store import ModelStore, StoredModel
     from fedtrack_local.models.params import load_params, save_params
+    from fedtrack_local.task_report import TaskReport
     from fedtrack_local.workflows.model_selector import ModelSelector
     from fedtrack_local.workflows.round import play_round
     from fedtrack_local.workflows.round_metrics import finite, round_metrics
@@ -50,6 +51,7 @@ _HOMES = {
     "StoredModel": "fedtrack_local.models.model_store",
     "TRAIN": "fedtrack_local.workflows.workflow",
     "Task": "fedtrack_local.workflows.workflow",
+    "TaskReport": "fedtrack_local.task_report",
     "VALIDATE": "fedtrack_local.workflows.workflow",
     "WeightedAggregator": "fedtrack_local.averaging.aggregator",
     "WorkflowState": "fedtrack_local.workflows.state",
@@ -80,6 +82,7 @@ __all__ = [
     "Server",
     "StoredModel",
     "Task",
+    "TaskReport",
     "WeightedAggregator",
     "WorkflowState",
     "check_fits",

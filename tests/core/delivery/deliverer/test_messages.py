@@ -71,6 +71,7 @@ def test_a_run_and_a_receiver_are_the_same_at_the_other_end(tmp_path: Path) -> N
     assert TBAnalyticsReceiver(**spec_of("board", receiver).args).options == receiver.options
 
 
+@pytest.mark.threat("T8")
 def test_references_travel_instead_of_secrets() -> None:
     receiver = TBAnalyticsReceiver("resolved")
     receiver.arguments_as_written = {"tb_folder": "${ENV:FOLDER}"}

@@ -94,6 +94,7 @@ def test_a_large_tensor_is_read_piece_by_piece_and_a_small_one_at_once() -> None
 
 @pytest.mark.parametrize("position", [0, PIECE, 2 * PIECE])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.threat("T7")
 def test_what_is_not_finite_is_found_in_every_piece(position: int, value: float) -> None:
     values = np.zeros(2 * PIECE + 1, np.float32)
     accumulator = empty(values)

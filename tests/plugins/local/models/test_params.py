@@ -164,6 +164,7 @@ def test_a_strange_order_is_ignored(order: str, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("framework", ["numpy", "pytorch"])
+@pytest.mark.threat("T6")
 def test_a_damaged_or_hostile_file_is_refused(header: Any, data: bytes, framework: Any, tmp_path: Path) -> None:
     path = model_file(tmp_path / "model", header, data)
     with pytest.raises(ModelError, match=str(path)):

@@ -57,6 +57,7 @@ def connect(server: Server) -> socket.socket:
     return connection
 
 
+@pytest.mark.threat("T1")
 def test_who_shows_a_secret_is_that_site_and_no_byte_after_it_is_read(server: Server) -> None:
     secrets = {site: server.listener.secret_of(site) for site in ("a", "b")}
     assert len(set(secrets.values())) == 2
@@ -128,6 +129,7 @@ except OSError as error:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("can_reach", [False, True], ids=["private folder", "folder that was opened"])
+@pytest.mark.threat("T1", "T10")
 def test_another_user_of_the_machine_is_out_even_with_the_secret(
     server: Server, can_reach: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError, ModelError
@@ -52,7 +53,7 @@ class Server:
         while self.channel.poll(0):
             message = decode_from_site.decode(self.channel.recv_bytes())
             if not isinstance(message, Join):
-                return message
+                return replace(message, seconds=None, stream="", last=0) if isinstance(message, SendResult) else message
         return None
 
 

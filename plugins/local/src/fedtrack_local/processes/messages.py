@@ -33,13 +33,20 @@ class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
 
 
 class SendResult(msgspec.Struct, tag="result", forbid_unknown_fields=True):
-    """Site to server: the answer to a task. Its parameters are in the site's exchange folder."""
+    """Site to server: the answer to a task. Its parameters are in the site's exchange folder.
+
+    ``seconds`` is the time that the script has had the task; ``last`` is the number of the last record before the
+    answer in the stream of the process.
+    """
 
     task_id: int
     has_params: bool
     params_type: str | None
     metrics: dict[str, float] | None
     meta: dict[str, Any]
+    seconds: float | None = None
+    stream: str = ""
+    last: int = 0
 
 
 class SkipTask(msgspec.Struct, tag="skip", forbid_unknown_fields=True):
@@ -99,6 +106,9 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
         results: One for each site, in their order.
         averaged: Whether the file with the average was written.
         logged: For each site, how many log calls in this task returned and found room.
+        stream: The worker's stream.
+        last: The number of the last record in it.
+        seconds: For each site, how long the worker worked for it.
     """
 
     task_id: int
@@ -106,6 +116,9 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
     results: list[SiteResult]
     averaged: bool
     logged: dict[str, int]
+    stream: str = ""
+    last: int = 0
+    seconds: dict[str, float] = {}
 
 
 class Built(msgspec.Struct, tag="built", forbid_unknown_fields=True):

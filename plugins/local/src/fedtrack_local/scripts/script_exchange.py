@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic, time, time_ns
 
 from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ModelError, SiteError
@@ -59,6 +60,7 @@ class ScriptExchange:
         self._raised: dict[str, SiteFailed] = {}
         self._models: dict[str, dict[int, Path]] = {}
         self._exited: dict[str, int] = {}
+        self._asked_ns: dict[str, int] = {}
         self._task_id = 0
 
     def goodbye(self, site: str) -> Goodbye:
@@ -132,6 +134,7 @@ class ScriptExchange:
                 path = self._workspace.exchange / site / message.file
                 when_there_is_room(partial(link_or_copy, source, path))
                 self._models.setdefault(site, {})[self._task_id] = path
+            self._asked_ns[site] = time_ns()
             self._pool.send(site, message)
             self._delete_models(site)
         if source is not None:
@@ -144,6 +147,7 @@ class ScriptExchange:
             models.pop(task_id).unlink(missing_ok=True)
 
     def _answer(self, site: str, task: Task, message: SendResult) -> Answer | None:
+        answered_ns = time_ns()
         try:
             params, size = None, 0
             if message.has_params:
@@ -162,7 +166,9 @@ class ScriptExchange:
         except (ModelError, OSError, ValueError) as error:
             self.reject(site, error)
             return None
-        return Answer(site, model, size)
+        seconds = math.nan if message.seconds is None else message.seconds
+        ends = {message.stream: message.last} if message.stream else {}
+        return Answer(site, model, size, self._asked_ns[site], answered_ns, seconds, ends)
 
     def _take(self, site: str, message: object, task: Task) -> None:
         self._note(site, message)

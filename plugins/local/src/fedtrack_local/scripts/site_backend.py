@@ -64,6 +64,7 @@ class SiteBackend:
         self._task: SendTask | None = None
         self._last_id = -1  # of the last task that is done
         self._shown = False  # whether is_running has returned True for the current task
+        self._since = monotonic()  # when receive returned the model
         self._given = False  # whether receive has returned its model
         self._loops = False  # whether the script calls is_running
         self._asked = False  # whether a rank above 0 has asked for a task and waits for the answer
@@ -113,6 +114,8 @@ class SiteBackend:
         task = self._next_task(timeout)
         if task is None:
             return None
+        if not self._given:
+            self._since = monotonic()
         self._given = True
         self.spool.mark_round(task.current_round)
         # As in FLARE, a train task without a model has an empty one: the site begins with its own.
@@ -135,6 +138,8 @@ class SiteBackend:
             return
         if self._task is None:
             raise ConfigError("send() was called without a task; call receive() first, and send() once per task.")
+        seconds = monotonic() - self._since if self._given else None
+        stream, last = self.spool.position
         if model.params is not None:
             params = model.params
             when_there_is_room(lambda: save_params(params, self._exchange / RESULT_FILE))
@@ -145,6 +150,9 @@ class SiteBackend:
             params_type,
             plain_metrics(model.metrics),
             plain_meta(model.meta),
+            seconds,
+            stream,
+            last,
         )
         self._post(message)
         self._finish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -118,15 +119,18 @@ class Worker:
             aggregator = make_aggregator(message.aggregator, model.arrays, message.needed)
         self._accepted = 0
         results: list[SiteResult] = []
+        seconds: dict[str, float] = {}
         for number, (site, index) in enumerate(message.sites, start=1):
             self._position.set(number)
+            since = monotonic()
             results.append(self._answer(message, model, aggregator, site, index))
+            seconds[site] = monotonic() - since
         self._position.set(0)
         logged = dict.fromkeys((site for site, _ in message.sites), 0) | self._spool.take_counts()
         averaged = self._accepted > 0
         if aggregator is not None and averaged:
             aggregator.partial().save(Path(message.partial))
-        return SitesDone(message.task_id, message.group, results, averaged, logged)
+        return SitesDone(message.task_id, message.group, results, averaged, logged, *self._spool.position, seconds)
 
     def close(self) -> None:
         """Release the last model."""

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 
 from fedtrack.client import FLModel
 from fedtrack.errors import JobError, ModelError, SiteError
@@ -45,12 +45,14 @@ class _Worker:
         group: The group that it is working for, or None.
         position: The number of the site in the group that it has stored last.
         since: When that number was first seen, by the monotonic clock.
+        asked_ns: When it was given the group, in nanoseconds since the epoch.
     """
 
     spec: WorkerSpec
     group: Group | None = None
     position: int = 0
     since: float = 0.0
+    asked_ns: int = 0
 
 
 class WorkerExchange:
@@ -167,6 +169,7 @@ class WorkerExchange:
 
     def _give(self, worker: _Worker, group: Group, task: Task, model: Path | None) -> None:
         worker.group, worker.position, worker.since = group, 0, monotonic()
+        worker.asked_ns = time_ns()
         message = RunSites(
             self._task_id,
             group.number,
@@ -195,10 +198,11 @@ class WorkerExchange:
             group, worker.group = worker.group, None
             self._idle_deaths = 0
             self._logged.setdefault(event.site, Counter()).update(event.message.logged)
-            return self._answer(group, event.message, task, worker.spec.log)
+            return self._answer(group, event.message, task, worker)
         return None
 
-    def _answer(self, group: Group, message: SitesDone, task: Task, log_file: str) -> GroupAnswer:
+    def _answer(self, group: Group, message: SitesDone, task: Task, worker: _Worker) -> GroupAnswer:
+        answered_ns, log_file = time_ns(), worker.spec.log
         partial, size = None, 0
         if message.averaged:
             path = self._partial(group)
@@ -220,7 +224,16 @@ class WorkerExchange:
                     total_rounds=task.total_rounds,
                     meta=result.meta,
                 )
-        return GroupAnswer(group.sites, models, partial, size)
+        return GroupAnswer(
+            group.sites,
+            models,
+            partial,
+            size,
+            worker.asked_ns,
+            answered_ns,
+            message.seconds,
+            {message.stream: message.last} if message.stream else {},
+        )
 
     def _bury(self, worker: _Worker, exited: Exited, task: Task, todo: deque[Group]) -> GroupAnswer | None:
         """Replace a worker that died, and decide what happens to the group that it was working for."""
