@@ -7,8 +7,8 @@ appends every write, also one with an offset.)
 
 ``magic 8 | format u32 | size u32 | stream 16 | zero 24 | crc32 u32``, little-endian, 60 bytes. The checksum covers the
 bytes before it. From byte 64 on: dropped u64, withheld u64, rejected u64. Then, from byte 88 on, the stream's extent:
-first u64, size u64, stored u64; see ``Extent``. At byte 112 is a u64 of the shipper; see ``note_sent``. The rest is zero
-and free for later counts.
+first u64, size u64, stored u64; see ``Extent``. At byte 112 is a u64 of the shipper; see ``note_sent``. The rest is
+zero and free for later counts.
 """
 
 from __future__ import annotations
