@@ -119,10 +119,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "setsid python3",
         "setsid --fork python3",
         "env OWN=1 python3",
+        "env OWN=1 python3 -m nets.client",
         "env -u PATH " + sys.executable,
     ],
 )
 def test_a_launcher_may_close_descriptors_or_end_first(folder: Path, command: str) -> None:
+    (folder / "nets").mkdir()
+    (folder / "nets" / "__init__.py").touch()
+    (folder / "nets" / "client.py").write_text("from .client_itself import *")
+    (folder / "nets" / "client_itself.py").write_text(
+        CLIENT.replace("BEFORE", "").replace("    TRAIN", "").replace("AFTER", "")
+    )
     check(run(folder, command, wrap_py=WRAPPER, run_sh='exec python3 -u "$@"'))
 
 
