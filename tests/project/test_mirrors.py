@@ -46,7 +46,6 @@ EXCEPTIONS = {
     "fedtrack/delivery/recorded_receiver.py": "tests/core/delivery/deliverer/test_supervisor.py",
     "fedtrack/delivery/errands/messages.py": "tests/core/delivery/errands/test_mailbox.py",
     "fedtrack/delivery/second_try.py": "tests/campaigns/test_versions.py",
-    "fedtrack/runs/live_errands.py": "tests/e2e/test_live_errands.py",
     "fedtrack/delivery/deliverer/feeding.py": "tests/core/delivery/deliverer/test_supervisor.py",
     "fedtrack/delivery/deliverer/process.py": "tests/core/delivery/deliverer/test_supervisor.py",
     "fedtrack/delivery/deliverer/standing.py": "tests/core/delivery/deliverer/test_supervisor.py",
