@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from fedtrack.job.config import resolve_references
-from fedtrack.plugins import registry
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.tracking.receiver import Receiver
 
 
@@ -25,9 +23,7 @@ def other_receiver(name: str, arguments: Mapping[str, Any]) -> tuple[str, Receiv
     Raises:
         FedtrackError: There is no such receiver, or its arguments are not valid.
     """
-    cls = registry().receiver(name)
-    # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
-    receiver = cls(**resolve_references(dict(arguments), dict(os.environ), "arguments"))
+    receiver = built_receiver(name, arguments, "arguments")
     receiver.check()
-    receiver.arguments_as_written = dict(arguments)
-    return other_name(cls.name, arguments), receiver
+    # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
+    return other_name(receiver.name, arguments), receiver

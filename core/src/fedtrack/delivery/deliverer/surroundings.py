@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic, strftime
 
 from fedtrack.delivery.calls import CallPage
+from fedtrack.redaction import redact
 
 #: The file with everything that receivers print, the tracebacks of their exceptions, and the stack of a process that
 #: died or gave no sign of life.
@@ -72,7 +73,7 @@ def log_traceback(message: str, traceback: str) -> bool:
     """Write a traceback into the log file, and return whether it is there. What a receiver printed may be around it."""
     if not _has_log:
         return False
-    text = f"{strftime('%Y-%m-%d %H:%M:%S')} {message}\n{traceback.rstrip()}\n"
+    text = redact(f"{strftime('%Y-%m-%d %H:%M:%S')} {message}\n{traceback.rstrip()}\n")
     try:
         return os.write(_output, text.encode(errors="backslashreplace")) > 0
     except OSError:  # the disk is full

@@ -21,6 +21,7 @@ from fedtrack.delivery.other_receiver import other_receiver
 from fedtrack.delivery.second_try import try_again
 from fedtrack.errors import ConfigError, FedtrackError, WorkspaceError
 from fedtrack.journal.journal import Journal
+from fedtrack.redaction import redact
 from fedtrack.tracking.receiver import Receiver, RunInfo
 
 log = logging.getLogger(__name__)
@@ -98,12 +99,12 @@ class Errands:
                 return self._prune(errand)
             return Answer("The run's process is of another version and does not know this request; wait for its end.")
         except FedtrackError as error:
-            return Answer(str(error))
+            return Answer(redact(str(error)))
         except Exception as error:
             if self._stopped.is_set():
                 return None
             log.exception("%s: an errand failed", self._run.folder)
-            return Answer(f"The run's process could not do it: {type(error).__name__}: {error}.")
+            return Answer(f"The run's process could not do it: {type(error).__name__}: {redact(str(error))}.")
 
     def _replay(self, errand: Replay) -> Answer:
         if errand.other is not None:
