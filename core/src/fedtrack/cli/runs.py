@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedtrack.cli import audit, dlq, export, stored_runs
-from fedtrack.cli.run import arrival
+from fedtrack.cli import audit, dlq, export, forget, stored_runs
 from fedtrack.cli.table import AsJson
 from fedtrack.output import keep_output
 
@@ -22,6 +21,7 @@ app = typer.Typer(name="runs", help="Watch and end runs, and look into finished 
 app.add_typer(stored_runs.app)
 app.add_typer(dlq.app)
 app.add_typer(export.app)
+app.add_typer(forget.app)
 app.add_typer(audit.app)
 
 Handle = Annotated[
@@ -78,7 +78,8 @@ def fetch(
 ) -> None:
     """Download a finished run's results."""
     keep_output()
-    keep_output()
+    from fedtrack.cli.run import arrival
+
     with _attached(handle) as (run, engine):
         result = engine.fetch(run, workspace)
     typer.echo(f"{result.job_name}: {result.status} ({arrival(result)}); results: {result.folder}")
