@@ -78,7 +78,9 @@ class Follower:
         if SERVER in nodes:
             yield SERVER
         others = [node for node in nodes if node != SERVER]
-        result = self._run.result if others else None  # of many sites it is large, and this is asked four times a second
+        result = (
+            self._run.result if others else None
+        )  # of many sites it is large, and this is asked four times a second
         for node in others:
             site = result.sites.get(node) if result else None
             if site is not None and not site.streams_to_server:
