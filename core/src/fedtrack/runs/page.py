@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from fedtrack.output import tolerant
 from fedtrack.runs.cross_site_table import cross_site_table
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.tally_rows import Row, grouped_sites, receiver_rows, site_rows
+from fedtrack.runs.traceback_logs import traceback_logs
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*=\S+ ")
 
@@ -49,6 +51,9 @@ def print_summary(result: RunResult) -> None:
         for number, line in enumerate(shown or [receiver.location] if receiver.location else []):
             label = "" if number else f"{receiver.receiver}:"
             console.print(f"{label:<12} {line}", markup=False)
+    if find_spec("fedtrack_ui") is not None:
+        command = _runnable(f"fedtrack report {shlex.quote(str(result.run))} -o run.html")
+        console.print(f"Report:      {command}", markup=False)
     if result.unserved:
         names, workspace = ", ".join(result.unserved), shlex.quote(str(result.workspace))
         console.print(f"Got nothing: {names}; the events are kept. See: fedtrack runs show {workspace}", markup=False)
@@ -128,7 +133,7 @@ def _remarks(result: RunResult) -> list[str]:
         lines = [*lines[:_MOST_SITES], f"             and {len(lines) - _MOST_SITES:,} more; see {SUMMARY_FILE}."]
     for name, receiver in result.receivers.items():
         lines += _receiver_remarks(result, name, receiver)
-    return lines
+    return lines + [f"Tracebacks:  {log}" for log in traceback_logs(result.run, result.receivers.values())]
 
 
 def _site_remarks(result: RunResult) -> list[str]:

@@ -72,6 +72,12 @@ def gone(path: Path, size: int, first: int, last: int | None) -> DamagedBytes:
     return DamagedBytes(path, 0, size, False, reason, first, last, gone=True)
 
 
+def forgotten(path: Path, first: int, last: int) -> DamagedBytes:
+    """Return records that a server has had, and does not have any more."""
+    reason = f"records {first} to {last} of a stream were sent, and the server does not have them any more"
+    return DamagedBytes(path, 0, 0, False, reason, first, last, gone=True)
+
+
 def beginning_gone(path: Path, first: int, last: int) -> DamagedBytes:
     """Return the first segments of a stream, which are neither here nor in the journal."""
     reason = (

@@ -175,7 +175,7 @@ def _write(spec: NativeJob, target: Path, args: dict[str, Any], sites: list[str]
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / MAIN_FILE).write_text(MAIN)
-        command = [sys.executable, "-m", "fedtrack_nvflare.native_job", msgspec.json.encode(spec).decode()]
+        command = [sys.executable, "-P", "-m", "fedtrack_nvflare.native_job", msgspec.json.encode(spec).decode()]
         done = subprocess.run(
             [*command, str(target.absolute())], cwd=scratch, capture_output=True, text=True, check=False
         )
