@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import Subset
 
-    from fedtrack_examples.image_set import ImageSet
-
 
 @dataclass(frozen=True)
 class DataChoice:
@@ -69,8 +67,11 @@ class DataChoice:
         given = {name: value for name, value in values.items() if value is not None}
         return shlex.join(f"--{name.replace('_', '-')}={value}" for name, value in given.items())
 
-    def load(self, site: str) -> tuple[Subset[tuple[Tensor, Tensor]], ImageSet]:
-        """Return the site's part of the training images, and the test images that all sites share.
+    def load(self, site: str) -> tuple[Subset[tuple[Tensor, Tensor]], Subset[tuple[Tensor, Tensor]]]:
+        """Return the site's part of the training images and its part of the test images.
+
+        Both are divided in the same way, as the images of two hospitals are: a site scores a model by images like its
+        own, so that sites differ. If there are more sites than test images, each site has all of them.
 
         Args:
             site: ``site-1`` gets the first part.
@@ -83,7 +84,12 @@ class DataChoice:
         index = self._index(site)
         train = datasets.load(self.dataset, self.data_dir, train=True)
         parts = partition.partition(train.targets, self.n_sites, self.partition, self.alpha, self.seed)
-        return Subset(train, parts[index].tolist()), datasets.load(self.dataset, self.data_dir, train=False)
+        test = datasets.load(self.dataset, self.data_dir, train=False)
+        own = range(len(test))
+        if self.n_sites <= len(test):
+            division = partition.partition(test.targets, self.n_sites, self.partition, self.alpha, self.seed)
+            own = division[index].tolist()
+        return Subset(train, parts[index].tolist()), Subset(test, own)
 
     def _index(self, site: str) -> int:
         for index in range(self.n_sites):

@@ -94,7 +94,7 @@ def test_every_point_is_shown_by_tensorboard(demo: Demo, tensorboard: TensorBoar
 def test_summary_names_the_commands_that_show_the_results(demo: Demo) -> None:
     assert f"tensorboard --logdir {demo.result.folder / 'tb_events'}" in demo.output
     assert f"mlflow ui --backend-store-uri sqlite:///{demo.result.folder / 'mlflow.db'}" in demo.output
-    assert "after round" in demo.output
+    assert "scored by the sites that received it" in demo.output
 
 
 def test_server_never_imports_torch(demo: Demo) -> None:

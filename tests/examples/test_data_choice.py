@@ -32,12 +32,17 @@ def test_a_relative_folder_is_made_absolute() -> None:
     assert f"--data-dir={Path.cwd() / 'pictures'}" in DataChoice(data_dir=Path("pictures")).script_args()
 
 
-def test_sites_share_the_test_images_and_nothing_else() -> None:
+def test_no_two_sites_have_the_same_image_to_train_on_or_to_be_tested_on() -> None:
     choice = DataChoice(partition="dirichlet", n_sites=3, seed=5)
     loaded = [choice.load(f"site-{number}") for number in (1, 2, 3)]
     indices = [index for train, _ in loaded for index in train.indices]
     assert sorted(indices) == list(range(1438))
-    assert all(test.pixels.equal(loaded[0][1].pixels) for _, test in loaded)
+    assert sorted(index for _, test in loaded for index in test.indices) == list(range(359))
+
+
+def test_more_sites_than_test_images_share_them() -> None:
+    _, test = DataChoice(n_sites=400).load("site-400")
+    assert len(test) == 359
 
 
 @pytest.mark.parametrize("site", ["site-3", "site-0", "hospital", "site-01"])

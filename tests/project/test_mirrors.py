@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 HOMES = {
     ROOT / "core" / "src" / "fedtrack": ROOT / "tests" / "core",
     ROOT / "plugins" / "local" / "src" / "fedtrack_local": ROOT / "tests" / "plugins" / "local",
+    ROOT / "plugins" / "ui" / "src" / "fedtrack_ui": ROOT / "tests" / "plugins" / "ui",
 }
 
 #: Shorter modules have little that could fail by itself.
@@ -44,6 +45,8 @@ EXCEPTIONS = {
     "fedtrack/plugins/checks.py": "tests/core/plugins/test_loader.py",
     "fedtrack/delivery/load.py": "tests/core/delivery/test_delivery.py",
     "fedtrack/delivery/recorded_receiver.py": "tests/core/delivery/deliverer/test_supervisor.py",
+    "fedtrack/delivery/errands/messages.py": "tests/core/delivery/errands/test_mailbox.py",
+    "fedtrack/delivery/second_try.py": "tests/campaigns/test_versions.py",
     "fedtrack/delivery/deliverer/feeding.py": "tests/core/delivery/deliverer/test_supervisor.py",
     "fedtrack/delivery/deliverer/process.py": "tests/core/delivery/deliverer/test_supervisor.py",
     "fedtrack/delivery/deliverer/standing.py": "tests/core/delivery/deliverer/test_supervisor.py",
@@ -61,6 +64,13 @@ EXCEPTIONS = {
     "fedtrack/connection/connected_run.py": "tests/core/connection/test_connect.py",
     "fedtrack/connection/shipment.py": "tests/e2e/test_collect.py",
     "fedtrack/cli/collect.py": "tests/e2e/test_collect.py",
+    # What a policy says of one key, and of every site of a run.
+    "fedtrack/policy/plan.py": "tests/core/policy/test_gate.py",
+    "fedtrack/policy/run_terms.py": "tests/core/policy/test_terms.py",
+    "fedtrack/seals/site_key.py": "tests/core/seals/test_release_log.py",
+    # The two ends of a bundle, and of a release log that is sent.
+    "fedtrack/cli/audit.py": "tests/core/runs/test_audit.py",
+    "fedtrack/runs/bundle.py": "tests/core/runs/test_audit.py",
     # Commands about whole runs, which need one.
     "fedtrack/cli/export.py": "tests/core/runs/test_export.py",
     "fedtrack/cli/runs.py": "tests/e2e/test_stored_runs.py",
@@ -76,8 +86,24 @@ EXCEPTIONS = {
     "fedtrack/runs/stored_tally.py": "tests/e2e/test_stored_runs.py",
     "fedtrack_local/engine.py": "tests/engines/contract/test_delivery_contract.py",
     "fedtrack_local/exchange.py": "tests/plugins/local/test_local_fork_server.py",
+    "fedtrack_local/processes/failure_report.py": "tests/plugins/local/test_local_failures.py",
     "fedtrack_local/launch.py": "tests/plugins/local/test_local_run.py",
     "fedtrack_local/summary.py": "tests/plugins/local/test_local_run.py",
+    # The data of the page's addresses, which are asked for.
+    "fedtrack_ui/across_data.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/count_data.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/run_data.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/run_facts.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/run_list.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/item.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/followed_run.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/standing.py": "tests/plugins/ui/test_answers.py",
+    "fedtrack_ui/departure.py": "tests/plugins/ui/test_answers.py",
+    "fedtrack_ui/timeline.py": "tests/plugins/ui/test_answers.py",
+    "fedtrack_ui/words.py": "tests/plugins/ui/test_answers.py",
+    "fedtrack_ui/rollup/reading.py": "tests/plugins/ui/rollup/test_follower.py",
+    "fedtrack_ui/commands.py": "tests/plugins/ui/test_serve.py",
+    "fedtrack_ui/trackers.py": "tests/plugins/ui/test_serve.py",
 }
 
 

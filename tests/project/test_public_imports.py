@@ -18,9 +18,13 @@ SOURCES = {
     "plugins/local/src": JOBS | ENGINES,
     "plugins/nvflare/src": JOBS | ENGINES | LOCAL,
     "plugins/flower/src": JOBS,
+    "plugins/lightning/src": JOBS,
+    "plugins/loops/src": JOBS,
+    "plugins/transformers/src": JOBS,
     "plugins/tensorboard/src": JOBS,
     "plugins/mlflow/src": JOBS,
     "plugins/wandb/src": JOBS,
+    "plugins/ui/src": JOBS | ENGINES,
     "examples": JOBS,
 }
 

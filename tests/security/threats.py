@@ -37,8 +37,9 @@ THREATS = (
     Threat(
         "T2",
         "A site floods the server, or fills its disk or its memory.",
-        "Messages, keys and values have bounds. A site's spool is bounded.",
-        gaps=("There are no quotas per site.",),
+        "Messages, keys and values have bounds. A site has a quota of records and bytes a second, of streams, "
+        "unfinished files and listed losses, and a share of each pass; what is over it waits in its own bounded spool.",
+        gaps=("The number of different keys of a site has no limit.",),
     ),
     Threat(
         "T3",
@@ -60,33 +61,31 @@ THREATS = (
     Threat(
         "T6",
         "A model update executes code, or names more memory than there is.",
-        "Models are safetensors files with a bounded header, and their sizes are compared before anything is read.",
-        gaps=("A site can shorten a model while the server reads it.",),
+        "Models are safetensors files with a bounded header, and their sizes are compared before anything is read. "
+        "They cross as sealed or copied files, which their maker cannot change.",
     ),
     Threat(
         "T7",
         "A model update spoils the average.",
-        "Names, shapes and finite values are required.",
-        gaps=("Weights and norms have no limit.",),
+        "Names, shapes and finite values are required, and no implausible number of steps is believed. A job can cap "
+        "weights and norms, or average robustly.",
     ),
     Threat(
         "T8",
         "A secret gets into a file, a log, a traceback or a list of processes.",
-        "A job refers to a secret by ${ENV:NAME}. The value exists only in the process that uses it.",
-        gaps=("Error texts of a backend's SDK are kept unchanged.",),
+        "A job refers to a secret by ${ENV:NAME}. Every text of a process that knows the value shows the reference. "
+        "Which variables a job may read, and which hosts it may name, is the operator's.",
     ),
     Threat(
         "T9",
         "Credentials of a backend reach a site.",
-        "Receivers run beside the server. A site gets the environment variables of an allow-list.",
-        gaps=("Only the variables of known backends and clouds are kept from sites.",),
+        "Receivers run beside the server, whose environment the kernel keeps to itself. A site gets listed variables.",
         same_user=True,
     ),
     Threat(
         "T10",
         "Another user of the machine reads or changes files of a run.",
-        "Folders are 0700 and files 0600 from their first moment; sockets are in such a folder.",
-        gaps=("The default workspace is in /tmp.",),
+        "Folders are 0700 and files 0600 from their first moment. A folder that others own or can write is refused.",
         same_user=True,
     ),
     Threat(

@@ -26,16 +26,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import ClassVar
+
+from fedtrack.redaction import redact
 
 
 class FedtrackError(Exception):
     """An error whose message is written for the user: what is wrong, where, what is valid, what to do."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        # The message may quote what an SDK has said about an address with a password in it.
+        return redact(super().__str__())
 
 
 class ConfigError(FedtrackError):
@@ -164,6 +171,9 @@ class TransportError(EngineError):
 class ReceiverError(Exception):
     """Base of the exceptions by which a receiver tells delivery how to go on."""
 
+    def __str__(self) -> str:
+        return redact(super().__str__())
+
 
 class Transient(ReceiverError):  # noqa: N818 - says whether to try again, not only that it failed
     """The backend cannot take the records now (network, lock, 5xx); delivery keeps them and tries again."""
@@ -201,6 +211,27 @@ def report_errors() -> Iterator[None]:
         sys.exit(130)
 
 
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Turn an error of the operating system, such as a path that cannot be written, into a ConfigError.
+
+    Wrap a command in it, and not a script of the user's, whose own errors keep their traceback.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # the reader of the output has left, which is no error
+        raise
+    except OSError as error:
+        reason = error.strerror or getattr(error, "reason", None) or error
+        if error.filename is None:
+            raise ConfigError(f"This cannot be done here: {reason}.") from error
+        shown = " ".join(os.fsdecode(error.filename).split()) if not isinstance(error.filename, int) else "A file"
+        shown = shown if len(shown) <= 200 else f"{shown[:200]}..."
+        raise ConfigError(
+            f"{shown} cannot be read or written: {reason}; check the path, and whether you may use it."
+        ) from error
+
+
 def _show(text: str) -> None:
     with suppress(OSError, ValueError):  # standard error may be closed; the exit code says it, too
-        print(text, file=sys.stderr, flush=True)
+        print(redact(text), file=sys.stderr, flush=True)

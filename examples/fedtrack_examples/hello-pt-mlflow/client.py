@@ -62,6 +62,7 @@ def main() -> None:
                 optimizer.step()
                 step += 1
                 mlflow.log_metric("train_loss", loss.item(), step)
+        mlflow.log_metric("local_accuracy", accuracy_of(net, test_images), step)
 
         flare.send(
             flare.FLModel(

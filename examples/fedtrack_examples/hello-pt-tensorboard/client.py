@@ -62,6 +62,7 @@ def main() -> None:
                 optimizer.step()
                 step += 1
                 writer.add_scalar("train_loss", loss.item(), step)
+        writer.add_scalar("local_accuracy", accuracy_of(net, test_images), step)
 
         flare.send(
             flare.FLModel(

@@ -61,6 +61,7 @@ def main() -> None:
                 optimizer.step()
                 step += 1
                 wandb.log({"train_loss": loss.item()}, step)
+        wandb.log({"local_accuracy": accuracy_of(net, test_images)}, step)
 
         flare.send(
             flare.FLModel(

@@ -88,13 +88,13 @@ def test_progress_that_cannot_be_read_is_none(tmp_path: Path, content: bytes | N
 @pytest.mark.parametrize(
     ("progress", "text"),
     [
-        (Progress("j", 0, 8), "round 1 of 8"),
-        (Progress("j", 7, 8), "round 8 of 8"),
-        (Progress("j", 8, 8), "after round 8 of 8"),
-        (Progress("j", 3, 0), "round 4"),
+        (Progress("j", 0, 8), "round 0 (of 8)"),
+        (Progress("j", 7, 8), "round 7 (of 8)"),
+        (Progress("j", 8, 8), "after 8 of 8 rounds"),
+        (Progress("j", 3, 0), "round 3"),
         (Progress("j", 1, 8, ending=True), "after 1 round"),
         (Progress("j", 8, 8, ending=True), "after 8 rounds"),
     ],
 )
-def test_rounds_are_counted_from_one_for_people(progress: Progress, text: str) -> None:
+def test_rounds_have_the_same_numbers_for_people_as_in_the_journal(progress: Progress, text: str) -> None:
     assert progress.round_text == text

@@ -44,7 +44,7 @@ def test_a_run_that_goes_on_is_running_and_says_where_it_is(workspace: Workspace
     workspace.live.tell(Progress("hello", 2, 8, 3, 2, waiting=["b"], failed={"a": "a: died"}))
     found = view(run)
     assert (found.state, found.goes_on, found.job_name) == (RunState.RUNNING, True, "hello")
-    assert found.detail.startswith("round 3 of 8, 2 of 3 sites up, 0 events in the journal, waiting for b; process ")
+    assert found.detail.startswith("round 2 (of 8), 2 of 3 sites up, 0 events in the journal, waiting for b; process ")
     workspace.live.tell(Progress("hello", 8, 8, 3, 3, ending=True))
     assert "after 8 rounds, 3 of 3 sites up, 0 events in the journal, delivering the rest" in view(run).detail
 
@@ -64,7 +64,7 @@ def test_a_run_without_lock_and_summary_is_lost_and_says_what_to_do(workspace: W
     workspace.live.tell(Progress("hello", 2, 8, 3, 3))
     end(workspace)
     found = view(run)
-    assert (found.state, found.detail, found.job_name) == (RunState.LOST, "its server died in round 3 of 8", "hello")
+    assert (found.state, found.detail, found.job_name) == (RunState.LOST, "its server died in round 2 (of 8)", "hello")
     assert found.remedy == f"to deliver its events: fedtrack runs replay '{workspace.root}'"  # its job is not here
     (workspace.root / "job" / "j").mkdir(parents=True)
     assert view(run).remedy == f"to continue it: fedtrack resume '{workspace.root}'"

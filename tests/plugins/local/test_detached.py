@@ -40,7 +40,7 @@ def test_another_process_waits_and_fetches(make_job: MakeJob, tmp_path: Path) ->
     assert started.returncode == 0, started.stderr
     assert RunHandle.from_json(started.stdout) == RunHandle.from_json((tmp_path / "mine" / "handle.json").read_text())
     waited = fedtrack("runs", "wait", started.stdout, "--json")
-    assert json.loads(waited.stdout) == {"state": "completed", "detail": "", "events_complete": True}
+    assert json.loads(waited.stdout) == {"state": "completed", "detail": "", "events_complete": True, "unserved": []}
     fetched = fedtrack("runs", "fetch", str(tmp_path / "mine"), "-w", str(tmp_path / "mine"))
     assert fetched.returncode == 0, fetched.stderr
     shown = fedtrack("runs", "show", str(tmp_path / "mine"))
@@ -130,11 +130,11 @@ def test_another_terminal_sees_a_live_run_and_ends_it(make_job: MakeJob, tmp_pat
     started = fedtrack_there(tmp_path, "submit", str(folder), "-w", "ws")
     assert started.returncode == 0, started.stderr
     deadline = time.monotonic() + 60
-    while "round 2 of 3" not in (text := fedtrack_there(elsewhere, "runs", "status", "../ws").stdout):
+    while "round 1 (of 3)" not in (text := fedtrack_there(elsewhere, "runs", "status", "../ws").stdout):
         assert time.monotonic() < deadline, text
-    assert text.startswith("running: round 2 of 3, 2 of 2 sites up, ")
+    assert text.startswith("running: round 1 (of 3), 2 of 2 sites up, ")
     shown = fedtrack_there(elsewhere, "runs", "show", "../ws")
-    assert (shown.returncode, shown.stdout.startswith("test-job: running: round 2 of 3")) == (0, True)
+    assert (shown.returncode, shown.stdout.startswith("test-job: running: round 1 (of 3)")) == (0, True)
     assert shown.stdout.endswith("the run goes on; these are its counts at this moment\n")
     (listed,) = json.loads(fedtrack_there(elsewhere, "runs", "list", "../ws", "--json").stdout)
     assert (listed["status"], listed["round"], listed["sites"]) == ("running", "1/3", "2/2")
@@ -157,14 +157,14 @@ def test_every_command_says_that_a_server_died_where_it_was_and_how_to_go_on(mak
     engine, folder = LocalEngine(), make_job(pause).export_job(tmp_path / "jobs")
     run = engine.submit(folder, str(tmp_path / "ws"))
     deadline = time.monotonic() + 60
-    while "round 2 of 2" not in (detail := engine.status(run).detail):
+    while "round 1 (of 2)" not in (detail := engine.status(run).detail):
         assert time.monotonic() < deadline, detail
         time.sleep(0.05)
     os.kill(int((tmp_path / "ws" / "lock").read_text()), signal.SIGKILL)
     wait_for(engine, run, RunState.LOST)
     status = fedtrack("runs", "status", str(tmp_path / "ws")).stdout
     for text in (status, fedtrack("runs", "show", str(tmp_path / "ws")).stdout):
-        assert "lost: its server died in round 2 of 2" in text
+        assert "lost: its server died in round 1 (of 2)" in text
         assert f"to continue it: fedtrack resume {tmp_path / 'ws'}" in text
     (listed,) = json.loads(fedtrack("runs", "list", str(tmp_path / "ws"), "--json").stdout)
     assert (listed["status"], listed["round"]) == ("lost", "1/2")

@@ -49,8 +49,8 @@ def test_what_runs_is_said_at_once_and_each_round_on_a_line_of_its_own(
     assert out == ""  # standard output is the scripts'
     assert err.splitlines() == [
         "Running [red]job with site-1, site-2",
-        "round 1/5: 2 sites, 1.2 s; received model: auc 0.2500, loss 0.5000",
-        "round 2/5: 1 site, 1.2 s",
+        "round 0 (of 5): 2 sites, 1.2 s; received model: auc 0.2500, loss 0.5000",
+        "round 1 (of 5): 1 site, 1.2 s",
     ]
 
 
@@ -64,7 +64,7 @@ def test_the_last_round_is_said_also_if_the_run_fails_right_after_it(capsys: pyt
 
     with pytest.raises(RuntimeError):
         fail()
-    assert "round 1/5" in capsys.readouterr().err
+    assert "round 0 (of 5)" in capsys.readouterr().err
 
 
 def test_the_receivers_that_are_waited_for_are_said_once_in_a_while(
@@ -96,4 +96,4 @@ def test_a_terminal_shows_rounds_and_for_whom_the_server_waits(monkeypatch: pyte
     with shown:
         run.server.rounds.append(result(0, loss=0.5))
     text = shown._console.export_text()
-    assert "round 1/5: 2 sites, 1.2 s; received model: loss 0.5000" in text
+    assert "round 0 (of 5): 2 sites, 1.2 s; received model: loss 0.5000" in text

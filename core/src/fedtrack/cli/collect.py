@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 from fedtrack.cli.table import AsJson, show
 
 if TYPE_CHECKING:
-    from fedtrack.collector.config_file import CollectTable
     from fedtrack.collector.settings import Settings
+    from fedtrack.config_file import CollectTable
     from fedtrack.runs.kept_receivers import NamedReceiver
 
 
@@ -79,10 +79,16 @@ def start(
     max_bytes: Annotated[
         int | None, typer.Option(envvar=f"{_PREFIX}MAX_BYTES", help="Take nothing more when so many bytes are stored.")
     ] = None,
+    events_per_second: Annotated[
+        float | None, typer.Option(envvar=f"{_PREFIX}EVENTS_PER_SECOND", help="Records a site may send. [100000]")
+    ] = None,
+    bytes_per_second: Annotated[
+        float | None, typer.Option(envvar=f"{_PREFIX}BYTES_PER_SECOND", help="Bytes a site may send. [67108864]")
+    ] = None,
     config: Config = None,
 ) -> None:
     """Take metrics until Ctrl-C or SIGTERM; sites keep what they log while no collector runs."""
-    from fedtrack.collector.config_file import read_config
+    from fedtrack.config_file import read_config
 
     table = read_config(config).collect
     options = {
@@ -97,6 +103,8 @@ def start(
         "idle_minutes": idle_minutes,
         "keep_days": keep_days,
         "max_bytes": max_bytes,
+        "events_per_second": events_per_second,
+        "bytes_per_second": bytes_per_second,
     }
     _serve(_settings(options, table, receiver or [], args or []))
 
@@ -117,7 +125,7 @@ def _settings(options: dict[str, Any], table: CollectTable, receivers: list[str]
 def _receivers(table: CollectTable, names: list[str], args: list[str]) -> dict[str, NamedReceiver]:
     from fedtrack.cli.arguments import written_arguments
     from fedtrack.errors import ConfigError
-    from fedtrack.job.config import refuse_secrets
+    from fedtrack.job.references import refuse_secrets
     from fedtrack.plugins import registry
     from fedtrack.runs.kept_receivers import NamedReceiver
 
@@ -175,8 +183,8 @@ def end(
     run: Annotated[str, typer.Argument(help="The run's name.")], folder: Folder = None, config: Config = None
 ) -> None:
     """End a run: its receivers get the rest and are closed. Records that come later are still taken."""
-    from fedtrack.collector.config_file import read_config
     from fedtrack.collector.ending import read_ending, write_ending
+    from fedtrack.config_file import read_config
     from fedtrack.connection.names import checked_run
     from fedtrack.connection.run_folder import RunFolder
     from fedtrack.errors import ConfigError
@@ -248,7 +256,7 @@ def revoke_token(
 
 
 def _tokens_folder(folder: Path | None, config: Path | None) -> Path:
-    from fedtrack.collector.config_file import read_config
+    from fedtrack.config_file import read_config
 
     return _folder_of(folder or read_config(config).collect.folder)
 

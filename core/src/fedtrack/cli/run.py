@@ -18,16 +18,22 @@ from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
+    from fedtrack.runs.result import RunResult
 
-#: The workspace of the examples, too; an earlier run in it is moved aside, never overwritten.
-_WORKSPACE = Path("/tmp/fedtrack/jobs/workdir")  # noqa: S108 - short, because people read and type it
+#: Below the folder of the user's state. It is the workspace of the examples, too; an earlier run in it is moved aside,
+#: never overwritten.
+_WORKSPACE = Path("jobs", "workdir")
 
 
 def run(
     job: Annotated[Path | None, typer.Argument(help="An exported job.", metavar="JOB", show_default=False)] = None,
     workspace: Annotated[
         Path | None,
-        typer.Option("--workspace", "-w", help=f"Folder for everything that the run writes; {_WORKSPACE} by default."),
+        typer.Option(
+            "--workspace",
+            "-w",
+            help=f"Folder for everything that the run writes; $XDG_STATE_HOME/fedtrack/{_WORKSPACE} without it.",
+        ),
     ] = None,
     engine: EngineName = LOCAL_ENGINE,
     target: Annotated[
@@ -74,9 +80,9 @@ def run(
     else:
         with with_sites(job, _sites(n_clients, clients)) as job, closing(open_engine(engine)) as opened:
             if target is None:
-                exit_with(opened.run(job, workspace or _WORKSPACE, gpus=gpus, run_id=run_id))
+                exit_with(opened.run(job, workspace or _default_workspace(), gpus=gpus, run_id=run_id))
             else:
-                _run_there(opened, job, target, run_id, workspace or _WORKSPACE)
+                _run_there(opened, job, target, run_id, workspace or _default_workspace())
 
 
 def _sites(n_clients: int | None, clients: str | None) -> list[str] | None:
@@ -104,16 +110,24 @@ def _run_there(engine: Engine, job: Path, target: str, run_id: str | None, works
     keep_handle(run, workspace)
     typer.echo(f"Submitted; Ctrl-C ends the waiting, not the run. Its handle: {run.to_json()}", err=True)
     status = engine.wait(run)
+    code = int(status.state != "completed" or status.events_complete is False)
     typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail}")
     _make_room(workspace, run)
-    completed = status.state == "completed"
     # A run that was rejected, or lost its server, may have no results; its state is printed already.
-    with suppress(*(() if completed else (RunNotFound,))):
+    with suppress(*(() if status.state == "completed" else (RunNotFound,))):
         result = engine.fetch(run, workspace)
-        events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
-        typer.echo(f"Results: {result.folder} ({events})")
-    if not completed:
-        raise typer.Exit(1)
+        code = code or result.exit_code
+        typer.echo(f"Results: {result.folder} ({arrival(result)})")
+    if code:
+        raise typer.Exit(code)
+
+
+def arrival(result: RunResult) -> str:
+    """Return whether the events of a run have arrived, in a few words, and what to do if they have not."""
+    command = f"see: fedtrack runs show {shlex.quote(str(result.workspace))}"
+    if not result.events_complete:
+        return f"events are missing, {command}"
+    return f"{', '.join(result.unserved)} got nothing, {command}" if result.unserved else "all events arrived"
 
 
 def _make_room(workspace: Path, run: RunHandle) -> None:
@@ -131,3 +145,12 @@ def _make_room(workspace: Path, run: RunHandle) -> None:
             typer.echo(f"The earlier run in this workspace is kept in {earlier}, see: {command}", err=True)
     finally:
         place.close()
+
+
+def _default_workspace() -> Path:
+    from fedtrack.output import say
+    from fedtrack.private_folder import state_folder
+
+    workspace = state_folder() / _WORKSPACE
+    say(f"Workspace: {workspace}")
+    return workspace

@@ -33,8 +33,11 @@ Patience = Annotated[float, typer.Option(help="Seconds without progress after wh
 @app.command("list")
 def list_runs(workspace: Annotated[Path, typer.Argument(help="A workspace.")], as_json: AsJson = False) -> None:
     """List the runs of a workspace: the last one, then earlier ones."""
+    from fedtrack.errors import WorkspaceError
     from fedtrack.runs.stored_run import find_runs
 
+    if not workspace.is_dir():
+        raise WorkspaceError(f"{workspace} is no folder, so it holds no runs; give a workspace.")
     rows = [_row(run) for run in find_runs(workspace.absolute())]
     show_rows(rows, ("run", "job", "started", "status", "round", "sites", "events", "folder"), as_json=as_json)
 
@@ -60,6 +63,7 @@ def show(run: Run, as_json: AsJson = False) -> None:
     from fedtrack.runs.run_state import view
     from fedtrack.runs.stored_run import find_run
     from fedtrack.runs.stored_tally import logs_still, tally_of
+    from fedtrack.runs.traceback_logs import traceback_logs
 
     stored = find_run(run)
     found = view(stored)
@@ -73,6 +77,8 @@ def show(run: Run, as_json: AsJson = False) -> None:
         for reason in found.progress.failed.values():
             typer.echo(f"failed: {reason}")
     _show_tally(tally, live=found.goes_on)
+    for log in traceback_logs(stored.kept, tally.receivers.values()):
+        typer.echo(f"tracebacks: {log}")
     for name, site in tally.sites.items():
         if site.in_spool and not found.goes_on and logs_still(stored, name):
             typer.echo(f"still logs: {name}: a process of the site is alive and has outlived the run")
@@ -217,6 +223,8 @@ def _show_tally(tally: Tally, *, live: bool) -> None:
             typer.echo(f"dropped: {site_name}: {site.dropped:,} log calls found no room in its spool")
         if site.lost:
             typer.echo(f"lost: {site_name}: {site.lost:,} events were logged, and are in no spool and no journal")
+    for site_name, count in tally.forgotten.items():
+        typer.echo(f"forgotten: {site_name}: {count:,} events were removed")
     for site_name, reason in tally.gaps:
         typer.echo(f"lost: {site_name}: {reason}")
     for (name, reason), count in kinds_refused(tally.refused).items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedtrack.client.backend import current
-from fedtrack.client.data_type import data_type_of, record
+from fedtrack.client.data_type import AnalyticsDataType, data_type_of, record
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
 from fedtrack.tracking.writer import Writer
@@ -22,17 +22,17 @@ def init(rank: str | int | None = None, config_file: str | None = None) -> None:
 
     Args:
         rank: The process's rank in distributed training, 0 or higher. Only rank 0 answers tasks. The other ranks are
-            given the same tasks and models; what they log has a stream of its own, and what they send is ignored. None
-            means the rank that the launcher has set (``RANK`` and others), or 0.
+            given the same tasks and models (on FLARE: none); what they log has a stream of its own, and what they send
+            is ignored. None means the rank that the launcher has set (``RANK`` and others), or 0.
         config_file: Accepted for scripts written for FLARE; the engine configures the process.
 
     Raises:
         ConfigError: The process was not started by a job, or ``rank`` is no rank.
     """
-    backend = current()
-    if rank is None:
+    number = None if rank is None else _rank(rank)
+    backend = current(number)
+    if number is None:
         return
-    number = _rank(rank)
     take_rank = getattr(backend, "take_rank", None)
     if take_rank is not None:
         take_rank(number)
@@ -130,6 +130,7 @@ def log(
     *,
     global_step: int | None = None,
     step: int | None = None,
+    n: int | None = None,
 ) -> None:
     """Log one value without a writer (FLARE's ``nvflare.client.log``).
 
@@ -140,12 +141,17 @@ def log(
         ctx: Not used.
         global_step: The script's step, or None.
         step: Another name of ``global_step``, which MLflow and W&B use.
+        n: For how many samples a scalar stands, which a site's policy may ask; None if that is not said.
 
     Raises:
         TypeError: ``data_type`` or a keyword is unknown.
     """
     kind = data_type_of(data_type)
-    record(Writer(), kind, key, value, step if global_step is None else global_step)
+    at = step if global_step is None else global_step
+    if n is not None and kind in (AnalyticsDataType.SCALAR, AnalyticsDataType.METRIC):
+        Writer().record_metric(key, value, at, n=n)
+    else:
+        record(Writer(), kind, key, value, at)
 
 
 def clear(ctx: Any = None) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -20,6 +22,8 @@ from fedtrack.collector.tokens import Token, Tokens
 from fedtrack.connection.names import checked_run, checked_site
 from fedtrack.errors import ConfigError, FedtrackError
 from fedtrack.transport.https import CONTENT_TYPE, SITE_HEADER
+from fedtrack.transport.quota import OVER_QUOTA
+from fedtrack.transport.wire import decode_ack
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,6 +37,8 @@ _BODIES, _THREADS = 64, 32
 #: Seconds in which a site must have sent its message.
 _BODY_SECONDS = 30.0
 _FULL_RETRY_SECONDS = 30
+#: A length with more digits is too large; a number of thousands of them is none for Python.
+_MAX_DIGITS = 15
 
 
 class Intakes(Protocol):
@@ -91,7 +97,15 @@ class CollectorApp:
                 raise HTTPException(403, "a page in a browser may not call this")
             if self._hosts is not None and _host(request.headers.get("host", "")) not in self._hosts:
                 raise HTTPException(421, "this collector has another name; see `fedtrack collect --server-name`")
-            return await answer(request)
+            try:
+                return await answer(request)
+            except (HTTPException, FedtrackError):
+                raise
+            except ClientDisconnect:  # nobody hears the answer
+                return PlainTextResponse("the message ended before its end\n", 400)
+            except Exception as error:  # of any kind: the message is in the site's spool, and comes again
+                log.exception("%s: not answered", request.url.path)
+                return await _unable(request, error)
 
         return checked
 
@@ -113,6 +127,8 @@ class CollectorApp:
         async with self._bodies:
             data = await _body(request)
             answer = await to_thread.run_sync(self._intakes.handle, run, site, data, limiter=self._threads)
+        if OVER_QUOTA.encode() in answer and (ack := decode_ack.decode(answer)).verdict == "busy":
+            raise HTTPException(429, ack.reason, {"retry-after": str(ceil(ack.retry_after))})
         return Response(answer, media_type=CONTENT_TYPE, headers={SITE_HEADER: site})
 
     def _named(self, request: Request) -> tuple[str, str]:
@@ -154,8 +170,8 @@ async def _body(request: Request) -> bytes:
     Raises:
         HTTPException: It is too large, or came too slowly.
     """
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MAX_BODY:
+    length = request.headers.get("content-length", "").lstrip("0")
+    if length.isdecimal() and (len(length) > _MAX_DIGITS or int(length) > MAX_BODY):
         raise HTTPException(413, f"a message has at most {MAX_BODY} bytes", {"connection": "close"})
     parts: list[bytes] = []
     size = 0

@@ -13,6 +13,7 @@ from fedtrack.connection.run_folder import RunFolder
 from fedtrack.delivery.host import ReceiverHost
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import WorkspaceError
+from fedtrack.policy.run_terms import load as load_terms
 from fedtrack.runs.kept_receivers import NamedReceiver, built, keep_receivers
 from fedtrack.runs.live_run import LiveRun
 from fedtrack.runs.result import RunResult
@@ -22,7 +23,9 @@ from fedtrack.spool.segments import is_open, list_streams
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.intake import Intake
+from fedtrack.transport.quota import Quota
 from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ class CollectedRun:
     Args:
         folder: The run's folder.
         receivers: Its receivers by id.
+        quota: What each site may send; None means the usual one.
 
     Attributes:
         folder: The run's folder.
@@ -47,7 +51,7 @@ class CollectedRun:
         FedtrackError: A receiver is not installed, or its arguments are not valid.
     """
 
-    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver]) -> None:
+    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver], quota: Quota | None = None) -> None:
         self.folder = folder
         self._begun = self.last = monotonic()
         ready = built(receivers, "receivers")
@@ -70,8 +74,9 @@ class CollectedRun:
             self._workspace.close()
             raise
         self.journal = self._host.journal
-        self._intake = Intake(folder.name, self.journal, run.blobs)
+        self._intake = Intake(folder.name, self.journal, run.blobs, quota)
         self._sources: dict[str, SpoolSource] = {}
+        self._forgotten = frozenset(self.journal.forgotten.all())
         self._host.start()
         self._host.notify("fedtrack_job_started")
         self.look()
@@ -84,8 +89,12 @@ class CollectedRun:
     def look(self) -> None:
         """Find the sites that write into the run's folder themselves, and those that have ended."""
         for site in self.folder.sites():
+            if site in self._forgotten:
+                continue
             if site not in self._sources:
-                source = SpoolSource(site, self.folder.spool(site), self.journal, self._host.run.blobs)
+                home = self.folder.spool(site).parent
+                guard = Guard.open(site, self._host.run.run_id, home, load_terms(home).of(site))
+                source = SpoolSource(site, self.folder.spool(site), self.journal, self._host.run.blobs, guard=guard)
                 self._sources[site] = source
                 self._host.add_source(source)
             if _writes(self.folder.spool(site)):

@@ -23,7 +23,9 @@ from fedtrack.collector.room import Room
 from fedtrack.collector.settings import Settings
 from fedtrack.collector.tokens import Tokens
 from fedtrack.errors import ConfigError, WorkspaceError
+from fedtrack.private_folder import private_folder
 from fedtrack.runs.kept_receivers import built
+from fedtrack.transport.quota import Quota
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class CollectorServer:
             idle_seconds=settings.idle_minutes * 60,
             room=room,
             keep_days=settings.keep_days,
+            quota=Quota(settings.events_per_second, settings.bytes_per_second),
         )
         app = CollectorApp(Tokens(folder), self.runs, settings.hosts, settings.trusted_proxy)
         self._socket = _bound(settings)
@@ -210,13 +213,7 @@ def log_to(folder: Path) -> None:
 
 
 def _create(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorkspaceError(
-            f"The collector's folder {str(folder)!r} cannot be created: {error.strerror}; choose one that you can "
-            "write."
-        ) from None
+    private_folder(folder, "collector's folder")
 
 
 def _locked(folder: Path) -> int:

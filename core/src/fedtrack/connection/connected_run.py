@@ -95,6 +95,15 @@ class ConnectedRun:
         for key, value in params.items():
             self._writer.record_param(key, value)
 
+    def direction(self, metric: str, better: str) -> None:
+        """Say which values of a metric are the good ones; see ``Writer.record_direction``.
+
+        Args:
+            metric: Its name.
+            better: ``"higher"`` or ``"lower"``.
+        """
+        self._writer.record_direction(metric, better)
+
     def round(self, number: int | None) -> None:
         """Say which round begins.
 

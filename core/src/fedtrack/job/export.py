@@ -15,6 +15,7 @@ import contextlib
 import shlex
 import shutil
 from collections.abc import Collection
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -35,18 +36,19 @@ from fedtrack.job.config import (
     ExecutorConfig,
     Meta,
     ServerConfig,
-    refuse_secrets,
     write_json,
 )
 from fedtrack.job.files import find_file
 from fedtrack.job.initial_model import INITIAL_MODEL_FILE, ModelWriter, named_model
 from fedtrack.job.local_modules import local_modules
 from fedtrack.job.placeable import Placeable, unused_id
+from fedtrack.job.references import refuse_secrets
 from fedtrack.job.values import ALL_SITES
 from fedtrack.job.workflows import name_of
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
+from fedtrack.private_folder import close_to_others, private_files
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
 
@@ -72,7 +74,9 @@ def export_job(job: FedJob, job_root: Path, write_model: ModelWriter | None = No
         raise ConfigError(f"{folder} exists and is no exported job; move it away or choose another job root.")
     unfinished = job_root / f".{job.name}.{uuid4().hex}"
     try:
-        _write(job, sites, unfinished, write_model)
+        with private_files():
+            _write(job, sites, unfinished, write_model)
+        close_to_others(unfinished)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     except BaseException:  # also Ctrl-C while the model is built: half a job would be in the way of the next export
@@ -95,6 +99,7 @@ def _write(job: FedJob, sites: list[str], folder: Path, write_model: ModelWriter
         job.idle_timeout,
         job.durability,
         job.spool_limit,
+        policy=job.policy,
     )
     write_json(folder / META_FILE, meta)
 
@@ -187,13 +192,16 @@ def _executor(runner: Runner, custom: Path) -> ExecutorComponent:
 
 
 def _copy_command_files(command: str, custom: Path) -> None:
-    """Copy the files beside the job that a command names, such as a wrapper script."""
+    """Copy what lies beside the job and a command names: files such as a wrapper script, and the package of ``-m``."""
     try:
         words = shlex.split(command)
     except ValueError:  # an open quote, which the loading of the job refuses
         return
-    for word in words:
+    for before, word in pairwise(["", *words]):
         path = Path(word)
+        if before == "-m":
+            _copy_module(word, custom)
+            continue
         if path.is_absolute() or ".." in path.parts:
             continue
         with contextlib.suppress(ConfigError):  # most words of a command are no files
@@ -202,6 +210,16 @@ def _copy_command_files(command: str, custom: Path) -> None:
             if found.is_file() and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(found, target)
+
+
+def _copy_module(name: str, custom: Path) -> None:
+    """Copy the module, or the package with it, if it lies beside the job; most modules of a command are installed."""
+    path = Path(*name.split("."))
+    for file in (path.with_suffix(".py"), path / "__main__.py"):
+        with contextlib.suppress(ConfigError):
+            find_file(file, "The module")
+            _copy(Path(file.parts[0]), custom)
+            return
 
 
 def _component(id_: str, item: Placeable) -> ComponentConfig:

@@ -21,6 +21,7 @@ class StoredBatch:
         round: The round in which they were logged, counted from 0; None if it is unknown.
         lost: How many events the row has lost, because it was changed on the disk.
         lost_bytes: How many bytes the row has lost.
+        last: The number of its last record; 0 if that is not known.
     """
 
     id: int
@@ -31,6 +32,7 @@ class StoredBatch:
     round: int | None = None
     lost: int = 0
     lost_bytes: int = 0
+    last: int = 0
 
     def events(self) -> Iterator[tuple[int, memoryview]]:
         """Yield (seq, payload) of the records that are events."""
@@ -69,7 +71,7 @@ def salvaged(batch: StoredBatch, first: int, last: int) -> StoredBatch:
     body = b"".join(run.body for run in runs)
     count = min(batch.count, sum(run.events for run in runs))
     lost = len(batch.body) - len(body)
-    return StoredBatch(batch.id, batch.site, batch.stream, count, body, batch.round, batch.count - count, lost)
+    return StoredBatch(batch.id, batch.site, batch.stream, count, body, batch.round, batch.count - count, lost, last)
 
 
 def _up_to(run: frames.FrameRange, last: int) -> frames.FrameRange:

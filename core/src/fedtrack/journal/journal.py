@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from time import time_ns
 from zlib import crc32
@@ -18,6 +18,7 @@ from zlib import crc32
 from fedtrack.errors import WorkspaceError
 from fedtrack.journal.batches import StoredBatch, salvaged
 from fedtrack.journal.database import DamagedDatabaseError, Database, is_damage
+from fedtrack.journal.forgetting import Forgetting
 from fedtrack.journal.gaps import GapKind, StoredGap, record
 from fedtrack.journal.goodbyes import Goodbye, Goodbyes
 from fedtrack.journal.pruning import prune
@@ -45,6 +46,7 @@ class Journal:
         path: The file.
         database: The database in the file.
         goodbyes: The goodbyes of the sites.
+        forgotten: The sites of which nothing is kept any more.
         appended: Notified after each commit of events.
         commits: The number of such commits; changes only under ``appended``.
 
@@ -66,6 +68,7 @@ class Journal:
             self._read_around(str(error))
             self.database = self._copy()
         self.goodbyes = Goodbyes(self.database, self._all)
+        self.forgotten = Forgetting(self.database, self._all)
         self.appended = threading.Condition()
         self.commits = 0
 
@@ -95,6 +98,7 @@ class Journal:
         marks_only: Iterable[tuple[str, str, int]] = (),
         counts: Iterable[tuple[str, str, Counts | None]] = (),
         ends: Iterable[tuple[str, str]] = (),
+        meta: Mapping[str, str] | None = None,
     ) -> dict[tuple[str, str], int]:
         """Store many (site, stream, run) in one transaction.
 
@@ -106,6 +110,7 @@ class Journal:
             marks_only: New high-water marks (site, stream, mark) of streams whose events belong to other sites.
             counts: The log calls of a stream that became no event (site, stream, counts); None if they are not known.
                 A count never decreases.
+            meta: Values about the run that are true with these batches, such as the state of a view; see ``set_meta``.
             ends: The streams (site, stream) that have no further records: their mark becomes their final number. Their
                 last segment may be deleted after that. If it is gone before, somebody else has deleted it.
 
@@ -129,6 +134,7 @@ class Journal:
             )
             say_counts(writer, counts)
             say_ends(writer, ends)
+            writer.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", (meta or {}).items())
         self.announce()
         return marks
 
@@ -316,7 +322,7 @@ def _read(
             if type(site) is not str or type(stream) is not str or not is_known(site, stream):
                 raise ValueError(f"batch {id_} is of no stream of this journal")
             after = id_
-            batch = StoredBatch(id_, site, stream, count, body, round_)
+            batch = StoredBatch(id_, site, stream, count, body, round_, last=last)
             if crc32(body) != crc:
                 batch = salvaged(batch, first, last)
             found.append(batch)

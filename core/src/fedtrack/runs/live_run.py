@@ -16,6 +16,7 @@ import msgspec
 
 from fedtrack.errors import WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.redaction import redact
 from fedtrack.runs.child_run import holder
 
 LOCK_FILE = "running"
@@ -47,15 +48,14 @@ class Progress(msgspec.Struct):
 
     @property
     def round_text(self) -> str:
-        """The current round for people, such as ``round 3 of 8``; the first one is round 1."""
+        """The current round for people, such as ``round 2 (of 8)``; the first one is round 0, as everywhere."""
         if self.ending:
             return f"after {self.rounds_done} rounds" if self.rounds_done != 1 else "after 1 round"
-        number = self.rounds_done + 1
         if not self.rounds:
-            return f"round {number}"
-        if number > self.rounds:
-            return f"after round {self.rounds} of {self.rounds}"
-        return f"round {number} of {self.rounds}"
+            return f"round {self.rounds_done}"
+        if self.rounds_done >= self.rounds:
+            return f"after {self.rounds_done} of {self.rounds} rounds"
+        return f"round {self.rounds_done} (of {self.rounds})"
 
     @property
     def rounds_text(self) -> str:
@@ -94,7 +94,7 @@ class LiveRun:
     def tell(self, progress: Progress) -> None:
         """Let other processes see ``progress``; on a full disk they see the earlier one."""
         with contextlib.suppress(WorkspaceError):
-            write_whole(self._folder / PROGRESS_FILE, msgspec.json.encode(progress))
+            write_whole(self._folder / PROGRESS_FILE, redact(msgspec.json.encode(progress).decode()).encode())
 
     def close(self) -> None:
         """Let every other process see that the run is over."""

@@ -6,6 +6,8 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +18,7 @@ from fedtrack.output import tolerant
 from fedtrack.runs.cross_site_table import cross_site_table
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.tally_rows import Row, grouped_sites, receiver_rows, site_rows
+from fedtrack.runs.traceback_logs import traceback_logs
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*=\S+ ")
 
@@ -39,6 +42,8 @@ def print_summary(result: RunResult) -> None:
         console.print(_counts_table("Receivers", _receiver_rows(result), left=2))
     for line in _remarks(result):
         console.print(line, markup=False)
+    for line in _policies(result.policies):
+        console.print(line, markup=False)
     console.print(f"Results:     {result.folder}", markup=False)
     for receiver in result.receivers.values():
         shown = [receiver.location] if "://" in receiver.location else []  # of a file, the command is enough
@@ -46,9 +51,22 @@ def print_summary(result: RunResult) -> None:
         for number, line in enumerate(shown or [receiver.location] if receiver.location else []):
             label = "" if number else f"{receiver.receiver}:"
             console.print(f"{label:<12} {line}", markup=False)
+    if find_spec("fedtrack_ui") is not None:
+        command = _runnable(f"fedtrack report {shlex.quote(str(result.run))} -o run.html")
+        console.print(f"Report:      {command}", markup=False)
     if result.unserved:
         names, workspace = ", ".join(result.unserved), shlex.quote(str(result.workspace))
         console.print(f"Got nothing: {names}; the events are kept. See: fedtrack runs show {workspace}", markup=False)
+
+
+def _policies(policies: Mapping[str, str]) -> Iterator[str]:
+    """Yield what the sites' records are released under, one line for all sites with the same terms."""
+    sites: dict[str, list[str]] = {}
+    for site, terms in policies.items():
+        sites.setdefault(terms, []).append(site)
+    for terms, names in sites.items():
+        more = f" and {len(names) - _MOST_SITES} more" if len(names) > _MOST_SITES else ""
+        yield f"Policy:      {', '.join(names[:_MOST_SITES])}{more}: {terms}"
 
 
 def _runnable(command: str) -> str:
@@ -67,19 +85,17 @@ def _runnable(command: str) -> str:
 
 def _rounds_table(result: RunResult) -> Table:
     names = sorted({name for r in result.rounds for name in r.metrics} | set(result.final_metrics))
-    table = Table(title="Global model, scored by the sites", title_justify="left")
-    table.add_column("after round", justify="right")
+    table = Table(title="Global model, scored by the sites that received it", title_justify="left")
+    table.add_column("round", justify="right")
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("seconds", justify="right")
-    # The metrics in the results of round r score the model that entered it.
-    for index, item in enumerate(result.rounds):
-        label = "initial" if item.current_round == 0 else str(item.current_round)
-        seconds = f"{result.rounds[index - 1].seconds:.1f}" if index else ""
-        table.add_row(label, *(_number(item.metrics.get(name)) for name in names), seconds)
-    last = result.rounds[-1]
-    row = [_number(result.final_metrics.get(name)) for name in names]
-    table.add_row(str(last.current_round + 1), *row, f"{last.seconds:.1f}")
+    # The metrics in the results of round r score the model that entered it, and have step r in the journal.
+    for item in result.rounds:
+        values = (_number(item.metrics.get(name)) for name in names)
+        table.add_row(str(item.current_round), *values, f"{item.seconds:.1f}")
+    if result.final_metrics:
+        table.add_row("final", *(_number(result.final_metrics.get(name)) for name in names), "")
     return table
 
 
@@ -117,7 +133,7 @@ def _remarks(result: RunResult) -> list[str]:
         lines = [*lines[:_MOST_SITES], f"             and {len(lines) - _MOST_SITES:,} more; see {SUMMARY_FILE}."]
     for name, receiver in result.receivers.items():
         lines += _receiver_remarks(result, name, receiver)
-    return lines
+    return lines + [f"Tracebacks:  {log}" for log in traceback_logs(result.run, result.receivers.values())]
 
 
 def _site_remarks(result: RunResult) -> list[str]:

@@ -9,6 +9,7 @@ import msgspec
 from fedtrack.delivery.label import split_label
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.files import write_whole
+from fedtrack.redaction import redact
 from fedtrack.runs.tally import SiteTally, events_complete
 
 SUMMARY_FILE = "run_summary.json"
@@ -58,6 +59,7 @@ class RunResult(msgspec.Struct):
         cross_site_tables: The results of each cross-site evaluation, by the workflow's id in the job.
         counted_ns: When the counts were taken, nanoseconds since the epoch; 0 in a summary of an older version. What a
             process of a site has logged since, or a receiver has taken, is in their files only: see ``tally_of``.
+        policies: What the records of each site are released under, if it has a policy: its SHA-256.
     """
 
     run_id: str
@@ -78,6 +80,7 @@ class RunResult(msgspec.Struct):
     waiting: dict[str, str] = {}
     cross_site_tables: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {}
     counted_ns: int = 0
+    policies: dict[str, str] = {}
 
     @property
     def events_complete(self) -> bool:
@@ -92,6 +95,14 @@ class RunResult(msgspec.Struct):
             for label, one in self.receivers.items()
             if not one.delivered and one.pending + one.dead and one.not_supported < (one.addressed or one.seen)
         ]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a program that has run the job: 0 if it is completed and all went where it belongs, else 1.
+
+        Log calls that are lost or not known to have arrived, and a receiver that got nothing, count as failures.
+        """
+        return int(self.status != "completed" or bool(self.unserved) or not self.events_complete)
 
     @property
     def run(self) -> Path:
@@ -120,7 +131,8 @@ class RunResult(msgspec.Struct):
             WorkspaceError: The disk is full; an earlier summary stays.
         """
         path = self.folder / SUMMARY_FILE
-        write_whole(path, msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n")
+        text = redact(msgspec.json.encode(self, enc_hook=str).decode())
+        write_whole(path, msgspec.json.format(text.encode(), indent=2) + b"\n")
         return path
 
     @staticmethod

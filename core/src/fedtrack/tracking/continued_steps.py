@@ -54,6 +54,11 @@ class ContinuedLog:
         """Store several records with their continued steps."""
         self._log.extend([self._continued(record) for record in records])
 
+    def note(self, record: Record) -> bool:
+        """Store a control record; see ``Spool.note``."""
+        note = getattr(self._log, "note", None)
+        return note is not None and bool(note(record))
+
     def _continued(self, record: Record) -> Record:
         given = getattr(record, "step", None)
         if given is None:

@@ -156,8 +156,67 @@ class RoundMark(Control, frozen=True, array_like=True, gc=False, tag=32):
     round: int | None = None
 
 
+class Direction(Control, frozen=True, array_like=True, gc=False, tag=33):
+    """Which values of a metric are the good ones, as its script says.
+
+    Attributes:
+        key: The metric's name.
+        better: ``"higher"`` or ``"lower"``.
+    """
+
+    key: str
+    better: str
+
+
+class TaskRecord(Control, frozen=True, array_like=True, gc=False, tag=34):
+    """The server's record of a task: when each site was asked and answered, and what came back; columns by site.
+
+    A task of many sites has several of these records, with different sites. When the task begins, there are some
+    without answers; those of its end replace them. A later record about the same site and task replaces what it says.
+
+    Attributes:
+        task: ``train``, ``validate`` or ``submit_model``.
+        round: The round, counted from 0; None outside rounds.
+        step: The step under which the server logs the task's metrics; None if it logs none.
+        sites: The sites that were asked. A site of the job that is in no record of a task was not asked.
+        asked_ns: When the server gave them the task, by its clock in nanoseconds since the epoch.
+        answered_ns: When it had the answer; 0 as long as there is none.
+        sent: Bytes of parameters to each site.
+        received: Bytes of parameters from each site; for sites whose worker averages, an equal share of the average.
+        weights: The weight of each result; NaN if it has none.
+        seconds: How long each site worked on the task, by its own clock; NaN if that is not known.
+        metrics: By metric, the value that each site returned, or None.
+        errors: By site, why it has no valid answer.
+        ends: By stream, the number of the last record that its process had logged when it answered.
+    """
+
+    task: str
+    round: int | None
+    step: int | None
+    sites: tuple[str, ...]
+    asked_ns: tuple[int, ...]
+    answered_ns: tuple[int, ...]
+    sent: tuple[int, ...]
+    received: tuple[int, ...]
+    weights: tuple[float, ...]
+    seconds: tuple[float, ...]
+    metrics: dict[str, tuple[float | None, ...]]
+    errors: dict[str, str]
+    ends: dict[str, int]
+
+
+class Withheld(Control, frozen=True, array_like=True, gc=False, tag=35):
+    """Log calls that the policy of a site has kept, in a spool that sites share; or a record that an agent refused.
+
+    Attributes:
+        count: How many calls of the site in this stream were kept so far; 0 in the place of a refused record.
+    """
+
+    count: int = 0
+
+
 Event: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
-AnyRecord: TypeAlias = Event | RoundMark
+AnyRecord: TypeAlias = Event | RoundMark | Direction | TaskRecord | Withheld
 
 #: The kinds from here up are control records, known or not.
 FIRST_CONTROL_KIND = 32
@@ -221,6 +280,7 @@ def kind_of(record: Record) -> str:
 TEXT_KIND, IMAGE_KIND, ARTIFACT_KIND, REJECTED_KIND, GAP_KIND = (
     int(str(kind.__struct_config__.tag)) for kind in (Text, Image, Artifact, Rejected, Gap)
 )
+WITHHELD_KIND = int(str(Withheld.__struct_config__.tag))
 #: In the place of a kind: ``[10, site, payload]``, a record in a spool that sites share.
 HOSTED_KIND = 10
 #: The kinds of record that may refer to a blob.

@@ -15,12 +15,13 @@ from fedtrack_local.engine import LocalEngine
 if TYPE_CHECKING:
     from fedtrack import Workflow
     from fedtrack_local.averaging.aggregator import WeightedAggregator, check_fits, weight_of, weighted_metrics
-    from fedtrack_local.averaging.aggregators import Aggregator, Weighted
+    from fedtrack_local.averaging.aggregators import Aggregator
     from fedtrack_local.averaging.partial_average import PartialAverage
     from fedtrack_local.averaging.round_average import RoundAverage
     from fedtrack_local.models.initial_model import write_model
     from fedtrack_local.models.model_store import ModelStore, StoredModel
     from fedtrack_local.models.params import load_params, save_params
+    from fedtrack_local.task_report import TaskReport
     from fedtrack_local.workflows.model_selector import ModelSelector
     from fedtrack_local.workflows.round import play_round
     from fedtrack_local.workflows.round_metrics import finite, round_metrics
@@ -50,6 +51,7 @@ _HOMES = {
     "StoredModel": "fedtrack_local.models.model_store",
     "TRAIN": "fedtrack_local.workflows.workflow",
     "Task": "fedtrack_local.workflows.workflow",
+    "TaskReport": "fedtrack_local.task_report",
     "VALIDATE": "fedtrack_local.workflows.workflow",
     "WeightedAggregator": "fedtrack_local.averaging.aggregator",
     "WorkflowState": "fedtrack_local.workflows.state",
@@ -80,6 +82,7 @@ __all__ = [
     "Server",
     "StoredModel",
     "Task",
+    "TaskReport",
     "WeightedAggregator",
     "WorkflowState",
     "check_fits",
@@ -113,8 +116,8 @@ def fedtrack_workflows() -> list[type[Workflow]]:
 
 
 @hookimpl
-def fedtrack_aggregators() -> list[Weighted]:
-    """Provide the weighted mean."""
-    from fedtrack_local.averaging.aggregators import Weighted
+def fedtrack_aggregators() -> list[object]:
+    """Provide the weighted mean, the coordinate-wise median and the trimmed mean."""
+    from fedtrack_local.averaging.aggregators import CoordinateMedian, TrimmedMean, Weighted
 
-    return [Weighted()]
+    return [Weighted(), CoordinateMedian(), TrimmedMean()]

@@ -16,8 +16,10 @@ from fedtrack.engine import checked_run_id
 from fedtrack.errors import ConfigError, JobError, WorkspaceError
 from fedtrack.job import LoadedJob, Runner, export_job, load_job
 from fedtrack.output import say
+from fedtrack.private_folder import private_files
 from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, RunRecord, StoredRun, Workspace, find_run, tally_of, view
 from fedtrack.tracking import SERVER
+from fedtrack.unreadable import unreadable
 from fedtrack_local.active_run import begin_run
 from fedtrack_local.course import play
 from fedtrack_local.kept_job import keep_job
@@ -29,6 +31,8 @@ from fedtrack_local.starting import preload
 log = logging.getLogger(__name__)
 
 
+@private_files()
+@unreadable()
 @end_in_order()
 def run_job(
     job: FedJob, workspace_root: Path, process: ForkServerProcess | None, *, gpus: str | None = None
@@ -66,6 +70,8 @@ def run_job(
         workspace.close()
 
 
+@private_files()
+@unreadable()
 @end_in_order()
 def run_folder(
     folder: Path,
@@ -106,6 +112,8 @@ def run_folder(
         workspace.close()
 
 
+@private_files()
+@unreadable()
 @end_in_order()
 def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
     """Continue the run in a workspace after its last finished round, if its server was killed or failed.
@@ -172,11 +180,12 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
         process.wait()  # it was interrupted too, and is cleaning up
         raise
     summary = workspace / "server" / RUN_FOLDER / SUMMARY_FILE
-    if status:
-        # That process has shown the details; the caller of simulator_run gets the reason as an exception.
-        reason = RunResult.load(summary).error if summary.exists() else ""
-        raise JobError(reason or f"The run failed with exit status {status}; see its messages above.")
-    return RunResult.load(summary)
+    result = RunResult.load(summary) if summary.exists() else None
+    if result is not None and result.status == "completed":
+        return result  # also if a receiver got nothing, which that process has said and ended with 1
+    # That process has shown the details; the caller of simulator_run gets the reason as an exception.
+    reason = "" if result is None else result.error
+    raise JobError(reason or f"The run failed with exit status {status}; see its messages above.")
 
 
 def _move_earlier_run(workspace: Workspace) -> None:

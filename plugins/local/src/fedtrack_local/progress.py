@@ -124,7 +124,7 @@ def total_rounds(workflows: Iterable[Workflow]) -> int:
 def _line(result: RoundResult, total: int) -> str:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result.metrics.items()))
     sites = f"{len(result.sites)} sites" if len(result.sites) != 1 else "1 site"
-    number = f"{result.current_round + 1}/{total}" if total else f"{result.current_round + 1}"
+    number = f"{result.current_round} (of {total})" if total else f"{result.current_round}"
     text = f"round {number}: {sites}, {result.seconds:.1f} s"
     return f"{text}; received model: {metrics}" if metrics else text
 

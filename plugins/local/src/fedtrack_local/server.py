@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ from fedtrack.errors import DamagedError, SiteError
 from fedtrack.files import write_whole
 from fedtrack.runs import Goodbye
 from fedtrack.tracking import SERVER
+from fedtrack.tracking.records import TaskRecord
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.exchange import Exchange
 from fedtrack_local.models.model_store import ModelStore
 from fedtrack_local.models.params import load_params
 from fedtrack_local.room import when_there_is_room
+from fedtrack_local.task_report import TaskReport
 from fedtrack_local.workflows.cross_site_results import CrossSiteResults, write_results
 from fedtrack_local.workflows.model_selector import ModelSelector
 from fedtrack_local.workflows.round import end_round
 from fedtrack_local.workflows.state import WorkflowState
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer, RoundResult, Task
 from fedtrack_local.workflows.workflow_log import WorkflowLog
+
+log = logging.getLogger(__name__)
 
 
 class LocalServer:
@@ -62,6 +67,9 @@ class LocalServer:
         self._active = run
         self._exchange = exchange
         self._writer = Writer(run.spool)
+        self._report: TaskReport | None = None
+        if selector is not None:
+            self._writer.record_direction(selector.key_metric, "higher" if selector.mode == "max" else "lower")
 
     @property
     def waiting(self) -> set[str]:
@@ -158,7 +166,11 @@ class LocalServer:
 
     def reject(self, site: str, error: Exception) -> None:
         """Treat a site's answer as a failure of that site."""
-        self._exchange.reject(site, error)
+        try:
+            self._exchange.reject(site, error)
+        finally:
+            if self._report is not None:
+                self._note(self._report.rejected(site, error))
 
     def dismiss(self) -> None:
         """Tell the processes that there are no further tasks, and wait for their end."""
@@ -167,7 +179,21 @@ class LocalServer:
     def ask(self, task: Task, sites: Sequence[str]) -> Iterator[Answer | GroupAnswer]:
         """Send ``task`` to ``sites`` and yield their answers as they come."""
         self._active.spool.mark_round(task.current_round)
-        yield from self._exchange.ask(task, sites)
+        asked = [site for site in sites if site not in self.failed]
+        forwarded = all(site.streams_to_server for site in self._active.job.sites)
+        report = self._report = TaskReport(task, asked, forwarded=forwarded)
+        self._note(report.begun())
+        try:
+            for answer in self._exchange.ask(task, sites):
+                report.take(answer)
+                yield answer
+        finally:  # also if too few sites are left: those that were asked and failed are the interesting ones
+            self._note(report.ended(self.failed))
+
+    def _note(self, records: Iterable[TaskRecord]) -> None:
+        for record in records:
+            if not self._active.spool.note(record):
+                log.warning("the disk has no room for the server's record of the task %r", record.task)
 
     def _unplayed_round(self) -> int:
         """Return the first round that has neither a saved model nor a result."""

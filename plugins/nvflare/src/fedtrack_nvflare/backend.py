@@ -11,6 +11,7 @@ import msgspec
 
 from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ConfigError
+from fedtrack.policy import Terms
 from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability, Spool, SpoolIdentity
 from fedtrack.tracking import bind
 from fedtrack_local import SUBMIT_MODEL, VALIDATE
@@ -34,6 +35,7 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
         in_process: Whether the script runs inside FLARE's own process.
         durability: See ``fedtrack.spool.spool``.
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
+        terms: What the site's records are released under; None releases all.
     """
 
     site: str
@@ -45,6 +47,7 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
     in_process: bool
     durability: Durability = "process"
     spool_limit: int = DEFAULT_LIMIT_BYTES
+    terms: Terms | None = None
 
     @staticmethod
     def from_environment() -> SiteRun:
@@ -67,13 +70,21 @@ class Left(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NVFlareBackend:
-    """See ``fedtrack.client.backend.ClientBackend``."""
+    """See ``fedtrack.client.backend.ClientBackend``.
 
-    def __init__(self, run: SiteRun) -> None:
+    FLARE gives tasks to rank 0 only: for every other rank ``is_running`` is False, and ``receive`` returns None.
+
+    Args:
+        run: The site.
+        rank: The process's rank in distributed training; None means that of the variable ``RANK``, or 0.
+    """
+
+    def __init__(self, run: SiteRun, rank: int | None = None) -> None:
         import nvflare.client as flare
 
         self._flare = flare
-        flare.init()
+        self._rank = os.environ.get("RANK", "0") if rank is None else str(rank)
+        flare.init(rank=self._rank)
         self._owner = os.getpid()
         self.job_id = run.run_id
         self.site_name = run.site
@@ -83,13 +94,29 @@ class NVFlareBackend:
             durability=run.durability,
             limit_bytes=run.spool_limit,
             identity=SpoolIdentity(run.run_id, run.site),
+            gate=None if run.terms is None else run.terms.gate(),
         )
+        self._round: int | None = None
         bind(self.spool)
 
     @property
     def task_name(self) -> str:
-        """Name of the current task; "" between tasks."""
+        """Name of the current task; "" between tasks, and in ranks that get none."""
+        if self._rank != "0":
+            return ""
         return self._flare.get_task_name() or ""
+
+    def take_rank(self, rank: int) -> None:
+        """See ``fedtrack.client.init``.
+
+        Raises:
+            ConfigError: The process has another rank in FLARE already.
+        """
+        if str(rank) != self._rank:
+            raise ConfigError(
+                f"init(rank={rank}) was called after this process joined FLARE as rank {self._rank}; call it before "
+                "the first writer is created."
+            )
 
     def is_running(self) -> bool:
         """Wait for the next task."""
@@ -100,7 +127,8 @@ class NVFlareBackend:
         model = self._flare.receive(timeout)
         if model is None:
             return None
-        self.spool.mark_round(None if self.task_name in (VALIDATE, SUBMIT_MODEL) else model.current_round)
+        self._round = None if self.task_name in (VALIDATE, SUBMIT_MODEL) else model.current_round
+        self.spool.mark_round(self._round)
         return FLModel(
             # A train task without a model has an empty one; other tasks have none.
             params=model.params or (None if self.task_name in (VALIDATE, SUBMIT_MODEL) else {}),
@@ -115,11 +143,12 @@ class NVFlareBackend:
         if not isinstance(model, FLModel):
             raise ConfigError(f"send() got a {type(model).__name__}; it takes a fedtrack.client.FLModel.")
         type_ = self._flare.ParamsType.DIFF if model.params_type is ParamsType.DIFF else self._flare.ParamsType.FULL
+        metrics = None if model.metrics is None else {key: float(value) for key, value in model.metrics.items()}
+        meta = dict(model.meta)
+        if self.spool.gate is not None:
+            metrics, meta = self.spool.gate.released_model(metrics, meta, self._round)
         answer = self._flare.FLModel(
-            params_type=None if model.params is None else type_,
-            params=model.params,
-            metrics=None if model.metrics is None else {key: float(value) for key, value in model.metrics.items()},
-            meta=dict(model.meta),
+            params_type=None if model.params is None else type_, params=model.params, metrics=metrics, meta=meta
         )
         self._flare.send(answer)
 
@@ -140,11 +169,11 @@ class NVFlareBackend:
 _active: NVFlareBackend | None = None
 
 
-def from_environment() -> NVFlareBackend:
-    """Join the job; the environment was set by the shipper."""
+def from_environment(rank: int | None = None) -> NVFlareBackend:
+    """Join the job with a rank; the environment was set by the shipper."""
     global _active
     run = SiteRun.from_environment()
-    _active = NVFlareBackend(run)
+    _active = NVFlareBackend(run, rank)
     if not run.in_process:
         # Runs after the script's own exit handlers, which may still log: handlers run in reverse order.
         atexit.register(_active.leave)

@@ -77,12 +77,17 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
         """Follow the events of FLARE's FedAvg."""
         if event_type == AppEventType.ROUND_STARTED:
             self._rounds.begin(_current_round(fl_ctx))
+        elif event_type == EventType.BEFORE_TASK_DATA_FILTER:
+            peer = fl_ctx.get_peer_context()
+            if peer is not None and fl_ctx.get_prop(FLContextKey.TASK_NAME) == AppConstants.TASK_TRAIN:
+                self._rounds.ask(peer.get_identity_name())
         elif event_type == AppEventType.AFTER_CONTRIBUTION_ACCEPT:
             peer, answer = fl_ctx.get_peer_context(), fl_ctx.get_prop(AppConstants.TRAINING_RESULT)
             # FLARE 2.9 and later reports what it did with an answer; before, a refused answer is not in the context.
             if peer is not None and answer is not None and fl_ctx.get_prop(AppConstants.AGGREGATION_ACCEPTED, True):
-                meta = from_shareable(answer).meta
-                self._rounds.accept(peer.get_identity_name(), meta.get(MetaKey.INITIAL_METRICS), meta)
+                found = from_shareable(answer)
+                metrics, size = found.meta.get(MetaKey.INITIAL_METRICS), _size(found.data)
+                self._rounds.accept(peer.get_identity_name(), metrics, found.meta, size)
 
     def load_model(self, fl_ctx: FLContext) -> ModelLearnable:
         """Return the job's initial model."""
@@ -167,6 +172,11 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
 def _is_aborted(fl_ctx: FLContext) -> bool:
     signal: Any = fl_ctx.get_run_abort_signal()
     return bool(signal is not None and signal.triggered)
+
+
+def _size(params: object) -> int:
+    """Return the bytes of a result's arrays."""
+    return sum(int(getattr(array, "nbytes", 0)) for array in params.values()) if isinstance(params, dict) else 0
 
 
 def _current_round(fl_ctx: FLContext) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,13 +13,28 @@ import msgspec
 import numpy as np
 
 from fedtrack import RunInfo, Writer
+from fedtrack.client import FLModel, MetaKey
 from fedtrack.errors import ModelError
 from fedtrack.files import write_whole
 from fedtrack.job import IntimeModelSelector, Meta
 from fedtrack.plugins import registry
 from fedtrack.runs import RoundSummary
 from fedtrack.spool import Spool, SpoolIdentity
-from fedtrack_local import ModelSelector, ModelStore, finite, load_params, round_metrics, weight_of, weighted_metrics
+from fedtrack.tracking.records import TaskRecord
+from fedtrack_local import (
+    Answer,
+    ModelSelector,
+    ModelStore,
+    Task,
+    TaskReport,
+    finite,
+    load_params,
+    round_metrics,
+    weight_of,
+    weighted_metrics,
+)
+
+log = logging.getLogger(__name__)
 
 _ROUNDS_FILE = "rounds.json"
 
@@ -40,6 +57,8 @@ class Rounds:
         )
         self._run = run
         self._writer = Writer(self.spool)
+        if selector is not None:
+            self._writer.record_direction(selector.key_metric, "higher" if selector.mode == "max" else "lower")
         self._models = ModelStore(run.folder / "app_server")
         self._selector = ModelSelector(selector.key_metric, selector.mode) if selector else None
         self._file = run.folder / _ROUNDS_FILE
@@ -50,6 +69,8 @@ class Rounds:
         self._current = 0
         self._sites: list[str] = []
         self._scored: list[tuple[float, Mapping[str, Any]]] = []
+        self._report: TaskReport | None = None
+        self._lock = threading.Lock()
         self._started = monotonic()
 
     @property
@@ -68,20 +89,38 @@ class Rounds:
         """Record that a round begins."""
         self._current, self._sites, self._scored, self._started = current_round, [], [], monotonic()
         self.spool.mark_round(current_round)
+        # FLARE's channel carries the answers, and its sites' records come on another one: no ends are known.
+        self._report = TaskReport(Task("train", self._params, current_round), (), forwarded=False)
         self._notify("fedtrack_round_started", current_round=current_round)
 
-    def accept(self, site: str, metrics: object, meta: Mapping[str, Any]) -> None:
+    def ask(self, site: str) -> None:
+        """Record that a site has got the round's task."""
+        report = self._report
+        if report is not None:
+            with self._lock:  # FLARE answers its sites in several threads
+                self._note(report.ask(site))
+
+    def accept(self, site: str, metrics: object, meta: Mapping[str, Any], size: int = 0) -> None:
         """Record that a site's result is in the average, with its metrics of the model that entered the round."""
         self._sites.append(site)
         try:
             weight = weight_of(meta)
         except ModelError:
             weight = 1.0  # FLARE's FedAvg uses this if a result's weight is not valid
-        self._scored.append((weight, metrics if isinstance(metrics, Mapping) else {}))
+        found = metrics if isinstance(metrics, Mapping) else {}
+        self._scored.append((weight, found))
+        if self._report is not None:
+            plain = {str(name): float(value) for name, value in found.items() if isinstance(value, int | float)}
+            model = FLModel(metrics=plain, meta={MetaKey.NUM_STEPS_CURRENT_ROUND: weight})
+            self.ask(site)  # FLARE before 2.4 does not report it
+            self._report.take(Answer(site, model, size))
 
     def save(self, params: Mapping[str, Any], current_round: int) -> None:
         """End a round: store its model, and the sites' metrics of the model that entered it."""
         self._current = current_round
+        if self._report is not None:
+            self._note(self._report.ended({}))
+            self._report = None
         # Averaged here, because FLARE before 2.9 does not report its average.
         self._score(weighted_metrics(self._scored))
         self._params = dict(params)
@@ -102,6 +141,11 @@ class Rounds:
         write_whole(self._file, msgspec.json.encode(self.rounds))
         self._writer.record_metrics(dict(metrics) | round_metrics(summary), self._current)
         self._notify("fedtrack_round_ended", current_round=self._current, metrics=metrics)
+
+    def _note(self, records: Iterable[TaskRecord]) -> None:
+        for record in records:
+            if not self.spool.note(record):
+                log.warning("the disk has no room for the server's record of round %s", record.round)
 
     def _bytes(self) -> int:
         size = sum(int(getattr(array, "nbytes", 0)) for array in (self._params or {}).values())

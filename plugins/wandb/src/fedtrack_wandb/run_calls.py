@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob as globbing
 import logging
 import os
@@ -19,6 +20,7 @@ from fedtrack_wandb import data_types
 log = logging.getLogger(__name__)
 
 _ELSEWHERE = "a site cannot read from a W&B server"
+_DIRECTIONS = {"maximize": "higher", "minimize": "lower"}
 _RECEIVER = "the receiver of the job arranges the charts"
 
 
@@ -104,8 +106,12 @@ class RunCalls(MediaWriter):
         hidden: bool | None = None,
         summary: str | None = None,
         overwrite: bool | None = None,
+        goal: str | None = None,
     ) -> SimpleNamespace:
-        """Count the call: receivers choose axes and summaries."""
+        """Count the call: receivers choose axes and summaries. A ``goal`` says which values are the good ones."""
+        if goal in _DIRECTIONS and isinstance(name, str):
+            with contextlib.suppress(ConfigError):  # a name that no metric can have
+                self.record_direction(name, _DIRECTIONS[goal])
         self.record_ignored("define_metric()", _RECEIVER)
         return SimpleNamespace(name=name, step_metric=step_metric, summary=summary)
 

@@ -101,7 +101,7 @@ def test_it_is_exported_and_shown_with_all_its_fields(folder: Path) -> None:
 
 def test_it_runs(folder: Path, tmp_path: Path) -> None:
     output = fedtrack("run", folder, "-w", tmp_path / "ws")
-    assert "round 3/3" in output
+    assert "round 2 (of 3)" in output
     np.testing.assert_array_equal(model(tmp_path / "ws"), np.full(2, expected(3)))
     assert visits(tmp_path / "ws") == [[lap, f"site-{n}"] for lap in range(3) for n in (1, 2, 3)]
 

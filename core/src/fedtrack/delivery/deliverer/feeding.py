@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,13 @@ from fedtrack.delivery.deliverer.messages import Channel, ReceiverSpec, Said
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally
-from fedtrack.delivery.retry import describe
-from fedtrack.job.config import resolve_references
+from fedtrack.delivery.retry import describe, traceback_of
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.journal.journal import Journal
-from fedtrack.plugins import registry
+from fedtrack.redaction import redact
 from fedtrack.tracking.receiver import Receiver, RunInfo
+
+log = logging.getLogger(__name__)
 
 
 class Feeding:
@@ -45,6 +47,7 @@ class Feeding:
                 with calls.during(Call.BUILD):
                     receiver = built(spec)
             except BaseException as error:
+                log.error("%s cannot be built: %s", spec.id, describe(error), extra=traceback_of(error))
                 self._say(Said(spec.id, f"it cannot be built: {describe(error)}", over=True))
                 continue
             self._deliveries[spec.id] = Delivery(
@@ -79,6 +82,16 @@ class Feeding:
         if id_ in self._deliveries:
             self._deliveries[id_].abandon()
 
+    def pause(self, id_: str) -> None:
+        """Close a receiver in order; see ``Delivery.pause``."""
+        if id_ in self._deliveries:
+            self._deliveries[id_].pause()
+
+    def hurry(self) -> None:
+        """Let every receiver try again now."""
+        for delivery in self._deliveries.values():
+            delivery.hurry()
+
     def tell(self) -> None:
         """Send what has changed."""
         for delivery in self._deliveries.values():
@@ -99,9 +112,9 @@ class Feeding:
 
 def built(spec: ReceiverSpec) -> Receiver:
     """Build a receiver, with the environment of this process in its arguments."""
-    args = resolve_references(spec.args, dict(os.environ), spec.id)
-    return registry().receiver(spec.name)(**args)
+    return built_receiver(spec.name, spec.args, spec.id)
 
 
 def _said(tally: ReceiverTally, *, over: bool) -> Said:
-    return Said(tally.id, tally.error, tally.location, tally.command, tally.outage, tally.outage_seconds, over=over)
+    error, location, command, outage = map(redact, (tally.error, tally.location, tally.command, tally.outage))
+    return Said(tally.id, error, location, command, outage, tally.outage_seconds, over=over)

@@ -6,12 +6,13 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from fedtrack.policy import RunTerms, Terms
 from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability
 from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
-    """Server to site: do this task. Its model, if any, is in the site's exchange folder."""
+    """Server to site: do this task. Its model, if any, comes with the message, or is in the site's exchange folder."""
 
     task_id: int
     name: str
@@ -33,13 +34,20 @@ class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
 
 
 class SendResult(msgspec.Struct, tag="result", forbid_unknown_fields=True):
-    """Site to server: the answer to a task. Its parameters are in the site's exchange folder."""
+    """Site to server: the answer to a task. The file of its parameters comes with the message.
+
+    ``seconds`` is the time that the script has had the task; ``last`` is the number of the last record before the
+    answer in the stream of the process.
+    """
 
     task_id: int
     has_params: bool
     params_type: str | None
     metrics: dict[str, float] | None
     meta: dict[str, Any]
+    seconds: float | None = None
+    stream: str = ""
+    last: int = 0
 
 
 class SkipTask(msgspec.Struct, tag="skip", forbid_unknown_fields=True):
@@ -55,8 +63,8 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         task_id: The task.
         group: Number of the group within the task.
         name: The task's name.
-        model: File of the global model, or "".
-        partial: File to write the average of the sites' results to.
+        model: Name of the global model, or ""; it comes with the message, or is the file of this name.
+        partial: File to write the average of the sites' results to, if it is too large for the memory.
         sites: Name of each site and its position among the job's sites.
         current_round: Counted from 0 over the job; None outside rounds.
         total_rounds: The number of rounds of the job at the end of the workflow.
@@ -64,6 +72,8 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         aggregator: Name of the aggregator of a train task's results.
         start_round: The workflow's first round.
         needed: Names or patterns of the tensors that a result must have.
+        max_weight: The most steps that count; 0 stands for no cap.
+        max_norm: The largest L2 norm of an update; 0 stands for no cap.
     """
 
     task_id: int
@@ -78,6 +88,8 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
     aggregator: str = "weighted"
     start_round: int = 0
     needed: tuple[str, ...] = ("*",)
+    max_weight: float = 0.0
+    max_norm: float = 0.0
 
 
 class SiteResult(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,8 +109,11 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
         task_id: The task.
         group: The group.
         results: One for each site, in their order.
-        averaged: Whether the file with the average was written.
+        averaged: Whether there is an average; it comes with the message, or is in the file.
         logged: For each site, how many log calls in this task returned and found room.
+        stream: The worker's stream.
+        last: The number of the last record in it.
+        seconds: For each site, how long the worker worked for it.
     """
 
     task_id: int
@@ -106,6 +121,9 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
     results: list[SiteResult]
     averaged: bool
     logged: dict[str, int]
+    stream: str = ""
+    last: int = 0
+    seconds: dict[str, float] = {}
 
 
 class Built(msgspec.Struct, tag="built", forbid_unknown_fields=True):
@@ -150,7 +168,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         args: Its arguments.
         custom: The script's folder, which is also the working folder of the process.
         spool: The folder of the site's spool.
-        exchange: The folder of the models that the server and the site send each other.
+        exchange: The folder of models that are too large for the memory.
         log: The file for the site's output.
         framework: ``pytorch`` or ``numpy``.
         external: The command of an external process, or empty for a fork.
@@ -161,6 +179,8 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
         address: The path of the server's socket, for processes that the script or its command starts.
         secret: What such a process shows to the server.
+        memory: The most bytes of a result that waits in memory.
+        terms: What its records are released under; None releases all.
     """
 
     name: str
@@ -180,6 +200,8 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
     spool_limit: int = DEFAULT_LIMIT_BYTES
     address: str = ""
     secret: str = ""
+    memory: int = 0
+    terms: Terms | None = None
 
 
 class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -202,6 +224,8 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
         total_sites: The number of sites of the job.
         durability: See ``fedtrack.spool.spool``.
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
+        memory: The most bytes of an average that waits in memory.
+        terms: What the records of its sites are released under.
     """
 
     name: str
@@ -220,6 +244,8 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
     total_sites: int
     durability: Durability
     spool_limit: int
+    memory: int = 0
+    terms: RunTerms = RunTerms()
 
 
 class Preload(msgspec.Struct, tag="preload", forbid_unknown_fields=True):

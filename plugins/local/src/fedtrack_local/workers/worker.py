@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -12,13 +13,17 @@ import msgspec
 from fedtrack.client import ClientApp, FLModel, ParamsType, SiteContext
 from fedtrack.errors import ConfigError, ModelError
 from fedtrack.failure import shortened
+from fedtrack.files import read_plain
+from fedtrack.policy import Gate
 from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
+from fedtrack_local.averaging.result_limits import ResultLimits
 from fedtrack_local.models.arrays import as_arrays
+from fedtrack_local.models.handed_model import path_of
 from fedtrack_local.models.mapped_model import MappedModel
-from fedtrack_local.processes.failure_report import in_script
-from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
+from fedtrack_local.processes.failure_report import hushed, in_script
+from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteFailed, SiteResult, SitesDone, WorkerSpec
 from fedtrack_local.scripts.site_backend import plain_meta, plain_metrics
 from fedtrack_local.workers.site_states import SiteStates
 from fedtrack_local.workflows.workflow import TRAIN
@@ -51,8 +56,8 @@ class Position:
 def read_position(path: Path) -> int:
     """Return the number that a worker has stored last; 0 if there is none."""
     try:
-        return int.from_bytes(path.read_bytes(), sys.byteorder)
-    except FileNotFoundError:
+        return int.from_bytes(read_plain(path, 8), sys.byteorder)
+    except OSError:
         return 0
 
 
@@ -63,6 +68,9 @@ class Worker:
         spec: The worker's start parameters.
         app: The functions.
         spool: The spool for the records of all sites.
+
+    Attributes:
+        average: The descriptor of the last task's average, for who sends it; None if it is in the task's file.
     """
 
     def __init__(self, spec: WorkerSpec, app: ClientApp, spool: SharedSpool) -> None:
@@ -77,6 +85,14 @@ class Worker:
         self._model: MappedModel | None = None
         self._model_path = ""
         self._accepted = 0
+        self.average: int | None = None
+        self._gates: dict[str, Gate | None] = {}
+
+    def _gate(self, site: str) -> Gate | None:
+        """Return the gate of a site's models, the same one each time."""
+        if self._spec.terms and site not in self._gates:
+            self._gates[site] = self._spec.terms.gate(site)
+        return self._gates.get(site)
 
     @property
     def site_name(self) -> str:
@@ -110,23 +126,34 @@ class Worker:
         """Refuse: the functions of a ClientApp end when they return."""
         raise _not_here("shutdown")
 
-    def work(self, message: RunSites) -> SitesDone:
-        """Do a task for a group of sites. A site whose function raises has failed; the others go on."""
-        model = self._mapped(message.model) if message.model else None
+    def work(self, message: RunSites, file: int | None = None) -> SitesDone:
+        """Do a task for a group of sites. A site whose function raises has failed; the others go on.
+
+        Args:
+            message: The task.
+            file: The descriptor of the model's file, if it came with the message; it stays open.
+        """
+        model = self._mapped(message.model, file) if message.model else None
         aggregator = None
         if model is not None and message.name == TRAIN:
             aggregator = make_aggregator(message.aggregator, model.arrays, message.needed)
         self._accepted = 0
         results: list[SiteResult] = []
+        seconds: dict[str, float] = {}
         for number, (site, index) in enumerate(message.sites, start=1):
             self._position.set(number)
+            since = monotonic()
             results.append(self._answer(message, model, aggregator, site, index))
+            seconds[site] = monotonic() - since
         self._position.set(0)
         logged = dict.fromkeys((site for site, _ in message.sites), 0) | self._spool.take_counts()
         averaged = self._accepted > 0
         if aggregator is not None and averaged:
-            aggregator.partial().save(Path(message.partial))
-        return SitesDone(message.task_id, message.group, results, averaged, logged)
+            average = aggregator.partial()
+            self.average = average.seal(self._spec.memory)
+            if self.average is None:
+                average.save(Path(message.partial))
+        return SitesDone(message.task_id, message.group, results, averaged, logged, *self._spool.position, seconds)
 
     def close(self) -> None:
         """Release the last model."""
@@ -134,10 +161,11 @@ class Worker:
             self._model.close()
             self._model = None
 
-    def _mapped(self, path: str) -> MappedModel:
+    def _mapped(self, path: str, file: int | None) -> MappedModel:
         if self._model is None or self._model_path != path:
             self.close()
-            self._model, self._model_path = MappedModel(Path(path), self._spec.framework), path
+            source = Path(path) if file is None else path_of(file)
+            self._model, self._model_path = MappedModel(source, self._spec.framework), path
         return self._model
 
     def _answer(
@@ -150,7 +178,10 @@ class Worker:
         except (Exception, SystemExit) as error:  # a script's sys.exit ends its own site, not the other sites
             failure = in_script(error, self._spec.custom)
             print(f"{site}: {failure.text}", file=sys.stderr, end="", flush=True)
-            return SiteResult(site, error=str(failure), traceback=shortened(failure.text, _MOST_TRACEBACK))
+            failed = SiteFailed(str(failure), shortened(failure.text, _MOST_TRACEBACK))
+            if self._spec.terms.of(site) is not None:
+                failed = hushed(failed)
+            return SiteResult(site, error=failed.error, traceback=failed.traceback)
 
     def _do(
         self, message: RunSites, model: MappedModel | None, aggregator: Aggregator | None, site: str, index: int
@@ -165,19 +196,25 @@ class Worker:
             meta=dict(message.meta),
         )
         answer = self._app.answer(message.name, received, context)
-        result = _result(site, answer)
+        result = _result(site, answer, self._gate(site), message.current_round)
         if aggregator is not None:
             if answer.params is None:
                 raise ModelError("the result of a train task has no params; return FLModel(params=...)")
             kind = answer.params_type or ParamsType.FULL
-            aggregator.accept(site, as_arrays(answer.params), kind, weight_of(answer.meta))
+            limits = ResultLimits(message.max_weight, message.max_norm)
+            reference = model.arrays if model is not None else {}
+            params, kind = limits.apply(site, as_arrays(answer.params), kind, reference)
+            aggregator.accept(site, params, kind, limits.weight(weight_of(answer.meta)))
             self._accepted += 1
         self._states.save(site, task, context.state)
         return result
 
 
-def _result(site: str, answer: FLModel) -> SiteResult:
-    result = SiteResult(site, plain_metrics(answer.metrics), plain_meta(answer.meta))
+def _result(site: str, answer: FLModel, gate: Gate | None, round: int | None) -> SiteResult:
+    metrics, meta = plain_metrics(answer.metrics), plain_meta(answer.meta)
+    if gate is not None:
+        metrics, meta = gate.released_model(metrics, meta, round)
+    result = SiteResult(site, metrics, meta)
     try:
         size = len(msgspec.msgpack.encode(result))
     except (TypeError, msgspec.MsgspecError, OverflowError) as error:

@@ -35,7 +35,7 @@ class FedAvg(described.FedAvg):
 
         total = rounds.stop
         answers: dict[str, FLModel] = {}
-        for answer in server.ask(self._task(VALIDATE, params, None, rounds), server.sites()):
+        for answer in server.ask(self._task(VALIDATE, params, None, rounds, total), server.sites()):
             answers |= answer.models
         scored = [(weight_of(answers[site].meta), answers[site].metrics or {}) for site in sorted(answers)]
         server.final_metrics = weighted_metrics(scored)
@@ -50,7 +50,14 @@ class FedAvg(described.FedAvg):
         chosen = set(random.Random(f"{self.seed}/{current_round}").sample(sites, wanted))  # noqa: S311
         return [site for site in sites if site in chosen]
 
-    def _task(self, name: str, params: Mapping[str, Any] | None, current_round: int | None, rounds: range) -> Task:
+    def _task(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None,
+        current_round: int | None,
+        rounds: range,
+        step: int | None = None,
+    ) -> Task:
         return Task(
             name,
             params,
@@ -60,4 +67,7 @@ class FedAvg(described.FedAvg):
             aggregator=self.aggregator,
             start_round=rounds.start,
             needed=self.needed_params(),
+            max_weight=self.max_weight,
+            max_norm=self.max_norm,
+            step=step,
         )

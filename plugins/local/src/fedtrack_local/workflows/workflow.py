@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,9 @@ class Task:
         aggregator: Name of the aggregator for sites whose workers average their results.
         start_round: The workflow's first round.
         needed: Names or patterns of the tensors that an answer must have; a site may leave out all others.
+        step: The step under which the server logs the task's metrics; None means ``current_round``.
+        max_weight: A site that claims more steps counts as if it had claimed these; 0 stands for no cap.
+        max_norm: The largest L2 norm of an update, to which a longer one is shortened; 0 stands for no cap.
     """
 
     name: str
@@ -53,6 +57,9 @@ class Task:
     aggregator: str = WEIGHTED
     start_round: int = 0
     needed: tuple[str, ...] = ("*",)
+    step: int | None = None
+    max_weight: float = 0.0
+    max_norm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +70,23 @@ class Answer:
         site: The site's name.
         model: The result; ``params`` are read-only arrays mapped from the site's file.
         size: Bytes of parameters that the site sent.
+        asked_ns: When the site was given the task, by the server's clock; 0 if that is not known.
+        answered_ns: When the server had the answer; 0 if that is not known.
+        seconds: How long the site worked on the task; NaN if that is not known.
+        ends: By stream of the site, the number of the last record before the answer.
     """
 
     site: str
     model: FLModel
     size: int
+    asked_ns: int = 0
+    answered_ns: int = 0
+    seconds: float = math.nan
+    ends: Mapping[str, int] = field(default_factory=dict)
+
+    def seconds_of(self, site: str) -> float:
+        """Return how long a site worked on the task; NaN if that is not known."""
+        return self.seconds
 
     @property
     def sites(self) -> Sequence[str]:
@@ -89,12 +108,24 @@ class GroupAnswer:
         models: The answers of the sites that have not failed, without ``params``, in the same order.
         partial: The weighted average of their parameters; None if no parameters were asked for, or none came.
         size: Bytes of parameters that the worker sent.
+        asked_ns: When the worker was given the group, by the server's clock; 0 if that is not known.
+        answered_ns: When the server had the answer; 0 if that is not known.
+        seconds: By site, how long the worker worked for it.
+        ends: By stream of the worker, the number of the last record before the answer.
     """
 
     sites: Sequence[str]
     models: Mapping[str, FLModel]
     partial: PartialAverage | None
     size: int
+    asked_ns: int = 0
+    answered_ns: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    ends: Mapping[str, int] = field(default_factory=dict)
+
+    def seconds_of(self, site: str) -> float:
+        """Return how long the worker worked for a site; NaN if that is not known."""
+        return self.seconds.get(site, math.nan)
 
 
 class RoundResult(msgspec.Struct, frozen=True):
