@@ -28,7 +28,8 @@ from fedtrack.runs.verify import verify
 from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.blobs import BlobStore
-from fedtrack.tracking.records import Metric, encode
+from fedtrack.tracking.events import SERVER
+from fedtrack.tracking.records import Metric, TaskRecord, encode
 from fedtrack.tracking.writer import Writer
 from fedtrack.transport.intake import Intake
 from fedtrack.transport.wire import Bye, Frames, Hello, decode_ack
@@ -80,7 +81,8 @@ def traces(run: StoredRun) -> list[str]:
 def test_nothing_of_the_site_is_left_and_every_count_says_so(run: StoredRun) -> None:
     before = tally_of(run)
     assert before.complete
-    assert len(traces(run)) > 2
+    (run.folder / "view.db").write_text(f"what a page keeps of hospital-a: {NAME}")
+    assert len(traces(run)) > 3
     found = forget(run, "hospital-a")
     assert found.events == before.sites["hospital-a"].journaled == 33
     assert traces(run) == []
@@ -118,6 +120,18 @@ def test_a_second_call_ends_what_a_killed_one_began(
     assert forget(run, "hospital-a").events == 33
     assert traces(run) == []
     assert [check for check in verify(run) if check.problem] == []
+
+
+@pytest.mark.slow
+def test_what_the_server_has_logged_about_the_site_is_named(run: StoredRun) -> None:
+    task = TaskRecord(1, "train", 0, 0, ("hospital-a",), (1,), (2,), (3,), (4,), (5.0,), (6.0,), {"f1": (0.5,)}, {}, {})
+    with run.stores(SERVER, write=True) as (journal, _):
+        stream = "cd" * 16
+        body = frames.frame(1, encode(task), frames.salt_of(stream))
+        Intake("study-7", journal, BlobStore(run.folder / "blobs")).handle(
+            SERVER, message_of(Frames("study-7", stream, 0, 0, 1, 1, 1, body))
+        )
+    assert any("server's own records of 1 task," in text for text in forget(run, "hospital-a").left)
 
 
 def test_nothing_further_is_taken(tmp_path: Path) -> None:

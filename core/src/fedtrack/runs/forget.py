@@ -27,11 +27,15 @@ from fedtrack.runs.result import SUMMARY_FILE
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import logs_still
 from fedtrack.runs.worker_folders import spool_of, worker_folders
+from fedtrack.spool.frames import split
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
-from fedtrack.tracking.records import BlobRef, decode
+from fedtrack.tracking.records import BlobRef, TaskRecord, decode
 
 _STORES = ("journal.db", "delivery.db")
+
+#: What a page keeps of a journal, and makes again of what the journal still has.
+_VIEWS = ("view.db", "view.db-wal", "view.db-shm")
 
 
 @dataclass
@@ -75,7 +79,10 @@ def forget(run: StoredRun, site: str) -> Forgotten:
                 evidence = run.node(node) / "release_logs" / f"{site}.jsonl"
                 if evidence.exists():
                     found.left.append(f"{evidence}, the site's own record of what it released")
+        found.left += _named_by_server(run, site)
         found.files += _delete_files(run, site)
+        for name in _VIEWS:
+            (run.folder / name).unlink(missing_ok=True)
         _forget_in_summary(run, site)
         return found
 
@@ -146,12 +153,15 @@ def _blobs(journal: Journal, site: str) -> list[str]:
     return sorted(own - others)
 
 
+def _decoded(batch: StoredBatch) -> Iterator[object]:
+    """Yield the batch's records, without those of a kind that only a newer version knows."""
+    for _, payload in split(batch.body):
+        with suppress(msgspec.DecodeError):
+            yield decode(payload)
+
+
 def _digests(batch: StoredBatch) -> Iterable[str]:
-    for _, payload in batch.events():
-        try:
-            record = decode(payload)
-        except msgspec.DecodeError:
-            continue
+    for record in _decoded(batch):
         for data in (getattr(record, "text", None), getattr(record, "data", None)):
             if isinstance(data, BlobRef):
                 yield data.sha256
@@ -168,6 +178,19 @@ def _held(run: StoredRun, node: str, stone: Tombstone) -> list[str]:
             where = f" ({places[label]})" if places.get(label) else ""
             found.append(f"{label}{where} has taken {passed.delivered:,} of its events; delete them there")
     return found
+
+
+def _named_by_server(run: StoredRun, site: str) -> list[str]:
+    """Say what the server has logged itself about the site: it is part of the server's stream, and stays."""
+    with run.journal() as journal:
+        tasks = sum(
+            isinstance(record, TaskRecord) and site in record.sites
+            for batch in _batches(journal, SERVER)
+            for record in _decoded(batch)
+        )
+    if not tasks:
+        return []
+    return [f"the server's own records of {tasks:,} task{'s' * (tasks != 1)}, with the metrics that the site returned"]
 
 
 def _copies(run: StoredRun, node: str) -> list[str]:

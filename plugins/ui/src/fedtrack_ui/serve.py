@@ -125,9 +125,9 @@ def _bound(host: str, port: int | None) -> socket.socket:
         try:
             found.bind((host, tried))
             found.listen(128)  # here, so that a port that another server has is noticed
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # the latter where the number is no port
             found.close()
-            reason = error.strerror or str(error)
+            reason = getattr(error, "strerror", None) or str(error)
         else:
             return found
     raise WorkspaceError(f"The page cannot listen at {host}:{port or 0}: {reason}; choose another --host or --port.")

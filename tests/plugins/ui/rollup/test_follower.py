@@ -133,6 +133,19 @@ def test_what_is_no_metric(tmp_path: Path) -> None:
         view.close()
 
 
+def test_a_forgotten_site_is_in_no_view(tmp_path: Path) -> None:
+    with journaled(tmp_path) as run:
+        run.log_values("site-1", "kept", [1.0], 0)
+        run.log_values("site-2", "forgotten", [1.0], 0)
+        follower = followed(run)
+        assert {one.key for one in reading.metrics(follower.database)} == {"kept", "forgotten"}
+        follower.close()
+        run.journal.forgotten.forget("site-2", {}, [])
+        view = followed(run)
+        assert [one.key for one in reading.metrics(view.database)] == ["kept"]
+        view.close()
+
+
 def test_events_that_stay_at_a_site_are_read_from_its_own_journal(tmp_path: Path) -> None:
     with journaled(tmp_path) as run:
         run.log_values("site-1", "loss", [1.0], 0)

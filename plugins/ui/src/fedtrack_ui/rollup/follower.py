@@ -218,7 +218,8 @@ class Follower:
 
 
 def _id_of(journal: Journal) -> str:
-    return journal.meta("id") or ""
+    """Return what tells a journal from another one, and from itself before a site was forgotten."""
+    return " ".join([journal.meta("id") or "", *sorted(journal.forgotten.all())])
 
 
 def _size(record: Image | Text | Histogram | Artifact) -> int:
