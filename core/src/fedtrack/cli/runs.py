@@ -12,7 +12,7 @@ import typer
 
 from fedtrack.cli import dlq, export, stored_runs
 from fedtrack.cli.table import AsJson
-from fedtrack.output import keep_output
+from fedtrack.output import echo, keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle, RunStatus
@@ -61,10 +61,10 @@ def abort(
     with _attached(handle) as (run, engine):
         before = engine.status(run)
         if before.state.is_final:
-            typer.echo("The run is over already; nothing was done.", err=True)
+            echo("The run is over already; nothing was done.", err=True)
             _print(before, as_json=False)
             return
-        typer.echo(f"Ending the run {run.run_id}; its events until now are delivered.", err=True)
+        echo(f"Ending the run {run.run_id}; its events until now are delivered.", err=True)
         engine.abort(run)
         _print(engine.wait(run, timeout), as_json=False)
 
@@ -80,7 +80,7 @@ def fetch(
     with _attached(handle) as (run, engine):
         result = engine.fetch(run, workspace)
     events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
-    typer.echo(f"{result.job_name}: {result.status} ({events}); results: {result.folder}")
+    echo(f"{result.job_name}: {result.status} ({events}); results: {result.folder}")
 
 
 @app.command()
@@ -93,7 +93,7 @@ def drain(
     """
     keep_output()
     with _attached(handle) as (run, engine):
-        typer.echo(engine.drain(run, timeout).to_json())
+        echo(engine.drain(run, timeout).to_json())
 
 
 def read_handle(text: str) -> RunHandle:
@@ -149,8 +149,8 @@ def _print(status: RunStatus, as_json: bool) -> None:
     import msgspec
 
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(status)))
+        echo(json.dumps(msgspec.to_builtins(status)))
         return
     events = {True: "; all events arrived", False: "; events are missing", None: ""}[status.events_complete]
     detail = status.detail.removesuffix(".")  # more follows
-    typer.echo(f"{status.state.value}{': ' if detail else ''}{detail}{events}")
+    echo(f"{status.state.value}{': ' if detail else ''}{detail}{events}")

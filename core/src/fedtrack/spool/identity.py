@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.files import write_whole
+from fedtrack.json_text import read_json_file
 from fedtrack.spool.frames import VERSION
 
 IDENTITY_FILE = "spool.json"
@@ -38,6 +39,6 @@ def write_identity(folder: Path, identity: SpoolIdentity) -> None:
 def read_identity(folder: Path) -> SpoolIdentity | None:
     """Return the identity of a spool; None if its file is missing or cannot be read."""
     try:
-        return msgspec.json.decode((folder / IDENTITY_FILE).read_bytes(), type=SpoolIdentity)
+        return read_json_file(folder / IDENTITY_FILE, SpoolIdentity)
     except (OSError, msgspec.MsgspecError):
         return None
