@@ -20,11 +20,12 @@ def decode_json(data: bytes | str, type: type[_T], **options: Any) -> _T:
         msgspec.DecodeError: It is no JSON, too deep, not UTF-8, or not valid for the type.
     """
     try:
-        return msgspec.json.decode(data, type=type, **options)
+        value: _T = msgspec.json.decode(data, type=type, **options)
     except RecursionError:
         raise msgspec.DecodeError("it has lists or objects in each other, too deep to be read") from None
     except UnicodeError:
         raise msgspec.DecodeError("it is not UTF-8") from None
+    return value
 
 
 def read_json_file(path: Path, type: type[_T], **options: Any) -> _T:
