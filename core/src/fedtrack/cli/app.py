@@ -16,6 +16,7 @@ from fedtrack.cli import (
     job,
     migrate,
     plugins,
+    policy,
     receivers,
     resume,
     run,
@@ -35,7 +36,7 @@ def build_app() -> typer.Typer:
         name="fedtrack",
         help="Federated experiment tracking as plugins.",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
@@ -44,7 +45,7 @@ def build_app() -> typer.Typer:
     app.command("submit")(submit.submit)
     app.command("migrate")(migrate.migrate)
     app.command("agent")(agent.agent)
-    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs, collect):
+    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs, collect, policy):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
 

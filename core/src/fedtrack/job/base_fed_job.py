@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 from fedtrack.errors import ConfigError
 from fedtrack.job.components import ConvertToFedEvent, IntimeModelSelector, ValidationJsonGenerator
@@ -30,6 +32,7 @@ class BaseFedJob(FedJob):
         idle_timeout: A site fails after this many seconds without an answer or a logged event.
         durability: What a returned log call survives; see FedJob.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
+        policy: What may leave the sites; see FedJob.
     """
 
     @checked_keywords
@@ -48,6 +51,7 @@ class BaseFedJob(FedJob):
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
+        policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -56,6 +60,7 @@ class BaseFedJob(FedJob):
             idle_timeout=idle_timeout,
             durability=durability,
             spool_limit=spool_limit,
+            policy=policy,
         )
         if key_metric_mode not in ("max", "min"):
             raise ConfigError(f"key_metric_mode is {key_metric_mode!r}; valid are 'max' and 'min'.")

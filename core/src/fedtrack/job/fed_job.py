@@ -18,6 +18,7 @@ from fedtrack.job.pt_model import PTModel
 from fedtrack.job.values import check_count, check_name, check_seconds, checked_names
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
+from fedtrack.policy.policy import of_job
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 from fedtrack.tracking.events import SERVER
 
@@ -37,6 +38,7 @@ class FedJob:
             power, except for the last 0.5 s) or ``disk`` (a loss of power; each call waits for the disk).
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet. Further metrics
             are dropped and counted.
+        policy: What may leave the sites, as a dict or a file; the policy of a site's owner is never loosened by it.
     """
 
     @checked_keywords
@@ -49,6 +51,7 @@ class FedJob:
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
+        policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         check_name("The job's name", name)
         check_count("min_clients", min_clients)
@@ -57,6 +60,7 @@ class FedJob:
         self.name = name
         self.durability = durability
         self.spool_limit = spool_limit
+        self.policy = of_job(policy)
         self.min_clients = min_clients
         self.mandatory_clients = mandatory_clients or []
         self.idle_timeout = idle_timeout

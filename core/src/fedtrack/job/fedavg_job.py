@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from fedtrack.errors import ConfigError
@@ -49,6 +50,7 @@ class FedAvgJob(BaseFedJob):
         idle_timeout: A site fails after this many seconds without an answer or a logged event.
         durability: What a returned log call survives; see FedJob.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
+        policy: What may leave the sites; see FedJob.
 
     Raises:
         ConfigError: A value is not valid.
@@ -79,6 +81,7 @@ class FedAvgJob(BaseFedJob):
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
+        policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -93,6 +96,7 @@ class FedAvgJob(BaseFedJob):
             idle_timeout=idle_timeout,
             durability=durability,
             spool_limit=spool_limit,
+            policy=policy,
         )
         if n_clients is not None and (
             isinstance(n_clients, bool) or not isinstance(n_clients, int) or not 1 <= n_clients <= MAX_COUNT

@@ -23,6 +23,7 @@ from fedtrack.journal.journal import GapKind, Goodbye, Journal
 from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import AnyRecord, BlobRef, decode
+from fedtrack.transport.received_logs import ReceivedLogs
 from fedtrack.transport.wire import (
     MAX_BATCH,
     VERSION,
@@ -33,6 +34,7 @@ from fedtrack.transport.wire import (
     Frames,
     FromSite,
     Hello,
+    LogPart,
     UnknownMessageError,
     decode_from_site,
     encode,
@@ -72,6 +74,8 @@ class Intake:
         self._working = 0
         self._closed = False
         self._files: dict[str, threading.Lock] = {}
+        self._forgotten = frozenset(journal.forgotten.all())  # only while nobody else has the journal open
+        self._logs = ReceivedLogs(journal.path.parent / "release_logs")
 
     def handle(self, site: str, data: bytes) -> bytes:
         """Answer one message of ``site``, whose name the transport guarantees; never raises."""
@@ -125,6 +129,8 @@ class Intake:
                 self._idle.notify_all()
 
     def _work(self, site: str, message: FromSite) -> Ack:
+        if site in self._forgotten and not isinstance(message, Hello):
+            return _refused_as_forgotten(site, message)
         if isinstance(message, Hello):
             return Ack("stored", marks=self._journal.high_waters(site), version=min(message.version, VERSION))
         if isinstance(message, Frames):
@@ -133,6 +139,9 @@ class Intake:
             # A site that did not wait for an answer may send a piece twice at once.
             with self._files.setdefault(site, threading.Lock()):
                 return self._store_file(site, message)
+        if isinstance(message, LogPart):
+            with self._files.setdefault(site, threading.Lock()):
+                return self._logs.take(site, message)
         if isinstance(message, Damage):
             return self._note_damage(site, message)
         return self._take_leave(site, message)
@@ -230,6 +239,13 @@ class Intake:
         if self.has_everything_of(site):
             return Ack("stored")
         return Ack("gap", reason="the final numbers are beyond what the server has")
+
+
+def _refused_as_forgotten(site: str, message: FromSite) -> Ack:
+    """Take nothing of a site that was forgotten; its goodbye is heard, so that it does not repeat it for ever."""
+    if isinstance(message, Bye | Damage):
+        return Ack("stored")
+    return Ack("rejected", reason=f"the records of {site!r} were forgotten here, and no further ones are taken")
 
 
 def _number(value: int | None) -> int | None:
