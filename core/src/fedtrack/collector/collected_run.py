@@ -25,6 +25,7 @@ from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.transport.guard import Guard
 from fedtrack.transport.intake import Intake
+from fedtrack.transport.quota import Quota
 from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class CollectedRun:
     Args:
         folder: The run's folder.
         receivers: Its receivers by id.
+        quota: What each site may send; None means the usual one.
 
     Attributes:
         folder: The run's folder.
@@ -49,7 +51,7 @@ class CollectedRun:
         FedtrackError: A receiver is not installed, or its arguments are not valid.
     """
 
-    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver]) -> None:
+    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver], quota: Quota | None = None) -> None:
         self.folder = folder
         self._begun = self.last = monotonic()
         ready = built(receivers, "receivers")
@@ -72,7 +74,7 @@ class CollectedRun:
             self._workspace.close()
             raise
         self.journal = self._host.journal
-        self._intake = Intake(folder.name, self.journal, run.blobs)
+        self._intake = Intake(folder.name, self.journal, run.blobs, quota)
         self._sources: dict[str, SpoolSource] = {}
         self._forgotten = frozenset(self.journal.forgotten.all())
         self._host.start()

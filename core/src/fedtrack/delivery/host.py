@@ -9,6 +9,7 @@ import msgspec
 
 from fedtrack.delivery.addressed import addressed, hears_sites
 from fedtrack.delivery.deliverer.supervisor import Supervisor
+from fedtrack.delivery.errands.errands import Errands
 from fedtrack.delivery.in_process import InProcess
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally, count_receiver
@@ -60,12 +61,17 @@ class ReceiverHost:
         }
         self._receivers = dict(receivers)
         self._started = False
+        self._errands: Errands | None = None
+        if isinstance(self.feeder, Supervisor):
+            self._errands = Errands(run, self._receivers, self.journal, self.ledger, self.feeder)
 
     def start(self) -> None:
-        """Begin to forward and to deliver."""
+        """Begin to forward, to deliver, and to do what other processes ask; see ``errands``."""
         self._started = True
         self.forwarder.start()
         self.feeder.serve(self.run, self._receivers, self.journal, self.ledger)
+        if self._errands is not None:
+            self._errands.start()
 
     def add_source(self, source: SpoolSource) -> None:
         """Forward the events of one more spool into the journal."""
@@ -73,6 +79,8 @@ class ReceiverHost:
 
     def finish(self, status: str, stall_seconds: float = STALL_SECONDS, limit: float = math.inf) -> list[ReceiverTally]:
         """Forward the rest of the spools, deliver it, close the receivers and report; see ``Supervisor.finish``."""
+        if self._errands is not None:
+            self._errands.stop()
         self.forwarder.stop()
         if self._started:
             self.feeder.drain(status)
@@ -95,6 +103,8 @@ class ReceiverHost:
 
     def close(self) -> None:
         """End the deliverers, and close the journal and the ledger."""
+        if self._errands is not None:
+            self._errands.close()
         self.feeder.close()
         self.ledger.close()
         self.journal.close()
