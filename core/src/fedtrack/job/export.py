@@ -95,6 +95,7 @@ def _write(job: FedJob, sites: list[str], folder: Path, write_model: ModelWriter
         job.idle_timeout,
         job.durability,
         job.spool_limit,
+        job.view,
     )
     write_json(folder / META_FILE, meta)
 

@@ -20,6 +20,7 @@ from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 from fedtrack.tracking.events import SERVER
+from fedtrack.view.options import ViewMode, view_mode
 
 if TYPE_CHECKING:
     from fedtrack.runs.result import RunResult
@@ -37,6 +38,8 @@ class FedJob:
             power, except for the last 0.5 s) or ``disk`` (a loss of power; each call waits for the disk).
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet. Further metrics
             are dropped and counted.
+        view: Whether the server's records show each metric over the sites: mean, quantiles, the worst site, and where
+            their time went. True and ``last`` use a site's last value of a round, ``mean`` the mean of its values.
     """
 
     @checked_keywords
@@ -49,6 +52,7 @@ class FedJob:
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
+        view: bool | ViewMode = True,
     ) -> None:
         check_name("The job's name", name)
         check_count("min_clients", min_clients)
@@ -57,6 +61,7 @@ class FedJob:
         self.name = name
         self.durability = durability
         self.spool_limit = spool_limit
+        self.view = view_mode(view)
         self.min_clients = min_clients
         self.mandatory_clients = mandatory_clients or []
         self.idle_timeout = idle_timeout
