@@ -82,6 +82,7 @@ class View:
             if self._steps is not None and not self._at:
                 self._steps.take(batch, is_new=is_new)
             return
+        self._steps = None  # there are rounds: what was logged before the first one belongs to none
         self._at[batch.site] = max(batch.round, self._at.get(batch.site, -1))
         if self.state.has_round(batch.round):
             self.state.late += batch.count if is_new else 0
