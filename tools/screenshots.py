@@ -6,7 +6,7 @@ WORKSPACE is that of a run of examples/fedtrack_examples/hello-pt-mlflow, such a
 
     python job.py --n-clients 6 --num-rounds 8 --partition dirichlet --alpha 0.3 -w WORKSPACE
 
-Chromium is Debian's package of that name. Look at the pictures before you commit them.
+It needs Playwright for Python and Debian's package of Chromium. Look at the pictures before you commit them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 #: Both pages draw their charts some seconds after they have loaded.
-DRAW_MS = 40_000
+DRAW_MS = 15_000
 START_SECONDS = 180
 
 
@@ -34,11 +36,14 @@ def main() -> None:
     if not folder.is_dir():
         folder = max(Path(sys.argv[1]).absolute().glob("runs/*/server/simulate_job"))
     IMAGES.mkdir(exist_ok=True)
-    with served(["tensorboard", "--logdir", str(folder / "tb_events"), "--port"]) as url:
-        take(f"{url}/#custom_scalars", "tensorboard-bands.png")
     database = f"sqlite:///{folder / 'mlflow.db'}"
-    with served(["mlflow", "ui", "--workers", "1", "--backend-store-uri", database, "--port"]) as url:
-        take(f"{url}/{mlflow_page(database)}", "mlflow-bands.png")
+    with import_module("playwright.sync_api").sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        with served(["tensorboard", "--logdir", str(folder / "tb_events"), "--port"]) as url:
+            take(browser, f"{url}/#custom_scalars", "tensorboard-bands.png", "text=Across sites")
+        with served(["mlflow", "ui", "--workers", "1", "--backend-store-uri", database, "--port"]) as url:
+            take(browser, f"{url}/{mlflow_page(database)}", "mlflow-bands.png", "svg.main-svg", close="Close")
+        browser.close()
 
 
 def mlflow_page(database: str) -> str:
@@ -77,27 +82,26 @@ def served(command: list[str]) -> Iterator[str]:
         process.wait()
 
 
-def take(url: str, name: str) -> None:
-    """Take a picture of a page."""
-    browser = shutil.which("chromium")
-    if browser is None:
-        raise SystemExit("there is no chromium; install Debian's package of that name")
-    subprocess.run(
-        [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--window-size=1280,800",
-            f"--virtual-time-budget={DRAW_MS}",
-            f"--screenshot={IMAGES / name}",
-            url,
-        ],
-        check=True,
-        stderr=subprocess.DEVNULL,
-        timeout=300,
-    )
+def take(browser: Any, url: str, name: str, drawn: str, close: str = "") -> None:
+    """Take a picture of a page once its charts are drawn.
+
+    Args:
+        browser: The browser.
+        url: The page.
+        name: The picture's file.
+        drawn: What the page has when its charts are there, as a selector.
+        close: The name of the button that closes what lies beside the charts.
+    """
+    page = browser.new_page(viewport={"width": 1280, "height": 760})
+    page.goto(url, timeout=120_000)
+    page.locator(drawn).first.wait_for(timeout=300_000)
+    page.wait_for_timeout(DRAW_MS)
+    if close:
+        with contextlib.suppress(Exception):  # it is not shown every time
+            page.get_by_role("button", name=close).last.click(timeout=5_000)
+            page.wait_for_timeout(DRAW_MS)
+    page.screenshot(path=IMAGES / name)
+    page.close()
     print(IMAGES / name, (IMAGES / name).stat().st_size, "bytes")
 
 

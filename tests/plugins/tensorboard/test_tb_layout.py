@@ -29,7 +29,7 @@ def band(receiver: TBAnalyticsReceiver, metric: str, first: int, site: str = "se
 
 
 def layout(folder: Path) -> Layout | None:
-    files = list((folder / "tb_events" / "server").glob("*.layout"))
+    files = list((folder / "tb_events" / "server").glob("layout/*.layout"))
     if not files:
         return None
     (file,) = files
@@ -71,4 +71,4 @@ def test_a_site_has_no_layout_and_a_run_without_bands_neither(tmp_path: Path) ->
     receiver.receive(Batch("server", "0" * 32, [1], [Metric(10**18, "round/seconds", 1.0, 0)]))
     receiver.flush()
     assert layout(tmp_path) is None
-    assert not list((tmp_path / "tb_events" / "site-1").glob("*.layout"))
+    assert not list((tmp_path / "tb_events").rglob("*.layout"))

@@ -60,10 +60,10 @@ def take_metrics(batch: StoredBatch, values: dict[str, Value], mode: str) -> Non
             key = _raw_key(payload)
             found[key] = payload, found[key][1] + 1 if key in found else 1
     for payload, count in found.values():
-        record = _decoded(payload)
-        if record is not None:
-            value = values.setdefault(record.key, Value())
-            value.add(record.value)
+        last = _decoded(payload)
+        if last is not None:
+            value = values.setdefault(last.key, Value())
+            value.add(last.value)
             value.count += count - 1
 
 

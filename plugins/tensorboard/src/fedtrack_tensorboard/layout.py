@@ -1,7 +1,8 @@
 """Layout: the CUSTOM SCALARS tab: for each metric a chart with the band over the sites, and one with all sites.
 
 TensorBoard reads the newest layout of each run. So it has a file of its own, which is replaced when a metric is new. A
-TensorBoard that has already read the file shows the change after a restart.
+TensorBoard that has already read the file shows the change after a restart. The file is in a run of its own: whoever
+reads the tensors of the server's run as texts finds no message among them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
 from fedtrack_tensorboard.event_file import append, frame
 
-#: Sorts before the files of records; see ``hparams``.
+#: The run of the layout, below the server's.
+RUN = "layout"
 _FILE_NAME = "events.out.tfevents.00000000.layout"
 
 _BAND = re.compile(r"across_sites/(.+)/mean\Z", re.DOTALL)
@@ -52,10 +54,10 @@ def layout_of(metrics: Iterable[str]) -> layout_pb2.Layout:
 
 
 def write(folder: Path, metrics: Iterable[str], started: float) -> None:
-    """Replace the layout of the run in ``folder``.
+    """Replace the layout below the run in ``folder``.
 
     Args:
-        folder: The run's folder, which exists.
+        folder: The folder of the server's run, which exists.
         metrics: The metrics that have a band.
         started: The time of the first one, seconds since the epoch.
 
@@ -67,7 +69,9 @@ def write(folder: Path, metrics: Iterable[str], started: float) -> None:
     value = Summary.Value(tag=metadata.CONFIG_SUMMARY_TAG, metadata=metadata.create_summary_metadata(), tensor=tensor)
     version = Event(wall_time=started, file_version="brain.Event:2")
     content = Event(wall_time=started, summary=Summary(value=[value]))
-    temporary = folder / ".layout"
+    run = folder / RUN
+    run.mkdir(mode=0o700, exist_ok=True)
+    temporary = run / ".layout"
     temporary.unlink(missing_ok=True)
     append(temporary, frame(version.SerializeToString()) + frame(content.SerializeToString()), create=True)
-    temporary.replace(folder / _FILE_NAME)
+    temporary.replace(run / _FILE_NAME)
