@@ -332,3 +332,16 @@ def test_frames_are_decoded_once_for_each_metric_of_a_batch(
     assert len(decoded) == 2
     assert reads == sorted(set(reads))  # each batch is read once, and never the whole journal again
     assert across(fed.view(), "loss", 0)["mean"] == 4999.0
+
+
+def test_a_collector_has_everything_of_a_server_that_only_computes(fed: FederationJournal) -> None:
+    for step in range(3):
+        for site in "ab":
+            fed.log(site, None, step, loss=float(step))
+    one = follower(fed, by_step=True)
+    assert not fed.journal.goodbyes.has_everything_of("server")
+    one.finish("completed")
+    assert fed.journal.goodbyes.has_everything_of("server")
+    fed.log("server", None, 0, loss=1.0)  # a process of that name that has not said goodbye yet
+    assert not fed.journal.goodbyes.has_everything_of("server")
+    assert not fed.journal.goodbyes.has_everything_of("a")
