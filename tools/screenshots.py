@@ -92,7 +92,7 @@ def take(browser: Any, url: str, name: str, drawn: str, close: str = "") -> None
         drawn: What the page has when its charts are there, as a selector.
         close: The name of the button that closes what lies beside the charts.
     """
-    page = browser.new_page(viewport={"width": 1280, "height": 760})
+    page = browser.new_page(viewport={"width": 1280, "height": 695})
     page.goto(url, timeout=120_000)
     page.locator(drawn).first.wait_for(timeout=300_000)
     page.wait_for_timeout(DRAW_MS)
