@@ -32,6 +32,7 @@ EXTRAS = {
     "mlflow": ["fedtrack-mlflow[receiver]", "fedtrack-local"],
     "wandb": ["fedtrack-wandb[receiver]", "fedtrack-local"],
     "nvflare": ["fedtrack-nvflare", "fedtrack-local"],
+    "ui": ["fedtrack-ui"],
     "examples": ["fedtrack-examples", "fedtrack-local"],
 }
 #: Extras that need no sibling: for `connect` and `collect`, and for `runs export` and `runs query`.

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 HOMES = {
     ROOT / "core" / "src" / "fedtrack": ROOT / "tests" / "core",
     ROOT / "plugins" / "local" / "src" / "fedtrack_local": ROOT / "tests" / "plugins" / "local",
+    ROOT / "plugins" / "ui" / "src" / "fedtrack_ui": ROOT / "tests" / "plugins" / "ui",
 }
 
 #: Shorter modules have little that could fail by itself.
@@ -81,6 +82,21 @@ EXCEPTIONS = {
     "fedtrack_local/exchange.py": "tests/plugins/local/test_local_fork_server.py",
     "fedtrack_local/launch.py": "tests/plugins/local/test_local_run.py",
     "fedtrack_local/summary.py": "tests/plugins/local/test_local_run.py",
+    # The data of the page's addresses, which are asked for.
+    "fedtrack_ui/across_data.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/count_data.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/run_data.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/run_facts.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/run_list.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/item.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/followed_run.py": "tests/plugins/ui/test_app.py",
+    "fedtrack_ui/standing.py": "tests/plugins/ui/test_answers.py",
+    "fedtrack_ui/departure.py": "tests/plugins/ui/test_answers.py",
+    "fedtrack_ui/timeline.py": "tests/plugins/ui/test_answers.py",
+    "fedtrack_ui/words.py": "tests/plugins/ui/test_answers.py",
+    "fedtrack_ui/rollup/reading.py": "tests/plugins/ui/rollup/test_follower.py",
+    "fedtrack_ui/commands.py": "tests/plugins/ui/test_serve.py",
+    "fedtrack_ui/trackers.py": "tests/plugins/ui/test_serve.py",
 }
 
 

@@ -21,6 +21,7 @@ SOURCES = {
     "plugins/tensorboard/src": JOBS,
     "plugins/mlflow/src": JOBS,
     "plugins/wandb/src": JOBS,
+    "plugins/ui/src": JOBS | ENGINES,
     "examples": JOBS,
 }
 
