@@ -16,7 +16,7 @@ FLOWER_ENV := .venv-flower
 FLOWER_STAMP := $(FLOWER_ENV)/.synced
 TWINS := tests/core/spool tests/core/tracking/test_writer.py \
 	tests/plugins/*/test_*_writer.py tests/performance/test_costs.py
-WORKSPACE ?= /tmp/fedtrack/demo
+WORKSPACE ?= $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/fedtrack/demo
 # Builds a wheel per platform, each in the oldest system that the wheel is for; needed for a release only.
 CIBUILDWHEEL := 4.3.5
 

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from fedtrack.errors import FedtrackError
+from fedtrack.private_folder import state_folder
 from fedtrack_examples import datasets, partition
 
-#: The default folder of workspaces and exported jobs; the path is short, because people type and read it.
-JOB_ROOT = Path("/tmp/fedtrack/jobs")  # noqa: S108 - only a default, and FLARE's users expect it
+#: The default folder of workspaces and exported jobs, which only this user can read.
+JOB_ROOT = state_folder() / "jobs"
 WORKSPACE = JOB_ROOT / "workdir"
 
 Clients = Annotated[int, typer.Option("--n-clients", "--n_clients", "-n", min=1, help="How many sites.")]

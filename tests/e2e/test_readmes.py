@@ -1,7 +1,7 @@
 """Every shell block of the READMEs is run unchanged, with three exceptions.
 
 * Commands that a test must not run are left out, each with its reason: see ``LEFT_OUT``.
-* Folders under ``/tmp/fedtrack`` and in the user's home become folders of the test.
+* Folders in the user's home become folders of the test.
 * A job runs one round instead of five, and servers get a free port and are stopped once they answer.
 """
 
@@ -67,7 +67,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def adapted(command: str, home: Path) -> list[str]:
-    words = [word.replace("/tmp/fedtrack", f"{home}/fedtrack").replace("~", str(home)) for word in shlex.split(command)]
+    words = [word.replace("$HOME", str(home)).replace("~", str(home)) for word in shlex.split(command)]
     if words[0] in ("python", ".venv/bin/python"):
         words[0] = sys.executable
     if words[0] in ("fedtrack", ".venv/bin/fedtrack"):
@@ -76,11 +76,11 @@ def adapted(command: str, home: Path) -> list[str]:
         words += ["--", "--num-rounds", "1"] if "examples" in words and "--" not in words else []
         words += [] if "--num-rounds" in words else ["--num-rounds", "1"]
         if not {"-w", "--workspace", "-e", "--export-config"} & set(words):
-            words += ["--workspace", f"{home}/fedtrack/jobs/workdir"]
+            words += ["--workspace", f"{home}/.local/state/fedtrack/jobs/workdir"]
         if {"-e", "--export-config"} & set(words) and "--job-root" not in words:
-            words += ["--job-root", f"{home}/fedtrack/jobs"]
+            words += ["--job-root", f"{home}/.local/state/fedtrack/jobs"]
     if "run" in words and not {"examples", "-w", "--workspace"} & set(words):
-        words += ["-w", f"{home}/fedtrack/jobs/workdir"]
+        words += ["-w", f"{home}/.local/state/fedtrack/jobs/workdir"]
     return words
 
 
@@ -115,6 +115,7 @@ def test_every_command_works(readme: Path, home: Path) -> None:
     # The root README's commands start from a clone, an example's from wherever the user is.
     cwd = ROOT if readme.parent == ROOT else home
     environment = os.environ | {"HOME": str(home), "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", f"{home}/.cache")}
+    environment.pop("XDG_STATE_HOME", None)
     commands = [command for command in commands_of(readme) if not is_left_out(command)]
     assert commands
     for command in commands:

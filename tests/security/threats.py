@@ -72,21 +72,19 @@ THREATS = (
     Threat(
         "T8",
         "A secret gets into a file, a log, a traceback or a list of processes.",
-        "A job refers to a secret by ${ENV:NAME}. The value exists only in the process that uses it.",
-        gaps=("Error texts of a backend's SDK are kept unchanged.",),
+        "A job refers to a secret by ${ENV:NAME}. Every text of a process that knows the value shows the reference. "
+        "Which variables a job may read, and which hosts it may name, is the operator's.",
     ),
     Threat(
         "T9",
         "Credentials of a backend reach a site.",
-        "Receivers run beside the server. A site gets the environment variables of an allow-list.",
-        gaps=("Only the variables of known backends and clouds are kept from sites.",),
+        "Receivers run beside the server, whose environment the kernel keeps to itself. A site gets listed variables.",
         same_user=True,
     ),
     Threat(
         "T10",
         "Another user of the machine reads or changes files of a run.",
-        "Folders are 0700 and files 0600 from their first moment; sockets are in such a folder.",
-        gaps=("The default workspace is in /tmp.",),
+        "Folders are 0700 and files 0600 from their first moment. A folder that others own or can write is refused.",
         same_user=True,
     ),
     Threat(

@@ -31,11 +31,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import ClassVar
 
+from fedtrack.redaction import redact
+
 
 class FedtrackError(Exception):
     """An error whose message is written for the user: what is wrong, where, what is valid, what to do."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        # The message may quote what an SDK has said about an address with a password in it.
+        return redact(super().__str__())
 
 
 class ConfigError(FedtrackError):
@@ -164,6 +170,9 @@ class TransportError(EngineError):
 class ReceiverError(Exception):
     """Base of the exceptions by which a receiver tells delivery how to go on."""
 
+    def __str__(self) -> str:
+        return redact(super().__str__())
+
 
 class Transient(ReceiverError):  # noqa: N818 - says whether to try again, not only that it failed
     """The backend cannot take the records now (network, lock, 5xx); delivery keeps them and tries again."""
@@ -203,4 +212,4 @@ def report_errors() -> Iterator[None]:
 
 def _show(text: str) -> None:
     with suppress(OSError, ValueError):  # standard error may be closed; the exit code says it, too
-        print(text, file=sys.stderr, flush=True)
+        print(redact(text), file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedtrack.errors import FedtrackError
+from fedtrack.redaction import redact
 
 if TYPE_CHECKING:
     from traceback import TracebackException
@@ -102,10 +103,10 @@ def _sentence_of(error: BaseException) -> str:
     lines = message.splitlines() or [""]
     shown = lines[0]
     if isinstance(error, BaseExceptionGroup):
-        return _plain(f"{kind}: {shown}, the first is {_sentence_of(error.exceptions[0])}")
+        return _plain(redact(f"{kind}: {shown}") + f", the first is {_sentence_of(error.exceptions[0])}")
     if _TRACEBACK in message:  # of another process, such as a worker of a data loader; its last line says what it was
         shown = f"{shown} {lines[-1].strip()}"
-    return _plain(f"{kind}: {shown}" if shown else kind)
+    return _plain(redact(f"{kind}: {shown}" if shown else kind))
 
 
 def _code_of(module: str) -> tuple[Path, ...]:
@@ -117,7 +118,7 @@ def _code_of(module: str) -> tuple[Path, ...]:
 
 def _printable(text: str) -> str:
     """Return the text without what cannot be sent, or could change what the terminal shows."""
-    return text.encode(errors="backslashreplace").decode().translate(_CONTROL)  # no lone surrogates
+    return redact(text).encode(errors="backslashreplace").decode().translate(_CONTROL)  # no lone surrogates
 
 
 def shortened(text: str, most: int = MOST_TEXT) -> str:

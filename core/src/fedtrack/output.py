@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
+from fedtrack.redaction import redact
+
 #: The exit status of a listing whose reader has left: that of a program that SIGPIPE ends, as ``git log | head``.
 READER_LEFT = 141
 
@@ -37,7 +39,7 @@ class TolerantStream:
     def write(self, text: str) -> int:
         """Write ``text`` if that is possible."""
         with self._guarded():
-            return self._stream.write(text)
+            self._stream.write(redact(text))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:

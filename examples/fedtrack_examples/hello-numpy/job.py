@@ -8,15 +8,16 @@ import numpy as np
 import typer
 
 from fedtrack.job import FedAvgJob, ScriptRunner
+from fedtrack.private_folder import state_folder
 from fedtrack_mlflow import MLflowReceiver
 
 
 def main(
     n_clients: Annotated[int, typer.Option("--n-clients", "-n", min=1, help="How many sites.")] = 2,
     num_rounds: Annotated[int, typer.Option("--num-rounds", "-r", min=1, help="How many rounds.")] = 5,
-    workspace: Annotated[
-        str, typer.Option("--workspace", "-w", help="The folder for all files of the run.")
-    ] = "/tmp/fedtrack/jobs/workdir",  # noqa: S108 - only a default, as in the other examples
+    workspace: Annotated[str, typer.Option("--workspace", "-w", help="The folder for all files of the run.")] = str(
+        state_folder() / "jobs" / "workdir"
+    ),
 ) -> None:
     """Fit a line to the sites' measurements, which stay at the sites."""
     line = {"slope": np.zeros(1), "intercept": np.zeros(1)}

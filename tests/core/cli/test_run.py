@@ -89,9 +89,12 @@ def test_a_run_on_this_machine(cloud: Path) -> None:
     assert calls(cloud) == [["run", "job", "ws", "0,1", "mine"], ["close"]]
 
 
-def test_a_run_has_a_workspace_of_its_own_accord(cloud: Path) -> None:
-    fedtrack("run", "job", "--engine", "cloud")
-    assert calls(cloud)[0] == ["run", "job", "/tmp/fedtrack/jobs/workdir", None, None]
+def test_a_run_has_a_workspace_of_its_own_accord(cloud: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(cloud / "state"))
+    done = fedtrack("run", "job", "--engine", "cloud")
+    workspace = str(cloud / "state" / "fedtrack" / "jobs" / "workdir")
+    assert calls(cloud)[0] == ["run", "job", workspace, None, None]
+    assert f"Workspace: {workspace}" in done.output
 
 
 def test_a_run_at_a_target_is_submitted_waited_for_and_fetched(cloud: Path) -> None:

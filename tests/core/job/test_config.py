@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtrack.errors import ConfigError
-from fedtrack.job.config import Meta, ServerConfig, read_json, refuse_secrets, resolve_references, write_json
+from fedtrack.job.config import Meta, ServerConfig, read_json, write_json
+from fedtrack.job.references import refuse_secrets, resolve_references
 
 SECRET = "hunter2-do-not-print"  # noqa: S105
 

@@ -180,7 +180,7 @@ def a_secret(config: Any) -> None:
 
 
 def unset_variable(config: Any) -> None:
-    config["components"].append({"id": "x", "path": "mlflow", "args": {"tracking_uri": "${ENV:NOT_SET_XYZ}"}})
+    config["components"].append({"id": "x", "path": "mlflow", "args": {"tracking_uri": "${ENV:MLFLOW_NOT_SET_XYZ}"}})
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def unset_variable(config: Any) -> None:
         (unknown_event, r"'metrics' does not exist; valid are 'analytix_log_stats' and 'fed\.analytix_log_stats'"),
         (newer_format, "format_version is 99"),
         (a_secret, "holds a secret"),
-        (unset_variable, "needs the environment variable NOT_SET_XYZ"),
+        (unset_variable, "needs the environment variable MLFLOW_NOT_SET_XYZ"),
     ],
 )
 def test_mistake_in_the_server_config(folder: Path, change: Callable[[Any], None], message: str) -> None:
@@ -340,10 +340,10 @@ def test_missing_and_broken_files(folder: Path) -> None:
 
 
 def test_reference_is_resolved_where_it_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_SERVER", "http://127.0.0.1:5000")
+    monkeypatch.setenv("MLFLOW_MY_SERVER", "http://127.0.0.1:5000")
 
     def refer(config: Any) -> None:
-        config["components"].append({"id": "x", "path": "mlflow", "args": {"tracking_uri": "${ENV:MY_SERVER}"}})
+        config["components"].append({"id": "x", "path": "mlflow", "args": {"tracking_uri": "${ENV:MLFLOW_MY_SERVER}"}})
 
     edit(folder / SERVER, refer)
     assert load_job(folder).receivers["x"].options.tracking_uri == "http://127.0.0.1:5000"  # type: ignore[attr-defined]

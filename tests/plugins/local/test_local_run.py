@@ -68,11 +68,19 @@ def test_events_of_a_site_without_converter_stay_home(make_job: MakeJob, tmp_pat
     assert list((tmp_path / "ws" / "site-1" / "simulate_job" / "spool").glob("*.spool"))
 
 
+CANARY = "canary-7f3a"
+WITHHELD = ("GITHUB_TOKEN", "HF_TOKEN", "PGPASSWORD", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "MLFLOW_X", "UNKNOWN")
+
+
 @pytest.mark.threat("T9")
-def test_no_credential_reaches_a_site(make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "canary-7f3a")
-    monkeypatch.setenv("HARMLESS", "yes")
+def test_a_site_gets_the_variables_of_a_list(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in WITHHELD:
+        monkeypatch.setenv(name, CANARY)
+    monkeypatch.setenv("DATA_ROOT", "/data")
+    monkeypatch.setenv("OMP_PLACES", "cores")
+    monkeypatch.setenv("FEDTRACK_SITE_VARIABLES", "DATA_ROOT")
     train = """
     import json, os, pathlib
     pathlib.Path("environment.json").write_text(json.dumps(dict(os.environ)))
@@ -82,9 +90,9 @@ def test_no_credential_reaches_a_site(make_job: MakeJob, tmp_path: Path, monkeyp
     result = make_job(train).simulator_run(tmp_path / "ws")
     custom = result.workspace / "job" / "test-job" / "app_site-1" / "custom"
     seen = json.loads((custom / "environment.json").read_text())
-    assert seen["HARMLESS"] == "yes"
-    assert "canary-7f3a" not in seen.values()
-    assert b"canary-7f3a" not in (custom / "parent").read_bytes()
+    assert (seen["DATA_ROOT"], seen["OMP_PLACES"]) == ("/data", "cores")
+    assert CANARY not in seen.values()
+    assert CANARY.encode() not in (custom / "parent").read_bytes()
 
 
 def test_same_job_gives_the_same_model_twice(make_job: MakeJob, tmp_path: Path) -> None:

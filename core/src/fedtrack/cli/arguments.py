@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from fedtrack.errors import ConfigError
-from fedtrack.job.config import refuse_secrets, resolve_references
+from fedtrack.job.references import refuse_secrets, resolve_here
 
 _WHERE = "--args"
 
@@ -35,5 +34,4 @@ def resolved_arguments(args: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: A variable is not set.
     """
-    resolved: dict[str, Any] = resolve_references(dict(args), dict(os.environ), _WHERE)
-    return resolved
+    return resolve_here(args, _WHERE)

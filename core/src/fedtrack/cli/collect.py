@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 from fedtrack.cli.table import AsJson, show
 
 if TYPE_CHECKING:
-    from fedtrack.collector.config_file import CollectTable
     from fedtrack.collector.settings import Settings
+    from fedtrack.config_file import CollectTable
     from fedtrack.runs.kept_receivers import NamedReceiver
 
 
@@ -82,7 +82,7 @@ def start(
     config: Config = None,
 ) -> None:
     """Take metrics until Ctrl-C or SIGTERM; sites keep what they log while no collector runs."""
-    from fedtrack.collector.config_file import read_config
+    from fedtrack.config_file import read_config
 
     table = read_config(config).collect
     options = {
@@ -117,7 +117,7 @@ def _settings(options: dict[str, Any], table: CollectTable, receivers: list[str]
 def _receivers(table: CollectTable, names: list[str], args: list[str]) -> dict[str, NamedReceiver]:
     from fedtrack.cli.arguments import written_arguments
     from fedtrack.errors import ConfigError
-    from fedtrack.job.config import refuse_secrets
+    from fedtrack.job.references import refuse_secrets
     from fedtrack.plugins import registry
     from fedtrack.runs.kept_receivers import NamedReceiver
 
@@ -175,8 +175,8 @@ def end(
     run: Annotated[str, typer.Argument(help="The run's name.")], folder: Folder = None, config: Config = None
 ) -> None:
     """End a run: its receivers get the rest and are closed. Records that come later are still taken."""
-    from fedtrack.collector.config_file import read_config
     from fedtrack.collector.ending import read_ending, write_ending
+    from fedtrack.config_file import read_config
     from fedtrack.connection.names import checked_run
     from fedtrack.connection.run_folder import RunFolder
     from fedtrack.errors import ConfigError
@@ -248,7 +248,7 @@ def revoke_token(
 
 
 def _tokens_folder(folder: Path | None, config: Path | None) -> Path:
-    from fedtrack.collector.config_file import read_config
+    from fedtrack.config_file import read_config
 
     return _folder_of(folder or read_config(config).collect.folder)
 

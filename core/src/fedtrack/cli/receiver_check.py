@@ -17,6 +17,7 @@ from fedtrack.deadline import deadline
 from fedtrack.errors import FedtrackError, Transient
 from fedtrack.failure import located
 from fedtrack.plugins import registry
+from fedtrack.redaction import redact
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
@@ -68,9 +69,9 @@ class _Checklist:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a third-party receiver and its SDK may raise anything, and may hang
-            self.steps.append(Step(name, True, time.perf_counter() - started, _explain(error, self.module)))
+            self.steps.append(Step(name, True, time.perf_counter() - started, redact(_explain(error, self.module))))
             raise _StepFailedError from error
-        self.steps.append(Step(name, False, time.perf_counter() - started, detail))
+        self.steps.append(Step(name, False, time.perf_counter() - started, redact(detail)))
         return result
 
 

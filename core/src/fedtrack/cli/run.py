@@ -19,15 +19,20 @@ from fedtrack.output import keep_output
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
 
-#: The workspace of the examples, too; an earlier run in it is moved aside, never overwritten.
-_WORKSPACE = Path("/tmp/fedtrack/jobs/workdir")  # noqa: S108 - short, because people read and type it
+#: Below the folder of the user's state. It is the workspace of the examples, too; an earlier run in it is moved aside,
+#: never overwritten.
+_WORKSPACE = Path("jobs", "workdir")
 
 
 def run(
     job: Annotated[Path | None, typer.Argument(help="An exported job.", metavar="JOB", show_default=False)] = None,
     workspace: Annotated[
         Path | None,
-        typer.Option("--workspace", "-w", help=f"Folder for everything that the run writes; {_WORKSPACE} by default."),
+        typer.Option(
+            "--workspace",
+            "-w",
+            help=f"Folder for everything that the run writes; $XDG_STATE_HOME/fedtrack/{_WORKSPACE} without it.",
+        ),
     ] = None,
     engine: EngineName = LOCAL_ENGINE,
     target: Annotated[
@@ -74,9 +79,9 @@ def run(
     else:
         with with_sites(job, _sites(n_clients, clients)) as job, closing(open_engine(engine)) as opened:
             if target is None:
-                exit_with(opened.run(job, workspace or _WORKSPACE, gpus=gpus, run_id=run_id))
+                exit_with(opened.run(job, workspace or _default_workspace(), gpus=gpus, run_id=run_id))
             else:
-                _run_there(opened, job, target, run_id, workspace or _WORKSPACE)
+                _run_there(opened, job, target, run_id, workspace or _default_workspace())
 
 
 def _sites(n_clients: int | None, clients: str | None) -> list[str] | None:
@@ -131,3 +136,12 @@ def _make_room(workspace: Path, run: RunHandle) -> None:
             typer.echo(f"The earlier run in this workspace is kept in {earlier}, see: {command}", err=True)
     finally:
         place.close()
+
+
+def _default_workspace() -> Path:
+    from fedtrack.output import say
+    from fedtrack.private_folder import state_folder
+
+    workspace = state_folder() / _WORKSPACE
+    say(f"Workspace: {workspace}")
+    return workspace

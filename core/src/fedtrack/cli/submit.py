@@ -78,18 +78,14 @@ def make_folder(workspace: Path) -> None:
     Raises:
         WorkspaceError: The folder cannot be created.
     """
-    from fedtrack.errors import WorkspaceError
+    from fedtrack.private_folder import private_folder
 
-    try:
-        workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorkspaceError(
-            f"The workspace {str(workspace)!r} cannot be used: {error.strerror}; choose a folder that you can write."
-        ) from None
+    private_folder(workspace, "workspace")
 
 
 def keep_handle(run: RunHandle, workspace: Path) -> None:
     """Write a run's handle into the workspace, where ``fedtrack runs`` finds it."""
     from fedtrack.engine import HANDLE_FILE
+    from fedtrack.files import write_whole
 
-    (workspace / HANDLE_FILE).write_text(run.to_json())
+    write_whole(workspace / HANDLE_FILE, run.to_json().encode())

@@ -23,6 +23,7 @@ from fedtrack.collector.room import Room
 from fedtrack.collector.settings import Settings
 from fedtrack.collector.tokens import Tokens
 from fedtrack.errors import ConfigError, WorkspaceError
+from fedtrack.private_folder import private_folder
 from fedtrack.runs.kept_receivers import built
 
 log = logging.getLogger(__name__)
@@ -210,13 +211,7 @@ def log_to(folder: Path) -> None:
 
 
 def _create(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorkspaceError(
-            f"The collector's folder {str(folder)!r} cannot be created: {error.strerror}; choose one that you can "
-            "write."
-        ) from None
+    private_folder(folder, "collector's folder")
 
 
 def _locked(folder: Path) -> int:

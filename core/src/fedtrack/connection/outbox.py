@@ -24,6 +24,7 @@ import msgspec
 
 from fedtrack.errors import DamagedError, WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.private_folder import private_folder, state_folder
 
 #: The environment variable that moves the outbox.
 OUTBOX_VARIABLE = "FEDTRACK_OUTBOX"
@@ -190,16 +191,11 @@ def default_folder() -> Path:
     """Return the folder of the environment, or the one in the user's state folder."""
     if chosen := os.environ.get(OUTBOX_VARIABLE):
         return Path(chosen).absolute()
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    home = state if state.is_absolute() else Path.home() / ".local" / "state"
-    return home / "fedtrack" / "outbox"
+    return state_folder() / "outbox"
 
 
 def _create(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorkspaceError(
-            f"The outbox {str(folder)!r} cannot be created: {error.strerror}; "
-            f"name a folder that you can write in {OUTBOX_VARIABLE}."
-        ) from None
+        private_folder(folder, "outbox")
+    except WorkspaceError as error:
+        raise WorkspaceError(f"{str(error).removesuffix('.')} ({OUTBOX_VARIABLE} names it).") from None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ScriptRunner,
         ValidationJsonGenerator,
     )
-    from fedtrack.job.config import CLIENT_FILE, ClientConfig, Meta, read_json, refuse_secrets, resolve_references
+    from fedtrack.job.config import CLIENT_FILE, ClientConfig, Meta, read_json
     from fedtrack.job.cross_site_eval import CrossSiteEval
     from fedtrack.job.export import export_job
     from fedtrack.job.fed_job import FedJob
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from fedtrack.job.load import load_job
     from fedtrack.job.loaded_job import LoadedJob, LoadedSite
     from fedtrack.job.local_modules import third_party_modules
+    from fedtrack.job.operator_rules import OperatorRules
     from fedtrack.job.pt_model import PTModel
+    from fedtrack.job.references import refuse_secrets, resolve_references
+    from fedtrack.job.resolved_receiver import built_receiver
     from fedtrack.job.workflows import executable
     from fedtrack.plugins.workflow import Workflow
 
@@ -58,19 +61,21 @@ _HOMES = {
     "ModelName": "fedtrack.client.fl_model",
     "ModelPersistor": "fedtrack.job.components",
     "ModelRecipe": "fedtrack.job.initial_model",
+    "OperatorRules": "fedtrack.job.operator_rules",
     "PTModel": "fedtrack.job.pt_model",
     "Runner": "fedtrack.job.components",
     "ScriptRunner": "fedtrack.job.components",
     "ValidationJsonGenerator": "fedtrack.job.components",
     "WEIGHTED": "fedtrack.job.fedavg",
     "Workflow": "fedtrack.plugins.workflow",
+    "built_receiver": "fedtrack.job.resolved_receiver",
     "executable": "fedtrack.job.workflows",
     "export_job": "fedtrack.job.export",
     "find_file": "fedtrack.job.files",
     "load_job": "fedtrack.job.load",
     "read_json": "fedtrack.job.config",
-    "refuse_secrets": "fedtrack.job.config",
-    "resolve_references": "fedtrack.job.config",
+    "refuse_secrets": "fedtrack.job.references",
+    "resolve_references": "fedtrack.job.references",
     "third_party_modules": "fedtrack.job.local_modules",
 }
 
@@ -96,11 +101,13 @@ __all__ = [
     "ModelName",
     "ModelPersistor",
     "ModelRecipe",
+    "OperatorRules",
     "PTModel",
     "Runner",
     "ScriptRunner",
     "ValidationJsonGenerator",
     "Workflow",
+    "built_receiver",
     "executable",
     "export_job",
     "find_file",

@@ -7,7 +7,6 @@ The shape is FLARE's (``format_version``, ``workflows``, ``components`` of id, p
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,54 +133,3 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=4) + b"\n")
-
-
-_SECRET_KEY = re.compile(r"(?:^|_)(?:api_?key|access_key|secret|secret_key|token|password|passwd)$", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@")
-_REFERENCE = re.compile(r"\$\{ENV:[A-Za-z_][A-Za-z0-9_]*\}")
-
-
-def refuse_secrets(value: Any, where: str, key: str = "") -> None:
-    """Check that a job contains no secret itself, only ``${ENV:NAME}``, which the process that uses it resolves.
-
-    Raises:
-        ConfigError: A value looks like a secret; the message names the place and not the value.
-    """
-    if isinstance(value, dict):
-        for name, item in value.items():
-            refuse_secrets(item, f"{where}.{name}", str(name))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            refuse_secrets(item, f"{where}[{index}]", key)
-    elif isinstance(value, str) and _looks_secret(key, value):
-        raise ConfigError(
-            f"{where} holds a secret; write ${{ENV:NAME}} instead and set the variable where the value is used."
-        )
-
-
-def _looks_secret(key: str, value: str) -> bool:
-    if _REFERENCE.search(value):
-        return False
-    return bool((_SECRET_KEY.search(key) and value) or _URL_PASSWORD.search(value))
-
-
-def resolve_references(value: Any, environment: dict[str, str], where: str) -> Any:
-    """Return ``value`` with every ``${ENV:NAME}`` replaced from ``environment``.
-
-    Raises:
-        ConfigError: A variable is not set.
-    """
-    if isinstance(value, dict):
-        return {key: resolve_references(item, environment, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [resolve_references(item, environment, f"{where}[{i}]") for i, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def lookup(match: re.Match[str]) -> str:
-        name = match[0][len("${ENV:") : -1]
-        if name not in environment:
-            raise ConfigError(f"{where} needs the environment variable {name}, which is not set; set it here.")
-        return environment[name]
-
-    return _REFERENCE.sub(lookup, value)

@@ -35,18 +35,19 @@ from fedtrack.job.config import (
     ExecutorConfig,
     Meta,
     ServerConfig,
-    refuse_secrets,
     write_json,
 )
 from fedtrack.job.files import find_file
 from fedtrack.job.initial_model import INITIAL_MODEL_FILE, ModelWriter, named_model
 from fedtrack.job.local_modules import local_modules
 from fedtrack.job.placeable import Placeable, unused_id
+from fedtrack.job.references import refuse_secrets
 from fedtrack.job.values import ALL_SITES
 from fedtrack.job.workflows import name_of
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
+from fedtrack.private_folder import close_to_others, private_files
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
 
@@ -72,7 +73,9 @@ def export_job(job: FedJob, job_root: Path, write_model: ModelWriter | None = No
         raise ConfigError(f"{folder} exists and is no exported job; move it away or choose another job root.")
     unfinished = job_root / f".{job.name}.{uuid4().hex}"
     try:
-        _write(job, sites, unfinished, write_model)
+        with private_files():
+            _write(job, sites, unfinished, write_model)
+        close_to_others(unfinished)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     except BaseException:  # also Ctrl-C while the model is built: half a job would be in the way of the next export

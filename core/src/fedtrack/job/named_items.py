@@ -6,7 +6,6 @@ The error for a wrong name or argument contains its place in the file.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ import msgspec
 
 from fedtrack.errors import ConfigError, PluginError
 from fedtrack.job.components import ALIASES, COMPONENTS, Component, Runner
-from fedtrack.job.config import ComponentConfig, refuse_secrets, resolve_references
+from fedtrack.job.config import ComponentConfig
+from fedtrack.job.operator_rules import OperatorRules
 from fedtrack.job.paths import check_place
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.job.values import check_name, check_unique
 from fedtrack.job.workflows import workflow_class
 from fedtrack.plugins import registry
@@ -97,7 +98,9 @@ def _apart(
             "others, or remove one of them."
         )
     arguments = {field: getattr(options, field) for field in type(options).__struct_fields__}
-    return type(receiver)(**arguments | {name: f"{default}-{id_}"})
+    apart = type(receiver)(**arguments | {name: f"{default}-{id_}"})
+    apart.arguments_as_written = {**(receiver.arguments_as_written or {}), name: f"{default}-{id_}"}
+    return apart
 
 
 def _same_place(one: Receiver, other: Component | Receiver) -> bool:
@@ -138,18 +141,15 @@ def _check_places(where: str, args: Mapping[str, Any]) -> None:
 
 def _receiver(path: Path, where: str, item: ComponentConfig, own_event: str) -> Receiver:
     try:
-        cls = registry().receiver(item.path)
+        registry().receiver(item.path)
     except PluginError as error:
         known = ", ".join(sorted(COMPONENTS))
         raise ConfigError(f"{path}: {where}.path: {error} Components of core: {known}.") from None
-    refuse_secrets(item.args, f"{path}: {where}.args")
-    args = resolve_references(item.args, dict(os.environ), f"{path}: {where}.args")
     try:
-        receiver = cls(**args)
-    except (ConfigError, TypeError) as error:
-        raise ConfigError(f"{path}: {where}.args: {error}") from None
-    receiver.arguments_as_written = item.args
-    _check_places(f"{path}: {where}.args", args)
+        receiver = built_receiver(item.path, item.args, "args", OperatorRules.of_this_node())
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {where}.{error}") from None
+    _check_places(f"{path}: {where}.args", {name: getattr(receiver.options, name) for name in item.args})
     if receiver.options.events is not None:
         check_unique(f"{path}: {where}.args.events", receiver.options.events, "an event")
     for event in receiver.options.events or ():

@@ -17,6 +17,7 @@ from pathlib import Path
 from fedtrack.client.backend import BACKEND_VARIABLE, SITE_VARIABLE
 from fedtrack.errors import ConfigError, FedtrackError, WorkspaceError
 from fedtrack.journal.journal import Journal
+from fedtrack.private_folder import state_folder
 from fedtrack.runs.workspace import RunRecord, Workspace
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import bind
@@ -85,8 +86,7 @@ def _parents() -> Iterator[Path]:
         yield Path(given)
         return
     yield Path(FOLDER)
-    state = os.environ.get("XDG_STATE_HOME")
-    yield Path(state or Path.home() / ".local" / "state") / "fedtrack" / "runs"
+    yield state_folder() / "runs"
     yield Path(tempfile.gettempdir()) / f"{FOLDER}-{os.getuid()}"
 
 

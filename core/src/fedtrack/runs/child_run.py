@@ -14,6 +14,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedtrack.private_folder import private_files
+
 #: Kept so that this process collects the exit status of each run that it started.
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -52,12 +54,13 @@ class ChildRun:
         lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with self.log.open("wb") as log:
+            with private_files(), self.log.open("wb") as log:
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    umask=0o077,
                     start_new_session=True,  # the terminal's Ctrl-C ends the waiting, not the run
                     pass_fds=[lock],
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import msgspec
 
 from fedtrack.errors import DamagedError
 from fedtrack.files import write_whole
-from fedtrack.job.config import resolve_references
-from fedtrack.plugins import registry
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.tracking.receiver import Receiver
 
 RECEIVERS_FILE = "receivers.json"
@@ -68,8 +66,4 @@ def built(receivers: Mapping[str, NamedReceiver], where: str) -> dict[str, Recei
     Raises:
         FedtrackError: One is not installed, its arguments are not valid, or a variable is not set.
     """
-    found: dict[str, Receiver] = {}
-    for id_, kept in receivers.items():
-        args = resolve_references(dict(kept.args), dict(os.environ), f"{where}: {id_}")
-        found[id_] = registry().receiver(kept.name)(**args)
-    return found
+    return {id_: built_receiver(kept.name, kept.args, f"{where}: {id_}") for id_, kept in receivers.items()}

@@ -16,6 +16,7 @@ import msgspec
 
 from fedtrack.errors import WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.redaction import redact
 from fedtrack.runs.child_run import holder
 
 LOCK_FILE = "running"
@@ -93,7 +94,7 @@ class LiveRun:
     def tell(self, progress: Progress) -> None:
         """Let other processes see ``progress``; on a full disk they see the earlier one."""
         with contextlib.suppress(WorkspaceError):
-            write_whole(self._folder / PROGRESS_FILE, msgspec.json.encode(progress))
+            write_whole(self._folder / PROGRESS_FILE, redact(msgspec.json.encode(progress).decode()).encode())
 
     def close(self) -> None:
         """Let every other process see that the run is over."""

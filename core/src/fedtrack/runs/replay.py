@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +22,8 @@ from fedtrack.delivery.label import receiver_label
 from fedtrack.delivery.ledger import Cursor
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
-from fedtrack.job.config import resolve_references
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.journal.journal import Journal
-from fedtrack.plugins import registry
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
@@ -92,13 +90,10 @@ def other_name(name: str, arguments: Mapping[str, Any]) -> str:
 def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = None) -> dict[str, dict[str, Receiver]]:
     """Return the receivers by node and id: those that the job names, or only the other one."""
     if other is not None:
-        cls = registry().receiver(other[0])
-        # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
-        args = resolve_references(dict(other[1]), dict(os.environ), "arguments")
-        receiver = cls(**args)
+        receiver = built_receiver(other[0], other[1], "arguments")
         receiver.check()
-        receiver.arguments_as_written = dict(other[1])
-        return {SERVER: {other_name(cls.name, other[1]): receiver}}
+        # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
+        return {SERVER: {other_name(receiver.name, other[1]): receiver}}
     return run.receivers()
 
 

@@ -9,6 +9,7 @@ import msgspec
 from fedtrack.delivery.label import split_label
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.files import write_whole
+from fedtrack.redaction import redact
 from fedtrack.runs.tally import SiteTally, events_complete
 
 SUMMARY_FILE = "run_summary.json"
@@ -120,7 +121,8 @@ class RunResult(msgspec.Struct):
             WorkspaceError: The disk is full; an earlier summary stays.
         """
         path = self.folder / SUMMARY_FILE
-        write_whole(path, msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n")
+        text = redact(msgspec.json.encode(self, enc_hook=str).decode())
+        write_whole(path, msgspec.json.format(text.encode(), indent=2) + b"\n")
         return path
 
     @staticmethod

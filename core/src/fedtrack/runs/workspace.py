@@ -26,6 +26,7 @@ import msgspec
 from fedtrack.engine import HANDLE_FILE, LOCAL_ENGINE, RunHandle
 from fedtrack.errors import ConfigError, WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.private_folder import close_to_others, private_folder
 from fedtrack.runs.live_run import LiveRun
 
 RUN_FOLDER = "simulate_job"
@@ -76,14 +77,13 @@ class Workspace:
         live: Shows other processes that the run goes on, from ``create`` to ``close``.
 
     Raises:
-        WorkspaceError: The folder cannot be created or written, or another server uses it.
+        WorkspaceError: The folder cannot be created or written, others can write into it, or another server uses it.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = self.base = root.absolute()
+        self.root = self.base = private_folder(root, "workspace")
         self.live: LiveRun | None = None
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise WorkspaceError(
@@ -146,6 +146,7 @@ class Workspace:
         if earlier.job and (self.root / earlier.job).is_dir():
             # Copied and not moved: the same job may be about to run again. A replay needs it for the receivers.
             shutil.copytree(self.root / earlier.job, target / earlier.job, dirs_exist_ok=True)
+            close_to_others(target / earlier.job)
         self._move_handle(target, earlier.run_id)
         return target
 

@@ -97,6 +97,9 @@ class Receiver(ABC):
         install: The command that installs them.
         folder_argument: Name of the option with the folder of its files, if it has one. A second receiver of this class
             on a node, with the same options, gets a folder of its own through it.
+        variables: Patterns of the environment variables that ``${ENV:NAME}`` in a job may stand for in its arguments,
+            such as ``("MLFLOW_*",)``; by default those that begin with the receiver's name. The operator of a node can
+            allow more.
         api: The version of the receiver interface that the class was written for.
         Options: The typed arguments.
     """
@@ -108,6 +111,7 @@ class Receiver(ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = ""
     folder_argument: ClassVar[str] = ""
+    variables: ClassVar[tuple[str, ...]] = ()
     api: ClassVar[int] = 1
     Options: ClassVar[type[ReceiverOptions]] = ReceiverOptions
 

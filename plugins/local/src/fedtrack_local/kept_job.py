@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedtrack.job import LoadedJob, LoadedSite
+from fedtrack.private_folder import close_to_others
 from fedtrack.runs import Workspace
 
 
@@ -21,6 +22,7 @@ def keep_job(job: LoadedJob, workspace: Workspace) -> LoadedJob:
     target = workspace.root / "job" / folder.name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(folder, target)
+    close_to_others(target)
     return _moved(job, target)
 
 

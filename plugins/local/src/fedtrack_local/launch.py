@@ -16,8 +16,10 @@ from fedtrack.engine import checked_run_id
 from fedtrack.errors import ConfigError, JobError, WorkspaceError
 from fedtrack.job import LoadedJob, Runner, export_job, load_job
 from fedtrack.output import say
+from fedtrack.private_folder import private_files
 from fedtrack.runs import RUN_FOLDER, SUMMARY_FILE, RunRecord, StoredRun, Workspace, find_run, tally_of, view
 from fedtrack.tracking import SERVER
+from fedtrack.unreadable import unreadable
 from fedtrack_local.active_run import begin_run
 from fedtrack_local.course import play
 from fedtrack_local.kept_job import keep_job
@@ -29,6 +31,8 @@ from fedtrack_local.starting import preload
 log = logging.getLogger(__name__)
 
 
+@private_files()
+@unreadable()
 @end_in_order()
 def run_job(
     job: FedJob, workspace_root: Path, process: ForkServerProcess | None, *, gpus: str | None = None
@@ -66,6 +70,8 @@ def run_job(
         workspace.close()
 
 
+@private_files()
+@unreadable()
 @end_in_order()
 def run_folder(
     folder: Path,
@@ -106,6 +112,8 @@ def run_folder(
         workspace.close()
 
 
+@private_files()
+@unreadable()
 @end_in_order()
 def resume(workspace_root: Path, *, gpus: str | None = None) -> RunResult:
     """Continue the run in a workspace after its last finished round, if its server was killed or failed.

@@ -7,7 +7,6 @@ there. So a slow backend does not increase FLARE's losses.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from time import time_ns
 from typing import Any
@@ -20,11 +19,10 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 
-from fedtrack import Receiver, RunInfo, Writer
+from fedtrack import RunInfo, Writer
 from fedtrack.delivery import STALL_SECONDS, ReceiverHost
 from fedtrack.files import write_whole
-from fedtrack.job import refuse_secrets, resolve_references
-from fedtrack.plugins import registry
+from fedtrack.job import OperatorRules, built_receiver, refuse_secrets
 from fedtrack.runs import NamedReceiver, RunRecord, keep_receivers, spool_home
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import FED_EVENT, SERVER, BlobStore
@@ -52,9 +50,8 @@ class ReceiverBridge(AnalyticsReceiver):  # type: ignore[misc]  # FLARE ships no
 
     def initialize(self, fl_ctx: FLContext) -> None:
         """Open the receiver, in the background: a backend that cannot be reached does not stop the job."""
-        args = resolve_references(self._args, dict(os.environ), f"ReceiverBridge({self.receiver})")
-        found: Receiver = registry().receiver(self.receiver)(**args)
-        found.arguments_as_written = self._args
+        where = f"ReceiverBridge({self.receiver})"
+        found = built_receiver(self.receiver, self._args, where, OperatorRules.of_this_node())
         self._folder = run_folder(fl_ctx) / f"fedtrack-{self.receiver}"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         record = RunRecord(uuid4().hex, "", time_ns(), engine="nvflare")

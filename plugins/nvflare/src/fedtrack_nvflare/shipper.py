@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from fedtrack.client import backend as client_backend
 from fedtrack.errors import TransportError
 from fedtrack.job import LoadedJob, LoadedSite, load_job
+from fedtrack.site_environment import keep_only, site_environment
 from fedtrack.transport import PAYLOAD, TOPIC, Ack, FromSite, SpoolShipper, decode_ack, encode
 from fedtrack_nvflare.backend import SITE_RUN_VARIABLE, SiteRun, leave_process, read_left
 from fedtrack_nvflare.goodbye import goodbye
@@ -102,6 +104,8 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
             )
             path = folder / "site_run.json"
             path.write_bytes(msgspec.json.encode(run))
+            if is_simulated():  # this process has the environment of the server, which runs beside it
+                keep_only(site_environment())
             os.environ[SITE_RUN_VARIABLE] = str(path)
             os.environ[client_backend.BACKEND_VARIABLE] = _BACKEND
             client_backend.use(None)
@@ -163,3 +167,9 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
 def site_of(job: LoadedJob, site: str) -> LoadedSite:
     """Return the job's settings for ``site``; a job with equal sites runs at sites of any name."""
     return next((item for item in job.sites if item.name == site), job.sites[0])
+
+
+def is_simulated() -> bool:
+    """Return whether this process is a site of FLARE's simulator, and not one that a site's owner has started."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return getattr(spec, "name", "").endswith(".simulator_worker")

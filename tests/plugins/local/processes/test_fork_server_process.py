@@ -9,7 +9,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from fedtrack_local.processes.fork_server_process import CREDENTIAL_PREFIXES, ForkServerProcess, site_environment
+from fedtrack_local.processes.fork_server_process import ForkServerProcess, environment_for_sites
 
 
 def is_running(pid: int) -> bool:
@@ -28,15 +28,17 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(entry.decode().split("=", 1) for entry in entries if entry)
 
 
-def test_no_credential_reaches_it_and_everything_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    for prefix in CREDENTIAL_PREFIXES:
-        monkeypatch.setenv(f"{prefix}TOKEN", "secret")
+@pytest.mark.threat("T9")
+def test_it_gets_what_sites_may_have_and_nothing_of_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GITHUB_TOKEN", "SOMETHING", "RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "3")
     monkeypatch.setenv("DATA_FOLDER", "/data")
+    monkeypatch.setenv("FEDTRACK_SITE_VARIABLES", "DATA_*")
     with ForkServerProcess() as process:
         found = environment_of(process._process.pid)
-    assert found == site_environment()
+    assert found == environment_for_sites()
     assert found["DATA_FOLDER"] == "/data"
-    assert "secret" not in found.values()
+    assert {"GITHUB_TOKEN", "SOMETHING", "RANK", "WORLD_SIZE"} & found.keys() == set()
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_it() -> None:

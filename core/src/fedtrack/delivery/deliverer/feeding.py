@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,9 @@ from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.delivery.retry import describe
-from fedtrack.job.config import resolve_references
+from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.journal.journal import Journal
-from fedtrack.plugins import registry
+from fedtrack.redaction import redact
 from fedtrack.tracking.receiver import Receiver, RunInfo
 
 
@@ -99,9 +98,9 @@ class Feeding:
 
 def built(spec: ReceiverSpec) -> Receiver:
     """Build a receiver, with the environment of this process in its arguments."""
-    args = resolve_references(spec.args, dict(os.environ), spec.id)
-    return registry().receiver(spec.name)(**args)
+    return built_receiver(spec.name, spec.args, spec.id)
 
 
 def _said(tally: ReceiverTally, *, over: bool) -> Said:
-    return Said(tally.id, tally.error, tally.location, tally.command, tally.outage, tally.outage_seconds, over=over)
+    error, location, command, outage = map(redact, (tally.error, tally.location, tally.command, tally.outage))
+    return Said(tally.id, error, location, command, outage, tally.outage_seconds, over=over)

@@ -38,6 +38,8 @@ from fedtrack.delivery.deliverer.surroundings import (
 )
 from fedtrack.delivery.retry import describe
 from fedtrack.errors import FedtrackError
+from fedtrack.output import tolerant
+from fedtrack.unreadable import become_unreadable
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +174,9 @@ def _send_log(channel: Channel, level: int) -> None:
 
 def main(descriptors: Sequence[int]) -> None:
     """Serve the supervisor at the other end of the first descriptor, with the page in the second."""
+    become_unreadable()
     ignore_signals()
     send_output_to_errors()
+    sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr)  # what receivers print shows no secret
     channel, page = keep_descriptors(descriptors)
     DelivererProcess(Channel(socket.socket(fileno=channel)), CallPage(page)).run()

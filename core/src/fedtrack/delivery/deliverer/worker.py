@@ -62,6 +62,7 @@ class Worker:
                 [sys.executable, "-P", "-m", "fedtrack.delivery.deliverer", *map(str, descriptors)],
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
+                umask=0o077,
                 start_new_session=True,  # the terminal's Ctrl-C goes to the server only
             )
 

@@ -6,7 +6,6 @@ import at the same time, each on a core of its own.
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -15,10 +14,8 @@ from time import monotonic
 from types import TracebackType
 
 from fedtrack.output import fill_descriptors
+from fedtrack.site_environment import site_environment
 from fedtrack_local.scripts.variables import NOT_INHERITED
-
-#: Prefixes of the variables that only the process with the receivers may have; no site gets them.
-CREDENTIAL_PREFIXES = ("MLFLOW_", "WANDB_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_")
 
 #: Seconds from the end of the fork server's socket to the end of its process.
 _LEAVE_SECONDS = 5.0
@@ -40,10 +37,11 @@ class ForkServerProcess:
                 # -P: a file in the current directory must not take the place of a module.
                 [sys.executable, "-P", "-m", "fedtrack_local.processes.fork_server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=site_environment(),
+                env=environment_for_sites(),
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,
+                umask=0o077,
                 start_new_session=True,  # Ctrl-C in the terminal goes to the server only, which then ends its sites
             )
 
@@ -83,13 +81,9 @@ class ForkServerProcess:
         self._errors.close()
 
 
-def site_environment() -> dict[str, str]:
-    """Return this process's environment without the variables that only receivers may have.
+def environment_for_sites() -> dict[str, str]:
+    """Return the variables of this process that the fork server gets, and so the sites, which it forks.
 
-    It is also without those by which a launcher or a site would claim the processes of this run.
+    They are also without those by which a launcher or a site would claim the processes of this run.
     """
-    return {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(CREDENTIAL_PREFIXES) and key not in NOT_INHERITED
-    }
+    return {name: value for name, value in site_environment().items() if name not in NOT_INHERITED}

@@ -25,6 +25,7 @@ from fedtrack.journal import Journal
 from fedtrack.runs import RUN_FOLDER
 from fedtrack.tracking import BlobStore
 from fedtrack.transport import Forwarder, SpoolSource
+from fedtrack.unreadable import become_unreadable
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class SiteAgent:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            umask=0o077,
             start_new_session=True,  # Ctrl-C goes to the server, which tells the agent when to finish
         )
 
@@ -198,6 +200,7 @@ def _encode(struct: msgspec.Struct) -> str:
 
 def main() -> None:
     """Serve the spec in the first argument and print the report."""
+    become_unreadable()
     spec = msgspec.json.decode(sys.argv[1], type=AgentSpec, dec_hook=lambda type_, value: type_(value))
     # Receivers and their SDKs may print; the server must read nothing but the report.
     output = os.dup(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.collector.config_file import CONFIG_VARIABLE, read_config
+from fedtrack.config_file import CONFIG_VARIABLE, read_config
 from fedtrack.errors import ConfigError
 
 

@@ -44,27 +44,49 @@ class CollectTable(msgspec.Struct, forbid_unknown_fields=True):
     receivers: list[ReceiverTable] | None = None
 
 
+class JobsTable(msgspec.Struct, forbid_unknown_fields=True):
+    """The table ``[jobs]``: what the operator of a node allows to jobs. Names are patterns, such as ``MLFLOW_*``.
+
+    Attributes:
+        variables: The environment variables that ``${ENV:NAME}`` in a job may read, beside those that a receiver
+            declares.
+        hosts: The only hosts that the addresses in a job may have; None allows every host, but only this machine where
+            the value of a variable goes.
+        site_variables: The variables of the server that scripts of sites get, beside the usual ones.
+    """
+
+    variables: list[str] = []
+    hosts: list[str] | None = None
+    site_variables: list[str] = []
+
+
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
     """The content of the file.
 
     Attributes:
         collect: The settings of ``fedtrack collect``.
+        jobs: What jobs may use here.
     """
 
     collect: CollectTable = msgspec.field(default_factory=CollectTable)
+    jobs: JobsTable = msgspec.field(default_factory=JobsTable)
 
 
-def read_config(chosen: Path | None = None) -> ConfigFile:
+def read_config(chosen: Path | None = None, *, here: bool = True) -> ConfigFile:
     """Return the content of the chosen file, or of the first that exists; an empty one if there is none.
 
     The places are FEDTRACK_CONFIG, ``fedtrack.toml`` in the current folder, and ``fedtrack/fedtrack.toml`` in the
     user's configuration folder. Paths in a file are relative to its folder.
 
+    Args:
+        chosen: The only place.
+        here: Whether the current folder is a place. What is there may have come with a job, so it allows jobs nothing.
+
     Raises:
         ConfigError: The chosen file does not exist, or a file is not valid.
     """
     named = chosen or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
-    places = [named] if named else [Path(_NAME), _user_folder() / "fedtrack" / _NAME]
+    places = [named] if named else [*([Path(_NAME)] if here else []), user_config()]
     for path in places:
         try:
             text = path.read_bytes()
@@ -88,6 +110,11 @@ def _decoded(path: Path, text: bytes) -> ConfigFile:
         if value:
             setattr(found.collect, key, str(path.absolute().parent / Path(value).expanduser()))
     return found
+
+
+def user_config() -> Path:
+    """Return the place of the file in the user's configuration folder."""
+    return _user_folder() / "fedtrack" / _NAME
 
 
 def _user_folder() -> Path:
