@@ -1,6 +1,6 @@
 # Everything a developer does, each with one command. Needs Python 3.11 or newer and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage soak mutations check bench bench-full wheels native-wheels check-wheels changelog pin nvflare-env flower-env clean
+.PHONY: help demo test test-fast coverage soak mutations check bench bench-full wheels native-wheels check-wheels changelog pin nvflare-env flower-env loops-env clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
@@ -14,6 +14,10 @@ NVFLARE_STAMP := $(NVFLARE_ENV)/.synced
 # Flower's tests run in an environment of their own as well: it asks for other versions of what is used here.
 FLOWER_ENV := .venv-flower
 FLOWER_STAMP := $(FLOWER_ENV)/.synced
+# The libraries that own a training loop: large, and of no use to the other tests.
+LOOPS_ENV := .venv-loops
+LOOPS_STAMP := $(LOOPS_ENV)/.synced
+LOOPS := lightning loops transformers
 TWINS := tests/core/spool tests/core/tracking/test_writer.py \
 	tests/plugins/*/test_*_writer.py tests/performance/test_costs.py
 WORKSPACE ?= $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/fedtrack/demo
@@ -48,16 +52,27 @@ $(FLOWER_STAMP): $(CORE) plugins/flower/pyproject.toml | $(filter .uv/bin/uv,$(U
 		pytest pytest-timeout pytest-xdist
 	@touch $@
 
+$(LOOPS_STAMP): $(CORE) $(LOOPS:%=plugins/%/pyproject.toml) constraints.txt | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --clear $(LOOPS_ENV)
+	# The torch of the other environment, so that it is downloaded once. xgboost's other wheel brings a CUDA library.
+	# Not compiled: little of it is imported, by few processes.
+	$(abspath $(UV)) pip install --quiet --directory plugins/loops \
+		--python ../../$(LOOPS_ENV)/bin/python --constraint ../../constraints.txt \
+		-e ../../core -e ../local -e ../tensorboard -e ../lightning -e ../transformers -e . \
+		lightning transformers accelerate keras xgboost-cpu scikit-learn pytest pytest-timeout pytest-xdist
+	@touch $@
+
 demo: $(STAMP)  ## Run hello-pt-mlflow: federated PyTorch on real images, in MLflow and TensorBoard.
 	$(PYTHON) -m fedtrack examples run hello-pt-mlflow -- --workspace $(WORKSPACE)
 
-test: $(STAMP) $(NVFLARE_STAMP) $(FLOWER_STAMP)  ## Run every test.
+test: $(STAMP) $(NVFLARE_STAMP) $(FLOWER_STAMP) $(LOOPS_STAMP)  ## Run every test.
 	# More workers than this has cores: half of the time they wait, for processes to start and backends to answer.
 	$(PYTHON) -m pytest -n 3 --dist loadgroup
 	# Once more as where nothing is compiled: what has a twin in Python.
 	FEDTRACK_SPEEDUPS=0 $(PYTHON) -m pytest -n 3 --dist loadgroup $(TWINS)
 	$(NVFLARE_ENV)/bin/python -m pytest -n 2 --dist loadgroup tests/engines
 	$(FLOWER_ENV)/bin/python -m pytest -n 2 tests/plugins/flower
+	PYTHONDONTWRITEBYTECODE= $(LOOPS_ENV)/bin/python -m pytest -n 2 --dist loadgroup $(LOOPS:%=tests/plugins/%)
 
 test-fast: $(STAMP)  ## Run the quick tests: each room of core, a job on this machine, the pages; 90 seconds.
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not network and not slow" tests/core tests/plugins/local tests/docs tests/project tests/compat tests/simulation
@@ -69,6 +84,8 @@ coverage: $(STAMP)  ## Run the tests of core and of the local engine, and show t
 	$(PYTHON) -m coverage report
 
 flower-env: $(FLOWER_STAMP)  ## Make the environment in which Flower's tests run.
+
+loops-env: $(LOOPS_STAMP)  ## Make the environment in which the tests of Lightning, transformers and the like run.
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
@@ -109,4 +126,4 @@ pin: | $(filter .uv/bin/uv,$(UV))  ## Resolve all versions afresh and pin them.
 	python3 tools/pin.py $(UV)
 
 clean:  ## Remove what the other commands made.
-	rm -rf .venv .venv-nvflare .venv-flower .uv dist build
+	rm -rf .venv .venv-nvflare .venv-flower .venv-loops .uv dist build

@@ -31,14 +31,18 @@ EXTRAS = {
     "tensorboard": ["fedtrack-tensorboard[receiver]", "fedtrack-local"],
     "mlflow": ["fedtrack-mlflow[receiver]", "fedtrack-local"],
     "wandb": ["fedtrack-wandb[receiver]", "fedtrack-local"],
+    "lightning": ["fedtrack-lightning", "fedtrack-local"],
+    "transformers": ["fedtrack-transformers", "fedtrack-local"],
+    "loops": ["fedtrack-loops", "fedtrack-local"],
     "nvflare": ["fedtrack-nvflare", "fedtrack-local"],
     "ui": ["fedtrack-ui"],
     "examples": ["fedtrack-examples", "fedtrack-local"],
 }
-#: Extras that need no sibling: for `connect` and `collect`, and for `runs export` and `runs query`.
+#: Extras that need no sibling: for `connect` and `collect`, for `runs export` and `runs query`, and for signatures.
 OTHERS = {
     "connect": ["httpx2>=2,<3"],
     "query": ["duckdb>=1,<3"],
+    "sign": ["cryptography>=42"],
     "collect": ["uvicorn>=0.30", "starlette>=0.40,<2", "prometheus-client>=0.20"],
 }
 #: Not nvflare, which brings a whole distributed system, and not the examples, which bring torch.

@@ -73,7 +73,7 @@ def test_twine_finds_nothing_to_complain_about(dist: Path) -> None:
 LICENSES = {"ui": "Apache-2.0 AND MIT"}  # uPlot
 
 #: Distributions that another framework calls; fedtrack itself finds nothing of them.
-INTEGRATIONS = {"flower"}
+INTEGRATIONS = {"flower", "lightning", "loops", "transformers"}
 
 
 @each_member

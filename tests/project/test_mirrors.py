@@ -65,6 +65,13 @@ EXCEPTIONS = {
     "fedtrack/connection/connected_run.py": "tests/core/connection/test_connect.py",
     "fedtrack/connection/shipment.py": "tests/e2e/test_collect.py",
     "fedtrack/cli/collect.py": "tests/e2e/test_collect.py",
+    # What a policy says of one key, and of every site of a run.
+    "fedtrack/policy/plan.py": "tests/core/policy/test_gate.py",
+    "fedtrack/policy/run_terms.py": "tests/core/policy/test_terms.py",
+    "fedtrack/seals/site_key.py": "tests/core/seals/test_release_log.py",
+    # The two ends of a bundle, and of a release log that is sent.
+    "fedtrack/cli/audit.py": "tests/core/runs/test_audit.py",
+    "fedtrack/runs/bundle.py": "tests/core/runs/test_audit.py",
     # Commands about whole runs, which need one.
     "fedtrack/cli/export.py": "tests/core/runs/test_export.py",
     "fedtrack/cli/runs.py": "tests/e2e/test_stored_runs.py",
@@ -80,6 +87,7 @@ EXCEPTIONS = {
     "fedtrack/runs/stored_tally.py": "tests/e2e/test_stored_runs.py",
     "fedtrack_local/engine.py": "tests/engines/contract/test_delivery_contract.py",
     "fedtrack_local/exchange.py": "tests/plugins/local/test_local_fork_server.py",
+    "fedtrack_local/processes/failure_report.py": "tests/plugins/local/test_local_failures.py",
     "fedtrack_local/launch.py": "tests/plugins/local/test_local_run.py",
     "fedtrack_local/summary.py": "tests/plugins/local/test_local_run.py",
     # The data of the page's addresses, which are asked for.

@@ -60,16 +60,28 @@ class JobsTable(msgspec.Struct, forbid_unknown_fields=True):
     site_variables: list[str] = []
 
 
+class PolicyTable(msgspec.Struct, forbid_unknown_fields=True):
+    """The table ``[policy]``: what may leave the sites of this node.
+
+    Attributes:
+        file: The policy; ``{site}`` in it stands for the site's name.
+    """
+
+    file: str | None = None
+
+
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
     """The content of the file.
 
     Attributes:
         collect: The settings of ``fedtrack collect``.
         jobs: What jobs may use here.
+        policy: What may leave the sites here.
     """
 
     collect: CollectTable = msgspec.field(default_factory=CollectTable)
     jobs: JobsTable = msgspec.field(default_factory=JobsTable)
+    policy: PolicyTable = msgspec.field(default_factory=PolicyTable)
 
 
 def read_config(chosen: Path | None = None, *, here: bool = True) -> ConfigFile:
@@ -109,6 +121,8 @@ def _decoded(path: Path, text: bytes) -> ConfigFile:
         value = getattr(found.collect, key)
         if value:
             setattr(found.collect, key, str(path.absolute().parent / Path(value).expanduser()))
+    if found.policy.file:
+        found.policy.file = str(path.absolute().parent / Path(found.policy.file).expanduser())
     return found
 
 

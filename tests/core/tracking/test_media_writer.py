@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,43 @@ import pytest
 
 from fedtrack.testing import MemoryLog
 from fedtrack.tracking.media_writer import MediaWriter
-from fedtrack.tracking.records import Artifact, Rejected
+from fedtrack.tracking.records import Artifact, Param, Rejected
 
 
 @pytest.fixture
 def writer(memory_log: MemoryLog) -> MediaWriter:
     return MediaWriter()
+
+
+@dataclass
+class Settings:
+    lr: float
+    layers: tuple[int, ...] = (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"lr": 0.1, "data": {"seed": 3, "more": {"x": None}}}, {"lr": 0.1, "data/seed": 3, "data/more/x": None}),
+        (Namespace(lr=0.1, name="a"), {"lr": 0.1, "name": "a"}),
+        (Settings(0.1), {"lr": 0.1, "layers": "(8, 8)"}),
+        (
+            {"model": Settings(0.1), "kind": Settings},
+            {"model/lr": 0.1, "model/layers": "(8, 8)", "kind": str(Settings)},
+        ),
+    ],
+)
+def test_params_of_any_shape(writer: MediaWriter, memory_log: MemoryLog, given: Any, expected: dict[str, Any]) -> None:
+    writer.record_params(given)
+    assert {r.key: r.value for r in memory_log.records if isinstance(r, Param)} == expected
+    assert len(memory_log.records) == len(expected)
+
+
+def test_params_that_contain_themselves_end(writer: MediaWriter, memory_log: MemoryLog) -> None:
+    params: dict[str, Any] = {"lr": 0.1}
+    params["again"] = params
+    writer.record_params(params)
+    assert 1 < len(memory_log.records) < 100
 
 
 def test_a_folder_is_all_files_below_it(writer: MediaWriter, memory_log: MemoryLog, tmp_path: Path) -> None:
@@ -42,6 +75,7 @@ def test_a_folder_is_all_files_below_it(writer: MediaWriter, memory_log: MemoryL
         lambda writer: writer.record_table("x", 3, "x.json"),
         lambda writer: writer.record_file("/does/not/exist"),
         lambda writer: writer.record_folder(__file__),
+        lambda writer: writer.record_params(3),
         lambda writer: writer.record_ignored("watch()", "it cannot be logged"),
     ],
 )

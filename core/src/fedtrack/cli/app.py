@@ -16,6 +16,7 @@ from fedtrack.cli import (
     job,
     migrate,
     plugins,
+    policy,
     receivers,
     resume,
     run,
@@ -43,7 +44,7 @@ def build_app() -> typer.Typer:
     app.command("submit")(submit.submit)
     app.command("migrate")(migrate.migrate)
     app.command("agent")(agent.agent)
-    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs, collect):
+    for group in (receivers, writers, workflows, engines, plugins, examples, job, runs, collect, policy):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedtrack.client.backend import current
-from fedtrack.client.data_type import data_type_of, record
+from fedtrack.client.data_type import AnalyticsDataType, data_type_of, record
 from fedtrack.client.fl_model import FLModel
 from fedtrack.errors import ConfigError
 from fedtrack.tracking.writer import Writer
@@ -130,6 +130,7 @@ def log(
     *,
     global_step: int | None = None,
     step: int | None = None,
+    n: int | None = None,
 ) -> None:
     """Log one value without a writer (FLARE's ``nvflare.client.log``).
 
@@ -140,12 +141,17 @@ def log(
         ctx: Not used.
         global_step: The script's step, or None.
         step: Another name of ``global_step``, which MLflow and W&B use.
+        n: For how many samples a scalar stands, which a site's policy may ask; None if that is not said.
 
     Raises:
         TypeError: ``data_type`` or a keyword is unknown.
     """
     kind = data_type_of(data_type)
-    record(Writer(), kind, key, value, step if global_step is None else global_step)
+    at = step if global_step is None else global_step
+    if n is not None and kind in (AnalyticsDataType.SCALAR, AnalyticsDataType.METRIC):
+        Writer().record_metric(key, value, at, n=n)
+    else:
+        record(Writer(), kind, key, value, at)
 
 
 def clear(ctx: Any = None) -> None:

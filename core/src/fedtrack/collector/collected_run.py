@@ -13,6 +13,7 @@ from fedtrack.connection.run_folder import RunFolder
 from fedtrack.delivery.host import ReceiverHost
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import WorkspaceError
+from fedtrack.policy.run_terms import load as load_terms
 from fedtrack.runs.kept_receivers import NamedReceiver, built, keep_receivers
 from fedtrack.runs.live_run import LiveRun
 from fedtrack.runs.result import RunResult
@@ -22,6 +23,7 @@ from fedtrack.spool.segments import is_open, list_streams
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.intake import Intake
 from fedtrack.transport.spool_source import SpoolSource
 from fedtrack.view.options import ViewOptions
@@ -86,7 +88,9 @@ class CollectedRun:
         """Find the sites that write into the run's folder themselves, and those that have ended."""
         for site in self.folder.sites():
             if site not in self._sources:
-                source = SpoolSource(site, self.folder.spool(site), self.journal, self._host.run.blobs)
+                home = self.folder.spool(site).parent
+                guard = Guard.open(site, self._host.run.run_id, home, load_terms(home).of(site))
+                source = SpoolSource(site, self.folder.spool(site), self.journal, self._host.run.blobs, guard=guard)
                 self._sources[site] = source
                 self._host.add_source(source)
             if _writes(self.folder.spool(site)):

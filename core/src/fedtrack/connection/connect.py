@@ -13,6 +13,7 @@ from fedtrack.connection.file_system import warn_of_memory
 from fedtrack.connection.names import checked_run, checked_site
 from fedtrack.connection.outbox import Outbox, Target
 from fedtrack.errors import ConfigError, PluginError
+from fedtrack.policy.run_terms import RunTerms
 from fedtrack.spool.identity import SpoolIdentity
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, Spool
 from fedtrack.transport.address import Address
@@ -77,7 +78,8 @@ def connect(
     warn_of_memory(mine.spool)
     mine.keep_token(secret)
     identity = SpoolIdentity(name, site)
-    spool = Spool(mine.spool, durability=durability, limit_bytes=spool_limit, identity=identity)
+    gate = RunTerms.find([site], workspace=mine.folder).kept(mine.folder).gate(site)
+    spool = Spool(mine.spool, durability=durability, limit_bytes=spool_limit, identity=identity, gate=gate)
     return ConnectedRun(name, site, spool, HttpsWay(box, mine, secret))
 
 
@@ -87,7 +89,10 @@ def _to_folder(folder: Path, run: str, site: str, durability: Durability, limit:
     place = RunFolder(folder.absolute(), run)
     record = place.create(uuid4().hex, time_ns())
     identity = SpoolIdentity(record.run_id, site)
-    spool = Spool(place.spool(site), durability=durability, limit_bytes=limit, identity=identity)
+    mine = place.spool(site).parent
+    mine.mkdir(mode=0o700, parents=True, exist_ok=True)
+    gate = RunTerms.find([site], workspace=mine).kept(mine).gate(site)
+    spool = Spool(place.spool(site), durability=durability, limit_bytes=limit, identity=identity, gate=gate)
     return ConnectedRun(run, site, spool, FolderWay(spool.folder))
 
 

@@ -6,9 +6,11 @@ import contextlib
 from time import monotonic
 
 from fedtrack.connection.outbox import Shipped, SiteBox
+from fedtrack.policy.run_terms import RunTerms
 from fedtrack.spool.counter_page import page_path
 from fedtrack.spool.counts import read_counts
 from fedtrack.spool.segments import is_open, list_streams
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.https import BATCH_BYTES, HttpsLine
 from fedtrack.transport.shipper import SpoolShipper
 from fedtrack.transport.wire import Ack, Bye, FromSite
@@ -39,6 +41,9 @@ class Shipment:
         self._status = box.shipped()
         self._next_look = self._not_before = 0.0
         self._reason = ""
+        # Those with which the site's processes began; a policy that the operator names since counts, too.
+        terms = RunTerms.find([box.site], workspace=box.folder).kept(box.folder)
+        self._guard = Guard.open(box.site, run, box.folder, terms.of(box.site))
         self._shipper = self._new_shipper()
 
     def step(self, now: float) -> float:
@@ -90,6 +95,8 @@ class Shipment:
     def _goodbye(self, final: dict[str, int]) -> Bye:
         unsaid = final.keys() - set(self._status.said)
         counts = read_counts(self.box.spool, unsaid)
+        if self._guard is not None:
+            counts = {name: self._guard.counted(name, one) for name, one in counts.items()}
         known = [one for one in counts.values() if one is not None]
         return Bye(
             self._run,
@@ -134,4 +141,6 @@ class Shipment:
         return ack
 
     def _new_shipper(self) -> SpoolShipper:
-        return SpoolShipper(self.box.spool, self._run, self._ask, clock=monotonic, batch_bytes=BATCH_BYTES)
+        return SpoolShipper(
+            self.box.spool, self._run, self._ask, clock=monotonic, batch_bytes=BATCH_BYTES, guard=self._guard
+        )

@@ -18,10 +18,16 @@ _PLUGINS = {
     "TBAnalyticsReceiver": "fedtrack_tensorboard",
     "MLflowReceiver": "fedtrack_mlflow",
     "WandBReceiver": "fedtrack_wandb",
+    "patch": "fedtrack_lightning",
+    "FLCallback": "fedtrack_lightning",
 }
 
 #: Modules that scripts import as a whole. From all others they import names, which are the same in fedtrack.
-_MODULES = {"nvflare.client": "fedtrack.client", "nvflare.client.tracking": _TRACKING}
+_MODULES = {
+    "nvflare.client": "fedtrack.client",
+    "nvflare.client.lightning": "fedtrack_lightning",
+    "nvflare.client.tracking": _TRACKING,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 from fedtrack.errors import ConfigError
 from fedtrack.job.components import ConvertToFedEvent, IntimeModelSelector, ValidationJsonGenerator
@@ -32,6 +34,7 @@ class BaseFedJob(FedJob):
         durability: What a returned log call survives; see FedJob.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
         view: Whether the server's records show each metric over the sites; see FedJob.
+        policy: What may leave the sites; see FedJob.
     """
 
     @checked_keywords
@@ -51,6 +54,7 @@ class BaseFedJob(FedJob):
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
         view: bool | ViewMode = True,
+        policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -60,6 +64,7 @@ class BaseFedJob(FedJob):
             durability=durability,
             spool_limit=spool_limit,
             view=view,
+            policy=policy,
         )
         if key_metric_mode not in ("max", "min"):
             raise ConfigError(f"key_metric_mode is {key_metric_mode!r}; valid are 'max' and 'min'.")

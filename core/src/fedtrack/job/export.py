@@ -98,7 +98,8 @@ def _write(job: FedJob, sites: list[str], folder: Path, write_model: ModelWriter
         job.idle_timeout,
         job.durability,
         job.spool_limit,
-        job.view,
+        view=job.view,
+        policy=job.policy,
     )
     write_json(folder / META_FILE, meta)
 

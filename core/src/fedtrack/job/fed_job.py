@@ -18,6 +18,7 @@ from fedtrack.job.pt_model import PTModel
 from fedtrack.job.values import check_count, check_name, check_seconds, checked_names
 from fedtrack.partial_engine import open_engine
 from fedtrack.plugins.workflow import Workflow
+from fedtrack.policy.policy import of_job
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 from fedtrack.tracking.events import SERVER
 from fedtrack.view.options import ViewMode, view_mode
@@ -40,6 +41,7 @@ class FedJob:
             are dropped and counted.
         view: Whether the server's records show each metric over the sites: mean, quantiles, the worst site, and where
             their time went. True and ``last`` use a site's last value of a round, ``mean`` the mean of its values.
+        policy: What may leave the sites, as a dict or a file; the policy of a site's owner is never loosened by it.
     """
 
     @checked_keywords
@@ -53,6 +55,7 @@ class FedJob:
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
         view: bool | ViewMode = True,
+        policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         check_name("The job's name", name)
         check_count("min_clients", min_clients)
@@ -62,6 +65,7 @@ class FedJob:
         self.durability = durability
         self.spool_limit = spool_limit
         self.view = view_mode(view)
+        self.policy = of_job(policy)
         self.min_clients = min_clients
         self.mandatory_clients = mandatory_clients or []
         self.idle_timeout = idle_timeout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from fedtrack.errors import ConfigError
@@ -51,6 +52,7 @@ class FedAvgJob(BaseFedJob):
         durability: What a returned log call survives; see FedJob.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
         view: Whether the server's records show each metric over the sites; see FedJob.
+        policy: What may leave the sites; see FedJob.
 
     Raises:
         ConfigError: A value is not valid.
@@ -82,6 +84,7 @@ class FedAvgJob(BaseFedJob):
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
         view: bool | ViewMode = True,
+        policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -97,6 +100,7 @@ class FedAvgJob(BaseFedJob):
             durability=durability,
             spool_limit=spool_limit,
             view=view,
+            policy=policy,
         )
         if n_clients is not None and (
             isinstance(n_clients, bool) or not isinstance(n_clients, int) or not 1 <= n_clients <= MAX_COUNT

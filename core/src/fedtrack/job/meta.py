@@ -17,6 +17,7 @@ from fedtrack.job.values import (
     check_no_repetition,
     check_seconds,
 )
+from fedtrack.policy.policy import Policy
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, MIN_LIMIT_BYTES, Durability
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.normalise import shorten
@@ -38,6 +39,7 @@ class Meta(msgspec.Struct, forbid_unknown_fields=True):
         view: What is computed over the sites: from the ``last`` value of each in a round, from their ``mean``, or
             nothing (``off``).
         format_version: The format of this file and of the job's other files.
+        policy: What may leave the sites, beside the policy of each site's owner; the strictest wins.
     """
 
     name: Name
@@ -49,6 +51,7 @@ class Meta(msgspec.Struct, forbid_unknown_fields=True):
     spool_limit: Annotated[int, msgspec.Meta(ge=MIN_LIMIT_BYTES)] = DEFAULT_LIMIT_BYTES
     view: ViewMode = "last"
     format_version: int = 2
+    policy: Policy | None = None
 
     def __post_init__(self) -> None:
         check_name("$.name", self.name)

@@ -17,6 +17,7 @@ from pathlib import Path
 from fedtrack.client.backend import BACKEND_VARIABLE, SITE_VARIABLE
 from fedtrack.errors import ConfigError, FedtrackError, WorkspaceError
 from fedtrack.journal.journal import Journal
+from fedtrack.policy.run_terms import RunTerms
 from fedtrack.private_folder import state_folder
 from fedtrack.runs.workspace import RunRecord, Workspace
 from fedtrack.spool import Spool, SpoolIdentity
@@ -69,7 +70,8 @@ def _begin_in(parent: Path) -> Spool:
         journal.set_meta("job_name", Path(sys.argv[0] or "script").stem or "script")
     finally:
         journal.close()
-    spool = Spool(workspace.site(SITE) / "spool", identity=SpoolIdentity(record.run_id, SITE))
+    gate = RunTerms.find([SITE], workspace=root).kept(workspace.server).gate(SITE)
+    spool = Spool(workspace.site(SITE) / "spool", identity=SpoolIdentity(record.run_id, SITE), gate=gate)
     shown = shlex.quote(_short(root))
     # Not by logging: like wandb and mlflow, it must say so also in a script that has not set up any logging.
     sys.stderr.write(

@@ -13,9 +13,9 @@ from fedtrack.delivery.ledger import Ledger
 from fedtrack.journal.journal import GapKind, Journal, StoredBatch, StoredStream
 from fedtrack.spool import frames
 from fedtrack.tracking.counts import Counts
-from fedtrack.tracking.records import GAP_KIND, REJECTED_KIND, Gap, decode, number_of
+from fedtrack.tracking.records import GAP_KIND, REJECTED_KIND, WITHHELD_KIND, Gap, Withheld, decode, number_of
 
-_MAY_COUNT = frames.kinds_pattern((REJECTED_KIND, GAP_KIND))
+_MAY_COUNT = frames.kinds_pattern((REJECTED_KIND, GAP_KIND, WITHHELD_KIND))
 
 
 class StreamFacts(NamedTuple):
@@ -100,14 +100,14 @@ def is_host(site: str) -> bool:
 
 
 def _is_unsaid(row: StoredStream, hosts: Mapping[str, StoredStream]) -> bool:
-    """Return whether only the records of a stream show how many of its calls were dropped or rejected.
+    """Return whether only the records of a stream show how many of its calls were dropped, withheld or rejected.
 
-    That is so in a journal of format 1, and for the rejected calls of a site that shared its process with others.
+    That is so in a journal of format 1, and for some calls of a site that shared its process with others.
     """
     if row.counted is not None or is_host(row.site):
         return False
     host = hosts.get(row.stream)
-    return host is None or host.counted is None or bool(host.counted and host.counts.rejected)
+    return host is None or host.counted is None or bool(host.counted and (host.counts.rejected or host.counts.withheld))
 
 
 def _said(row: StoredStream, hosts: Mapping[str, StoredStream]) -> Counts | None:
@@ -140,14 +140,18 @@ def _from_records(journal: Journal, streams: Collection[tuple[str, str]]) -> dic
 def _with_batch(facts: StreamFacts, batch: StoredBatch) -> StreamFacts:
     if not _MAY_COUNT.search(batch.body):  # most batches have only plain events, and their frames need not be read
         return facts
-    rejected = dropped = reports = 0
+    rejected = dropped = reports = withheld = 0
     for _, payload in frames.split(batch.body):
         number = number_of(payload)
         rejected += number == REJECTED_KIND
         if number == GAP_KIND:
             reports += 1
             dropped += _count_in(payload)
+        elif number == WITHHELD_KIND:
+            withheld = max(withheld, _count_in(payload))  # each says how many it were so far
     counts = add_counts((facts.counts, Counts(dropped, 0, rejected)))
+    if counts is not None and withheld:
+        counts = counts._replace(withheld=max(counts.withheld, withheld))
     counted_as_events = batch.count - batch.recount()
     return StreamFacts(facts.events + counted_as_events, counts, facts.reports + reports, inferred=True)
 
@@ -157,7 +161,7 @@ def _count_in(payload: memoryview) -> int:
         record = decode(payload)
     except msgspec.DecodeError:
         return 0
-    return record.count if isinstance(record, Gap) else 0
+    return record.count if isinstance(record, Gap | Withheld) else 0
 
 
 def add_counts(parts: Iterable[Counts | None]) -> Counts | None:

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -39,6 +40,8 @@ def print_summary(result: RunResult) -> None:
         console.print(_counts_table("Receivers", _receiver_rows(result), left=2))
     for line in _remarks(result):
         console.print(line, markup=False)
+    for line in _policies(result.policies):
+        console.print(line, markup=False)
     console.print(f"Results:     {result.folder}", markup=False)
     for receiver in result.receivers.values():
         shown = [receiver.location] if "://" in receiver.location else []  # of a file, the command is enough
@@ -49,6 +52,16 @@ def print_summary(result: RunResult) -> None:
     if result.unserved:
         names, workspace = ", ".join(result.unserved), shlex.quote(str(result.workspace))
         console.print(f"Got nothing: {names}; the events are kept. See: fedtrack runs show {workspace}", markup=False)
+
+
+def _policies(policies: Mapping[str, str]) -> Iterator[str]:
+    """Yield what the sites' records are released under, one line for all sites with the same terms."""
+    sites: dict[str, list[str]] = {}
+    for site, terms in policies.items():
+        sites.setdefault(terms, []).append(site)
+    for terms, names in sites.items():
+        more = f" and {len(names) - _MOST_SITES} more" if len(names) > _MOST_SITES else ""
+        yield f"Policy:      {', '.join(names[:_MOST_SITES])}{more}: {terms}"
 
 
 def _runnable(command: str) -> str:

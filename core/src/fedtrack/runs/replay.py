@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from time import time_ns
 from typing import Any
@@ -24,6 +25,7 @@ from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
 from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.journal.journal import Journal
+from fedtrack.policy.run_terms import load as load_terms
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
@@ -31,6 +33,7 @@ from fedtrack.runs.worker_folders import worker_folders, worker_source
 from fedtrack.runs.workspace import RUN_FOLDER
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.spool_source import SpoolSource
 
 log = logging.getLogger(__name__)
@@ -154,15 +157,20 @@ def _hosts(
                     SpoolSource(node, run.node(node) / "spool", host.journal, info.blobs, delete=not sites[node])
                 )
         server = hosts[SERVER]
+        terms, run_id = load_terms(run.node(SERVER)), server.run.run_id
+        guards = cache(lambda name: Guard.open(name, run_id, run.node(name), terms.of(name)))
         for name, crosses in {SERVER: True, **sites}.items():
             if crosses:
                 home = run.node(name) / "journal.db"
                 if name != SERVER and home.exists():
                     homes[name] = hosts[name].journal if name in hosts else Journal(home, read_only=True)
                 spool = run.node(name) / "spool"
-                server.add_source(SpoolSource(name, spool, server.journal, server.run.blobs, other=homes.get(name)))
+                guard = None if name == SERVER else guards(name)
+                server.add_source(
+                    SpoolSource(name, spool, server.journal, server.run.blobs, other=homes.get(name), guard=guard)
+                )
         for folder in worker_folders(run.workers):
-            server.add_source(worker_source(folder, server.journal, server.run.blobs, names))
+            server.add_source(worker_source(folder, server.journal, server.run.blobs, names, guards))
         for host in hosts.values():
             host.forwarder.end_all()
         yield hosts

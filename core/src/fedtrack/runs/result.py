@@ -59,6 +59,7 @@ class RunResult(msgspec.Struct):
         cross_site_tables: The results of each cross-site evaluation, by the workflow's id in the job.
         counted_ns: When the counts were taken, nanoseconds since the epoch; 0 in a summary of an older version. What a
             process of a site has logged since, or a receiver has taken, is in their files only: see ``tally_of``.
+        policies: What the records of each site are released under, if it has a policy: its SHA-256.
     """
 
     run_id: str
@@ -79,6 +80,7 @@ class RunResult(msgspec.Struct):
     waiting: dict[str, str] = {}
     cross_site_tables: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {}
     counted_ns: int = 0
+    policies: dict[str, str] = {}
 
     @property
     def events_complete(self) -> bool:

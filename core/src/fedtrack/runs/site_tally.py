@@ -139,7 +139,7 @@ def count_site(
         rejected=calls.rejected,
         streams_to_server=site.streams_to_server,
         error=site.error,
-        withheld=calls.withheld if own or (shared is not None and not shared.withheld) else None,
+        withheld=calls.withheld if own or shared is not None else None,
         in_spool=calls.in_spool,
         lost=calls.lost_events,
         node=site.node,

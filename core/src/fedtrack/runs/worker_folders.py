@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from fedtrack.journal.journal import Journal
 from fedtrack.tracking.blobs import BlobStore
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.shared_source import SharedSource
 
 
@@ -36,6 +37,12 @@ def spool_of(folder: Path) -> Path:
     return folder / "spool"
 
 
-def worker_source(folder: Path, journal: Journal, blobs: BlobStore, sites: Collection[str]) -> SharedSource:
+def worker_source(
+    folder: Path,
+    journal: Journal,
+    blobs: BlobStore,
+    sites: Collection[str],
+    guards: Callable[[str], Guard | None] | None = None,
+) -> SharedSource:
     """Return the reader of a worker's spool; see SharedSource."""
-    return SharedSource(worker_name(folder), spool_of(folder), journal, blobs, sites)
+    return SharedSource(worker_name(folder), spool_of(folder), journal, blobs, sites, guards=guards)

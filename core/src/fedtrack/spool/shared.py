@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
+from fedtrack.policy.gate import Gate
 from fedtrack.spool.hosted import prefix
 from fedtrack.spool.place import Place, any_followed, follow_threads, place
 from fedtrack.spool.spool import Spool
-from fedtrack.tracking.records import Record, encode
+from fedtrack.tracking.records import Record, Withheld, encode
 
 
 class SharedSpool(Spool):
@@ -23,17 +25,24 @@ class SharedSpool(Spool):
 
     After ``follow_threads``, the records of a thread belong to the site whose task has started the thread.
 
+    With ``gates``, each site's records go through a gate of its own.
+
     A segment's header has no round, because each site has its own. A site's mark is valid until the end of the segment,
     and is repeated in the next one.
     """
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, *, gates: Callable[[str], Gate | None] | None = None, **options: Any) -> None:
         self._said_of: dict[str, int | None] = {}
         self._site = ""
         # Whether threads of earlier tasks may log. Then each call looks up its site, and none takes the fast path.
         self._is_mixed = False
         self._counts_of: Counter[str] = Counter()
         self._counted = 0
+        self._gates = gates
+        self._gate_of: dict[str, Gate | None] = {}
+        self._withheld_of: Counter[str] = Counter()
+        if gates is not None:
+            options["gate"] = Gate([])  # stands for those of the sites
         super().__init__(folder, **options)
         self._encode = self._wrapped
 
@@ -79,6 +88,29 @@ class SharedSpool(Spool):
             found, self._counts_of = self._counts_of, Counter()
         return {site: count for site, count in found.items() if site and count}
 
+    def count_withheld(self, count: int) -> None:
+        """Count log calls of the calling code's site that its policy keeps: the page has no counts by site."""
+        super().count_withheld(count)
+        with self._lock:
+            self._withheld_of[self._site] += count
+            self.note(Withheld(time_ns(), self._withheld_of[self._site]))
+
+    def _pass_gate(self, gate: Gate) -> None:
+        # The site of a call is known only in its place: no call takes the fast path.
+        self.append_metric = self.append_metrics = _never  # type: ignore[method-assign,assignment]
+
+    def withholds(self, kind: type[Record], key: object) -> bool:
+        """Return whether the policy of the calling code's site keeps such a record; see ``Spool.withholds``."""
+        with self._in_own_place():
+            return super().withholds(kind, key)
+
+    def _gate_here(self) -> Gate | None:
+        if self._gates is None:
+            return self.gate
+        if self._site not in self._gate_of:
+            self._gate_of[self._site] = self._gates(self._site)
+        return self._gate_of[self._site]
+
     @contextlib.contextmanager
     def _in_own_place(self) -> Iterator[None]:
         with self._lock:
@@ -117,6 +149,9 @@ class SharedSpool(Spool):
     def _inner(self) -> Spool:
         inner = super()._inner()
         if isinstance(inner, SharedSpool):
+            inner._gates, inner._gate_of = self._gates, self._gate_of
+            if self._gates is not None:
+                inner.gate = self.gate
             inner._site, inner._prefix = self._site, self._prefix
         return inner
 
@@ -130,3 +165,7 @@ class SharedSpool(Spool):
 
     def _header_round(self) -> int | None:
         return None
+
+
+def _never(*_: Any) -> bool:
+    return False

@@ -22,10 +22,12 @@ from time import monotonic, sleep, time_ns
 from typing import Literal, TypedDict
 
 from fedtrack.errors import ConfigError, FedtrackError, WorkspaceError
+from fedtrack.policy.gate import Gate
 from fedtrack.spool import frames
 from fedtrack.spool.base import SpoolBase
 from fedtrack.spool.counter_page import Extent
 from fedtrack.spool.frames import frame
+from fedtrack.spool.gated import GatedCalls
 from fedtrack.spool.identity import IDENTITY_FILE, SpoolIdentity, write_identity
 from fedtrack.spool.segments import create_segment, sync_folder
 from fedtrack.spool.stream_counts import StreamCounts
@@ -81,8 +83,10 @@ class Spool(SpoolBase):
         durability: See ``Durability``.
         on_full: See ``OnFull``; dropped records are counted, and reported in gap records.
         identity: The run and the site of the records, for a file in the folder; None writes no such file.
+        gate: The gate of the site's policy; None stores every record as it was logged.
 
     Attributes:
+        gate: The gate of the site's policy, or None.
         blobs: The store of the large values of this spool's records.
     """
 
@@ -95,6 +99,7 @@ class Spool(SpoolBase):
         durability: Durability = "process",
         on_full: OnFull = "drop",
         identity: SpoolIdentity | None = None,
+        gate: Gate | None = None,
     ) -> None:
         check_options(durability=durability, limit_bytes=limit_bytes, on_full=on_full)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,7 +113,9 @@ class Spool(SpoolBase):
             "limit_bytes": limit_bytes,
             "durability": durability,
             "on_full": on_full,
+            "gate": gate,
         }
+        self.gate = gate
         # Only finished segments are deleted: one as large as the limit could never be.
         self._segment_bytes = min(segment_bytes, limit_bytes // 4)
         self._limit_bytes = limit_bytes
@@ -123,7 +130,15 @@ class Spool(SpoolBase):
         self._next_seq = 1
         self._round: int | None = None
         self._begin_stream()
+        if gate is not None:
+            self._pass_gate(gate)
         _spools.add(self)
+
+    def _pass_gate(self, gate: Gate) -> None:
+        """Let the fast path, which writers look up once, go through the gate."""
+        gated = GatedCalls(self, gate, self.append_metric, self.append_metrics, self._extend)
+        self.append_metric = gated.append_metric  # type: ignore[method-assign]
+        self.append_metrics = gated.append_metrics  # type: ignore[method-assign]
 
     def _begin_stream(self) -> None:
         self.stream = os.urandom(16).hex()
@@ -153,6 +168,9 @@ class Spool(SpoolBase):
         Raises:
             SpoolFull: Only with ``on_full="raise"``.
         """
+        if self.gate is not None:
+            self.extend([record])
+            return
         payload = self._encode(record)
         if len(payload) > frames.MAX_PAYLOAD:
             record = _refusal(record, len(payload))
@@ -175,6 +193,15 @@ class Spool(SpoolBase):
             SpoolFull: Only with ``on_full="raise"``.
         """
         records = list(records)
+        if self.gate is not None:
+            logged, records = records, self._released(records)
+            if len(records) < len(logged):
+                self.count_withheld(len(logged) - len(records))
+        if records:
+            self._extend(records)
+
+    def _extend(self, records: list[Record]) -> None:
+        """Store records of which the gate has released everything."""
         payloads = [self._encode(record) for record in records]
         for index, payload in enumerate(payloads):
             if len(payload) > frames.MAX_PAYLOAD:
@@ -182,7 +209,7 @@ class Spool(SpoolBase):
                 payloads[index] = self._encode(records[index])
         with self._lock:
             if self._writing:
-                self._inner().extend(records)
+                self._inner()._extend(records)
                 return
             self._writing = True
             try:
@@ -192,6 +219,9 @@ class Spool(SpoolBase):
 
     def note(self, record: Control) -> bool:
         """Store a control record, which is no event and is never counted; return False if there is no room for it."""
+        gate = self._gate_here()
+        if gate is not None and not gate.allows_note(record):
+            return False
         payload = self._encode(record)
         if len(payload) > frames.MAX_PAYLOAD:
             return False
@@ -230,6 +260,36 @@ class Spool(SpoolBase):
                 self._set_plain()
             elif self._said != known:
                 self._plain_until = 0  # this is a signal handler, and the interrupted call must write the mark first
+
+    def judged(self, key: str, value: float) -> float | None:
+        """Return what the site's policy releases of a metric, and note that; None if it is withheld."""
+        with self._lock:
+            gate = self._gate_here()
+            return value if gate is None else gate.metric(key, value, None, self._round)
+
+    def withholds(self, kind: type[Record], key: object) -> bool:
+        """Return whether the site's policy keeps a record of this kind and key; if so, the call is counted.
+
+        For writers: what is withheld needs not be built, and no part of it reaches the disk.
+        """
+        gate = self._gate_here()
+        if gate is None or not isinstance(key, str) or gate.allows(kind, str.__str__(key)):
+            return False
+        self.count_withheld(1)
+        return True
+
+    def _gate_here(self) -> Gate | None:
+        """Return the gate for what the calling code logs."""
+        return self.gate
+
+    def _released(self, records: list[Record]) -> list[Record]:
+        with self._lock:
+            gate, found = self._gate_here(), []
+            for record in records:
+                kept = record if gate is None else gate.release(record, self._round)
+                if kept is not None:
+                    found.append(kept)
+            return found
 
     def count_withheld(self, count: int) -> None:
         """Count log calls that the site's policy keeps at the site."""
@@ -552,6 +612,7 @@ class _Options(TypedDict):
     limit_bytes: int
     durability: Durability
     on_full: OnFull
+    gate: Gate | None
 
 
 def _refusal(record: Record, size: int) -> Rejected:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from fedtrack.tracking import pixels
 from fedtrack.tracking.normalise import Refused
 from fedtrack.tracking.tables import Table, table_of
 from fedtrack.tracking.writer import Writer
+
+#: The deepest nesting of hyperparameters that is followed: a dict may contain itself.
+_MAX_DEPTH = 16
 
 
 class MediaWriter(Writer):
@@ -72,6 +76,22 @@ class MediaWriter(Writer):
 
         self._made(key, make)
 
+    def record_params(self, params: Any) -> None:
+        """Log hyperparameters of any shape; those of nested objects are named ``outer/inner``.
+
+        Args:
+            params: A mapping, a dataclass, or an object with attributes such as the arguments of a script.
+        """
+        self._made("params", lambda: self._params("", params, 0))
+
+    def _params(self, prefix: str, params: Any, depth: int) -> None:
+        for key, value in _named(params):
+            name = f"{prefix}{key}"
+            if depth < _MAX_DEPTH and (isinstance(value, Mapping) or _is_dataclass(value)):
+                self._params(f"{name}/", value, depth + 1)
+            else:
+                self.record_param(name, value)
+
     def record_file(self, source: str | os.PathLike[str], path: str = "") -> None:
         """Log a copy of a file as an artifact.
 
@@ -114,6 +134,18 @@ class MediaWriter(Writer):
             make()
         except Exception as error:  # objects of other libraries may raise anything
             self.record_rejected(key, error)
+
+
+def _named(params: Any) -> list[tuple[Any, Any]]:
+    if isinstance(params, Mapping):
+        return [(key, params[key]) for key in params]
+    if _is_dataclass(params):
+        return [(field.name, getattr(params, field.name)) for field in dataclasses.fields(params)]
+    return list(vars(params).items())
+
+
+def _is_dataclass(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
 def _content(file: Path) -> bytes:

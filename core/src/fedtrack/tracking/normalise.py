@@ -78,6 +78,16 @@ def step(value: Any) -> int | None:
     return None if value is None else _integer("step", value)
 
 
+def samples(value: Any) -> int | None:
+    """Return ``value`` as a number of samples, or None."""
+    if value is None:
+        return None
+    found = _integer("n", value)
+    if found < 0:
+        raise Refused(f"n is {shorten(value)}; it is a number of samples, 0 or more")
+    return found
+
+
 def wall_time(value: Any) -> int:
     """Return ``value`` as nanoseconds since the epoch."""
     return _integer("time", value)

@@ -205,8 +205,18 @@ class TaskRecord(Control, frozen=True, array_like=True, gc=False, tag=34):
     ends: dict[str, int]
 
 
+class Withheld(Control, frozen=True, array_like=True, gc=False, tag=35):
+    """Log calls that the policy of a site has kept, in a spool that sites share; or a record that an agent refused.
+
+    Attributes:
+        count: How many calls of the site in this stream were kept so far; 0 in the place of a refused record.
+    """
+
+    count: int = 0
+
+
 Event: TypeAlias = Metric | Param | Tag | Text | Image | Histogram | Artifact | Rejected | Gap
-AnyRecord: TypeAlias = Event | RoundMark | Direction | TaskRecord
+AnyRecord: TypeAlias = Event | RoundMark | Direction | TaskRecord | Withheld
 
 #: The kinds from here up are control records, known or not.
 FIRST_CONTROL_KIND = 32
@@ -270,6 +280,7 @@ def kind_of(record: Record) -> str:
 TEXT_KIND, IMAGE_KIND, ARTIFACT_KIND, REJECTED_KIND, GAP_KIND = (
     int(str(kind.__struct_config__.tag)) for kind in (Text, Image, Artifact, Rejected, Gap)
 )
+WITHHELD_KIND = int(str(Withheld.__struct_config__.tag))
 #: In the place of a kind: ``[10, site, payload]``, a record in a spool that sites share.
 HOSTED_KIND = 10
 #: The kinds of record that may refer to a blob.

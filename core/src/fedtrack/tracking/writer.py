@@ -24,7 +24,7 @@ from fedtrack.errors import ConfigError
 from fedtrack.tracking import normalise
 from fedtrack.tracking.blobs import INLINE_LIMIT, BlobStore
 from fedtrack.tracking.continued_steps import ContinuedLog
-from fedtrack.tracking.long_values import valued_records
+from fedtrack.tracking.long_values import SHOWN_CHARS, valued_records
 from fedtrack.tracking.records import (
     Artifact,
     BlobRef,
@@ -140,6 +140,9 @@ class Writer:
         # A spool has one more method than other record logs: it stores metrics that need no normalising.
         self._append_metric: Callable[[Any, Any, Any], bool] = getattr(chosen, "append_metric", _has_none)
         self._append_metrics: Callable[[Any, Any, Any], bool] = getattr(chosen, "append_metrics", _has_none)
+        # A spool whose site has a policy is asked before a value is looked at, and no reason may show one.
+        self._withholds: Callable[[type[Record], Any], bool] = getattr(chosen, "withholds", _has_none)
+        self._hushes = getattr(chosen, "gate", None) is not None
         self._warned: set[str] = set()
 
     def continue_steps(self) -> None:
@@ -155,7 +158,9 @@ class Writer:
             self._log = ContinuedLog(self._log)
         self._append_metric = self._append_metrics = _has_none
 
-    def record_metric(self, key: str, value: Any, step: int | None = None, time: int | None = None) -> None:
+    def record_metric(
+        self, key: str, value: Any, step: int | None = None, time: int | None = None, n: int | None = None
+    ) -> None:
         """Log one scalar.
 
         Args:
@@ -164,12 +169,15 @@ class Writer:
                 0.0, as in torch and MLflow, with one warning; text that is a number is that number.
             step: The script's step, or None.
             time: Wall clock in nanoseconds since the epoch; now, if None.
+            n: For how many samples the value stands, which a site's policy may ask; None if that is not said.
         """
-        if time is None and (
-            self._append_metric(key, value, step) or self._append_metric(key, normalise.item(value), step)
+        if (
+            time is None
+            and n is None
+            and (self._append_metric(key, value, step) or self._append_metric(key, normalise.item(value), step))
         ):
             return
-        self._append(key, partial(self._metric, key, value, step, time))
+        self._append(key, partial(self._metric, key, value, step, time, n))
 
     def record_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time: int | None = None) -> None:
         """Log several scalars of one step with one write; see ``record_metric``."""
@@ -214,6 +222,8 @@ class Writer:
 
     def record_text(self, key: str, text: str, step: int | None = None, time: int | None = None) -> None:
         """Log text of any length up to 64 Mi characters; for ``time`` see ``record_metric``."""
+        if self._withholds(Text, key):
+            return
 
         def build() -> Text:
             content = normalise.text(text)
@@ -228,6 +238,8 @@ class Writer:
         self, key: str, data: bytes, step: int | None = None, format: str = "png", time: int | None = None
     ) -> None:
         """Log an encoded image (``format`` is ``"png"`` or ``"jpeg"``); for ``time`` see ``record_metric``."""
+        if self._withholds(Image, key):
+            return
 
         def build() -> Image:
             kind = normalise.text_value(format)
@@ -264,6 +276,8 @@ class Writer:
 
     def record_artifact(self, path: str, data: bytes) -> None:
         """Log a file under a relative, ``/``-separated path."""
+        if self._withholds(Artifact, path):
+            return
 
         def build() -> Artifact:
             plain = normalise.key(path)
@@ -303,8 +317,13 @@ class Writer:
         return content if len(content) <= INLINE_LIMIT else self._log.blobs.put(content)
 
     def _append_valued(self, kind: type[Param] | type[Tag], key: Any, normal: Callable[[], Any]) -> None:
+        if self._withholds(kind, key):
+            return
         try:
-            records = valued_records(kind, key, normal(), self._log.blobs)
+            value = normal()
+            if self._hushes and isinstance(value, str):
+                value = value[:SHOWN_CHARS]  # the whole one would be an artifact, of which a policy speaks apart
+            records = valued_records(kind, key, value, self._log.blobs)
         except Exception as error:  # the methods of any object, or a full disk
             self.record_rejected(key, error)
         else:
@@ -319,8 +338,10 @@ class Writer:
         except Exception as error:  # any object may be passed, and its methods may raise anything
             return self._rejected(key, error)
 
-    def _metric(self, key: Any, value: Any, step: Any, time: Any) -> Metric:
-        record = Metric(_at(time), normalise.key(key), normalise.metric_value(value), normalise.step(step))
+    def _metric(self, key: Any, value: Any, step: Any, time: Any, n: Any = None) -> Metric:
+        record = Metric(
+            _at(time), normalise.key(key), normalise.metric_value(value), normalise.step(step), normalise.samples(n)
+        )
         if isinstance(normalise.item(value), bool) and self._first_time("bool"):
             log.warning(
                 "%s: the value of %s is a bool; bools are logged as 1.0 and 0.0 (said once)",
@@ -332,7 +353,10 @@ class Writer:
     def _rejected(self, key: Any, error: Exception) -> Rejected:
         reason = normalise.reason(error)
         shown = normalise.shorten(key)
-        if self._first_time(shown):
+        if self._hushes:  # the log file may leave the site, too
+            if self._first_time(type(error).__name__):
+                log.warning("%s: a call was refused: %s (counted)", type(self).__name__, type(error).__name__)
+        elif self._first_time(shown):
             log.warning("%s: %s was not logged: %s (counted as rejected)", type(self).__name__, shown, reason)
         return Rejected(time_ns(), shown, reason)
 

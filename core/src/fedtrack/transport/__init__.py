@@ -12,6 +12,7 @@ from fedtrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fedtrack.transport.forwarder import Forwarder
+    from fedtrack.transport.guard import Guard
     from fedtrack.transport.intake import Intake
     from fedtrack.transport.shipper import SpoolShipper
     from fedtrack.transport.spool_source import SpoolSource
@@ -22,6 +23,7 @@ _HOMES = {
     "Bye": "fedtrack.transport.wire",
     "Forwarder": "fedtrack.transport.forwarder",
     "FromSite": "fedtrack.transport.wire",
+    "Guard": "fedtrack.transport.guard",
     "Intake": "fedtrack.transport.intake",
     "PAYLOAD": "fedtrack.transport.wire",
     "SpoolShipper": "fedtrack.transport.shipper",
@@ -38,6 +40,7 @@ __all__ = [
     "Bye",
     "Forwarder",
     "FromSite",
+    "Guard",
     "Intake",
     "SpoolShipper",
     "SpoolSource",

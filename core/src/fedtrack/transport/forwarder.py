@@ -80,6 +80,8 @@ class Forwarder:
         while self._forward_all() or (self._waiting_helps() and self._clock() < deadline):
             if self._errors:
                 sleep(self._poll_seconds)
+        for source in self._sources.values():
+            source.end_log()
 
     def _waiting_helps(self) -> bool:
         """Return whether a failure may end later: a spool of a newer version stays unreadable."""

@@ -23,6 +23,7 @@ from fedtrack.journal.journal import GapKind, Goodbye, Journal
 from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import AnyRecord, BlobRef, decode
+from fedtrack.transport.received_logs import ReceivedLogs
 from fedtrack.transport.wire import (
     MAX_BATCH,
     VERSION,
@@ -33,6 +34,7 @@ from fedtrack.transport.wire import (
     Frames,
     FromSite,
     Hello,
+    LogPart,
     UnknownMessageError,
     decode_from_site,
     encode,
@@ -72,6 +74,7 @@ class Intake:
         self._working = 0
         self._closed = False
         self._files: dict[str, threading.Lock] = {}
+        self._logs = ReceivedLogs(journal.path.parent / "release_logs")
 
     def handle(self, site: str, data: bytes) -> bytes:
         """Answer one message of ``site``, whose name the transport guarantees; never raises."""
@@ -133,6 +136,9 @@ class Intake:
             # A site that did not wait for an answer may send a piece twice at once.
             with self._files.setdefault(site, threading.Lock()):
                 return self._store_file(site, message)
+        if isinstance(message, LogPart):
+            with self._files.setdefault(site, threading.Lock()):
+                return self._logs.take(site, message)
         if isinstance(message, Damage):
             return self._note_damage(site, message)
         return self._take_leave(site, message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fedtrack.spool.hosted import unwrap
 from fedtrack.spool.rounds import SiteRounds
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import Gap, decode, is_control
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.spool_source import SpoolSource, StreamPass
 
 log = logging.getLogger(__name__)
@@ -40,14 +41,34 @@ class SharedSource(SpoolSource):
         journal: The journal for the records, each under the name of its site.
         blobs: The store for their blobs.
         sites: The sites for which the process works; a record in any other name is reported as lost.
+        guards: Returns the guard of a site, the same one each time, or None.
     """
 
     def __init__(
-        self, host: str, folder: Path, journal: Journal, blobs: BlobStore, sites: Collection[str], **options: Any
+        self,
+        host: str,
+        folder: Path,
+        journal: Journal,
+        blobs: BlobStore,
+        sites: Collection[str],
+        *,
+        guards: Callable[[str], Guard | None] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(host, folder, journal, blobs, **options)
+        self._guards = guards
         self._sites = frozenset(sites)
         self._site_rounds: dict[str, SiteRounds] = {}
+
+    def end_log(self) -> None:
+        """Note, and sign, that everything of each site was let out."""
+        guards = self._guards
+        if guards is None:
+            return
+        for site in sorted(self._sites):
+            guard = guards(site)
+            if guard is not None:
+                guard.log.end()
 
     def _rounds(self, stream: str) -> SiteRounds:
         return self._site_rounds.setdefault(stream, SiteRounds())
@@ -74,6 +95,9 @@ class SharedSource(SpoolSource):
                 unwrapped = frames.FrameRange(
                     part.first, part.last, len(part.frames), b"".join(part.frames), part.round
                 )
+                guard = self._guards(site) if self._guards is not None else None
+                if guard is not None:
+                    unwrapped = guard.let_out(stream.stream, unwrapped)
                 self._adopt_blobs(unwrapped)
                 stream.portion.batches.append((site, stream.stream, unwrapped))
 

@@ -16,8 +16,10 @@ from time import monotonic, sleep
 
 import msgspec
 
-from fedtrack.errors import TransportError
+from fedtrack.errors import TransportError, WorkspaceError
+from fedtrack.files import write_whole
 from fedtrack.journal.gaps import GapKind
+from fedtrack.seals.release_log import RECEIPT
 from fedtrack.spool import damaged_bytes
 from fedtrack.spool.counter_page import page_path, read_extent
 from fedtrack.spool.damaged_bytes import DamagedBytes
@@ -25,8 +27,9 @@ from fedtrack.spool.frames import FrameRange
 from fedtrack.spool.reader import SpoolReader
 from fedtrack.spool.segments import Segment, list_files, list_streams, remove, segment_name
 from fedtrack.transport.file_shipper import FileShipper
+from fedtrack.transport.guard import Guard
 from fedtrack.transport.version_1 import in_version_1, without_control_records
-from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames, FromSite, Hello
+from fedtrack.transport.wire import MAX_BATCH, VERSION, Ack, Bye, Damage, Frames, FromSite, Hello, LogPart
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ class SpoolShipper:
         kept_by: Returns how much of a stream another reader of the spool has; records beyond it are not deleted.
         clock: Seconds that never run back.
         batch_bytes: The most bytes of frames or of a file in one message; halved when the server says "too large".
+        guard: Looks at each record before it is let out of the site; None lets all out.
 
     Attributes:
         complete: Whether the server has confirmed, after the goodbye, that it has everything.
@@ -96,7 +100,9 @@ class SpoolShipper:
         kept_by: Callable[[str], int] | None = None,
         clock: Callable[[], float] = monotonic,
         batch_bytes: int = MAX_BATCH,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard
         self.folder = folder
         self.batch_bytes = batch_bytes
         self.complete = False
@@ -193,6 +199,7 @@ class SpoolShipper:
         if self.rejected:
             return None
         self._report_gone()
+        self._ship_log()
         final = dict(self._marks or {})
         # No record can be lost any more, and a server that has the goodbye may have ended without an answer.
         self._deadline = min(self._deadline, now + _BYE_SECONDS)
@@ -201,6 +208,21 @@ class SpoolShipper:
             return None
         self._marks = None  # the server lost acknowledged records: ask it for its marks
         return 0.0
+
+    def _ship_log(self) -> None:
+        """Send the site's release log, at the end, and keep the server's receipt of it."""
+        if self.guard is None or self.version < 2:
+            return
+        self.guard.log.end()
+        data, offset = self.guard.log.path.read_bytes(), 0
+        while offset < len(data):
+            ack = self._ask(LogPart(self._run_id, offset, data[offset : offset + self.batch_bytes]))
+            if ack.verdict not in ("stored", "gap") or ack.stored_upto == offset:
+                log.warning("%s: the server does not take the release log: %s", self.folder, ack.reason or ack.verdict)
+                return
+            offset = ack.stored_upto
+            if ack.receipt and offset == len(data):
+                write_whole(self.guard.log.path.with_name(RECEIPT), ack.receipt.encode() + b"\n")
 
     def _work(self) -> None:
         while not self._ending.is_set():
@@ -259,6 +281,7 @@ class SpoolShipper:
             if isinstance(part, DamagedBytes):
                 self._report(stream, part)
                 continue
+            part = self._let_out(stream, part)
             self._files.send(part)
             sent = without_control_records(stream, part) if self.version < 2 else part
             if sent is not None:
@@ -267,6 +290,14 @@ class SpoolShipper:
                     break
             count += part.count
         return count
+
+    def _let_out(self, stream: str, part: FrameRange) -> FrameRange:
+        if self.guard is None:
+            return part
+        try:
+            return self.guard.let_out(stream, part)
+        except WorkspaceError as error:  # a full disk: what cannot be noted is not let out
+            raise Later(str(error), _LONGEST_BACKOFF_SECONDS) from None
 
     def _send(self, stream: str, part: FrameRange) -> None:
         assert self._marks is not None  # noqa: S101 - set by ship()

@@ -22,6 +22,7 @@ from fedtrack.spool.segments import Listing, Segment, continues, is_open, remove
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.counts import Counts
 from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image, Text, decode
+from fedtrack.transport.guard import Guard
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class SpoolSource:
         delete: Whether to delete segments that have arrived. Of two readers of one spool, one deletes.
         other: The other reader's journal; a segment is deleted only if this one has its records, too.
         read_bytes: The most bytes to read from a file at once.
+        guard: Looks at each record before it is let out of the site; None lets all out.
 
     Attributes:
         ended: Whether the site's process is gone.
@@ -102,8 +104,10 @@ class SpoolSource:
         delete: bool = True,
         other: Journal | None = None,
         read_bytes: int = 1024 * 1024,
+        guard: Guard | None = None,
     ) -> None:
         self.site = site
+        self.guard = guard
         self.folder = folder
         self.journal = journal
         self.ended = False
@@ -120,6 +124,8 @@ class SpoolSource:
 
     def begin(self) -> list[StreamPass]:
         """Return the streams in the folder, for one pass over them."""
+        if self.guard is not None:
+            self.guard.log.sign_if_due()
         # Read before the listing: a process that ends after this line may have written until it ended.
         ended = self.ended
         segments, pages = self._listing.files(fresh=ended)
@@ -177,9 +183,13 @@ class SpoolSource:
     def _read_counts(self, stream: StreamPass) -> None:
         """Take the counts of the stream's page, if they have changed."""
         path = page_path(self.folder, stream.stream)
-        counts = read_page(path)
+        counts = self._with_refused(stream.stream, read_page(path))
         if stream.stream not in self._counts or self._counts[stream.stream] != counts:
             stream.portion.counts.append((self.site, stream.stream, counts))
+
+    def _with_refused(self, stream: str, counts: Counts | None) -> Counts | None:
+        """Return the counts of a page with the records that the guard has refused, which are withheld, too."""
+        return counts if self.guard is None else self.guard.counted(stream, counts)
 
     def settle(self, stream: StreamPass) -> None:
         """Delete the segments whose records are in the journal."""
@@ -206,8 +216,13 @@ class SpoolSource:
         """Delete a page that cannot change any more and whose counts are in the journal."""
         path = page_path(self.folder, stream)
         # In this order: when the page is closed, its counts are final.
-        if not is_open(path) and read_page(path) == self._counts.get(stream):
+        if not is_open(path) and self._with_refused(stream, read_page(path)) == self._counts.get(stream):
             path.unlink(missing_ok=True)
+
+    def end_log(self) -> None:
+        """Note, and sign, that everything was let out."""
+        if self.guard is not None:
+            self.guard.log.end()
 
     def forget(self, stream: StreamPass) -> None:
         """Return to the journal's mark at the next pass."""
@@ -218,6 +233,11 @@ class SpoolSource:
 
     def _take(self, stream: StreamPass, run: frames.FrameRange) -> None:
         """Add frames to the stream's portion, after their blobs are in the journal's blob store."""
+        if self.guard is not None:
+            refused = self.guard.refused(stream.stream)
+            run = self.guard.let_out(stream.stream, run)
+            if self.guard.refused(stream.stream) != refused:
+                self._read_counts(stream)
         self._adopt_blobs(run)
         stream.portion.batches.append((self.site, stream.stream, run))
 

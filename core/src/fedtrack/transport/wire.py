@@ -106,6 +106,14 @@ class Damage(_Message, tag="damage"):
     last: int | None = None
 
 
+class LogPart(_Message, tag="log"):
+    """Site: a piece of its release log, behind what the server has of it. Since version 2, and no server needs it."""
+
+    run_id: str
+    offset: int
+    data: bytes
+
+
 class Bye(_Message, tag="bye"):
     """Site: there are no further records.
 
@@ -132,7 +140,7 @@ class Bye(_Message, tag="bye"):
     chain: bytes | None = None
 
 
-FromSite: TypeAlias = Hello | Frames | FilePart | Damage | Bye
+FromSite: TypeAlias = Hello | Frames | FilePart | Damage | LogPart | Bye
 
 #: ``stored`` and ``duplicate``: the server's disk has everything up to ``stored_upto``. ``gap``: the server has less
 #: than the site assumed; send again from ``stored_upto`` on. ``busy``: keep the records, try later. ``rejected``: the
@@ -151,6 +159,8 @@ class Ack(_Message):
         reason: Why the message was not stored, or "".
         marks: After a hello, the high-water mark of each of the site's streams.
         version: After a hello of version 2 or later, the version that the server speaks. Since version 2.
+        receipt: After a piece of a release log, the server's signature of all that it has of the log: the public key
+            and the signature in hex, with a colon between them; "" if the server has no key. Since version 2.
     """
 
     verdict: Verdict
@@ -159,13 +169,14 @@ class Ack(_Message):
     reason: str = ""
     marks: dict[str, int] = {}
     version: int = 1
+    receipt: str = ""
 
 
 encode = msgspec.msgpack.Encoder().encode
 decode_ack: msgspec.msgpack.Decoder[Ack] = msgspec.msgpack.Decoder(Ack)
 _decoder: msgspec.msgpack.Decoder[FromSite] = msgspec.msgpack.Decoder(FromSite)
 
-_KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in (Hello, Frames, FilePart, Damage, Bye))
+_KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in (Hello, Frames, FilePart, Damage, LogPart, Bye))
 
 
 def decode_from_site(data: bytes) -> FromSite:

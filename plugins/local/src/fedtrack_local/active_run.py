@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from fedtrack import RunInfo
 from fedtrack.delivery import ReceiverHost, Supervisor
 from fedtrack.job import LoadedJob
+from fedtrack.policy import RunTerms
 from fedtrack.runs import RunRecord, Workspace
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import SERVER, BlobStore
-from fedtrack.transport import SpoolSource
+from fedtrack.transport import Guard, SpoolSource
 from fedtrack.view import ViewOptions
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_agent import SiteAgent
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -33,6 +37,7 @@ class ActiveRun:
         roster: The living and the failed sites.
         started: The time of the user's request, by ``perf_counter``.
         agents: The processes of the sites' own receivers.
+        terms: What the records of the sites are released under.
     """
 
     job: LoadedJob
@@ -45,6 +50,19 @@ class ActiveRun:
     roster: Roster
     started: float
     agents: list[SiteAgent] = field(default_factory=list)
+    terms: RunTerms = field(default_factory=RunTerms)
+    guards: dict[str, Guard | None] = field(default_factory=dict)
+
+    def guard(self, site: str) -> Guard | None:
+        """Return the guard of a site, the same one each time; None if its records need no look.
+
+        Raises:
+            FedtrackError: The site's key, or its log, cannot be used.
+        """
+        if site not in self.guards:
+            terms = self.terms.of(site)
+            self.guards[site] = Guard.open(site, self.info.run_id, self.workspace.site(site), terms)
+        return self.guards[site]
 
     @property
     def seconds(self) -> float:
@@ -79,6 +97,8 @@ def begin_run(
     """
     names = [site.name for site in job.sites]
     workspace.create(record, [] if job.client_app else names)
+    terms = RunTerms.find(names, job=job.meta.policy, workspace=workspace.root).kept(workspace.server)
+    _say(terms)
     pool.log = workspace.server / "fork_server_log.txt"
     blobs = BlobStore(workspace.server / "blobs")
     info = RunInfo(
@@ -89,7 +109,7 @@ def begin_run(
         sites=tuple(names),
         started_ns=record.started_ns,
         blobs=blobs,
-        facts=job.facts,
+        facts=job.facts | _policy_facts(terms),
     )
     spool = Spool(
         workspace.server / "spool",
@@ -105,4 +125,20 @@ def begin_run(
         job.meta.mandatory_clients,
         lambda site, error: host.notify("fedtrack_site_failed", site=site, error=error),
     )
-    return ActiveRun(job, info, workspace, pool, gpus, spool, host, roster, started)
+    return ActiveRun(job, info, workspace, pool, gpus, spool, host, roster, started, terms=terms)
+
+
+def _policy_facts(terms: RunTerms) -> dict[str, str | int]:
+    """Return what the tags of a run say of the policies of its sites."""
+    found = sorted({one.shown for one in (terms.common, *terms.own.values()) if one is not None})
+    return {"policy": "; ".join(found)[:1000]} if found else {}
+
+
+def _say(terms: RunTerms) -> None:
+    """Say what the user must know of the policies: that one cannot be used, or is in the job's own hands."""
+    every = {"every site": terms.common} if terms.common else terms.own
+    for site, one in every.items():
+        if one.problem:
+            log.error("%s: nothing that it logs is released: %s", site, one.problem)
+        elif one.changeable:
+            log.info("%s: the policy %s belongs to the user of the job, who can change it", site, one.path)

@@ -10,6 +10,7 @@ from fedtrack.job import Runner, find_file, third_party_modules
 from fedtrack.journal import Journal
 from fedtrack.plugins import registry
 from fedtrack.runs.worker_folders import worker_folders, worker_name, worker_source
+from fedtrack.seals import signs
 from fedtrack.transport import SpoolSource
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.processes.sites import SitePool
@@ -56,7 +57,10 @@ def start_sites(run: ActiveRun) -> None:
             run.agents.append(SiteAgent(spec, {id_: item.name for id_, item in site.receivers.items()}))
         if crosses:
             own = Journal(folder / "journal.db") if site.receivers else None
-            run.host.add_source(SpoolSource(site.name, folder / "spool", run.host.journal, run.info.blobs, other=own))
+            guard = run.guard(site.name)
+            run.host.add_source(
+                SpoolSource(site.name, folder / "spool", run.host.journal, run.info.blobs, other=own, guard=guard)
+            )
 
 
 def start_workers(run: ActiveRun, runner: ClientAppRunner) -> WorkerExchange:
@@ -66,7 +70,8 @@ def start_workers(run: ActiveRun, runner: ClientAppRunner) -> WorkerExchange:
 
     def add_source(folder: Path) -> None:
         if streams:
-            host.add_source(worker_source(folder, host.journal, run.info.blobs, run.roster.names))
+            guards = run.guard if run.terms or signs() else None
+            host.add_source(worker_source(folder, host.journal, run.info.blobs, run.roster.names, guards))
 
     for folder in worker_folders(run.workspace.workers):
         add_source(folder)

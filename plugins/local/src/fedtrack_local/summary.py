@@ -10,9 +10,10 @@ from fedtrack.delivery import LEDGER_FILE, Ledger, ReceiverTally
 from fedtrack.errors import FedtrackError
 from fedtrack.job import LoadedSite
 from fedtrack.journal import Journal
-from fedtrack.runs import CountedSite, RunResult, Tally, take_tally
+from fedtrack.runs import CountedSite, Goodbye, RunResult, Tally, take_tally
 from fedtrack.runs.worker_folders import spool_of, worker_folders, worker_name
 from fedtrack.tracking import SERVER
+from fedtrack.transport import Guard
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.scripts.site_agent import AgentReport
 from fedtrack_local.server import LocalServer
@@ -59,6 +60,7 @@ def summarize(run: ActiveRun, server: LocalServer, outcome: Outcome) -> RunResul
         gaps=tally.gaps,
         waiting=tally.waiting,
         counted_ns=time_ns(),
+        policies={name: one.shown for name in run.roster.names if (one := run.terms.of(name)) is not None},
         cross_site=next(reversed(tables.values()), {}),
         cross_site_tables=tables,
         key_metric=server.selector.key_metric if server.selector else "",
@@ -92,11 +94,19 @@ def _tally(run: ActiveRun, server: LocalServer, outcome: Outcome) -> Tally:
         )
 
 
+def _without_refused(goodbye: Goodbye | None, guard: Guard | None) -> Goodbye | None:
+    """Return a goodbye without the records that the guard has refused: they are withheld, and not logged."""
+    if goodbye is None or guard is None:
+        return goodbye
+    refused = sum(guard.refused(stream) for stream in goodbye.streams or ())
+    return goodbye._replace(stored=goodbye.stored - refused)
+
+
 def _counted(run: ActiveRun, server: LocalServer, site: LoadedSite, home: str) -> CountedSite:
     return CountedSite(
         name=site.name,
         spool=None if run.job.client_app else server.folder_of(site.name) / "spool",
-        goodbye=server.goodbye(site.name),
+        goodbye=_without_refused(server.goodbye(site.name), run.guards.get(site.name)),
         streams_to_server=site.streams_to_server,
         node=SERVER if site.streams_to_server else home,
         error=str(server.failed.get(site.name, "")),

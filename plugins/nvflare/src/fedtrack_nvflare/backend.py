@@ -11,6 +11,7 @@ import msgspec
 
 from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ConfigError
+from fedtrack.policy import Terms
 from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability, Spool, SpoolIdentity
 from fedtrack.tracking import bind
 from fedtrack_local import SUBMIT_MODEL, VALIDATE
@@ -34,6 +35,7 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
         in_process: Whether the script runs inside FLARE's own process.
         durability: See ``fedtrack.spool.spool``.
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
+        terms: What the site's records are released under; None releases all.
     """
 
     site: str
@@ -45,6 +47,7 @@ class SiteRun(msgspec.Struct, forbid_unknown_fields=True):
     in_process: bool
     durability: Durability = "process"
     spool_limit: int = DEFAULT_LIMIT_BYTES
+    terms: Terms | None = None
 
     @staticmethod
     def from_environment() -> SiteRun:
@@ -83,7 +86,9 @@ class NVFlareBackend:
             durability=run.durability,
             limit_bytes=run.spool_limit,
             identity=SpoolIdentity(run.run_id, run.site),
+            gate=None if run.terms is None else run.terms.gate(),
         )
+        self._round: int | None = None
         bind(self.spool)
 
     @property
@@ -100,7 +105,8 @@ class NVFlareBackend:
         model = self._flare.receive(timeout)
         if model is None:
             return None
-        self.spool.mark_round(None if self.task_name in (VALIDATE, SUBMIT_MODEL) else model.current_round)
+        self._round = None if self.task_name in (VALIDATE, SUBMIT_MODEL) else model.current_round
+        self.spool.mark_round(self._round)
         return FLModel(
             # A train task without a model has an empty one; other tasks have none.
             params=model.params or (None if self.task_name in (VALIDATE, SUBMIT_MODEL) else {}),
@@ -115,11 +121,12 @@ class NVFlareBackend:
         if not isinstance(model, FLModel):
             raise ConfigError(f"send() got a {type(model).__name__}; it takes a fedtrack.client.FLModel.")
         type_ = self._flare.ParamsType.DIFF if model.params_type is ParamsType.DIFF else self._flare.ParamsType.FULL
+        metrics = None if model.metrics is None else {key: float(value) for key, value in model.metrics.items()}
+        meta = dict(model.meta)
+        if self.spool.gate is not None:
+            metrics, meta = self.spool.gate.released_model(metrics, meta, self._round)
         answer = self._flare.FLModel(
-            params_type=None if model.params is None else type_,
-            params=model.params,
-            metrics=None if model.metrics is None else {key: float(value) for key, value in model.metrics.items()},
-            meta=dict(model.meta),
+            params_type=None if model.params is None else type_, params=model.params, metrics=metrics, meta=meta
         )
         self._flare.send(answer)
 

@@ -27,8 +27,9 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from fedtrack.client import backend as client_backend
 from fedtrack.errors import TransportError
 from fedtrack.job import LoadedJob, LoadedSite, load_job
+from fedtrack.policy import RunTerms
 from fedtrack.site_environment import keep_only, site_environment
-from fedtrack.transport import PAYLOAD, TOPIC, Ack, FromSite, SpoolShipper, decode_ack, encode
+from fedtrack.transport import PAYLOAD, TOPIC, Ack, FromSite, Guard, SpoolShipper, decode_ack, encode
 from fedtrack_nvflare.backend import SITE_RUN_VARIABLE, SiteRun, leave_process, read_left
 from fedtrack_nvflare.goodbye import goodbye
 from fedtrack_nvflare.node import app_job_folder, site_folder
@@ -91,6 +92,8 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
             job = load_job(app_job_folder(fl_ctx), site)
             wanted = site_of(job, site)
             self._ships = wanted.streams_to_server
+            terms = RunTerms.find([site], job=job.meta.policy, workspace=folder).kept(folder)
+            guard = Guard.open(site, self.run_id, folder, terms.of(site))
             run = SiteRun(
                 site=site,
                 run_id=self.run_id,
@@ -101,6 +104,7 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
                 in_process=not wanted.runner.launch_external_process,
                 durability=job.meta.durability,
                 spool_limit=job.meta.spool_limit,
+                terms=terms.of(site),
             )
             path = folder / "site_run.json"
             path.write_bytes(msgspec.json.encode(run))
@@ -109,8 +113,12 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
             os.environ[SITE_RUN_VARIABLE] = str(path)
             os.environ[client_backend.BACKEND_VARIABLE] = _BACKEND
             client_backend.use(None)
+        else:
+            terms = RunTerms.find([site], workspace=folder).kept(folder)
+            guard = Guard.open(site, self.run_id, folder, terms.of(site))
         # If events stay at the site, the server gets an empty goodbye.
-        self._shipper = SpoolShipper(spool if self._ships else folder / "nothing", self.run_id, self._call)
+        shipped = spool if self._ships else folder / "nothing"
+        self._shipper = SpoolShipper(shipped, self.run_id, self._call, guard=guard)
         self._folder = folder
 
     def _finish(self) -> None:
@@ -120,10 +128,13 @@ class Shipper(Executor):  # type: ignore[misc]  # FLARE ships no types
         leave_process()
         left = read_left(shipper.folder)
         done = shipper.finish(
-            lambda final: goodbye(self.run_id, final, shipper.folder, left),
+            lambda final: goodbye(self.run_id, final, shipper.folder, left, shipper.guard),
             self.finish_timeout,
         )
-        if done and self._ships:
+        if shipper.guard is not None:
+            shipper.guard.log.close()  # it stays, for the site's owner
+            shutil.rmtree(shipper.folder if done and self._ships else self._folder / "nothing", ignore_errors=True)
+        elif done and self._ships:
             shutil.rmtree(self._folder, ignore_errors=True)
         level = logging.INFO if done else logging.WARNING
         log.log(level, "shipped %s: complete=%s, %d retries", self.run_id, done, shipper.retries)

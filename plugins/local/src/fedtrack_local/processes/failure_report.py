@@ -8,32 +8,41 @@ from collections.abc import Callable
 from types import TracebackType
 
 from fedtrack.failure import Failure, failure_of_script, shortened
+from fedtrack.policy import error_type
 from fedtrack_local.processes.channel import Channel
 from fedtrack_local.processes.messages import SiteFailed, encode
 
 
-def report_failure(channel: Channel, error: BaseException, folder: str) -> None:
+def report_failure(channel: Channel, error: BaseException, folder: str, *, hush: bool = False) -> None:
     """Write the reason of the process's end to the log and send it to the server.
 
     Args:
         channel: The process's channel to the server.
         error: The exception.
         folder: The folder of the script.
+        hush: Whether the site has a policy, so that only the type of the error leaves it.
     """
     failure = in_script(error, folder)
     print(failure.text, file=sys.stderr, end="", flush=True)
     with contextlib.suppress(OSError):  # the server has ended; the traceback is in the log file
-        channel.send_bytes(encode(SiteFailed(str(failure), shortened(failure.text))))
+        failed = SiteFailed(str(failure), shortened(failure.text))
+        channel.send_bytes(encode(hushed(failed) if hush else failed))
 
 
-def report_exit(channel: Channel, exit_: SystemExit, folder: str) -> int:
+def hushed(failed: SiteFailed) -> SiteFailed:
+    """Return what may leave a site with a policy: the type of the error. Its text may hold a value."""
+    return SiteFailed(f"{error_type(failed.error)} (its text stays at the site, by its policy)", "")
+
+
+def report_exit(channel: Channel, exit_: SystemExit, folder: str, *, hush: bool = False) -> int:
     """Return the status that ``sys.exit`` means; its text, if it has one, is written and sent as the reason."""
     if exit_.code is None or isinstance(exit_.code, int):
         return exit_.code or 0
     print(exit_.code, file=sys.stderr)
     with contextlib.suppress(OSError):
         # The text is the explanation; a traceback would hide it.
-        channel.send_bytes(encode(SiteFailed(str(in_script(exit_, folder)), "")))
+        failed = SiteFailed(str(in_script(exit_, folder)), "")
+        channel.send_bytes(encode(hushed(failed) if hush else failed))
     return 1
 
 

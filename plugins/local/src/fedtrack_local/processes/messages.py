@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from fedtrack.policy import RunTerms, Terms
 from fedtrack.spool import DEFAULT_LIMIT_BYTES, Durability
 from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 
@@ -174,6 +175,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
         address: The path of the server's socket, for processes that the script or its command starts.
         secret: What such a process shows to the server.
+        terms: What its records are released under; None releases all.
     """
 
     name: str
@@ -193,6 +195,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
     spool_limit: int = DEFAULT_LIMIT_BYTES
     address: str = ""
     secret: str = ""
+    terms: Terms | None = None
 
 
 class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -215,6 +218,7 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
         total_sites: The number of sites of the job.
         durability: See ``fedtrack.spool.spool``.
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
+        terms: What the records of its sites are released under.
     """
 
     name: str
@@ -233,6 +237,7 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
     total_sites: int
     durability: Durability
     spool_limit: int
+    terms: RunTerms = RunTerms()
 
 
 class Preload(msgspec.Struct, tag="preload", forbid_unknown_fields=True):

@@ -79,10 +79,10 @@ def _run(spec: SiteSpec, channel: SiteChannel) -> int:
     try:
         run_script(Path(spec.script), spec.args)
     except SystemExit as exit_:
-        code = report_exit(channel, exit_, spec.custom)
+        code = report_exit(channel, exit_, spec.custom, hush=spec.terms is not None)
     except BaseException as error:
         code = 1
-        report_failure(channel, error, spec.custom)
+        report_failure(channel, error, spec.custom, hush=spec.terms is not None)
     run_exit_handlers()
     backend.leave()
     return code

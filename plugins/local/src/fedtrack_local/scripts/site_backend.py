@@ -17,6 +17,7 @@ from fedtrack.errors import ConfigError
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import bind
 from fedtrack_local.models.params import load_params, save_params
+from fedtrack_local.processes.failure_report import hushed
 from fedtrack_local.processes.joining import Next
 from fedtrack_local.processes.messages import (
     MAX_MESSAGE,
@@ -74,6 +75,7 @@ class SiteBackend:
             durability=spec.durability,
             limit_bytes=spec.spool_limit,
             identity=SpoolIdentity(spec.run_id, spec.name),
+            gate=spec.terms.gate() if spec.terms is not None else None,
         )
         bind(self.spool)
 
@@ -144,15 +146,11 @@ class SiteBackend:
             params = model.params
             when_there_is_room(lambda: save_params(params, self._exchange / RESULT_FILE))
         params_type = model.params_type.value if model.params_type else None
+        metrics, meta = plain_metrics(model.metrics), plain_meta(model.meta)
+        if self.spool.gate is not None:
+            metrics, meta = self.spool.gate.released_model(metrics, meta, self._task.current_round)
         message = SendResult(
-            self._task.task_id,
-            model.params is not None,
-            params_type,
-            plain_metrics(model.metrics),
-            plain_meta(model.meta),
-            seconds,
-            stream,
-            last,
+            self._task.task_id, model.params is not None, params_type, metrics, meta, seconds, stream, last
         )
         self._post(message)
         self._finish()
@@ -164,6 +162,7 @@ class SiteBackend:
     def report(self, failed: SiteFailed) -> None:
         """Tell the server what ends this process, if it takes part; others are the business of who started them."""
         if self._channel.is_joined:
+            failed = hushed(failed) if self.spool.gate is not None else failed
             rank = f"rank {self._rank}: " if self._rank else ""
             with contextlib.suppress(OSError):  # the server has ended; the traceback is in the log file
                 self._channel.post(SiteFailed(rank + failed.error, failed.traceback))

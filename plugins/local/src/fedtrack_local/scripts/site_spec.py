@@ -43,6 +43,7 @@ def site_spec(site: LoadedSite, run: ActiveRun) -> SiteSpec:
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
         config=job.script_config(site, site.name),
+        terms=run.terms.of(site.name),
     )
 
 

@@ -13,13 +13,14 @@ import msgspec
 from fedtrack.client import ClientApp, FLModel, ParamsType, SiteContext
 from fedtrack.errors import ConfigError, ModelError
 from fedtrack.failure import shortened
+from fedtrack.policy import Gate
 from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
 from fedtrack_local.models.arrays import as_arrays
 from fedtrack_local.models.mapped_model import MappedModel
-from fedtrack_local.processes.failure_report import in_script
-from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteResult, SitesDone, WorkerSpec
+from fedtrack_local.processes.failure_report import hushed, in_script
+from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteFailed, SiteResult, SitesDone, WorkerSpec
 from fedtrack_local.scripts.site_backend import plain_meta, plain_metrics
 from fedtrack_local.workers.site_states import SiteStates
 from fedtrack_local.workflows.workflow import TRAIN
@@ -78,6 +79,13 @@ class Worker:
         self._model: MappedModel | None = None
         self._model_path = ""
         self._accepted = 0
+        self._gates: dict[str, Gate | None] = {}
+
+    def _gate(self, site: str) -> Gate | None:
+        """Return the gate of a site's models, the same one each time."""
+        if self._spec.terms and site not in self._gates:
+            self._gates[site] = self._spec.terms.gate(site)
+        return self._gates.get(site)
 
     @property
     def site_name(self) -> str:
@@ -154,7 +162,10 @@ class Worker:
         except (Exception, SystemExit) as error:  # a script's sys.exit ends its own site, not the other sites
             failure = in_script(error, self._spec.custom)
             print(f"{site}: {failure.text}", file=sys.stderr, end="", flush=True)
-            return SiteResult(site, error=str(failure), traceback=shortened(failure.text, _MOST_TRACEBACK))
+            failed = SiteFailed(str(failure), shortened(failure.text, _MOST_TRACEBACK))
+            if self._spec.terms.of(site) is not None:
+                failed = hushed(failed)
+            return SiteResult(site, error=failed.error, traceback=failed.traceback)
 
     def _do(
         self, message: RunSites, model: MappedModel | None, aggregator: Aggregator | None, site: str, index: int
@@ -169,7 +180,7 @@ class Worker:
             meta=dict(message.meta),
         )
         answer = self._app.answer(message.name, received, context)
-        result = _result(site, answer)
+        result = _result(site, answer, self._gate(site), message.current_round)
         if aggregator is not None:
             if answer.params is None:
                 raise ModelError("the result of a train task has no params; return FLModel(params=...)")
@@ -180,8 +191,11 @@ class Worker:
         return result
 
 
-def _result(site: str, answer: FLModel) -> SiteResult:
-    result = SiteResult(site, plain_metrics(answer.metrics), plain_meta(answer.meta))
+def _result(site: str, answer: FLModel, gate: Gate | None, round: int | None) -> SiteResult:
+    metrics, meta = plain_metrics(answer.metrics), plain_meta(answer.meta)
+    if gate is not None:
+        metrics, meta = gate.released_model(metrics, meta, round)
+    result = SiteResult(site, metrics, meta)
     try:
         size = len(msgspec.msgpack.encode(result))
     except (TypeError, msgspec.MsgspecError, OverflowError) as error:

@@ -33,6 +33,7 @@ def _run(spec: WorkerSpec, channel: Connection) -> int:
         durability=spec.durability,
         limit_bytes=spec.spool_limit,
         identity=SpoolIdentity(spec.run_id, spec.name),
+        gates=spec.terms.gate if spec.terms else None,
     )
     bind(spool)
     spool.follow_threads()
@@ -42,7 +43,7 @@ def _run(spec: WorkerSpec, channel: Connection) -> int:
         with closing(worker):
             _serve(worker, channel)
     except BaseException as error:
-        report_failure(channel, error, spec.custom)
+        report_failure(channel, error, spec.custom, hush=bool(spec.terms))
         return 1
     run_exit_handlers()
     spool.close()

@@ -42,4 +42,5 @@ def worker_spec(workers: int, runner: ClientAppRunner, run: ActiveRun) -> Worker
         total_sites=len(job.sites),
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
+        terms=run.terms,
     )
