@@ -48,7 +48,7 @@ $(FLOWER_STAMP): $(CORE) plugins/flower/pyproject.toml | $(filter .uv/bin/uv,$(U
 	$(UV) venv --quiet --clear $(FLOWER_ENV)
 	# Not in this folder, whose pins are those of the other environment.
 	$(abspath $(UV)) pip install --quiet --compile-bytecode --directory plugins/flower \
-		--python ../../$(FLOWER_ENV)/bin/python -e '../../core[connect]' -e ../local -e . \
+		--python ../../$(FLOWER_ENV)/bin/python -e '../../core[collect,connect]' -e ../local -e . \
 		pytest pytest-timeout pytest-xdist
 	@touch $@
 
@@ -89,10 +89,11 @@ loops-env: $(LOOPS_STAMP)  ## Make the environment in which the tests of Lightni
 
 nvflare-env: $(NVFLARE_STAMP)  ## Make the environment in which NVFlare's tests run.
 
-soak: $(STAMP)  ## Kill writers and servers 2,000 times, fuzz, simulate, and print what was lost (FEDTRACK_SOAK_SECONDS=3600: an hour).
+soak: $(STAMP) $(FLOWER_STAMP)  ## Kill writers and servers 2,000 times, fuzz, simulate, and print what was lost (FEDTRACK_SOAK_SECONDS=3600: an hour).
 	# Beside the environment and not in it: no other command needs a fuzzer, and not every platform has this one.
 	-$(UV) pip install --quiet --python $(PYTHON) --target build/fuzz --no-deps atheris
 	FEDTRACK_SOAK=1 $(PYTHON) -m pytest -s tests/campaigns tests/simulation
+	FEDTRACK_SOAK=1 $(FLOWER_ENV)/bin/python -m pytest tests/plugins/flower
 
 mutations: $(STAMP)  ## Remove each protection of the log path and expect a test to turn red.
 	$(PYTHON) tools/mutation_check.py --write

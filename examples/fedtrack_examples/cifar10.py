@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import URLError
 
 from fedtrack.errors import ConfigError
 
@@ -27,7 +28,13 @@ def prepare(data_dir: Path) -> None:
 
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / "cifar10.lock"):
-        CIFAR10(data_dir, download=True)
+        try:
+            CIFAR10(data_dir, download=True)
+        except URLError as error:
+            raise ConfigError(
+                f"CIFAR-10 cannot be downloaded into {data_dir}: {error.reason}; it needs the network once, or give a "
+                "folder that has it with --data-dir."
+            ) from None
 
 
 def load(data_dir: Path, train: bool = True) -> ImageSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fedtrack.errors import report_errors
+from fedtrack.errors import report_errors, system_errors
 from fedtrack_examples import datasets
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("--data-dir", type=Path)
     args = parser.parse_args()
-    with report_errors():
+    with report_errors(), system_errors():
         folder = datasets.prepare(args.dataset, args.data_dir)
     print(f"The images are in {folder}" if folder else f"{args.dataset} needs no download.")
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 import numpy as np
 
 from fedtrack.errors import DamagedError, ModelError
+from fedtrack.journal.journal import Journal
 from fedtrack.spool import frames
 from fedtrack.spool.hosted import unwrap
 from fedtrack.spool.shared import SharedSpool
+from fedtrack.tracking.blobs import BlobStore
+from fedtrack.tracking.counts import Counts
 from fedtrack.tracking.records import Artifact, BlobRef, Control, Gap, Metric, Text, decode, encode
+from fedtrack.transport import wire
+from fedtrack.transport.intake import Intake
 from fedtrack_local.models.params import layout_of, load_metadata, load_params, save_params
 from fedtrack_local.processes import messages
 
@@ -160,6 +166,58 @@ def message_seeds() -> list[bytes]:
     ]
 
 
+# What sites send to a server: each of its messages, as bytes from another machine.
+
+
+RUN, SITE = "study-7", "hospital-a"
+
+
+@cache
+def intake() -> tuple[Intake, Journal]:
+    """Return an intake whose journal is on the disk of this process."""
+    journal = Journal(folder() / "journal.db")
+    journal.database.writer.execute("PRAGMA synchronous = OFF")  # what is fuzzed is not the disk
+    return Intake(RUN, journal, BlobStore(folder() / "blobs")), journal
+
+
+def check_intake(data: bytes) -> None:
+    """Take a message: an answer, never an exception; and whatever it claims, the site is that of the connection."""
+    taker, journal = intake()
+    before = journal.high_waters(SITE)
+    answer = wire.decode_ack.decode(taker.handle(SITE, data))
+    assert answer.verdict in get_args(wire.Verdict)
+    assert 0 <= answer.retry_after <= 60
+    assert len(answer.reason) <= 600
+    after = journal.high_waters(SITE)
+    assert all(after[stream] >= mark for stream, mark in before.items())
+    if answer.verdict in ("rejected", "unknown", "busy"):
+        assert after == before
+    assert {stored.site for stored in journal.streams()} <= {SITE}
+    if len(after) > 500:  # the next ones begin with an empty journal
+        intake.cache_clear()
+        journal.close()
+        for path in folder().glob("journal.db*"):
+            path.unlink()
+
+
+def intake_seeds() -> list[bytes]:
+    data = b"content" * 100
+    digest = hashlib.sha256(data).hexdigest()
+    frames_ = wire.Frames(RUN, STREAM, 0, 0, 1, 12, 12, BODY, 3)
+    found = [
+        wire.Hello(RUN, 2),
+        frames_,
+        msgspec.structs.replace(frames_, after=12, first=13, last=24),
+        msgspec.structs.replace(frames_, run_id="another"),
+        wire.FilePart(RUN, digest, len(data), 0, data),
+        wire.FilePart(RUN, digest, len(data), 350, data[350:]),
+        wire.Damage(RUN, STREAM, 70, "a bad disk", "damaged", 3, 4, 6),
+        wire.Bye(RUN, {STREAM: 12}, 12, 0, "", counts={STREAM: Counts(1, 2, 3)}, chain=b"c" * 32),
+    ]
+    claims = {"type": "hello", "run_id": RUN, "site": "hospital-b", "version": 2, "streams": {"x": 2**64 - 1}}
+    return [*map(wire.encode, found), msgspec.msgpack.encode(claims), msgspec.msgpack.encode([claims] * 3)]
+
+
 # Model files.
 
 
@@ -195,5 +253,6 @@ TARGETS = {
     ),
     "record": Target(check_record, record_seeds),
     "message": Target(check_messages, message_seeds),
+    "intake": Target(check_intake, intake_seeds),
     "model": Target(check_model, model_seeds),
 }

@@ -17,3 +17,5 @@ AWAY_SECONDS = _option("AWAY", 60, 4)
 SECONDS = _option("SECONDS", 0, 0)
 #: For how many seconds each decoder is fuzzed.
 FUZZ_SECONDS = _option("FUZZ", 60, 0)
+#: How many kills must land inside each step from a log call to a receiver.
+INSIDE = _option("INSIDE", 100, 2)

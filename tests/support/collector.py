@@ -82,23 +82,30 @@ class CollectorProcess:
 
     def events(self, name: str) -> dict[str, list[list[Any]]]:
         """Return the events in a run's journal by site and stream, read without the code of fedtrack."""
-        path = self.run(name) / "server" / "simulate_job" / "journal.db"
-        if not path.exists():
-            return {}
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            rows = connection.execute("SELECT site, stream, round, body FROM batch ORDER BY id").fetchall()
-        except sqlite3.OperationalError:  # being created
-            return {}
-        finally:
-            connection.close()
-        found: dict[str, list[list[Any]]] = {}
-        for site, stream, round_, body in rows:
-            for seq, payload in _frames(body):
-                record = msgspec.msgpack.decode(payload)
-                if record[0] < 32 and record[0] != 9:
-                    found.setdefault(site, []).append([stream, seq, round_, *record])
-        return found
+        return journal_events(self.run(name) / "server" / "simulate_job" / "journal.db")
+
+
+def journal_events(path: Path) -> dict[str, list[list[Any]]]:
+    """Return the events in a journal by site: stream, number, round, and the fields of the record.
+
+    The journal is read without the code of fedtrack; it may not exist yet.
+    """
+    if not path.exists():
+        return {}
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        rows = connection.execute("SELECT site, stream, round, body FROM batch ORDER BY id").fetchall()
+    except sqlite3.OperationalError:  # being created
+        return {}
+    finally:
+        connection.close()
+    found: dict[str, list[list[Any]]] = {}
+    for site, stream, round_, body in rows:
+        for seq, payload in _frames(body):
+            record = msgspec.msgpack.decode(payload)
+            if record[0] < 32 and record[0] != 9:
+                found.setdefault(site, []).append([stream, seq, round_, *record])
+    return found
 
 
 def _frames(body: bytes) -> list[tuple[int, bytes]]:

@@ -26,6 +26,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -208,6 +209,27 @@ def report_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _show("Interrupted.")
         sys.exit(130)
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Turn an error of the operating system, such as a path that cannot be written, into a ConfigError.
+
+    Wrap a command in it, and not a script of the user's, whose own errors keep their traceback.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # the reader of the output has left, which is no error
+        raise
+    except OSError as error:
+        reason = error.strerror or getattr(error, "reason", None) or error
+        if error.filename is None:
+            raise ConfigError(f"This cannot be done here: {reason}.") from error
+        shown = " ".join(os.fsdecode(error.filename).split()) if not isinstance(error.filename, int) else "A file"
+        shown = shown if len(shown) <= 200 else f"{shown[:200]}..."
+        raise ConfigError(
+            f"{shown} cannot be read or written: {reason}; check the path, and whether you may use it."
+        ) from error
 
 
 def _show(text: str) -> None:

@@ -16,7 +16,8 @@ def on_train(message: Message, context: Context) -> Message:
     model = new_model()
     model.load_state_dict(message.content["arrays"].to_torch_state_dict())
     images, _ = load(int(context.node_config["partition-id"]), int(context.node_config["num-partitions"]))
-    loss = train(model, images, int(context.run_config["local-epochs"]), SummaryWriter())
+    epochs, round_ = int(context.run_config["local-epochs"]), int(message.content["config"]["server-round"])
+    loss = train(model, images, epochs, SummaryWriter(), first_step=(round_ - 1) * epochs * len(images))
     metrics = MetricRecord({"train_loss": loss, "num-examples": len(images.dataset)})
     return Message(RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": metrics}), reply_to=message)
 

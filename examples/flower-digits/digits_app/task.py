@@ -21,10 +21,10 @@ def load(partition: int, partitions: int) -> tuple[DataLoader, DataLoader]:
     return DataLoader(train, batch_size=32, shuffle=True), DataLoader(test, batch_size=256)
 
 
-def train(model: nn.Module, loader: DataLoader, epochs: int, writer) -> float:
-    """Train the model and log the loss of every batch; return the last one."""
+def train(model: nn.Module, loader: DataLoader, epochs: int, writer, first_step: int) -> float:
+    """Train the model and log the loss of every batch, the first one as ``first_step``; return the last one."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    step, loss = 0, torch.tensor(0.0)
+    step, loss = first_step, torch.tensor(0.0)
     for _ in range(epochs):
         for pixels, labels in loader:
             optimizer.zero_grad()

@@ -69,3 +69,14 @@ def test_the_place_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert default_folder() == tmp_path / ".local" / "state" / "fedtrack" / "outbox"
     monkeypatch.setenv(OUTBOX_VARIABLE, str(tmp_path / "chosen"))
     assert default_folder() == tmp_path / "chosen"
+
+
+def test_a_site_is_forgotten_and_no_other(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    for address in ("https://a:1", "https://b:1"):
+        for run in ("study-7", "study-8"):
+            for site in ("hospital-a", "hospital-b"):
+                outbox.run(Target(address, run)).site(site).keep_token("ft_x")
+    assert outbox.forget("study-7", "hospital-a") == 2
+    left = {(box.folder.name, site.site) for box in outbox.runs() for site in box.sites()}
+    assert left == {("study-7", "hospital-b"), ("study-8", "hospital-a"), ("study-8", "hospital-b")}

@@ -13,7 +13,7 @@ from fedtrack_ui.across import Across, Grid, place_of
 from fedtrack_ui.departure import departure
 from fedtrack_ui.rollup.reading import Span
 from fedtrack_ui.standing import standings
-from fedtrack_ui.timeline import Round, Timeline
+from fedtrack_ui.timeline import Round, Timeline, timed
 
 SECOND = 10**9
 
@@ -33,9 +33,8 @@ def times(seconds: dict[str, list[float | None]], length: float = 10.0) -> Timel
         for site, busy in seconds.items():
             if (took := busy[at]) is not None:
                 spans[site][at] = Span(start, start + int(took * SECOND), 1)
-        ends = sorted((by[at].time1, site) for site, by in spans.items() if at in by)
-        rounds.append(Round(start, start + int(length * SECOND), frozenset(seconds), True, ends[-1][1], 1.0))
-    return Timeline(rounds, spans, False)
+        rounds.append(Round(start, start + int(length * SECOND), frozenset(seconds), True))
+    return timed(rounds, spans, {}, shared=False)
 
 
 EVEN = times({f"site-{i}": [9.0] * 8 for i in range(1, 7)})
@@ -49,8 +48,8 @@ def healthy(**changed: list[float | None]) -> Grid:
 
 def stands_out(grid: Grid, when: Timeline = EVEN, failed: dict[str, str] | None = None) -> answers.Answer:
     found = over(grid)
-    by = standings("accuracy", found, when, SITES, failed or {})
-    return answers.standing_out("accuracy", by, departure({"accuracy": found}))
+    by = standings(found, when, SITES, failed or {})
+    return answers.standing_out(by, departure({"accuracy": found}))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_is_it_learning(server: list[float | None], final: float | None, short: 
 
 
 def test_a_loss_that_rises_is_said_as_such() -> None:
-    found = answers.learning("loss", over({"site-1": [3.0, 1.0, 2.5]}))
+    found = answers.learning("loss", over({"site-1": [3.0, 1.0, 2.5]})._replace(low=True))
     assert found.detail == "Best 1.000 in round 2; rose by 1.500 in round 3."
 
 
@@ -145,6 +144,6 @@ def test_where_time_goes() -> None:
     when = times({"site-1": [2.0] * 4, "site-2": [2.0] * 4, "site-3": [8.0] * 4})
     found = answers.time_spent(when)
     assert found.short == "60 % waiting"
-    assert found.detail == "10 s a round. site-3 ends last in 4 of 4, 1.0 s after the next."
+    assert found.detail == "10 s a round. site-3 ends last in 4 of 4, 6.0 s after the next."
     assert answers.time_spent(when._replace(shared=True)).short == "10 s a round"
-    assert answers.time_spent(Timeline([], {}, False)).short == "Not known yet"
+    assert answers.time_spent(timed([], {}, {}, shared=False)).short == "Not known yet"

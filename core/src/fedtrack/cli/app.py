@@ -35,7 +35,7 @@ def build_app() -> typer.Typer:
         name="fedtrack",
         help="Federated experiment tracking as plugins.",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)

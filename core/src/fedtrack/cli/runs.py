@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedtrack.cli import audit, dlq, export, stored_runs
+from fedtrack.cli import audit, dlq, export, forget, stored_runs
 from fedtrack.cli.table import AsJson
 from fedtrack.output import keep_output
 
@@ -21,6 +21,7 @@ app = typer.Typer(name="runs", help="Watch and end runs, and look into finished 
 app.add_typer(stored_runs.app)
 app.add_typer(dlq.app)
 app.add_typer(export.app)
+app.add_typer(forget.app)
 app.add_typer(audit.app)
 
 Handle = Annotated[

@@ -13,6 +13,7 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -33,6 +34,8 @@ _BODIES, _THREADS = 64, 32
 #: Seconds in which a site must have sent its message.
 _BODY_SECONDS = 30.0
 _FULL_RETRY_SECONDS = 30
+#: A length with more digits is too large; a number of thousands of them is none for Python.
+_MAX_DIGITS = 15
 
 
 class Intakes(Protocol):
@@ -91,7 +94,15 @@ class CollectorApp:
                 raise HTTPException(403, "a page in a browser may not call this")
             if self._hosts is not None and _host(request.headers.get("host", "")) not in self._hosts:
                 raise HTTPException(421, "this collector has another name; see `fedtrack collect --server-name`")
-            return await answer(request)
+            try:
+                return await answer(request)
+            except (HTTPException, FedtrackError):
+                raise
+            except ClientDisconnect:  # nobody hears the answer
+                return PlainTextResponse("the message ended before its end\n", 400)
+            except Exception as error:  # of any kind: the message is in the site's spool, and comes again
+                log.exception("%s: not answered", request.url.path)
+                return await _unable(request, error)
 
         return checked
 
@@ -154,8 +165,8 @@ async def _body(request: Request) -> bytes:
     Raises:
         HTTPException: It is too large, or came too slowly.
     """
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MAX_BODY:
+    length = request.headers.get("content-length", "").lstrip("0")
+    if length.isdecimal() and (len(length) > _MAX_DIGITS or int(length) > MAX_BODY):
         raise HTTPException(413, f"a message has at most {MAX_BODY} bytes", {"connection": "close"})
     parts: list[bytes] = []
     size = 0

@@ -75,6 +75,7 @@ class CollectedRun:
         self.journal = self._host.journal
         self._intake = Intake(folder.name, self.journal, run.blobs)
         self._sources: dict[str, SpoolSource] = {}
+        self._forgotten = frozenset(self.journal.forgotten.all())
         self._host.start()
         self._host.notify("fedtrack_job_started")
         self.look()
@@ -87,6 +88,8 @@ class CollectedRun:
     def look(self) -> None:
         """Find the sites that write into the run's folder themselves, and those that have ended."""
         for site in self.folder.sites():
+            if site in self._forgotten:
+                continue
             if site not in self._sources:
                 home = self.folder.spool(site).parent
                 guard = Guard.open(site, self._host.run.run_id, home, load_terms(home).of(site))

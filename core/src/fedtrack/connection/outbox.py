@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -185,6 +186,21 @@ class Outbox:
     def runs(self) -> list[RunBox]:
         """Return the folders of every run that has records here."""
         return [RunBox(path.parent) for path in sorted(self.root.glob(f"*/*/{_TARGET_FILE}"))]
+
+    def forget(self, run: str, site: str) -> int:
+        """Delete what lies here of a site of a run, on its way to any collector; return the number of files.
+
+        Args:
+            run: The run's name.
+            site: The site.
+        """
+        deleted = 0
+        for box in self.runs():
+            folder = box.folder / "sites" / site
+            if box.folder.name == run and folder.is_dir():
+                deleted += sum(path.is_file() for path in folder.rglob("*"))
+                shutil.rmtree(folder)
+        return deleted
 
 
 def default_folder() -> Path:

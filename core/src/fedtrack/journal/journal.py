@@ -18,6 +18,7 @@ from zlib import crc32
 from fedtrack.errors import WorkspaceError
 from fedtrack.journal.batches import StoredBatch, salvaged
 from fedtrack.journal.database import DamagedDatabaseError, Database, is_damage
+from fedtrack.journal.forgetting import Forgetting
 from fedtrack.journal.gaps import GapKind, StoredGap, record
 from fedtrack.journal.goodbyes import Goodbye, Goodbyes
 from fedtrack.journal.pruning import prune
@@ -45,6 +46,7 @@ class Journal:
         path: The file.
         database: The database in the file.
         goodbyes: The goodbyes of the sites.
+        forgotten: The sites of which nothing is kept any more.
         appended: Notified after each commit of events.
         commits: The number of such commits; changes only under ``appended``.
 
@@ -66,6 +68,7 @@ class Journal:
             self._read_around(str(error))
             self.database = self._copy()
         self.goodbyes = Goodbyes(self.database, self._all)
+        self.forgotten = Forgetting(self.database, self._all)
         self.appended = threading.Condition()
         self.commits = 0
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -49,6 +50,9 @@ def print_summary(result: RunResult) -> None:
         for number, line in enumerate(shown or [receiver.location] if receiver.location else []):
             label = "" if number else f"{receiver.receiver}:"
             console.print(f"{label:<12} {line}", markup=False)
+    if find_spec("fedtrack_ui") is not None:
+        command = _runnable(f"fedtrack report {shlex.quote(str(result.run))} -o run.html")
+        console.print(f"Report:      {command}", markup=False)
     if result.unserved:
         names, workspace = ", ".join(result.unserved), shlex.quote(str(result.workspace))
         console.print(f"Got nothing: {names}; the events are kept. See: fedtrack runs show {workspace}", markup=False)

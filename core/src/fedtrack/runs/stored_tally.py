@@ -56,7 +56,10 @@ def _sites(run: StoredRun, result: RunResult | None, stores: Stores) -> Iterator
     known = [name for name in result.sites if not is_host(name)] if result else []
     over = server_of(run.folder) is None
     own = [] if run.is_collected else [SERVER]  # a collector logs nothing itself
+    gone = set(stores[SERVER][0].forgotten.all()) if SERVER in stores else set()
     for name in dict.fromkeys([*own, *run.sites(), *known]):
+        if name in gone:
+            continue
         before = result.sites.get(name) if result else None
         crosses = before.streams_to_server if before else True
         home = name if name in stores else before.node if before and before.node != SERVER else ""

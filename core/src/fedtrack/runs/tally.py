@@ -40,6 +40,7 @@ class Tally(msgspec.Struct):
         gaps: Damaged or lost ranges: (site, reason).
         refused: The dead letters.
         waiting: Why records of a site are in its spool and not in the journal, by site.
+        forgotten: How many events the journals had of each site that was forgotten; they count nowhere else.
     """
 
     sites: dict[str, SiteTally] = {}
@@ -47,6 +48,7 @@ class Tally(msgspec.Struct):
     gaps: list[tuple[str, str]] = []
     refused: list[Refusal] = []
     waiting: dict[str, str] = {}
+    forgotten: dict[str, int] = {}
 
     @property
     def events_complete(self) -> bool:
@@ -84,7 +86,7 @@ def take_tally(
         workers: Spool folders of processes that work for many sites, by name; see ``runs.worker_folders``.
     """
     facts = {node: read_facts(*pair) for node, pair in stores.items()}
-    found = Tally({}, {}, [], [], dict(waiting or {}))
+    found = Tally({}, {}, [], [], dict(waiting or {}), {})
     homes, damage = {SERVER}, dict[str, SpoolCount | None]()
     hosts = _count_hosts(facts.get(SERVER), stores[SERVER][0] if SERVER in stores else None, workers or {})
     shared = add_counts(one.counts for one in hosts.values())
@@ -99,6 +101,9 @@ def take_tally(
         damage[name] = one.beyond
         if one.waiting or one.unreadable or dropped != 0:
             found.sites[name] = SiteTally(None, 0, dropped, in_spool=one.waiting, unreadable=one.unreadable)
+    for journal, _ in stores.values():
+        for name, stone in journal.forgotten.all().items():
+            found.forgotten[name] = found.forgotten.get(name, 0) + stone.events
     for node, said in facts.items():
         found.gaps += [(lost.site, lost.reason) for lost in said.lost if node in homes]
     found.gaps += _damage_of_spools(damage, facts.values())

@@ -7,7 +7,7 @@ are left alone: a second client could end their runs.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from shlex import quote
 from typing import NamedTuple, TypeAlias
@@ -113,6 +113,7 @@ def _checks(run: StoredRun, told: Counting) -> Iterator[Check]:
         yield from _check_site(name, site, found, still_logs=logs_still(run, name))
     for site_name, reason in tally.gaps:
         yield Check(f"{site_name}: lost", 0, None, reason)
+    yield from _check_forgotten(run, rows)
     yield from _check_files(run)
     for node, counted in rows.items():
         info = run.info(node, tuple(run.sites()) if node == SERVER else (node,))
@@ -121,6 +122,16 @@ def _checks(run: StoredRun, told: Counting) -> Iterator[Check]:
             for id_, receiver in receivers.get(node, {}).items():
                 receiver.counting = partial(told, receiver_label(node, id_))
                 yield from _check_receiver(id_, receiver, journal, ledger, info, counted, run)
+
+
+def _check_forgotten(run: StoredRun, rows: Mapping[str, _Rows]) -> Iterator[Check]:
+    """Look for events of sites that were forgotten."""
+    for node, counted in rows.items():
+        with run.journal(node) as journal:
+            for site in journal.forgotten.all():
+                yield _check(
+                    f"{site}: forgotten", 0, counted.events(site), f"are in the journal of {node} nevertheless"
+                )
 
 
 def _check_files(run: StoredRun) -> Iterator[Check]:

@@ -74,6 +74,7 @@ class Intake:
         self._working = 0
         self._closed = False
         self._files: dict[str, threading.Lock] = {}
+        self._forgotten = frozenset(journal.forgotten.all())  # only while nobody else has the journal open
         self._logs = ReceivedLogs(journal.path.parent / "release_logs")
 
     def handle(self, site: str, data: bytes) -> bytes:
@@ -128,6 +129,8 @@ class Intake:
                 self._idle.notify_all()
 
     def _work(self, site: str, message: FromSite) -> Ack:
+        if site in self._forgotten and not isinstance(message, Hello):
+            return _refused_as_forgotten(site, message)
         if isinstance(message, Hello):
             return Ack("stored", marks=self._journal.high_waters(site), version=min(message.version, VERSION))
         if isinstance(message, Frames):
@@ -236,6 +239,13 @@ class Intake:
         if self.has_everything_of(site):
             return Ack("stored")
         return Ack("gap", reason="the final numbers are beyond what the server has")
+
+
+def _refused_as_forgotten(site: str, message: FromSite) -> Ack:
+    """Take nothing of a site that was forgotten; its goodbye is heard, so that it does not repeat it for ever."""
+    if isinstance(message, Bye | Damage):
+        return Ack("stored")
+    return Ack("rejected", reason=f"the records of {site!r} were forgotten here, and no further ones are taken")
 
 
 def _number(value: int | None) -> int | None:

@@ -11,6 +11,8 @@ from fedtrack_flower.runs import connected, name_of_node
 
 #: Flower's strategies put the round into the message, counted from 1.
 ROUND_KEY = "server-round"
+#: Where a client of the earlier API (``NumPyClient``) has its own metrics.
+_OLD_METRICS = ("fitres.metrics", "evaluateres.metrics")
 
 
 def fedtrack_mod(message: Message, context: Context, call_next: Any) -> Message:
@@ -40,23 +42,24 @@ def fedtrack_mod(message: Message, context: Context, call_next: Any) -> Message:
 
 def round_of(message: Message) -> int | None:
     """Return the round that a message belongs to, counted from 1; None if it does not say."""
-    if not message.has_content():
-        return None
-    for record in message.content.values():
+    for record in message.content.values() if message.has_content() else ():
         if isinstance(record, ConfigRecord):
             number = record.get(ROUND_KEY)
             if type(number) is int and number >= 0:
                 return number
-    return None
+    group = message.metadata.group_id  # where the earlier strategies have it
+    return int(group) if group.isdecimal() else None
 
 
 def metrics_of(reply: Message) -> dict[str, float]:
     """Return the numbers in a reply's metric records; a list is its items, ``<name>/0`` first."""
     found: dict[str, float] = {}
-    for record in reply.content.values() if reply.has_content() else ():
-        if not isinstance(record, MetricRecord):
+    for place, record in reply.content.items() if reply.has_content() else ():
+        if not (isinstance(record, MetricRecord) or place in _OLD_METRICS):
             continue
         for name, value in record.items():
+            if any(isinstance(one, str | bytes) for one in (value if isinstance(value, list) else [value])):
+                continue
             if isinstance(value, list):
                 found |= {f"{name}/{index}": float(item) for index, item in enumerate(value)}
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from time import time
@@ -10,8 +11,11 @@ from typing import Any, TypeVar
 from flwr.app import ArrayRecord, Context, Message, MetricRecord
 
 from fedtrack import ConnectedRun
+from fedtrack_flower import old_strategy
 from fedtrack_flower.client import metrics_of
 from fedtrack_flower.runs import connected
+
+log = logging.getLogger(__name__)
 
 #: The name of the server app as a site of the run.
 SERVER_SITE = "serverapp"
@@ -30,13 +34,20 @@ def track(strategy: S, context: Context) -> S:
     * ``train/node/<id>/bytes``: the size of the parameters in the reply.
 
     Args:
-        strategy: Any strategy of ``flwr.serverapp.strategy``, or one with its methods.
+        strategy: A strategy of ``flwr.serverapp.strategy``, or of the earlier ``flwr.server.strategy``; any object with
+            the methods of one of them. Of an earlier one the seconds are not known.
         context: The server app's context.
     """
     run = connected(context.run_id, context.run_config, SERVER_SITE)
-    if run is not None:
+    if run is None:
+        return strategy
+    if hasattr(strategy, "configure_train") and hasattr(strategy, "aggregate_train"):
         for kind in ("train", "evaluate"):
             _Phase(run, kind).wrap(strategy)
+    elif old_strategy.is_old(strategy):
+        old_strategy.wrap(strategy, run)
+    else:  # tracking never ends a federation
+        log.error("%s has not the methods of a strategy of Flower, and is not tracked", type(strategy).__name__)
     return strategy
 
 

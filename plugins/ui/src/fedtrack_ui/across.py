@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from fedtrack_ui.quantiles import quantile
 from fedtrack_ui.rollup import reading
+from fedtrack_ui.words import is_higher_better, is_lower_better
 
 #: The most places on the axis of steps or of time.
 PLACES = 200
@@ -46,6 +47,8 @@ class Across(NamedTuple):
         server: The server's own values, such as the weighted mean of a round.
         final: The server's value after the last round; None if there is none.
         odd: (place, site, value) of each value that is not finite.
+        low: Whether a smaller value is better.
+        is_directed: Whether a script or the name says which values are better.
     """
 
     axis: str
@@ -55,6 +58,8 @@ class Across(NamedTuple):
     server: list[float | None]
     final: float | None
     odd: list[tuple[int, str, float]]
+    low: bool = False
+    is_directed: bool = True
 
 
 def across(database: sqlite3.Connection, key: str, axis: str = "round", rounds: int = 0) -> Across:
@@ -66,13 +71,17 @@ def across(database: sqlite3.Connection, key: str, axis: str = "round", rounds: 
         axis: ``round``, ``step`` or ``time``; ``round`` becomes ``step`` if no value belongs to a round.
         rounds: The least number of rounds to show.
     """
+    said = reading.directions(database).get(key)
+    low = is_lower_better(key) if said is None else said
+    is_directed = said is not None or low or is_higher_better(key)
     if axis == "round":
         found = reading.cells(database, key)
         numbers = [number for by in found.values() for number in by if number >= 0]
         if numbers:
-            return _by_round(found, max(rounds, max(numbers) + 1))
+            by_round = _by_round(found, max(rounds, max(numbers) + 1))
+            return by_round._replace(low=low, is_directed=is_directed)
         axis = "step"
-    return _by_step(database, key, axis)
+    return _by_step(database, key, axis)._replace(low=low, is_directed=is_directed)
 
 
 def _by_round(found: Mapping[str, Mapping[int, reading.Cell]], rounds: int) -> Across:

@@ -10,7 +10,6 @@ from fedtrack_ui.across import Across, across
 from fedtrack_ui.plain import Value, plain, plains
 from fedtrack_ui.run_facts import RunFacts
 from fedtrack_ui.standing import standings
-from fedtrack_ui.words import is_lower_better
 
 #: The most cells of sites x places that are sent; more than that are merged to the worst of each group of places.
 CELLS = 250_000
@@ -26,8 +25,8 @@ def across_data(database: sqlite3.Connection, facts: RunFacts, metric: str, axis
         axis: ``round``, ``step`` or ``time``.
     """
     found = across(database, metric, axis, len(facts.times.rounds))
-    by = standings(metric, found, facts.times, facts.sites, facts.failed)
-    low = is_lower_better(metric)
+    by = standings(found, facts.times, facts.sites, facts.failed)
+    low = found.low
     merged = _merged(found, low=low)
     columns = ("n", "mean", "min", "p10", "p50", "p90", "max")
     return {

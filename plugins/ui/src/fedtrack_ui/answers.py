@@ -15,7 +15,7 @@ from fedtrack_ui.departure import Departure
 from fedtrack_ui.quantiles import median
 from fedtrack_ui.standing import Standings
 from fedtrack_ui.timeline import SITES_WITH_PROCESSES, Timeline
-from fedtrack_ui.words import clipped, is_lower_better, names, number, plural, seconds
+from fedtrack_ui.words import clipped, names, number, plural, seconds
 
 #: A metric is flat if it moved by less than this share of its range.
 _FLAT = 0.01
@@ -49,7 +49,7 @@ def learning(metric: str, found: Across | None) -> Answer:
     question = "Is it learning?"
     if found is None or not metric:
         return Answer(question, "Nothing to see yet", "No metric has arrived.", panel="across")
-    low = is_lower_better(metric)
+    low = found.low
     values = _course(found)
     if not values:
         return Answer(question, "No value yet", f"{metric} has no finite value.", "warn", "across", metric)
@@ -92,7 +92,7 @@ def _worst_step(values: Sequence[tuple[int, float]], *, low: bool) -> tuple[int,
     return worst if worst is not None and worst[1] > width * 0.15 else None
 
 
-def standing_out(metric: str, found: Standings | None, departed: Departure | None, axis: str = "round") -> Answer:
+def standing_out(found: Standings | None, departed: Departure | None, *, low: bool = False) -> Answer:
     """Say which sites failed, are silent, lag, are slow, or once left the others."""
     question = "Does a site stand out?"
     if found is None or not found.sites:
@@ -101,7 +101,7 @@ def standing_out(metric: str, found: Standings | None, departed: Departure | Non
     silent = [one.site for one in found.sites if one.silent]
     trouble = [f"{names(sites)} {what}" for sites, what in ((failed, "failed"), (silent, "silent")) if sites]
     rest = [] if departed is None else [_departed(departed)]
-    rest += _lagging(metric, found)
+    rest += _lagging(found, low=low)
     slow = [one.site for one in found.sites if one.is_slow and not one.error and one.site != found.laggard]
     if slow:
         rest.append(f"{names(slow)} slow")
@@ -123,7 +123,7 @@ def _departed(found: Departure) -> str:
     )
 
 
-def _lagging(metric: str, found: Standings) -> list[str]:
+def _lagging(found: Standings, *, low: bool) -> list[str]:
     if found.is_coarse:
         return ["Sites report only a few different values, so none can be told to lag"]
     if not found.laggard:
@@ -132,7 +132,7 @@ def _lagging(metric: str, found: Standings) -> list[str]:
     if len(found.far) > 1 and len(found.sites) > SITES_WITH_PROCESSES:
         return [f"{len(found.far)} sites lag, most {clipped(one.site)} by {number(one.lag)}"]
     slow = "slow and " if one.is_slow else ""
-    side = "above" if is_lower_better(metric) else "below"
+    side = "above" if low else "below"
     return [f"{clipped(one.site)} is {slow}{number(one.lag)} {side} the median now"]
 
 

@@ -192,8 +192,9 @@ class PageApp:
 
 
 def _run(followed: FollowedRun, database: sqlite3.Connection, request: Request) -> Any:
-    facts = facts_of(followed.run, database)
-    return run_data(database, facts, facts.state.events) | {"behind": followed.is_behind}
+    facts = _facts(followed, database)
+    found: dict[str, Any] = followed.kept("run", database, lambda: run_data(database, facts, facts.state.events))
+    return found | {"behind": followed.is_behind}
 
 
 def _counts(followed: FollowedRun, database: sqlite3.Connection, request: Request) -> Any:
@@ -213,7 +214,8 @@ def _stream(followed: FollowedRun, database: sqlite3.Connection, request: Reques
 
 
 def _facts(followed: FollowedRun, database: sqlite3.Connection) -> RunFacts:
-    return facts_of(followed.run, database)
+    found: RunFacts = followed.kept("facts", database, lambda: facts_of(followed.run, database))
+    return found
 
 
 def _json(found: Any) -> Response:

@@ -45,6 +45,9 @@ def ui(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="A run, or two to compare: workspaces or folders runs/<number>.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("run.html"),
+    png: Annotated[
+        Path | None, typer.Option(help="Also draw the curves as PNG files into this folder; needs matplotlib.")
+    ] = None,
 ) -> None:
     """Write the page of a run into one file that needs no network; of two runs, with their comparison."""
     from fedtrack_ui.report import write_report
@@ -53,6 +56,12 @@ def report(
         raise ConfigError(f"{len(runs)} runs are given; a report has one, or compares two.")
     size = write_report(runs, output)
     typer.echo(f"{output}: {size / 1e6:.1f} MB, for any browser.")
+    if png is not None:
+        from fedtrack.runs import find_run
+        from fedtrack_ui.figures import write_figures
+
+        for path in write_figures([find_run(run) for run in runs], png):
+            typer.echo(str(path))
 
 
 def _folder(given: str) -> Path:

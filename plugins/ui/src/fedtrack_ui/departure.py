@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from fedtrack_ui.across import Across
 from fedtrack_ui.quantiles import median
-from fedtrack_ui.words import is_lower_better
 
-_HIGHER = re.compile(r"acc|auc|f1|score|dice|iou|precision|recall", re.IGNORECASE)
 #: The least number of sites among which one can leave the others.
 _SITES = 5
 #: The distance to the median, as a multiple of the second worst site's or of the usual spread.
@@ -47,7 +44,7 @@ def departure(found: Mapping[str, Across]) -> Departure | None:
     candidates = [
         one
         for metric, across in found.items()
-        if across.axis == "round" and (is_lower_better(metric) or _HIGHER.search(metric))
+        if across.axis == "round" and across.is_directed
         for one in _of_metric(metric, across)
     ]
     clear = [one for one in candidates if one.strength > LEAST]
@@ -55,7 +52,7 @@ def departure(found: Mapping[str, Across]) -> Departure | None:
 
 
 def _of_metric(metric: str, across: Across) -> list[Departure]:
-    sign = 1.0 if is_lower_better(metric) else -1.0
+    sign = 1.0 if across.low else -1.0
     usual = median(
         place.p90 - place.p10
         for place in across.places

@@ -6,11 +6,12 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
+from typing import Any
 
 from fedtrack.errors import FedtrackError
 from fedtrack.runs import SUMMARY_FILE, StoredRun
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 _STEP_SECONDS = 0.25
 #: For how long a run is followed after the last look at it.
 _IDLE_SECONDS = 120.0
+#: For how long an answer about the same events is used again: the page asks for several at once.
+_KEEP_SECONDS = 2.0
+#: What takes long to make, as of a run of 1,000 sites, is used for so many times as long.
+_KEEP_TIMES = 5
 
 
 class FollowedRun:
@@ -45,6 +50,7 @@ class FollowedRun:
         self._over = threading.Event()
         self._wanted = 0.0
         self._spare: TemporaryDirectory[str] | None = None
+        self._kept: dict[str, tuple[int, float, Any]] = {}
 
     @property
     def path(self) -> Path:
@@ -81,6 +87,16 @@ class FollowedRun:
     def is_behind(self) -> bool:
         """Whether the journal has events that are not in the view file yet."""
         return self._is_behind
+
+    def kept(self, name: str, database: sqlite3.Connection, make: Callable[[], Any]) -> Any:
+        """Return what was made under a name a moment ago of the same events, or make it."""
+        events, now = reading.events(database), monotonic()
+        before = self._kept.get(name)
+        if before is None or before[0] != events or now > before[1]:
+            made = make()
+            took = monotonic() - now
+            before = self._kept[name] = (events, monotonic() + max(_KEEP_SECONDS, _KEEP_TIMES * took), made)
+        return before[2]
 
     def version(self) -> str:
         """Return a text that changes whenever the run does: its events, its state, or its end."""

@@ -16,7 +16,7 @@ from fedtrack_ui.rollup import reading
 from fedtrack_ui.run_facts import RunFacts
 from fedtrack_ui.standing import SiteStanding, standings
 from fedtrack_ui.timeline import Timeline
-from fedtrack_ui.words import is_about_the_run, is_lower_better
+from fedtrack_ui.words import is_about_the_run
 
 #: More rounds than this are drawn as one bar each, and not as a row of bars for each site.
 GANTT_ROUNDS = 120
@@ -33,21 +33,18 @@ def run_data(database: sqlite3.Connection, facts: RunFacts, of: int | None) -> d
         of: How many events the journal has; None if that is not known.
     """
     found = across(database, facts.key, "round", len(facts.times.rounds)) if facts.key else None
-    by = standings(facts.key, found, facts.times, facts.sites, facts.failed) if found else None
+    by = standings(found, facts.times, facts.sites, facts.failed) if found else None
     departed = departed_of(database, facts, found)
     said = [
         answers.learning(facts.key, found),
-        answers.standing_out(facts.key, by, departed),
+        answers.standing_out(by, departed, low=found is not None and found.low),
         answers.time_spent(facts.times),
     ]
     return {
         "run": _header(facts),
         "progress": {"read": facts.events, "of": of},
         "key": facts.key,
-        "metrics": [
-            {**one._asdict(), "low": is_lower_better(one.key), "about_run": is_about_the_run(one.key)}
-            for one in facts.metrics
-        ],
+        "metrics": [one._asdict() | {"about_run": is_about_the_run(one.key)} for one in facts.metrics],
         "answers": [answer._asdict() for answer in said],
         "departure": departed._asdict() | {"value": plain(departed.value)} if departed else None,
         "time": time_data(facts.times, facts.sites),
@@ -116,12 +113,13 @@ def time_data(times: Timeline, sites: list[str]) -> dict[str, Any]:
     if not times.shared and len(rounds) <= GANTT_ROUNDS:
         found["spans"] = {
             site: [
-                [number, (span.time0 - origin) / 1e9, (span.time1 - origin) / 1e9]
-                for number, span in sorted(times.spans.get(site, {}).items())
-                if 0 <= number < len(rounds)
+                [number, (by[site][0] - origin) / 1e9, (by[site][1] - origin) / 1e9]
+                for number, by in enumerate(times.work)
+                if site in by
             ]
             for site in sites
         }
+        found["asked"] = times.is_asked
         found["took"] = {
             site: [number for number, one in enumerate(times.rounds) if site in one.sites] for site in sites
         }
@@ -132,9 +130,7 @@ def time_data(times: Timeline, sites: list[str]) -> dict[str, Any]:
 
 def _spread(times: Timeline, number: int) -> list[Any]:
     """Return the 10th and the 90th percentile of the sites' seconds in a round, and the slowest site with its own."""
-    found = sorted(
-        (busy, site) for site in times.rounds[number].sites if (busy := times.busy(site, number)) is not None
-    )
+    found = sorted((busy, site) for site, busy in times.seconds[number].items())
     if not found:
         return []
     values = [busy for busy, _ in found]

@@ -12,13 +12,14 @@ from typing import NamedTuple
 from fedtrack_ui.across import Across
 from fedtrack_ui.quantiles import median
 from fedtrack_ui.timeline import SITES_WITH_PROCESSES, Timeline
-from fedtrack_ui.words import is_lower_better
 
 #: A site is slow from this multiple of the usual seconds on, if the difference is more than ``_SLOW_SECONDS``.
 SLOW, _SLOW_SECONDS = 1.5, 0.05
 #: With more than ``SITES_WITH_PROCESSES`` sites, a laggard is named only from so many spreads on.
 _FAR = 1.2
 _RECENT = 5
+#: Of two sites, one is always the worse one.
+_LEAST_SITES = 3
 
 
 class SiteStanding(NamedTuple):
@@ -74,17 +75,16 @@ class Standings(NamedTuple):
         return [one for one in self.sites if one.is_far and not one.error and not one.silent]
 
 
-def standings(metric: str, found: Across, times: Timeline, sites: list[str], failed: Mapping[str, str]) -> Standings:
+def standings(found: Across, times: Timeline, sites: list[str], failed: Mapping[str, str]) -> Standings:
     """Return how each site does.
 
     Args:
-        metric: The metric's name, which tells whether a smaller value is better.
         found: The metric over all sites.
         times: The rounds.
         sites: Every site.
         failed: Why sites failed.
     """
-    typical = median(times.usual(site) for site in sites)
+    typical = median(times.usual.get(site) for site in sites)
     usual = _usual_spread(found)
     spread = [
         place.max - place.min
@@ -92,10 +92,10 @@ def standings(metric: str, found: Across, times: Timeline, sites: list[str], fai
         if place.n > 1 and place.max is not None and place.min is not None
     ]
     is_flat = not any(width > 1e-12 for width in spread)
-    rows = [_one(metric, site, found, times, typical, usual, failed.get(site, "")) for site in sites]
+    rows = [_one(site, found, times, typical, usual, failed.get(site, "")) for site in sites]
     is_coarse = _is_coarse(found, len(sites))
     late = [one for one in rows if one.lag is not None and one.lag > 0 and not one.error and not one.silent]
-    if is_flat or is_coarse:
+    if is_flat or is_coarse or len(sites) < _LEAST_SITES:
         late = []
     if len(sites) > SITES_WITH_PROCESSES:
         late = [one for one in late if one.is_far]
@@ -103,10 +103,8 @@ def standings(metric: str, found: Across, times: Timeline, sites: list[str], fai
     return Standings(sorted(rows, key=_rank), laggard, is_flat, is_coarse, usual)
 
 
-def _one(
-    metric: str, site: str, found: Across, times: Timeline, typical: float | None, usual: float, error: str
-) -> SiteStanding:
-    sign = 1.0 if is_lower_better(metric) else -1.0
+def _one(site: str, found: Across, times: Timeline, typical: float | None, usual: float, error: str) -> SiteStanding:
+    sign = 1.0 if found.low else -1.0
     values = found.sites.get(site, [])
     known = [(at, value) for at, value in enumerate(values) if value is not None and math.isfinite(value)]
     apart = [value - middle for at, value in known if (middle := found.places[at].p50) is not None]
@@ -117,7 +115,7 @@ def _one(
     ]
     difference = median(recent)
     lag = None if difference is None else sign * (difference + apart[-1]) / 2
-    took_seconds = times.usual(site)
+    took_seconds = times.usual.get(site)
     ratio = took_seconds / typical if took_seconds is not None and typical else None
     is_slow = (
         not times.shared

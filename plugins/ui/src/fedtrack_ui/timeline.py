@@ -1,7 +1,8 @@
 """Timeline: when each round began and ended, and until when each site was busy in it.
 
-The server's own records have a round's end and its seconds. Where there is no such record, as in a run of another
-framework, a round reaches from the first to the last record of any site. Sites' times are by their own clocks.
+The server's records say when it asked each site and had the answer, when a round ended and how long it took. A run of
+another framework has no such records. There a site is busy until its last record in a round, by its own clock, and a
+round reaches from the first to the last record of any site.
 """
 
 from __future__ import annotations
@@ -50,34 +51,30 @@ class Timeline(NamedTuple):
         rounds: Each round, from the first one.
         spans: When each site logged, by site and round.
         shared: Whether processes work for many sites, so that no waiting can be told.
+        work: From when to when each site was busy, nanoseconds since the epoch, by round.
+        seconds: For how many seconds each site was busy, by round.
+        usual: The median of each site's seconds.
+        is_asked: Whether the server's records say so, and not what the sites logged.
     """
 
     rounds: list[Round]
     spans: dict[str, dict[int, reading.Span]]
     shared: bool
-
-    def busy(self, site: str, number: int) -> float | None:
-        """Return for how many seconds a site was busy in a round; None if it logged nothing."""
-        span = self.spans.get(site, {}).get(number)
-        if span is None:
-            return None
-        start = span.time0 if self.shared else self.rounds[number].start
-        return max(0.0, (span.time1 - start) / 1e9)
-
-    def usual(self, site: str) -> float | None:
-        """Return the median of a site's seconds."""
-        return median(self.busy(site, number) for number in range(len(self.rounds)))
+    work: list[dict[str, tuple[int, int]]]
+    seconds: list[dict[str, float]]
+    usual: dict[str, float | None]
+    is_asked: bool = False
 
     def waited(self) -> float | None:
         """Return the share of the sites' time that was waiting; None if that cannot be told."""
+        if self.shared:
+            return None
         waiting = whole = 0.0
-        for number, one in enumerate(self.rounds):
-            for site in one.sites:
-                busy = self.busy(site, number)
-                if busy is not None and one.ended:
-                    waiting += max(0.0, one.seconds - busy)
-                    whole += one.seconds
-        return None if self.shared or not whole else waiting / whole
+        for one, busy in zip(self.rounds, self.seconds, strict=True):
+            if one.ended:
+                waiting += sum(max(0.0, one.seconds - took) for took in busy.values())
+                whole += one.seconds * len(busy)
+        return waiting / whole if whole else None
 
     def silent(self, site: str) -> int:
         """Return for how many of the last rounds a site has taken part and logged nothing."""
@@ -106,13 +103,50 @@ def timeline(database: sqlite3.Connection, result: RunResult | None, sites: int)
     ends = reading.cells(database, "round/seconds").get("server", {})
     averaged = {one.current_round: one.sites for one in result.rounds} if result else {}
     numbers = [number for site, by in spans.items() for number in by if site != "server"]
-    last = max([*numbers, *ends, *averaged], default=-1)
+    last = max([*numbers, *ends, *averaged, *reading.tasks(database)], default=-1)
     rounds = [
         _round(number, spans, ends.get(number), averaged.get(number), over=result is not None)
         for number in range(last + 1)
     ]
-    shared = sites > SITES_WITH_PROCESSES
-    return Timeline([_with_last(one, number, spans) for number, one in enumerate(rounds)], spans, shared)
+    asked = reading.tasks(database)
+    rounds = [one._replace(sites=one.sites | asked.get(number, {}).keys()) for number, one in enumerate(rounds)]
+    return timed(rounds, spans, asked, shared=sites > SITES_WITH_PROCESSES)
+
+
+def timed(
+    rounds: list[Round],
+    spans: dict[str, dict[int, reading.Span]],
+    asked: Mapping[int, Mapping[str, reading.AskedSite]],
+    *,
+    shared: bool,
+) -> Timeline:
+    """Return the timeline of rounds: who was busy for how long, and who ended last.
+
+    Args:
+        rounds: The rounds.
+        spans: When each site logged, by site and round.
+        asked: What the server asked of each site, by round.
+        shared: Whether processes work for many sites.
+    """
+    work: list[dict[str, tuple[int, int]]] = [{} for _ in rounds]
+    for site, by in spans.items():
+        for number, span in by.items():
+            if 0 <= number < len(rounds) and site in rounds[number].sites:
+                work[number][site] = (span.time0 if shared else rounds[number].start), span.time1
+    seconds = [{site: max(0.0, (end - start) / 1e9) for site, (start, end) in by.items()} for by in work]
+    for number, by_site in asked.items():
+        for site, one in by_site.items():
+            if one.answered_ns:
+                work[number][site] = one.asked_ns, one.answered_ns
+                took = one.seconds if shared else None
+                seconds[number][site] = (one.answered_ns - one.asked_ns) / 1e9 if took is None else took
+    by_site_seconds: dict[str, list[float]] = {}
+    for found in seconds:
+        for site, busy in found.items():
+            by_site_seconds.setdefault(site, []).append(busy)
+    usual = {site: median(found) for site, found in by_site_seconds.items()}
+    done = [_with_last(one, by) for one, by in zip(rounds, work, strict=True)]
+    return Timeline(done, spans, shared, work, seconds, usual, bool(asked))
 
 
 def _round(
@@ -132,9 +166,13 @@ def _round(
     return Round(start, stop, sites, ended=over)
 
 
-def _with_last(one: Round, number: int, spans: Mapping[str, Mapping[int, reading.Span]]) -> Round:
-    ends = sorted((spans[site][number].time1, site) for site in one.sites if number in spans.get(site, {}))
-    if not ends:
-        return one
-    lead = (ends[-1][0] - ends[-2][0]) / 1e9 if len(ends) > 1 else 0.0
-    return one._replace(last=ends[-1][1], lead=lead)
+def _with_last(one: Round, work: Mapping[str, tuple[int, int]]) -> Round:
+    """Return a round with the site that was busy longest, and its distance to the next one."""
+    last = second = 0
+    who = ""
+    for site, (_, end) in work.items():
+        if end > last:
+            last, second, who = end, last, site
+        elif end > second:
+            second = end
+    return one._replace(last=who, lead=(last - second) / 1e9 if second else 0.0)

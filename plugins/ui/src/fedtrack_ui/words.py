@@ -6,12 +6,18 @@ import math
 import re
 
 _LOWER = re.compile(r"loss|error|err$|perplexity|rmse|mse|mae|divergence", re.IGNORECASE)
+_HIGHER = re.compile(r"acc|auc|f1|score|dice|iou|precision|recall", re.IGNORECASE)
 _SHARES = ("round/", "across_sites/", "site/", "system/")
 
 
 def is_lower_better(metric: str) -> bool:
     """Return whether a smaller value is better, as far as the name tells."""
     return _LOWER.search(metric) is not None
+
+
+def is_higher_better(metric: str) -> bool:
+    """Return whether a larger value is better, as far as the name tells."""
+    return _HIGHER.search(metric) is not None and not is_lower_better(metric)
 
 
 def is_about_the_run(metric: str) -> bool:

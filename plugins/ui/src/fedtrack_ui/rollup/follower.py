@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from time import monotonic
 
 import msgspec
 
 from fedtrack.journal import Journal
 from fedtrack.runs import StoredRun
+from fedtrack.spool import split
 from fedtrack.tracking import SERVER
 from fedtrack.tracking.records import (
+    GAP_KIND,
     Artifact,
     BlobRef,
+    Control,
+    Direction,
     Histogram,
     Image,
     Metric,
     Param,
     Rejected,
     Tag,
+    TaskRecord,
     Text,
     decode,
+    number_of,
 )
+from fedtrack_ui.rollup.control import take_direction, take_task
 from fedtrack_ui.rollup.series import Series
 from fedtrack_ui.rollup.view_file import ViewFile
 
@@ -70,8 +77,11 @@ class Follower:
         nodes = self._run.journaling_nodes()
         if SERVER in nodes:
             yield SERVER
-        result = self._run.result
-        for node in nodes[1:] if SERVER in nodes else nodes:
+        others = [node for node in nodes if node != SERVER]
+        result = (
+            self._run.result if others else None
+        )  # of many sites it is large, and this is asked four times a second
+        for node in others:
             site = result.sites.get(node) if result else None
             if site is not None and not site.streams_to_server:
                 yield node
@@ -91,7 +101,7 @@ class Follower:
             database.execute("BEGIN IMMEDIATE")
             try:
                 for batch in batches:
-                    events += self._take(node, batch.id, batch.site, batch.round, batch.events())
+                    events += self._take(node, batch.id, batch.site, batch.round, split(batch.body))
                 after = batches[-1].id
                 self._store()
                 database.execute(
@@ -108,15 +118,21 @@ class Follower:
         return False
 
     def _take(
-        self, node: str, batch: int, site: str, round_: int | None, events: Iterator[tuple[int, memoryview]]
+        self, node: str, batch: int, site: str, round_: int | None, records: Iterable[tuple[int, memoryview]]
     ) -> int:
         taken, first, last = 0, 0, 0
-        for seq, payload in events:
-            taken += 1
+        for seq, payload in records:
             try:
                 record = decode(payload)
             except msgspec.DecodeError:
-                continue  # of a kind that only a newer version knows
+                taken += 1  # of a kind that only a newer version knows
+                continue
+            if isinstance(record, Control):
+                self._take_control(record, site)
+                continue
+            if number_of(payload) == GAP_KIND:  # it tells of lost calls, which the tally counts
+                continue
+            taken += 1
             first, last = first or record.time_ns, max(last, record.time_ns)
             if isinstance(record, Metric):
                 series = self._series_of(site, record.key)
@@ -129,6 +145,12 @@ class Follower:
         if taken:
             self._widen(site, round_, first, last, taken)
         return taken
+
+    def _take_control(self, record: Control, site: str) -> None:
+        if isinstance(record, Direction):
+            take_direction(self._view.database, record)
+        elif isinstance(record, TaskRecord) and site == SERVER:  # of a site it would be a forgery
+            take_task(self._view.database, record)
 
     def _widen(self, site: str, round_: int | None, first: int, last: int, count: int) -> None:
         span = self._spans.setdefault((site, -1 if round_ is None else round_), [first, last, 0])

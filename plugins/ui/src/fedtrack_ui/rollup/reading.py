@@ -36,6 +36,28 @@ class Cell(NamedTuple):
     time1: int
 
 
+class AskedSite(NamedTuple):
+    """What the server asked of a site in a round, and what came back.
+
+    Attributes:
+        asked_ns: When it was asked, by the server's clock.
+        answered_ns: When the server had the answer; 0 if there is none.
+        sent: Bytes of parameters to the site.
+        received: Bytes of parameters from it.
+        weight: The weight of its result; None if it has none.
+        seconds: How long it worked, by its own clock; None if that is not known.
+        error: Why it has no valid answer, or "".
+    """
+
+    asked_ns: int
+    answered_ns: int
+    sent: int
+    received: int
+    weight: float | None
+    seconds: float | None
+    error: str
+
+
 class Span(NamedTuple):
     """When a site logged in a round, nanoseconds since the epoch by its own clock, and how many events."""
 
@@ -76,16 +98,43 @@ def metrics(database: sqlite3.Connection) -> list[KnownMetric]:
             "SELECT count(*) FILTER (WHERE round >= 0), coalesce(max(n), 0) FROM cell WHERE series = ?", (series,)
         ).fetchone()
         found.append(KnownMetric(key, sites, points, rounds > 0, bool(sites) and most > 1, bool(on_server)))
-    return found
+    logged = {one.key: one for one in found}
+    query = "SELECT key, count(DISTINCT site), count(*) FROM returned GROUP BY key"
+    for key, sites, points in database.execute(query).fetchall():
+        before = logged.get(key, KnownMetric(key, 0, 0, True, False, False))
+        if before.sites < sites:
+            logged[key] = before._replace(sites=sites, points=points, rounds=True)
+    return sorted(logged.values(), key=lambda one: one.key)
 
 
 def cells(database: sqlite3.Connection, key: str) -> dict[str, dict[int, Cell]]:
-    """Return the last value of each site in each round; round -1 holds the values without a round."""
+    """Return the value of each site in each round: the last that it logged, else the one that it returned.
+
+    Round -1 holds the values without a round.
+    """
     found: dict[str, dict[int, Cell]] = {}
     query = "SELECT site, round, cell.last, time1 FROM series JOIN cell ON series = id WHERE key = ? ORDER BY id, round"
     for site, number, last, time1 in database.execute(query, (key,)):
         found.setdefault(site, {})[number] = Cell(_number(last), time1)
+    query = "SELECT site, round, value, time_ns FROM returned WHERE key = ? ORDER BY site, round"
+    for site, number, value, time_ns in database.execute(query, (key,)):
+        found.setdefault(site, {}).setdefault(number, Cell(_number(value), time_ns))
     return found
+
+
+def tasks(database: sqlite3.Connection) -> dict[int, dict[str, AskedSite]]:
+    """Return what the server asked of each site, by round; nothing for an engine that does not say."""
+    found: dict[int, dict[str, AskedSite]] = {}
+    for number, site, *asked in database.execute(
+        "SELECT round, site, asked_ns, answered_ns, sent, received, weight, seconds, error FROM task"
+    ):
+        found.setdefault(number, {})[site] = AskedSite(*asked)
+    return found
+
+
+def directions(database: sqlite3.Connection) -> dict[str, bool]:
+    """Return whether a smaller value is better, by metric, where a script says so."""
+    return {key: better == "lower" for key, better in database.execute("SELECT key, better FROM direction")}
 
 
 def buckets(database: sqlite3.Connection, site: str, key: str) -> list[Bucket]:

@@ -12,7 +12,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 FILE = "view.db"
 
 _TABLES = """
@@ -33,6 +33,14 @@ CREATE TABLE cell (
 CREATE TABLE span (
     site TEXT NOT NULL, round INTEGER NOT NULL, time0 INTEGER NOT NULL, time1 INTEGER NOT NULL, n INTEGER NOT NULL,
     PRIMARY KEY (site, round)) WITHOUT ROWID;
+CREATE TABLE task (
+    round INTEGER NOT NULL, site TEXT NOT NULL, asked_ns INTEGER NOT NULL, answered_ns INTEGER NOT NULL,
+    sent INTEGER NOT NULL, received INTEGER NOT NULL, weight REAL, seconds REAL, error TEXT NOT NULL,
+    PRIMARY KEY (round, site)) WITHOUT ROWID;
+CREATE TABLE returned (
+    key TEXT NOT NULL, site TEXT NOT NULL, round INTEGER NOT NULL, value REAL, time_ns INTEGER NOT NULL,
+    PRIMARY KEY (key, site, round)) WITHOUT ROWID;
+CREATE TABLE direction (key TEXT PRIMARY KEY, better TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE param (site TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (site, key)) WITHOUT ROWID;
 CREATE TABLE item (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, site TEXT NOT NULL, key TEXT NOT NULL, step INTEGER, round INTEGER,

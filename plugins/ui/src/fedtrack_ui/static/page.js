@@ -34,9 +34,9 @@ async function showRun(name, mine) {
   await fetchMetric();
   redraw();
   listen(name);
-  fetchCounts();
-  await fetchSteps();
+  await Promise.all([fetchCounts(), fetchSteps()]);
   redraw();
+  next.settled = true;
 }
 
 async function fetchMetric() {
@@ -60,7 +60,6 @@ async function fetchCounts() {
   const shown = page;
   const counts = await get(address(shown.name, "/counts")).catch(() => null);
   if (counts) shown.counts = counts;
-  if (shown === page) redraw();
 }
 
 /** Show another metric or axis of the same run. */
@@ -80,7 +79,9 @@ function redraw() {
   const id = !key && document.activeElement?.id;
   const open = [...main.querySelectorAll("details[open] > summary")].map(one => one.textContent);
   const top = scrollY;
+  const at = page.chart?.cursor.idx;
   page.later = [];
+  page.chart = null;
   document.title = `${page.data.run.job} · fedtrack`;
   document.getElementById("where").textContent = page.data.run.folder;
   const panels = [acrossPanel, matrixPanel, timePanel, deliveryPanel, stepsPanel, sitesPanel, crossPanel, mediaPanel, paramsPanel, modelsPanel];
@@ -88,6 +89,7 @@ function redraw() {
   for (const draw of page.later) draw();
   for (const summary of main.querySelectorAll("summary")) if (open.includes(summary.textContent)) summary.parentElement.open = true;
   scrollTo(0, top);
+  if (at != null && page.chart) page.chart.setCursor({ left: page.chart.valToPos(page.chart.data[0][at], "x"), top: 10 });
   if (key) main.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
   else if (id && id !== "main") document.getElementById(id)?.focus({ preventScroll: true });
 }
@@ -106,10 +108,9 @@ function listen(name) {
         if (!shown || shown.name !== name) return;
         shown.data = await get(address(name));
         await fetchMetric();
-        await fetchSteps();
+        await Promise.all([fetchSteps(), fetchCounts()]);
         if (shown !== page) return;
         redraw();
-        await fetchCounts();
       } while (again);
     } catch (error) {
       document.getElementById("live").textContent = error.message;

@@ -8,7 +8,7 @@ function timePanel(page) {
   const slow = sites.some(site => site.slow);
   page.later.push(() => box.append(time.spans ? gantt(page, box.clientWidth) : roundBars(time, box.clientWidth)));
   const note = time.spans
-    ? ["Blue: busy, from the round's start to the site's last record. Grey: waiting for the others. ", slow && h("span", {}, h("b", { class: "worst" }, "Orange"), ": the slow site that ended last.")]
+    ? [time.asked ? "Blue: from the server's question to the site's answer, with the transfer. Grey: waiting for the others. " : "Blue: busy, from the round's start to the site's last record. Grey: waiting for the others. ", slow && h("span", {}, h("b", { class: "worst" }, "Orange"), ": the slow site that ended last.")]
     : ["Grey: the whole round. Blue: where 80 % of the sites lie. Orange: the slowest site."];
   return panel("time", "w7", time.spans ? "Rounds in time: who trained, who waited" : "Seconds by round", null, h("p", { class: "say" }, note), box);
 }
@@ -46,12 +46,13 @@ function ganttRow(root, page, standing, { site, y, row, x, width, right, narrow 
       root.append(svg("circle", { cx: (x(round.start) + x(round.end)) / 2, cy: y + 8, r: 3, class: "silent" }));
       return;
     }
-    const until = Math.max(round.start, span[1]);
+    const from = time.asked ? Math.max(round.start, span[0]) : round.start;
+    const until = Math.max(from, span[1]);
     const slow = round.last === site && standing.slow;
     if (round.ended) [waited, whole] = [waited + Math.max(0, round.end - until), whole + round.end - round.start];
     root.append(svg("line", { x1: x(until), x2: Math.max(x(until), x(round.end) - 1), y1: y + 8, y2: y + 8, class: "waiting" }),
-      svg("rect", { x: x(round.start) + 0.5, y: y + 2, width: Math.max(1.5, x(until) - x(round.start) - 0.5), height: row - 5, rx: 1.5, class: slow ? "busy slow" : "busy" },
-        svg("title", {}, `${site}, round ${at + 1}: busy ${sec(until - round.start)}, then waited ${sec(round.end - until)}`)));
+      svg("rect", { x: x(from) + 0.5, y: y + 2, width: Math.max(1.5, x(until) - x(from) - 0.5), height: row - 5, rx: 1.5, class: slow ? "busy slow" : "busy" },
+        svg("title", {}, `${site}, round ${at + 1}: busy ${sec(until - from)}, then waited ${sec(round.end - until)}`)));
   });
   if (standing.error) {
     const last = time.took[site].at(-1) ?? 0;

@@ -1,0 +1,1 @@
+"""messages: an app of Flower's message API."""

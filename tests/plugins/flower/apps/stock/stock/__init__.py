@@ -1,0 +1,1 @@
+"""stock: an app of somebody else."""
