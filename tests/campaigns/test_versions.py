@@ -19,16 +19,16 @@ from time import monotonic, sleep
 import msgspec
 import pytest
 
+from fedtrack.delivery import second_try
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.in_process import InProcess
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally
+from fedtrack.delivery.second_try import try_again
 from fedtrack.errors import DamagedError, Permanent
 from fedtrack.journal import journal
 from fedtrack.journal.journal import Journal
 from fedtrack.journal.schema import JOURNAL
-from fedtrack.runs import dead_letters
-from fedtrack.runs.dead_letters import _retry
 from fedtrack.spool import frames
 from fedtrack.spool.spool import Spool
 from fedtrack.testing import MemoryReceiver, run_info
@@ -235,9 +235,9 @@ def test_records_of_a_later_version_are_kept_until_the_upgrade(tmp_path: Path, m
     assert "not a record that this version knows" in letters[0].error
 
     monkeypatch.setattr(records, "_decoder", msgspec.msgpack.Decoder(records.Event | Video))
-    monkeypatch.setattr(dead_letters, "Supervisor", InProcess)  # the receiver is a double, and the version another one
+    monkeypatch.setattr(second_try, "Supervisor", InProcess)  # the receiver is a double, and the version another one
     newer = Taking()
-    assert _retry("taking", newer, ledger, run, "completed", 30.0) == (2, 0, "")
+    assert try_again("taking", newer, ledger, run, "completed", 30.0) == (2, 0, "")
     assert newer.taken == [Video(2, "mri", 24), Metric(4, "bad", 0.125, 2)]
     assert ledger.dead_letters() == []
     ledger.close()

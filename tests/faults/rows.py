@@ -126,6 +126,18 @@ DAMAGE = [
     )
 ]
 
+_SALVAGE = (("runs", "salvage"), ("runs", "replay"))
+#: Two of them are enough beside the many damages in tests/e2e/test_damaged_runs.py.
+DAMAGE += [
+    Row(f"journal {name}", "after the run", {}, (0,), harm=harm, cure=cure, lossless=False, slow=slow)
+    for name, harm, cure, slow in (
+        ("with a page zeroed", damage.zero_page, _SALVAGE, False),
+        ("with two pages swapped", damage.swap_pages, _SALVAGE, True),
+        ("truncated", damage.truncate_journal, _SALVAGE, True),
+        ("deleted", damage.delete_journal, _REPLAY, False),
+    )
+]
+
 #: A deliverer that dies is started again, and the run does not notice.
 DELIVERER = [
     Row("SIGKILL of the deliverer", _WHEN[moment], _signal("deliverer", signal.SIGKILL, moment) | _PATIENT, (0,))

@@ -48,6 +48,8 @@ EXCEPTIONS = {
     "fedtrack/plugins/checks.py": "tests/core/plugins/test_loader.py",
     "fedtrack/delivery/load.py": "tests/core/delivery/test_delivery.py",
     "fedtrack/delivery/recorded_receiver.py": "tests/core/delivery/deliverer/test_supervisor.py",
+    "fedtrack/delivery/errands/messages.py": "tests/core/delivery/errands/test_mailbox.py",
+    "fedtrack/delivery/second_try.py": "tests/campaigns/test_versions.py",
     "fedtrack/delivery/deliverer/feeding.py": "tests/core/delivery/deliverer/test_supervisor.py",
     "fedtrack/delivery/deliverer/process.py": "tests/core/delivery/deliverer/test_supervisor.py",
     "fedtrack/delivery/deliverer/standing.py": "tests/core/delivery/deliverer/test_supervisor.py",

@@ -163,7 +163,7 @@ def _check_tally(world: World, name: str, tally: Tally, journaled: set[int]) -> 
     truth = world.truth
     missing = [call for call in truth.of(name) if call.returned and call.number not in journaled]
     # The agents and the new journal of a server that lost its journal cannot know of streams that were sent in full.
-    unknowable = ("power", "wiped") if world.setting.ships else ("power",)
+    unknowable = ("power",)
     unsaid = [call for call in missing if call.excused not in unknowable]
     if said.journaled != len(journaled):
         yield f"tally: {name} has {said.journaled} in the journal, and has {len(journaled)}"

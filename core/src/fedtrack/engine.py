@@ -150,11 +150,13 @@ class RunStatus(msgspec.Struct, frozen=True):
         events_complete: Whether every log call of every site is known to be in the journal: its site has sent its final
             number, or its spool was read to its end. None as long as that cannot be known. Only ``completed`` with True
             means that all metrics arrived.
+        unserved: The receivers that got none of the events that they can hold; see ``RunResult.unserved``.
     """
 
     state: RunState
     detail: str = ""
     events_complete: bool | None = None
+    unserved: list[str] = []
 
 
 class Engine(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import numpy as np
@@ -26,7 +27,7 @@ def main(
     )
     job.to_clients(ScriptRunner("client.py", framework="numpy"))
     job.to_server(MLflowReceiver())
-    job.simulator_run(workspace)
+    sys.exit(job.simulator_run(workspace).exit_code)
 
 
 if __name__ == "__main__":

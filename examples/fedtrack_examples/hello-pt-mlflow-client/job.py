@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack_examples import options
 from fedtrack_examples.data_choice import DataChoice
@@ -48,7 +50,7 @@ def main(
     if export_config:
         print(f"Exporting job config... {job.export_job(job_root)}")
     else:
-        job.simulator_run(workspace)
+        sys.exit(job.simulator_run(workspace).exit_code)
 
 
 if __name__ == "__main__":

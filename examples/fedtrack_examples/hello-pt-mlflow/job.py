@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -56,7 +57,7 @@ def main(
     if export_config:
         print(f"Exporting job config... {job.export_job(job_root)}")
     else:
-        job.simulator_run(workspace)
+        sys.exit(job.simulator_run(workspace).exit_code)
 
 
 if __name__ == "__main__":

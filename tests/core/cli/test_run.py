@@ -18,6 +18,7 @@ import json
 from pathlib import Path
 
 from fedtrack import hookimpl
+from fedtrack.delivery import ReceiverTally
 from fedtrack.engine import RunHandle, RunState, RunStatus
 from fedtrack.errors import RunNotFound
 from fedtrack.runs.result import RunResult
@@ -38,9 +39,12 @@ class CloudEngine:
         self._note("resume", workspace, gpus)
         return self._result("r", workspace)
 
-    def _result(self, run_id, workspace):
+    def _result(self, run_id, workspace, status="completed", folder=None):
         gaps = [("site-1", "lost")] if workspace.name == "lossy" else []
-        return RunResult(run_id, "shown", "completed", "", workspace, workspace, 1.0, [], {}, None, {}, {}, gaps, {})
+        bad = {"bad": ReceiverTally("csv", "server", pending=5, addressed=5, id="bad")}
+        receivers = bad if workspace.name == "unserved" else {}
+        folder = folder or workspace
+        return RunResult(run_id, "shown", status, "", workspace, folder, 1.0, [], {}, None, {}, receivers, gaps, {})
 
     def submit(self, job, target, run_id=None):
         self._note("submit", job, target, run_id)
@@ -48,7 +52,10 @@ class CloudEngine:
 
     def wait(self, run, timeout=None):
         self._note("wait", run.run_id)
-        return RunStatus(RunState(run.target), "as it was said")
+        state, _, events = run.target.partition("-")
+        unserved = ["bad"] if events == "unserved" else []
+        complete = {"": None, "lossy": False}.get(events, True)
+        return RunStatus(RunState(state), "as it was said", complete, unserved)
 
     def fetch(self, run, dest):
         self._note("fetch", run.run_id, dest)
@@ -57,7 +64,7 @@ class CloudEngine:
         folder = dest / "server" / "simulate_job"
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(json.dumps({"run_id": run.run_id, "job": "job", "started_ns": 1}))
-        return RunResult(run.run_id, "shown", run.target, "", dest, folder, 1.0, [], {}, None, {}, {}, [], {})
+        return self._result(run.run_id, dest, run.target.partition("-")[0], folder)
 
     def close(self):
         self._note("close")
@@ -138,10 +145,18 @@ def test_nothing_is_submitted_whose_handle_has_no_place(cloud: Path) -> None:
     assert not (cloud / "calls").exists()
 
 
-@pytest.mark.parametrize("command", [("run", "job", "-w"), ("resume",)])
-def test_a_completed_run_with_lost_calls_is_no_success(cloud: Path, command: tuple[str, ...]) -> None:
-    assert fedtrack(*command, "lossy", "--engine", "cloud").exit_code == 1
+@pytest.mark.parametrize(("fault", "said"), [("lossy", "events are missing"), ("unserved", "bad got nothing")])
+@pytest.mark.parametrize(
+    "command", [("run", "job", "-w"), ("resume",), ("run", "job", "--target", "completed", "-w")], ids=" ".join
+)
+def test_a_completed_run_with_lost_calls_or_a_receiver_that_got_nothing_is_no_success(
+    cloud: Path, command: tuple[str, ...], fault: str, said: str
+) -> None:
+    done = fedtrack(*command, fault, "--engine", "cloud")
+    assert done.exit_code == 1
     assert calls(cloud)[-1] == ["close"]
+    if "--target" in command:
+        assert done.stdout.splitlines()[-1].endswith(f"({said}, see: fedtrack runs show {fault})")
 
 
 def test_resume_goes_on_with_a_workspace(cloud: Path) -> None:
@@ -202,10 +217,22 @@ def test_submit_says_how_the_run_is_watched_and_ended(cloud: Path) -> None:
     assert fedtrack("runs", "wait", "my ws").stdout == "completed: as it was said\n"
 
 
-@pytest.mark.parametrize(("state", "code"), [("completed", 0), ("failed", 1), ("aborted", 1), ("lost", 1)])
-def test_waiting_ends_with_an_exit_code_for_programs(cloud: Path, state: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("state", "code", "said"),
+    [
+        ("completed", 0, ""),
+        ("failed", 1, ""),
+        ("aborted", 1, ""),
+        ("lost", 1, ""),
+        ("completed-full", 0, "; all events arrived"),
+        ("completed-lossy", 1, "; events are missing"),
+        ("completed-unserved", 1, "; bad got nothing"),
+    ],
+)
+def test_waiting_ends_with_an_exit_code_for_programs(cloud: Path, state: str, code: int, said: str) -> None:
     handle = fedtrack("submit", "job", "--engine", "cloud", "--target", state).stdout
-    assert fedtrack("runs", "wait", handle).exit_code == code
+    done = fedtrack("runs", "wait", handle)
+    assert (done.exit_code, done.stdout) == (code, f"{state.partition('-')[0]}: as it was said{said}\n")
 
 
 def test_a_drain_goes_through_the_protocol(cloud: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedtrack.client import backend
+from fedtrack.client import api, backend
 from fedtrack.errors import ConfigError
 
 MODULE = """
@@ -46,6 +46,19 @@ def test_the_backend_that_the_environment_names_is_made_once(tmp_path: Path, mon
     assert backend.current() is first
     assert first.site_name == "hospital-a"
     assert sys.modules.pop("my_engine").calls == [1]
+
+
+@pytest.mark.parametrize(("rank", "number"), [(None, None), (0, 0), ("3", 3)], ids=["no rank", "a number", "a text"])
+def test_a_backend_that_wants_the_rank_has_it_before_it_connects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int | str | None, number: int | None
+) -> None:
+    taking = MODULE.replace("def join():", "def join(rank):").replace("append(1)", "append(rank)")
+    (tmp_path / "my_engine.py").write_text(taking)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv(backend.BACKEND_VARIABLE, "my_engine:join")
+    api.init(rank)
+    api.init(rank)
+    assert sys.modules.pop("my_engine").calls == [number]
 
 
 def test_what_an_engine_set_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

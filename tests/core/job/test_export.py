@@ -95,6 +95,8 @@ def test_every_argument_that_can_be_edited_is_there_also_where_it_is_the_default
                 "seed": 0,
                 "aggregator": "weighted",
                 "params": "all",
+                "max_weight": 0.0,
+                "max_norm": 0.0,
             },
         ),
         ("ValidationJsonGenerator", {"results_dir": "results", "json_file_name": "cross_val_results.json"}),
@@ -188,6 +190,27 @@ def test_components_of_one_site_and_of_all_get_ids_of_their_own(project: Path) -
     job.to(MLflowReceiver(events=["analytix_log_stats"]), "site-1")
     loaded = load_job(job.export_job(project))
     assert [list(site.receivers) for site in loaded.sites] == [["component"], []]
+
+
+@pytest.mark.parametrize(
+    ("command", "there"),
+    [
+        ("python3 -m nets.client", True),
+        ("torchrun --nproc_per_node=2 -m nets", True),
+        ("python3 -m nets.absent", False),
+        ("python3 -m torch.distributed.run", False),
+        ("python3 -u", False),
+    ],
+)
+def test_a_package_that_a_command_names_as_a_module_is_exported(project: Path, command: str, there: bool) -> None:
+    (project / "nets").mkdir()
+    for name in ("__init__.py", "__main__.py", "client.py", "helper.py"):
+        (project / "nets" / name).write_text("")
+    job = FedAvgJob(n_clients=1, num_rounds=1, name="as-a-module", analytics_receiver=False)
+    job.to_clients(ScriptRunner("nets/client.py", command=command, launch_external_process=True))
+    custom = job.export_job(project) / "app_site-1" / "custom"
+    assert (custom / "nets" / "helper.py").exists() is there
+    assert (custom / "client.py").exists()
 
 
 def test_exporting_twice_replaces_the_first(project: Path) -> None:

@@ -12,6 +12,7 @@ import runpy
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -50,10 +51,12 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Exported jobs: those of all examples, and one with everything that the examples do not have."""
     root = tmp_path_factory.mktemp("jobs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FedJob, "simulator_run", lambda job, *_, **__: exported(job, root))
+        ended = SimpleNamespace(exit_code=0)
+        patch.setattr(FedJob, "simulator_run", lambda job, *_, **__: exported(job, root) and ended)
         for folder in EXAMPLES.values():
             patch.syspath_prepend(str(folder))
-            runpy.run_path(str(folder / "job.py"))["main"](workspace=str(root / "ws"))
+            with pytest.raises(SystemExit, match=r"^0$"):
+                runpy.run_path(str(folder / "job.py"))["main"](workspace=str(root / "ws"))
         (root / "client.py").write_text("")
         patch.chdir(root)
         job = FedAvgJob({"w": np.zeros(1)}, 3, 2, "everything", min_clients=2, mandatory_clients=["site-2"])

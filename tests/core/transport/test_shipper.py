@@ -120,6 +120,51 @@ def test_server_that_lost_its_journal_gets_what_is_still_there(spool: Spool, lin
     fresh.close()
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["the same shipper", "a shipper that was restarted"])
+@pytest.mark.parametrize("left", [0, 3], ids=["nothing left", "another stream left"])
+def test_a_server_that_lost_what_was_sent_in_full_is_told(
+    spool: Spool, line: Line, tmp_path: Path, restarted: bool, left: int
+) -> None:
+    log(spool, 40)
+    spool.close()
+    shipper = SpoolShipper(spool.folder, RUN, line.call)
+    assert shipper.ship(ended=True)
+    while shipper.ship(ended=True):
+        pass
+    assert list(spool.folder.glob("*.spool")) == []
+    fresh = Journal(tmp_path / "fresh.db")
+    line.intake = Intake(RUN, fresh, BlobStore(tmp_path / "blobs"))
+    other = Spool(spool.folder)
+    log(other, left)
+    other.close()
+    if restarted:
+        shipper = SpoolShipper(spool.folder, RUN, line.call)
+    assert shipper.finish(bye(), 5.0)
+    assert len(steps(fresh)) == left
+    (gap,) = fresh.gaps()
+    assert (gap.kind, gap.count, gap.first, gap.last) == ("missing", None, 1, 40)
+    assert gap.reason == "records 1 to 40 of a stream were sent, and the server does not have them any more"
+    fresh.close()
+
+
+@pytest.mark.parametrize("records", [0, 20])
+def test_the_end_that_a_shipper_itself_has_deleted_is_not_gone(
+    tmp_path: Path, line: Line, journal: Journal, records: int
+) -> None:
+    spool = Spool(tmp_path / "spool", segment_bytes=600)
+    log(spool, records)
+    spool.close()
+    spool._open_segment()  # a log call that found no room for its record leaves a segment without one
+    spool.close()
+    assert max(spool.folder.glob("*.spool")).stat().st_size < 100
+    shipper = SpoolShipper(spool.folder, RUN, line.call)
+    while shipper.ship(ended=True):
+        pass
+    assert list(spool.folder.glob("*.spool")) == []
+    assert SpoolShipper(spool.folder, RUN, line.call).finish(bye(), 5.0)
+    assert journal.gaps() == []
+
+
 def test_damage_is_recorded_once_and_passed(spool: Spool, line: Line, journal: Journal) -> None:
     line.faults = ["", "", "deaf"]
     log(spool, 10)

@@ -40,7 +40,7 @@ def test_another_process_waits_and_fetches(make_job: MakeJob, tmp_path: Path) ->
     assert started.returncode == 0, started.stderr
     assert RunHandle.from_json(started.stdout) == RunHandle.from_json((tmp_path / "mine" / "handle.json").read_text())
     waited = fedtrack("runs", "wait", started.stdout, "--json")
-    assert json.loads(waited.stdout) == {"state": "completed", "detail": "", "events_complete": True}
+    assert json.loads(waited.stdout) == {"state": "completed", "detail": "", "events_complete": True, "unserved": []}
     fetched = fedtrack("runs", "fetch", str(tmp_path / "mine"), "-w", str(tmp_path / "mine"))
     assert fetched.returncode == 0, fetched.stderr
     shown = fedtrack("runs", "show", str(tmp_path / "mine"))

@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -67,13 +68,13 @@ def run(
 ) -> RunResult:
     """Run a job of one site whose script is started by ``command``."""
     script = CLIENT.replace("BEFORE", before).replace("    TRAIN", train).replace("AFTER", after)
-    (folder / "client.py").write_text(script)
+    (folder / "client.py").write_text('if __name__ == "__main__":\n' + indent(script, "    "))
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text)
     initial: dict[str, Any] = {"w": np.zeros(2, np.float32)}
     job = FedAvgJob(
         name="launched", n_clients=1, num_rounds=rounds, initial_model=initial, analytics_receiver=False,
-        idle_timeout=60.0,
+        idle_timeout=60.0 if "net_py" not in files else 300.0,  # Lightning takes long to import, in each process
     )  # fmt: skip
     job.to_clients(ScriptRunner("client.py", framework="numpy", launch_external_process=True, command=command))
     return job.simulator_run(folder / "ws")
@@ -119,10 +120,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "setsid python3",
         "setsid --fork python3",
         "env OWN=1 python3",
+        "env OWN=1 python3 -m nets.client",
         "env -u PATH " + sys.executable,
     ],
 )
 def test_a_launcher_may_close_descriptors_or_end_first(folder: Path, command: str) -> None:
+    (folder / "nets").mkdir()
+    (folder / "nets" / "__init__.py").touch()
+    (folder / "nets" / "client.py").write_text("from .client_itself import *")
+    (folder / "nets" / "client_itself.py").write_text(
+        CLIENT.replace("BEFORE", "").replace("    TRAIN", "").replace("AFTER", "")
+    )
     check(run(folder, command, wrap_py=WRAPPER, run_sh='exec python3 -u "$@"'))
 
 
@@ -152,8 +160,43 @@ def test_torchrun_starts_a_training_again_that_crashed_in_mid_round(folder: Path
 
 @pytest.mark.skipif(importlib.util.find_spec("accelerate") is None, reason="accelerate is not installed")
 def test_accelerate_launch(folder: Path) -> None:
-    command = "accelerate launch --cpu --num_processes=2 --num_machines=1 --mixed_precision=no --dynamo_backend=no"
+    # With --multi_gpu it starts two processes also where no GPU is; with --cpu it would need MPI for that.
+    command = (
+        "accelerate launch --multi_gpu --num_processes=2 --num_machines=1 --mixed_precision=no --dynamo_backend=no"
+    )
     check(run(folder, command, before=GLOO, train=AGREE), 2)
+
+
+NET = """
+import lightning, torch
+from torch.utils.data import DataLoader, TensorDataset
+
+class Net(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def training_step(self, batch, index):
+        return self.layer(batch[0]).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+def fit(strategy):
+    quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    off = dict.fromkeys(quiet, False)
+    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", devices=2, strategy=strategy, **off)
+    trainer.fit(Net(), DataLoader(TensorDataset(torch.ones(8, 2)), batch_size=2))
+    assert trainer.world_size == 2
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="lightning is not installed")
+@pytest.mark.parametrize(("strategy", "ranks"), [("ddp", 2), ("ddp_spawn", 1)])
+def test_lightning_starts_further_ranks(folder: Path, strategy: str, ranks: int) -> None:
+    # With ddp, Lightning starts the script again for each rank; with ddp_spawn, rank 1 only trains.
+    before = 'import net\nrank = int(os.environ.get("LOCAL_RANK", 0))'
+    check(run(folder, "python3 -u", before=before, train=f"    net.fit({strategy!r})", rounds=2, net_py=NET), ranks, 2)
 
 
 def test_rank_given_by_the_script_is_the_one_that_counts(folder: Path) -> None:

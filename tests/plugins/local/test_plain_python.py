@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from fedtrack.errors import JobError
 from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import RunResult
 from fedtrack.spool import frames
@@ -158,4 +160,42 @@ def test_an_app_of_many_sites_is_a_real_module_and_its_threads_keep_their_site(
     assert logged(result) == Counter({(f"site-{n}", f"late-site-{n}"): 20 for n in (1, 2, 3)})
     for site in ("site-1", "site-2", "site-3"):
         assert (result.sites[site].logged, result.sites[site].journaled) == (20, 20)
+    assert result.events_complete
+
+
+#: What ``torch.multiprocessing.spawn`` starts.
+RANKS = """
+def rank(number, folder, failing):
+    import torch, torch.distributed as dist
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=number, world_size=2)
+    found = torch.tensor([number + 1.0])
+    dist.all_reduce(found)
+    assert found.item() == 3.0
+    log(f"rank-{number}")
+    dist.destroy_process_group()
+    if number == failing:
+        raise ValueError("no data at this rank")
+
+
+def log("""
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+@pytest.mark.parametrize(("external", "fails"), [(False, False), (True, True)], ids=["forked", "external, one fails"])
+def test_torch_spawns_ranks_that_log(external: bool, fails: bool, make_job: MakeJob, tmp_path: Path) -> None:
+    train = f"""
+    import tempfile, torch.multiprocessing as mp
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(rank, args=(folder, {1 if fails else -1}), nprocs=2)
+    """
+    script = SCRIPT.replace("def log(", RANKS.lstrip(), 1)
+    job = make_job(train, script=script, external=external, n_clients=1, num_rounds=1, idle_timeout=60.0)
+    if fails:
+        with pytest.raises(
+            JobError, match=r"the training script raised ProcessRaisedException: .*no data at this rank"
+        ):
+            job.simulator_run(tmp_path / "ws")
+        return
+    result = job.simulator_run(tmp_path / "ws")
+    assert logged(result) == Counter({("site-1", "rank-0"): 1, ("site-1", "rank-1"): 1})
     assert result.events_complete

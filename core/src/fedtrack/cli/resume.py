@@ -34,6 +34,6 @@ def resume(
 
 
 def exit_with(result: RunResult) -> None:
-    """End with 1 if log calls are lost or missing, or a receiver got nothing; the page of the run has said so."""
-    if result.unserved or not result.events_complete:
-        raise typer.Exit(1)
+    """End with the exit code of a run, whose page has given the reason."""
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)

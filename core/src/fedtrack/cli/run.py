@@ -18,6 +18,7 @@ from fedtrack.output import keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
+    from fedtrack.runs.result import RunResult
 
 #: Below the folder of the user's state. It is the workspace of the examples, too; an earlier run in it is moved aside,
 #: never overwritten.
@@ -109,16 +110,24 @@ def _run_there(engine: Engine, job: Path, target: str, run_id: str | None, works
     keep_handle(run, workspace)
     typer.echo(f"Submitted; Ctrl-C ends the waiting, not the run. Its handle: {run.to_json()}", err=True)
     status = engine.wait(run)
+    code = int(status.state != "completed" or status.events_complete is False)
     typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail}")
     _make_room(workspace, run)
-    completed = status.state == "completed"
     # A run that was rejected, or lost its server, may have no results; its state is printed already.
-    with suppress(*(() if completed else (RunNotFound,))):
+    with suppress(*(() if status.state == "completed" else (RunNotFound,))):
         result = engine.fetch(run, workspace)
-        events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
-        typer.echo(f"Results: {result.folder} ({events})")
-    if not completed:
-        raise typer.Exit(1)
+        code = code or result.exit_code
+        typer.echo(f"Results: {result.folder} ({arrival(result)})")
+    if code:
+        raise typer.Exit(code)
+
+
+def arrival(result: RunResult) -> str:
+    """Return whether the events of a run have arrived, in a few words, and what to do if they have not."""
+    command = f"see: fedtrack runs show {shlex.quote(str(result.workspace))}"
+    if not result.events_complete:
+        return f"events are missing, {command}"
+    return f"{', '.join(result.unserved)} got nothing, {command}" if result.unserved else "all events arrived"
 
 
 def _make_room(workspace: Path, run: RunHandle) -> None:

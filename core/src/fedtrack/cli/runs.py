@@ -44,13 +44,13 @@ def wait(
 ) -> None:
     """Wait until a run is over.
 
-    Exit code 0 if it is completed, 1 if it ended in another way, 3 if it goes on after the timeout.
+    Exit code 0 if it is completed and its events have arrived, 1 if not, 3 if it goes on after the timeout.
     """
     keep_output()
     with _attached(handle) as (run, engine):
         found = engine.wait(run, timeout)
         _print(found, as_json)
-    if found.state != "completed":
+    if found.state != "completed" or found.events_complete is False or found.unserved:
         raise typer.Exit(1)
 
 
@@ -78,11 +78,11 @@ def fetch(
 ) -> None:
     """Download a finished run's results."""
     keep_output()
-    keep_output()
+    from fedtrack.cli.run import arrival
+
     with _attached(handle) as (run, engine):
         result = engine.fetch(run, workspace)
-    events = "all events arrived" if result.events_complete else "events are missing, see: fedtrack runs show"
-    typer.echo(f"{result.job_name}: {result.status} ({events}); results: {result.folder}")
+    typer.echo(f"{result.job_name}: {result.status} ({arrival(result)}); results: {result.folder}")
 
 
 @app.command()
@@ -154,5 +154,7 @@ def _print(status: RunStatus, as_json: bool) -> None:
         typer.echo(json.dumps(msgspec.to_builtins(status)))
         return
     events = {True: "; all events arrived", False: "; events are missing", None: ""}[status.events_complete]
+    if status.unserved:
+        events = f"{events if status.events_complete is False else ''}; {', '.join(status.unserved)} got nothing"
     detail = status.detail.removesuffix(".")  # more follows
     typer.echo(f"{status.state.value}{': ' if detail else ''}{detail}{events}")

@@ -63,6 +63,7 @@ def show(run: Run, as_json: AsJson = False) -> None:
     from fedtrack.runs.run_state import view
     from fedtrack.runs.stored_run import find_run
     from fedtrack.runs.stored_tally import logs_still, tally_of
+    from fedtrack.runs.traceback_logs import traceback_logs
 
     stored = find_run(run)
     found = view(stored)
@@ -76,6 +77,8 @@ def show(run: Run, as_json: AsJson = False) -> None:
         for reason in found.progress.failed.values():
             typer.echo(f"failed: {reason}")
     _show_tally(tally, live=found.goes_on)
+    for log in traceback_logs(stored.kept, tally.receivers.values()):
+        typer.echo(f"tracebacks: {log}")
     for name, site in tally.sites.items():
         if site.in_spool and not found.goes_on and logs_still(stored, name):
             typer.echo(f"still logs: {name}: a process of the site is alive and has outlived the run")

@@ -22,17 +22,17 @@ def init(rank: str | int | None = None, config_file: str | None = None) -> None:
 
     Args:
         rank: The process's rank in distributed training, 0 or higher. Only rank 0 answers tasks. The other ranks are
-            given the same tasks and models; what they log has a stream of its own, and what they send is ignored. None
-            means the rank that the launcher has set (``RANK`` and others), or 0.
+            given the same tasks and models (on FLARE: none); what they log has a stream of its own, and what they send
+            is ignored. None means the rank that the launcher has set (``RANK`` and others), or 0.
         config_file: Accepted for scripts written for FLARE; the engine configures the process.
 
     Raises:
         ConfigError: The process was not started by a job, or ``rank`` is no rank.
     """
-    backend = current()
-    if rank is None:
+    number = None if rank is None else _rank(rank)
+    backend = current(number)
+    if number is None:
         return
-    number = _rank(rank)
     take_rank = getattr(backend, "take_rank", None)
     if take_rank is not None:
         take_rank(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from inspect import signature
 from typing import Any, Protocol
 
 from fedtrack.client.fl_model import FLModel
@@ -21,7 +22,8 @@ SITE_VARIABLE = "FEDTRACK_SITE_PROCESS"
 class ClientBackend(Protocol):
     """The connection of a site's process to its server; an engine provides it.
 
-    A backend for distributed training also has ``take_rank(rank: int)``, which ``init(rank=...)`` calls.
+    A backend for distributed training also has ``take_rank(rank: int)``, which ``init(rank=...)`` calls. If the
+    function that creates it has an argument ``rank``, it gets the rank before that, or None if the script gave none.
     """
 
     @property
@@ -71,8 +73,11 @@ def use(backend: ClientBackend | None) -> None:
     _current = backend
 
 
-def current() -> ClientBackend:
+def current(rank: int | None = None) -> ClientBackend:
     """Return this process's backend; if an engine named one in the environment, the first call creates it.
+
+    Args:
+        rank: The process's rank in distributed training, if the script gave one.
 
     Raises:
         ConfigError: The process was not started by a job.
@@ -86,6 +91,7 @@ def current() -> ClientBackend:
                 "environment variables whose names begin with FEDTRACK_."
             )
         module, _, function = name.partition(":")
-        use(getattr(import_module(module), function)())
+        create = getattr(import_module(module), function)
+        use(create(rank=rank) if "rank" in signature(create).parameters else create())
     assert _current is not None  # noqa: S101 - narrows the type; use() has just set it
     return _current

@@ -25,6 +25,7 @@ from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.transport.guard import Guard
 from fedtrack.transport.intake import Intake
+from fedtrack.transport.quota import Quota
 from fedtrack.transport.spool_source import SpoolSource
 from fedtrack.view.options import ViewOptions
 
@@ -40,6 +41,7 @@ class CollectedRun:
     Args:
         folder: The run's folder.
         receivers: Its receivers by id.
+        quota: What each site may send; None means the usual one.
 
     Attributes:
         folder: The run's folder.
@@ -50,7 +52,7 @@ class CollectedRun:
         FedtrackError: A receiver is not installed, or its arguments are not valid.
     """
 
-    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver]) -> None:
+    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver], quota: Quota | None = None) -> None:
         self.folder = folder
         self._begun = self.last = monotonic()
         ready = built(receivers, "receivers")
@@ -73,7 +75,7 @@ class CollectedRun:
             self._workspace.close()
             raise
         self.journal = self._host.journal
-        self._intake = Intake(folder.name, self.journal, run.blobs)
+        self._intake = Intake(folder.name, self.journal, run.blobs, quota)
         self._sources: dict[str, SpoolSource] = {}
         self._forgotten = frozenset(self.journal.forgotten.all())
         self._host.start()

@@ -82,9 +82,11 @@ class Delivery:
         self._cursor = ledger.cursor(name)
         self._skipped: Counter[str] = Counter()
         self._load: Load | None = None
+        self._refusal: Permanent | None = None
         self._status = "aborted"
         self._opened, self._closed = False, False
         self._draining, self._abandoned, self._told = threading.Event(), threading.Event(), threading.Event()
+        self._pausing, self._hurried = threading.Event(), threading.Event()
         self._idle, self._commits = False, 0
         self._not_before = self._called = -math.inf
         self._progress = clock()
@@ -122,6 +124,16 @@ class Delivery:
     def abandon(self) -> None:
         """Let the receiver be closed after the call in flight."""
         self._abandoned.set()
+        self._tell()
+
+    def pause(self) -> None:
+        """Let the receiver be closed as soon as what it has in hand is stored, or fails; another delivery goes on."""
+        self._pausing.set()
+        self._tell()
+
+    def hurry(self) -> None:
+        """Let a call that has failed be repeated now: its backend may be back."""
+        self._hurried.set()
         self._tell()
 
     @property
@@ -164,6 +176,12 @@ class Delivery:
             log.warning("%s: stopped before it had everything: %s", self.name, self._retry.error or "it was too slow")
             self._close()
             return None
+        if self._pausing.is_set() and (self._load is None or self._retry.error):
+            self._close()
+            return None
+        if self._hurried.is_set():
+            self._hurried.clear()
+            self._not_before = now
         if self._draining.is_set() and not self._retry.draining:
             self._retry.draining, self._not_before = True, now
         if now < self._not_before:
@@ -271,6 +289,7 @@ class Delivery:
         try:
             self._retry.call_receiver(lambda: self._recorded.receive(part), now, part.attempts)
         except Permanent as error:
+            self._refusal = error
             load.refused(error)
             self._calls.moved()
         else:
@@ -293,7 +312,11 @@ class Delivery:
     def _say(self, load: Load) -> None:
         """Log once that events are refused, and which kinds are skipped."""
         if load.dead and not self._cursor.dead:
-            log.error("%s: refused for good, and kept beside the journal: %s", self.name, load.dead[0].error)
+            extra = None if self._refusal is None else traceback_of(self._refusal, self._module)
+            log.error(
+                "%s: refused for good, and kept beside the journal: %s", self.name, load.dead[0].error, extra=extra
+            )
+        self._refusal = None
         for kind in load.skipped:
             if not self._skipped[kind] and kind not in ("rejected", "gap"):
                 log.warning("%s: %s cannot hold %s records; they are counted", self.name, self._receiver.name, kind)

@@ -9,6 +9,7 @@ import msgspec
 
 from fedtrack.delivery.addressed import addressed, hears_sites
 from fedtrack.delivery.deliverer.supervisor import Supervisor
+from fedtrack.delivery.errands.errands import Errands
 from fedtrack.delivery.in_process import InProcess
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally, count_receiver
@@ -70,14 +71,19 @@ class ReceiverHost:
         }
         self._receivers = dict(receivers)
         self._started = False
+        self._errands: Errands | None = None
+        if isinstance(self.feeder, Supervisor):
+            self._errands = Errands(run, self._receivers, self.journal, self.ledger, self.feeder)
 
     def start(self) -> None:
-        """Begin to forward and to deliver."""
+        """Begin to forward, to deliver, and to do what other processes ask; see ``errands``."""
         self._started = True
         self.forwarder.start()
         if self._view is not None:
             self._view.start()
         self.feeder.serve(self.run, self._receivers, self.journal, self.ledger)
+        if self._errands is not None:
+            self._errands.start()
 
     def add_source(self, source: SpoolSource) -> None:
         """Forward the events of one more spool into the journal."""
@@ -94,6 +100,8 @@ class ReceiverHost:
             limit: See ``Supervisor.finish``.
             goes_on: Whether another process continues the run, so that open rounds of the view stay open.
         """
+        if self._errands is not None:
+            self._errands.stop()
         self.forwarder.stop()
         if self._view is not None:
             self._view.finish("running" if goes_on else status, limit)
@@ -118,6 +126,8 @@ class ReceiverHost:
 
     def close(self) -> None:
         """End the deliverers, and close the journal and the ledger."""
+        if self._errands is not None:
+            self._errands.close()
         self.feeder.close()
         self.ledger.close()
         self.journal.close()

@@ -15,7 +15,7 @@ from time import time_ns
 from typing import NamedTuple
 
 from fedtrack.delivery.format_1 import forget, take
-from fedtrack.delivery.ledger_lock import LedgerLock
+from fedtrack.delivery.ledger_lock import LOCK_FILE, LedgerLock
 from fedtrack.delivery.ledger_rescue import rescue_ledger
 from fedtrack.delivery.ledger_schema import LEDGER, LEDGER_FILE, OWNER
 from fedtrack.errors import WorkspaceError
@@ -110,7 +110,7 @@ class Ledger:
         elif identity is None:
             raise WorkspaceError(f"{journal.path} is of an older version; it has to be opened for writing first.")
         elif not locked:
-            self.lock = LedgerLock(path.with_name("delivery.lock"), patience)
+            self.lock = LedgerLock(path.with_name(LOCK_FILE), patience)
         try:
             if problem and not read_only:
                 _replace_damaged(path, identity or "", problem)

@@ -9,6 +9,9 @@ from time import monotonic, sleep
 
 from fedtrack.errors import WorkspaceError
 
+#: The name of the file beside a ledger that the process which delivers has locked.
+LOCK_FILE = "delivery.lock"
+
 _POLL_SECONDS = 0.05
 
 

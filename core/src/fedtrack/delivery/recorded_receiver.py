@@ -75,16 +75,17 @@ class RecordedReceiver:
             with self._calls.during(Call.RESULTS):
                 found = self._receiver.results()
         except BaseException as error:
-            self._complain(f"results() failed: {describe(error, self._module)}")
+            self._complain(f"results() failed: {describe(error, self._module)}", error)
             return None
         if found is None or (isinstance(found, Results) and _is_text(found.location) and _is_text(found.command)):
             return found
         self._complain(f"results() returned {shorten(found)}; valid are fedtrack.Results with strings, and None")
         return None
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, text: str, error: BaseException | None = None) -> None:
         if text != self.complaint:
-            log.error("%s: %s", self._id, text)
+            extra = None if error is None else traceback_of(error, self._module)
+            log.error("%s: %s", self._id, text, extra=extra)
         self.complaint = text
 
 

@@ -164,6 +164,10 @@ def describe(error: BaseException, module: str = "") -> str:
     return located(error, module)
 
 
-def traceback_of(error: BaseException, module: str = "") -> dict[str, str]:
-    """Return the ``extra`` of a log call that has the error's whole traceback; see ``failure.TracebackFormatter``."""
-    return {"traceback": failure_of(error, module).text}
+def traceback_of(error: BaseException, module: str = "") -> dict[str, object]:
+    """Return the ``extra`` of a log call that has the error's whole traceback; see ``failure.TracebackFormatter``.
+
+    ``meant`` is whether the receiver has raised the error on purpose, so that its message is enough.
+    """
+    meant = isinstance(error, Transient | Permanent | FedtrackError) and not isinstance(error, TriedOften)
+    return {"traceback": failure_of(error, module).text, "meant": meant}

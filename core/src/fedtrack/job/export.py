@@ -15,6 +15,7 @@ import contextlib
 import shlex
 import shutil
 from collections.abc import Collection
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -192,13 +193,16 @@ def _executor(runner: Runner, custom: Path) -> ExecutorComponent:
 
 
 def _copy_command_files(command: str, custom: Path) -> None:
-    """Copy the files beside the job that a command names, such as a wrapper script."""
+    """Copy what lies beside the job and a command names: files such as a wrapper script, and the package of ``-m``."""
     try:
         words = shlex.split(command)
     except ValueError:  # an open quote, which the loading of the job refuses
         return
-    for word in words:
+    for before, word in pairwise(["", *words]):
         path = Path(word)
+        if before == "-m":
+            _copy_module(word, custom)
+            continue
         if path.is_absolute() or ".." in path.parts:
             continue
         with contextlib.suppress(ConfigError):  # most words of a command are no files
@@ -207,6 +211,16 @@ def _copy_command_files(command: str, custom: Path) -> None:
             if found.is_file() and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(found, target)
+
+
+def _copy_module(name: str, custom: Path) -> None:
+    """Copy the module, or the package with it, if it lies beside the job; most modules of a command are installed."""
+    path = Path(*name.split("."))
+    for file in (path.with_suffix(".py"), path / "__main__.py"):
+        with contextlib.suppress(ConfigError):
+            find_file(file, "The module")
+            _copy(Path(file.parts[0]), custom)
+            return
 
 
 def _component(id_: str, item: Placeable) -> ComponentConfig:

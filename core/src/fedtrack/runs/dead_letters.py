@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
-from fedtrack.delivery.deliverer.supervisor import Supervisor
+from fedtrack.delivery.errands.messages import Drop, Retry
 from fedtrack.delivery.label import split_label
-from fedtrack.delivery.ledger import LEDGER_FILE, DeadLetter, Ledger
+from fedtrack.delivery.ledger import Ledger
+from fedtrack.delivery.second_try import Retried, try_again
 from fedtrack.errors import ConfigError
-from fedtrack.journal.journal import Journal
+from fedtrack.runs.live_errands import ask
+from fedtrack.runs.live_run import server_of
 from fedtrack.runs.refusals import Refusal, refusals
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
-from fedtrack.spool import frames
 from fedtrack.tracking.events import SERVER
-from fedtrack.tracking.receiver import Receiver, RunInfo
-
-
-class Retried(NamedTuple):
-    """The result of a retry: how many dead letters the receiver took, how many it did not, and why."""
-
-    delivered: int
-    refused: int
-    error: str = ""
 
 
 def list_dead(run: StoredRun) -> list[Refusal]:
@@ -44,8 +32,14 @@ def drop(run: StoredRun, receiver: str) -> int:
 
     Raises:
         ConfigError: The receiver has none.
-        WorkspaceError: A server uses the workspace.
+        WorkspaceError: A process that does not deliver uses the workspace.
     """
+    if server_of(run.folder) is not None:
+        with _owner(run, receiver, write=False) as (node, id_, _):
+            pass
+        answer = ask(run, node, Drop(id_))
+        if answer is not None:
+            return answer.count
     with run.locked(), _owner(run, receiver) as (_, id_, ledger):
         letters = ledger.dead_letters(id_)
         ledger.settle(id_, [], dropped=letters)
@@ -57,8 +51,14 @@ def retry(run: StoredRun, receiver: str, patience: float = 30.0) -> Retried:
 
     Raises:
         ConfigError: The receiver has none, or the job does not name it.
-        WorkspaceError: A server uses the workspace.
+        WorkspaceError: A process that does not deliver uses the workspace.
     """
+    if server_of(run.folder) is not None:
+        with _owner(run, receiver, write=False) as (node, id_, _):
+            pass
+        answer = ask(run, node, Retry(id_, patience))
+        if answer is not None:
+            return Retried(answer.count, answer.refused, answer.reason)
     with run.locked(), _owner(run, receiver) as (node, id_, ledger):
         known = receivers_of(run).get(node, {})
         if id_ not in known:
@@ -66,50 +66,14 @@ def retry(run: StoredRun, receiver: str, patience: float = 30.0) -> Retried:
         sites = tuple(run.sites()) if node == SERVER else (node,)
         result = run.result
         status = result.status if result else "aborted"
-        return _retry(id_, known[id_], ledger, run.info(node, sites), status, patience)
-
-
-def _retry(id_: str, receiver: Receiver, ledger: Ledger, info: RunInfo, status: str, patience: float) -> Retried:
-    """Deliver a temporary journal that has only the dead letters."""
-    letters = ledger.dead_letters(id_)
-    streams: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
-    for letter in letters:
-        streams[letter.site, letter.stream].append(letter)
-    with TemporaryDirectory(prefix="fedtrack-dlq-") as folder:
-        again = Journal(Path(folder) / "journal.db")
-        again.apply_all((site, stream, _run(stream, part)) for (site, stream), part in streams.items())
-        notes = Ledger(Path(folder) / LEDGER_FILE, again)
-        supervisor = Supervisor()
-        try:
-            supervisor.serve(info, {id_: receiver}, again, notes)
-            supervisor.drain(status)
-            (report,) = supervisor.finish(patience)
-        finally:
-            supervisor.close()
-        refused = {letter[1:4]: letter.error for letter in notes.dead_letters()}
-        done = notes.cursor(id_).batch
-        notes.close()
-        again.close()
-    # Batches were numbered in the order of the streams.
-    passed = [letter for stream in list(streams.values())[:done] for letter in stream]
-    taken = [letter for letter in passed if letter[1:4] not in refused]
-    ledger.settle(id_, taken)
-    reason = report.error or next(iter(refused.values()), "")
-    return Retried(len(taken), len(letters) - len(taken), reason)
-
-
-def _run(stream: str, letters: list[DeadLetter]) -> frames.FrameRange:
-    letters = sorted(letters, key=lambda letter: letter.seq)
-    salt = frames.salt_of(stream)
-    body = b"".join(frames.frame(letter.seq, letter.payload, salt) for letter in letters)
-    return frames.FrameRange(letters[0].seq, letters[-1].seq, len(letters), body)
+        return try_again(id_, known[id_], ledger, run.info(node, sites), status, patience)
 
 
 @contextmanager
-def _owner(run: StoredRun, receiver: str) -> Iterator[tuple[str, str, Ledger]]:
+def _owner(run: StoredRun, receiver: str, *, write: bool = True) -> Iterator[tuple[str, str, Ledger]]:
     """Yield the node that hosts a receiver, the receiver's id there, and the ledger with its dead letters."""
     node, id_ = split_label(receiver)
-    with run.stores(node, write=True) as (_, ledger):
+    with run.stores(node, write=write) as (_, ledger):
         if not ledger.dead_letters(id_):
             owners = sorted({item.receiver for item in list_dead(run)})
             raise ConfigError(

@@ -18,6 +18,7 @@ from fedtrack.output import tolerant
 from fedtrack.runs.cross_site_table import cross_site_table
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.tally_rows import Row, grouped_sites, receiver_rows, site_rows
+from fedtrack.runs.traceback_logs import traceback_logs
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*=\S+ ")
 
@@ -132,7 +133,7 @@ def _remarks(result: RunResult) -> list[str]:
         lines = [*lines[:_MOST_SITES], f"             and {len(lines) - _MOST_SITES:,} more; see {SUMMARY_FILE}."]
     for name, receiver in result.receivers.items():
         lines += _receiver_remarks(result, name, receiver)
-    return lines
+    return lines + [f"Tracebacks:  {log}" for log in traceback_logs(result.run, result.receivers.values())]
 
 
 def _site_remarks(result: RunResult) -> list[str]:

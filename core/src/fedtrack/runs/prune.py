@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from shlex import quote
-from time import time_ns
 
+from fedtrack.delivery.delivered import delete_delivered
+from fedtrack.delivery.errands.messages import Prune
 from fedtrack.errors import WorkspaceError
+from fedtrack.runs.live_errands import ask
+from fedtrack.runs.live_run import server_of
 from fedtrack.runs.replay import receivers_of
 from fedtrack.runs.stored_run import StoredRun
-
-_DAY_NS = 24 * 3600 * 10**9
 
 
 def prune(run: StoredRun, older_than_days: float) -> dict[str, int]:
     """Delete the events that are older than ``older_than_days`` and that every receiver has; return how many, by node.
 
-    Their age begins with their arrival in the journal. Events are deleted only on request.
+    Their age begins with their arrival in the journal. Events are deleted only on request. In a run that goes on, the
+    processes that deliver do that.
 
     Raises:
-        WorkspaceError: A server uses the workspace, or the run's job no longer exists.
+        WorkspaceError: A process without receivers uses the workspace, or the run's job no longer exists.
     """
+    live = _prune_live(run, older_than_days)
+    if live is not None:
+        return live
     with run.locked():
         receivers = receivers_of(run)
-        before_ns = time_ns() - int(older_than_days * _DAY_NS)
         deleted = {}
         for node in run.journaling_nodes():
             with run.stores(node, write=True) as (journal, ledger):
@@ -31,10 +35,17 @@ def prune(run: StoredRun, older_than_days: float) -> dict[str, int]:
                         f"{journal.path} is damaged, and nothing was deleted: {journal.damage}; try first: "
                         f"fedtrack runs salvage {quote(str(run.base))}."
                     )
-                # Those that the job names, and all others that ever had a cursor.
-                cursors = [ledger.cursor(id_).batch for id_ in {*receivers.get(node, {}), *ledger.cursors()}]
-                # Without any receiver, only the journal has the events.
-                done = min(cursors, default=0)
-                dead = {letter.batch for letter in ledger.dead_letters()}
-                deleted[node] = journal.prune(done, before_ns, dead)
+                deleted[node] = delete_delivered(journal, ledger, receivers.get(node, {}), older_than_days)
         return deleted
+
+
+def _prune_live(run: StoredRun, older_than_days: float) -> dict[str, int] | None:
+    if server_of(run.folder) is None:
+        return None
+    deleted = {}
+    for node in run.journaling_nodes():
+        answer = ask(run, node, Prune(older_than_days))
+        if answer is None:
+            return None
+        deleted[node] = answer.count
+    return deleted

@@ -6,26 +6,27 @@ receiver that the job does not name gets a cursor of its own, named after its ar
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from hashlib import sha256
 from time import time_ns
 from typing import Any
 
 import msgspec
 
+from fedtrack.delivery.errands.messages import Replay
 from fedtrack.delivery.host import ReceiverHost
 from fedtrack.delivery.label import receiver_label
 from fedtrack.delivery.ledger import Cursor
+from fedtrack.delivery.other_receiver import other_receiver
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.errors import FedtrackError
-from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.journal.journal import Journal
 from fedtrack.policy.run_terms import load as load_terms
+from fedtrack.runs.live_errands import ask, delivers
+from fedtrack.runs.live_run import server_of
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import StoredRun
 from fedtrack.runs.stored_tally import tally_of
@@ -68,35 +69,32 @@ def replay(
 ) -> Replayed:
     """Forward the rest of the spools to the journals, then deliver the events that receivers have not taken.
 
+    In a run that goes on, the process that delivers does that. The counts are then those of the events until now.
+
     Args:
-        run: A run that is over.
+        run: The run.
         other: Name and arguments of a receiver that gets all events, instead of those that the job names;
             ``${ENV:NAME}`` in an argument stands for an environment variable, as in a job.
         again: Whether to begin at the first event, also with receivers that have had it.
         patience: Seconds without any progress after which a receiver is left behind.
 
     Raises:
-        WorkspaceError: A server uses the workspace, or the run's job no longer exists.
+        WorkspaceError: A process without receivers uses the workspace, or the run's job no longer exists.
         FedtrackError: The job or the receiver's arguments are not valid.
     """
+    live = _replay_live(run, other, again=again, patience=patience)
+    if live is not None:
+        return live
     with run.locked():
         run.replace_lost_journal()
         return _replay(run, other, again=again, patience=patience)
 
 
-def other_name(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return the cursor's name for a receiver that the job does not name; other arguments give another name."""
-    digest = sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{name}+{digest}"
-
-
 def receivers_of(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None = None) -> dict[str, dict[str, Receiver]]:
     """Return the receivers by node and id: those that the job names, or only the other one."""
     if other is not None:
-        receiver = built_receiver(other[0], other[1], "arguments")
-        receiver.check()
-        # The cursor's name comes from the arguments as written: with a changed secret it is the same receiver.
-        return {SERVER: {other_name(receiver.name, other[1]): receiver}}
+        id_, receiver = other_receiver(*other)
+        return {SERVER: {id_: receiver}}
     return run.receivers()
 
 
@@ -136,6 +134,28 @@ def _replay(run: StoredRun, other: tuple[str, Mapping[str, Any]] | None, *, agai
         done.gaps = [(gap.site, gap.reason) for gap in hosts[SERVER].gaps()]
     if result is not None:
         _update(run, result, done, again=again)
+    return done
+
+
+def _replay_live(
+    run: StoredRun, other: tuple[str, Mapping[str, Any]] | None, *, again: bool, patience: float
+) -> Replayed | None:
+    """Let the processes of a run that goes on deliver; return None if it does not go on."""
+    if server_of(run.folder) is None or (run.record is not None and not run.record.job and not run.is_collected):
+        return None
+    errand = Replay(None if other is None else (other[0], dict(other[1])), again, patience)
+    # A site's process delivers as long as the site trains. What is left then waits for the end of the run.
+    sites = [node for node in run.journaling_nodes() if node != SERVER and other is None and delivers(run, node)]
+    done = Replayed({})
+    for node in [SERVER, *sites]:
+        answer = ask(run, node, errand)
+        if answer is None:
+            return None
+        if node == SERVER:
+            done.journaled, done.gaps = answer.journaled, answer.gaps
+        for report in answer.reports:
+            done.receivers[report.label] = report
+            done.new[report.label] = answer.new[report.id]
     return done
 
 

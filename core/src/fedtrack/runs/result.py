@@ -97,6 +97,14 @@ class RunResult(msgspec.Struct):
         ]
 
     @property
+    def exit_code(self) -> int:
+        """The exit code of a program that has run the job: 0 if it is completed and all went where it belongs, else 1.
+
+        Log calls that are lost or not known to have arrived, and a receiver that got nothing, count as failures.
+        """
+        return int(self.status != "completed" or bool(self.unserved) or not self.events_complete)
+
+    @property
     def run(self) -> Path:
         """The folder that commands about this run take, also when another run uses the workspace."""
         return self.folder.parent.parent

@@ -203,8 +203,7 @@ class StoredRun:
         pid = holder(self.base / "lock")
         if pid is not None:
             raise WorkspaceError(
-                f"The run in {str(self.base)!r} is in use by the process {pid}, which delivers its events; "
-                "try again when the run is over."
+                f"The run in {str(self.base)!r} is in use by the process {pid}; try again when that has ended."
             )
         workspace = Workspace(self.base)
         try:

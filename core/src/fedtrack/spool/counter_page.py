@@ -7,7 +7,8 @@ appends every write, also one with an offset.)
 
 ``magic 8 | format u32 | size u32 | stream 16 | zero 24 | crc32 u32``, little-endian, 60 bytes. The checksum covers the
 bytes before it. From byte 64 on: dropped u64, withheld u64, rejected u64. Then, from byte 88 on, the stream's extent:
-first u64, size u64, stored u64; see ``Extent``. The rest is zero and free for later counts.
+first u64, size u64, stored u64; see ``Extent``. At byte 112 is a u64 of the shipper; see ``note_sent``. The rest is
+zero and free for later counts.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from fedtrack.files import NotPlainError, read_plain
 from fedtrack.tracking.counts import Counts
 
 SUFFIX = ".counts"
@@ -37,6 +39,8 @@ _COUNTS = struct.Struct("<QQQ")
 #: Offset of the counts: a multiple of the bytes that a processor stores at once.
 _COUNTS_AT = 64
 _EXTENT_AT = _COUNTS_AT + _COUNTS.size
+_NUMBER = struct.Struct("<Q")
+_SENT_AT = _EXTENT_AT + _COUNTS.size
 #: The largest valid count. A file system that loses a page may leave any bytes.
 _MOST = 2**63 - 1
 
@@ -162,16 +166,42 @@ def read_extent(path: Path) -> Extent | None:
     return extent if extent.first and max(extent) <= _MOST else None
 
 
+def note_sent(path: Path, last: int) -> None:
+    """Note in the page of a stream that has ended that a server has all of it; before its last segment is deleted.
+
+    So a later shipper knows who has deleted the segments, and notices if the server has lost what it had.
+
+    Args:
+        path: The page; nothing is noted if there is none.
+        last: Number of the last record; 0 if there was none.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.pwrite(descriptor, _NUMBER.pack(last + 1), _SENT_AT)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_sent(path: Path) -> int | None:
+    """Return the number of a stream's last record if a server has had all of it; None if that was not noted."""
+    try:
+        data = _read(path)
+    except OSError:
+        return None
+    if data is None or len(data) < _SENT_AT + _NUMBER.size:
+        return None
+    (after,) = _NUMBER.unpack_from(data, _SENT_AT)
+    return after - 1 if 0 < after <= _MOST else None
+
+
 def _read(path: Path) -> bytes | None:
     """Return the bytes of a page with a valid beginning."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        data = read_plain(path, PAGE_SIZE)
+    except (FileNotFoundError, NotPlainError):
         return None
-    try:
-        data = os.read(descriptor, PAGE_SIZE)
-    finally:
-        os.close(descriptor)
     if len(data) < _EXTENT_AT or data[: len(MAGIC)] != MAGIC:
         return None
     if crc32(data[: _HEAD.size]) != _CRC.unpack_from(data, _HEAD.size)[0]:

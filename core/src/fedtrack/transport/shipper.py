@@ -21,7 +21,7 @@ from fedtrack.files import write_whole
 from fedtrack.journal.gaps import GapKind
 from fedtrack.seals.release_log import RECEIPT
 from fedtrack.spool import damaged_bytes
-from fedtrack.spool.counter_page import page_path, read_extent
+from fedtrack.spool.counter_page import note_sent, page_path, read_extent, read_sent
 from fedtrack.spool.damaged_bytes import DamagedBytes
 from fedtrack.spool.frames import FrameRange
 from fedtrack.spool.reader import SpoolReader
@@ -115,6 +115,7 @@ class SpoolShipper:
         self._clock = clock
         self._marks: dict[str, int] | None = None
         self._lost: dict[str, int] = {}
+        self._sent: dict[str, int] = {}
         self._readers: dict[str, SpoolReader] = {}
         self._ended: set[str] = set()
         self._files = FileShipper(folder, run_id, self._ask, lambda: self.batch_bytes)
@@ -198,6 +199,7 @@ class SpoolShipper:
             return 0.0  # a call sends a bounded part of each stream
         if self.rejected:
             return None
+        self._report_forgotten()
         self._report_gone()
         self._ship_log()
         final = dict(self._marks or {})
@@ -333,12 +335,16 @@ class SpoolShipper:
             known = min(known, self._kept_by(stream))
         reader = self._readers[stream]
         done = reader.deletable(segments, ended=ended, up_to=known)
+        if len(done) == len(segments):
+            self._sent[stream] = max(known, reader.after_seq)
+            note_sent(page_path(self.folder, stream), self._sent[stream])
         for path in done:
             remove(path, damaged=path in reader.damaged)
         if len(done) == len(segments):
             self._ended.add(stream)
 
-    def _report(self, stream: str, damage: DamagedBytes) -> None:
+    def _report(self, stream: str, damage: DamagedBytes, *, known: bool = True) -> None:
+        """Tell the server of damage; ``known`` is whether the reader may know how many records were lost with it."""
         if damage.torn:
             log.info("the last write of a killed process is incomplete: %d bytes", damage.size)
             return
@@ -351,19 +357,34 @@ class SpoolShipper:
                 damage.size,
                 damage.reason,
                 GapKind.MISSING if damage.gone else GapKind.DAMAGED,
-                None if reader is None else reader.lost(damage),
+                reader.lost(damage) if known and reader is not None else None,
                 damage.first,
                 damage.last,
             )
         )
+
+    def _report_forgotten(self) -> None:
+        """Report the records that the server has had, and does not have any more."""
+        marks = self._marks or {}
+        for stream, lost in list(self._lost.items()):  # of which no later record was left to say that
+            mark = marks.get(stream, 0)
+            self._report(stream, damaged_bytes.forgotten(self.folder, mark + 1, mark + lost), known=False)
+            self._lost.pop(stream, None)
+        for stream, segments in list_files(self.folder).segments.items():
+            if not segments and (sent := read_sent(page_path(self.folder, stream))) is not None:
+                self._sent.setdefault(stream, sent)
+        for stream, sent in self._sent.items():
+            if (mark := marks.get(stream, 0)) < sent:
+                self._report(stream, damaged_bytes.forgotten(self.folder, mark + 1, sent), known=False)
 
     def _report_gone(self) -> None:
         """Report the streams whose last segment somebody else has deleted."""
         for stream, segments in list_files(self.folder).segments.items():
             extent = None if segments else read_extent(page_path(self.folder, stream))
             mark = (self._marks or {}).get(stream, 0)
-            # A shipper that was killed may have deleted the last segment; then the server has its first record.
-            if extent is not None and (extent.first > mark or stream in self._readers) and stream not in self._ended:
+            # A shipper that was killed may have deleted the last segment, and has noted that if it could.
+            known = stream in self._ended or stream in self._sent
+            if extent is not None and (extent.first > mark or stream in self._readers) and not known:
                 name = self.folder / segment_name(stream, extent.first)
                 self._report(stream, damaged_bytes.gone(name, extent.size, mark + 1, None))
                 self._ended.add(stream)

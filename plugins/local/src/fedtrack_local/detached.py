@@ -48,7 +48,9 @@ def status(run: RunHandle) -> RunStatus:
         words = f"; {child.last_words()}" if child.is_known else ""
         return RunStatus(RunState.LOST, f"{found.detail}{words}; {found.remedy}")
     result = None if found.goes_on else stored.result
-    return RunStatus(found.state, found.detail, result.events_complete if result else None)
+    if result is None:
+        return RunStatus(found.state, found.detail)
+    return RunStatus(found.state, found.detail, result.events_complete, result.unserved)
 
 
 def wait(run: RunHandle, timeout: float | None) -> RunStatus:

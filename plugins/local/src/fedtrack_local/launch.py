@@ -180,11 +180,12 @@ def _run_in_subprocess(folder: Path, workspace: Path, gpus: str | None) -> RunRe
         process.wait()  # it was interrupted too, and is cleaning up
         raise
     summary = workspace / "server" / RUN_FOLDER / SUMMARY_FILE
-    if status:
-        # That process has shown the details; the caller of simulator_run gets the reason as an exception.
-        reason = RunResult.load(summary).error if summary.exists() else ""
-        raise JobError(reason or f"The run failed with exit status {status}; see its messages above.")
-    return RunResult.load(summary)
+    result = RunResult.load(summary) if summary.exists() else None
+    if result is not None and result.status == "completed":
+        return result  # also if a receiver got nothing, which that process has said and ended with 1
+    # That process has shown the details; the caller of simulator_run gets the reason as an exception.
+    reason = "" if result is None else result.error
+    raise JobError(reason or f"The run failed with exit status {status}; see its messages above.")
 
 
 def _move_earlier_run(workspace: Workspace) -> None:

@@ -70,13 +70,21 @@ class Left(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NVFlareBackend:
-    """See ``fedtrack.client.backend.ClientBackend``."""
+    """See ``fedtrack.client.backend.ClientBackend``.
 
-    def __init__(self, run: SiteRun) -> None:
+    FLARE gives tasks to rank 0 only: for every other rank ``is_running`` is False, and ``receive`` returns None.
+
+    Args:
+        run: The site.
+        rank: The process's rank in distributed training; None means that of the variable ``RANK``, or 0.
+    """
+
+    def __init__(self, run: SiteRun, rank: int | None = None) -> None:
         import nvflare.client as flare
 
         self._flare = flare
-        flare.init()
+        self._rank = os.environ.get("RANK", "0") if rank is None else str(rank)
+        flare.init(rank=self._rank)
         self._owner = os.getpid()
         self.job_id = run.run_id
         self.site_name = run.site
@@ -93,8 +101,22 @@ class NVFlareBackend:
 
     @property
     def task_name(self) -> str:
-        """Name of the current task; "" between tasks."""
+        """Name of the current task; "" between tasks, and in ranks that get none."""
+        if self._rank != "0":
+            return ""
         return self._flare.get_task_name() or ""
+
+    def take_rank(self, rank: int) -> None:
+        """See ``fedtrack.client.init``.
+
+        Raises:
+            ConfigError: The process has another rank in FLARE already.
+        """
+        if str(rank) != self._rank:
+            raise ConfigError(
+                f"init(rank={rank}) was called after this process joined FLARE as rank {self._rank}; call it before "
+                "the first writer is created."
+            )
 
     def is_running(self) -> bool:
         """Wait for the next task."""
@@ -147,11 +169,11 @@ class NVFlareBackend:
 _active: NVFlareBackend | None = None
 
 
-def from_environment() -> NVFlareBackend:
-    """Join the job; the environment was set by the shipper."""
+def from_environment(rank: int | None = None) -> NVFlareBackend:
+    """Join the job with a rank; the environment was set by the shipper."""
     global _active
     run = SiteRun.from_environment()
-    _active = NVFlareBackend(run)
+    _active = NVFlareBackend(run, rank)
     if not run.in_process:
         # Runs after the script's own exit handlers, which may still log: handlers run in reverse order.
         atexit.register(_active.leave)

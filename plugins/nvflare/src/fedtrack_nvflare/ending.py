@@ -70,6 +70,7 @@ def run_end(result: RunResult, missing: list[str]) -> RunEnd:
         dropped=sum(site.dropped or 0 for site in result.sites.values()),
         lost=sum(site.lost or 0 for site in result.sites.values()),
         complete=result.events_complete,
+        unserved=result.unserved,
     )
 
 

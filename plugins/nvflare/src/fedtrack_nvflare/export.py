@@ -125,6 +125,13 @@ def job_problems(job: LoadedJob) -> list[str]:
         for flow in flows
         if isinstance(flow, FedAvg) and flow.aggregator != WEIGHTED
     ]
+    found += [
+        f"Its FedAvg has {name}={getattr(flow, name)}; on FLARE there is no such cap, leave it out."
+        for flow in flows
+        if isinstance(flow, FedAvg)
+        for name in ("max_weight", "max_norm")
+        if getattr(flow, name)
+    ]
     if job.client_app is not None:
         found.append(
             "It runs a ClientApp's functions (ClientAppRunner); on FLARE every site runs a script: place "
@@ -168,7 +175,7 @@ def _write(spec: NativeJob, target: Path, args: dict[str, Any], sites: list[str]
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / MAIN_FILE).write_text(MAIN)
-        command = [sys.executable, "-m", "fedtrack_nvflare.native_job", msgspec.json.encode(spec).decode()]
+        command = [sys.executable, "-P", "-m", "fedtrack_nvflare.native_job", msgspec.json.encode(spec).decode()]
         done = subprocess.run(
             [*command, str(target.absolute())], cwd=scratch, capture_output=True, text=True, check=False
         )

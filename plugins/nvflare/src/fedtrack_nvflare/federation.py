@@ -112,7 +112,8 @@ class Federation:
             return RunStatus(state, f"{text}; {hint}")
         if end is None:
             return RunStatus(state, text)
-        return RunStatus(state, f"{text}; {end.remark}" if end.remark else text, end.events_complete)
+        detail = f"{text}; {end.remark}" if end.remark else text
+        return RunStatus(state, detail, end.events_complete, end.unserved)
 
     def _lost(self, run: RunHandle, text: str) -> RunStatus | None:
         """Return the status of a run whose server process died; None if the server runs it.
@@ -141,7 +142,7 @@ class Federation:
         if end is None:
             return RunStatus(RunState.LOST, f"{said}; to collect what its sites still have: fedtrack runs drain HANDLE")
         found = end.remark or "all events arrived, by a drain"
-        return RunStatus(RunState.LOST, f"{said}; {found}", end.events_complete)
+        return RunStatus(RunState.LOST, f"{said}; {found}", end.events_complete, end.unserved)
 
     def abort(self, run: RunHandle) -> None:
         """End a run."""

@@ -37,6 +37,7 @@ class RunEnd(msgspec.Struct):
         dropped: How many log calls were dropped at their site, as far as that is known.
         lost: How many logged events are lost, as far as that is known.
         complete: Whether every log call is known to be where it belongs; see ``RunResult.events_complete``.
+        unserved: The receivers that got nothing; see ``RunResult.unserved``.
     """
 
     status: str
@@ -45,6 +46,7 @@ class RunEnd(msgspec.Struct):
     dropped: int = 0
     lost: int = 0
     complete: bool = True
+    unserved: list[str] = []
 
     @property
     def events_complete(self) -> bool:

@@ -58,7 +58,7 @@ class Simulator:
         end = read_state(self._node(run) / "runs" / run.run_id)
         if end is None:
             return RunStatus(RunState.FAILED, f"the simulator ended without a result; {child.last_words()}")
-        return RunStatus(RunState(end.status), end.remark, end.events_complete)
+        return RunStatus(RunState(end.status), end.remark, end.events_complete, end.unserved)
 
     def abort(self, run: RunHandle) -> None:
         """End the simulator and its sites."""
@@ -83,7 +83,15 @@ def simulator_command(job: Path, workspace: Path, sites: list[str]) -> list[str]
     """Return the command that runs a FLARE job in the simulator, each site in a process of its own."""
     environment = [f"PATH={Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"]
     names = ",".join(sites)
-    simulate = [sys.executable, "-m", "nvflare.private.fed.app.simulator.simulator", str(job), "-w", str(workspace)]
+    simulate = [
+        sys.executable,
+        "-P",
+        "-m",
+        "nvflare.private.fed.app.simulator.simulator",
+        str(job),
+        "-w",
+        str(workspace),
+    ]
     return ["env", "-u", FOLDER_VARIABLE, *environment, *simulate, "-c", names, "-t", str(len(sites))]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -97,11 +98,16 @@ def test_a_receiver_that_always_ends_its_process_is_given_up_and_its_records_are
 
 @pytest.mark.parametrize("how", ["sys-exit", "interrupt", "raise"])
 @pytest.mark.parametrize("where", ["init", "open", "receive", "flush", "results", "close"])
-def test_what_a_receiver_raises_is_no_death(tmp_path: Path, where: str, how: str) -> None:
+def test_what_a_receiver_raises_is_no_death(
+    tmp_path: Path, where: str, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     node, _, bad = run(tmp_path, stall_seconds=30.0 if where == "receive" else 3.0, where=where, how=how)
     assert {"sys-exit": "SystemExit: 5", "interrupt": "KeyboardInterrupt", "raise": "no luck"}[how] in (
         bad.error or letters(node)[0].error
     )
+    log = node.folder / "deliverer_log.txt"
+    assert re.search(r"Traceback \(most recent call last\):\n(?s:.*)lines_plugin\.py\", line \d+, in", log.read_text())
+    assert any(record.getMessage().endswith(f"; traceback: {log}") for record in caplog.records)
     taken = {"init": 0, "open": 0, "receive": 0, "flush": 0, "results": COUNT, "close": COUNT}[where]
     assert (bad.delivered, bad.dead) == (taken, COUNT if where == "receive" else 0)
 

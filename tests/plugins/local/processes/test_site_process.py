@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fedtrack_local.processes.messages import EndRun, Exited, SiteFailed, SiteLeft
+from fedtrack_local.processes.site_process import command_line
 from fedtrack_local.processes.sites import SitePool
 from support.site_processes import collect, fork_server, pool, site_spec, until_exit
 
@@ -32,6 +33,32 @@ seen = {
 }
 Path("seen.json").write_text(json.dumps(seen))
 """
+
+
+@pytest.mark.parametrize(
+    ("external", "script", "appended"),
+    [
+        (["python3", "-u"], "client.py", True),
+        (["python3", "-m", "client"], "client.py", False),
+        (["python3", "-m", "nets.client"], "client.py", False),
+        (["torchrun", "-m", "nets"], "__main__.py", False),
+        (["python3", "-m", "wrap"], "client.py", True),
+        (["python3", "-m", "torch.distributed.run"], "client.py", True),
+        (["python3", "-m", "other.client"], "client.py", True),
+        (["-m"], "client.py", True),
+    ],
+)
+def test_a_script_that_the_command_starts_as_a_module_is_not_named_twice(
+    external: list[str], script: str, appended: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "nets").mkdir()
+    for file in ("client.py", "wrap.py", "nets/client.py", "nets/__main__.py"):
+        (tmp_path / file).touch()
+    path = str(tmp_path / script)
+    spec = site_spec(tmp_path, "", external=external, args=["--lr", "1"])
+    spec.script = path
+    found = command_line(spec)
+    assert found == [*external, *([path] if appended else []), "--lr", "1"]
 
 
 @pytest.mark.parametrize("external", [False, True], ids=["forked", "external"])

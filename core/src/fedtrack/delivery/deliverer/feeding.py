@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,13 @@ from fedtrack.delivery.deliverer.messages import Channel, ReceiverSpec, Said
 from fedtrack.delivery.delivery import Delivery
 from fedtrack.delivery.ledger import LEDGER_FILE, Ledger
 from fedtrack.delivery.report import ReceiverTally
-from fedtrack.delivery.retry import describe
+from fedtrack.delivery.retry import describe, traceback_of
 from fedtrack.job.resolved_receiver import built_receiver
 from fedtrack.journal.journal import Journal
 from fedtrack.redaction import redact
 from fedtrack.tracking.receiver import Receiver, RunInfo
+
+log = logging.getLogger(__name__)
 
 
 class Feeding:
@@ -44,6 +47,7 @@ class Feeding:
                 with calls.during(Call.BUILD):
                     receiver = built(spec)
             except BaseException as error:
+                log.error("%s cannot be built: %s", spec.id, describe(error), extra=traceback_of(error))
                 self._say(Said(spec.id, f"it cannot be built: {describe(error)}", over=True))
                 continue
             self._deliveries[spec.id] = Delivery(
@@ -77,6 +81,16 @@ class Feeding:
         """Close a receiver after the call in flight."""
         if id_ in self._deliveries:
             self._deliveries[id_].abandon()
+
+    def pause(self, id_: str) -> None:
+        """Close a receiver in order; see ``Delivery.pause``."""
+        if id_ in self._deliveries:
+            self._deliveries[id_].pause()
+
+    def hurry(self) -> None:
+        """Let every receiver try again now."""
+        for delivery in self._deliveries.values():
+            delivery.hurry()
 
     def tell(self) -> None:
         """Send what has changed."""

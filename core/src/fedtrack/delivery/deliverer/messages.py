@@ -111,6 +111,16 @@ class Abandon(msgspec.Struct, tag=True):
     id: str
 
 
+class Pause(msgspec.Struct, tag=True):
+    """To the deliverer: close this receiver in order; a later process goes on with it."""
+
+    id: str
+
+
+class Hurry(msgspec.Struct, tag=True):
+    """To the deliverer: repeat what has failed now, and do not wait any longer."""
+
+
 class Said(msgspec.Struct, tag=True):
     """From the deliverer: the state of one receiver; see ``ReceiverTally``.
 
@@ -141,15 +151,17 @@ class Logged(msgspec.Struct, tag=True):
         name: The name of its logger.
         text: The message.
         traceback: The traceback that the supervisor's log shows, or "".
+        kept: Whether the message should name the deliverer's log file, which has the traceback, too.
     """
 
     level: int
     name: str
     text: str
     traceback: str = ""
+    kept: bool = False
 
 
-Message: TypeAlias = Prepare | Serve | Wake | Drain | Abandon | Said | Logged
+Message: TypeAlias = Prepare | Serve | Wake | Drain | Abandon | Pause | Hurry | Said | Logged
 
 _LENGTH = 4
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -22,8 +22,10 @@ from fedtrack.delivery.deliverer.messages import (
     Abandon,
     Channel,
     Drain,
+    Hurry,
     Logged,
     Message,
+    Pause,
     Prepare,
     ReceiverSpec,
     Serve,
@@ -33,6 +35,7 @@ from fedtrack.delivery.deliverer.surroundings import (
     SignOfLife,
     ignore_signals,
     keep_descriptors,
+    log_traceback,
     send_output_to_errors,
     write_to_log,
 )
@@ -130,8 +133,13 @@ class DelivererProcess:
             self._ordered.set()
             if self._feeding is not None:  # read again: whoever sets it looks at the status afterwards
                 self._feeding.drain(message.status)
-        elif isinstance(message, Abandon) and feeding is not None:
-            feeding.abandon(message.id)
+        elif isinstance(message, Abandon | Pause | Hurry) and feeding is not None:
+            if isinstance(message, Hurry):
+                feeding.hurry()
+            elif isinstance(message, Pause):
+                feeding.pause(message.id)
+            else:
+                feeding.abandon(message.id)
 
     def _prepare(self, receivers: Sequence[ReceiverSpec]) -> None:
         """Let receivers import their SDKs while the sites are starting."""
@@ -162,7 +170,9 @@ class _ToSupervisor(logging.Handler):
             text = self.format(record)
         except Exception:
             text = str(record.msg)
-        self._channel.send(Logged(record.levelno, record.name, text, getattr(record, "traceback", "")))
+        traceback = getattr(record, "traceback", "")
+        kept = bool(traceback) and log_traceback(text, traceback) and not getattr(record, "meant", False)
+        self._channel.send(Logged(record.levelno, record.name, text, traceback, kept=kept))
 
 
 def _send_log(channel: Channel, level: int) -> None:

@@ -41,6 +41,8 @@ class Standing:
         over: Whether nothing more is expected of it.
         progressed: When there was progress, by the monotonic clock.
         tried: Whether its first ``open`` has ended, in any way.
+        paused: Whether no process may be started for it.
+        pausing: Whether its process was told to close it in order.
     """
 
     receiver: Receiver
@@ -55,6 +57,8 @@ class Standing:
     over: bool = False
     progressed: float = field(default_factory=monotonic)
     tried: bool = False
+    paused: bool = False
+    pausing: bool = False
     _moves: int = 0
     _deaths: int = 0
     _cursor: int = -1
@@ -87,10 +91,8 @@ class Standing:
         if cursor != self._cursor:
             self._cursor, self._deaths = cursor, 0
         self.look()
-        self.worker, self.tried, self._moves = None, True, 0
+        self.leave_process()
         self.trouble = f"its process was ended by {text}"
-        self._outages += self.said.outage_seconds
-        self.said.outage_seconds = 0.0
         first, longest = _FIRST_TRIAL_SECONDS, _LONGEST_TRIAL_SECONDS
         if not proves:
             first, longest = _FIRST_BACKOFF_SECONDS, _LONGEST_DRAINING_SECONDS if draining else _LONGEST_SECONDS
@@ -98,6 +100,17 @@ class Standing:
         if self._deaths <= _EXCUSED_DEATHS:  # another receiver may be to blame
             self.progressed = monotonic()
         return min(first * float(1 << min(self._deaths - 1, 16)), longest)
+
+    def leave_process(self) -> None:
+        """Note that no process serves it any longer."""
+        self.worker, self.tried, self._moves, self.pausing = None, True, 0, False
+        self._outages += self.said.outage_seconds
+        self.said.outage_seconds = 0.0
+
+    def begin_again(self) -> None:
+        """Forget why it was given up, or why its delivery has stopped: somebody wants it to be tried again."""
+        self.evidence, self.worker, self.over, self.trouble = Evidence(), None, False, ""
+        self.progressed = monotonic()
 
     def waits_for(self) -> str:
         """Return what it is doing, in a few words, for the one who waits."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import NamedTuple
 
@@ -19,11 +20,13 @@ from fedtrack.delivery.deliverer.ears import Ears
 from fedtrack.delivery.deliverer.evidence import death_of
 from fedtrack.delivery.deliverer.messages import Logged, Said, facts_of, spec_of
 from fedtrack.delivery.deliverer.standing import Standing
+from fedtrack.delivery.deliverer.surroundings import LOG_FILE
 from fedtrack.delivery.deliverer.waker import Waker
 from fedtrack.delivery.deliverer.worker import Worker
 from fedtrack.delivery.delivery import OPENING_PATIENCE
 from fedtrack.delivery.ledger import Cursor, Ledger
 from fedtrack.delivery.report import ReceiverTally, count_receiver
+from fedtrack.errors import WorkspaceError
 from fedtrack.journal.journal import Journal
 from fedtrack.tracking.receiver import Receiver, RunInfo
 
@@ -114,7 +117,7 @@ class Supervisor:
         """
         end = monotonic() + limit
         with self._changed:
-            while any(not standing.over for standing in self._standings.values()):
+            while any(not standing.over for standing in self._standings.values()) and not self._closing:
                 self._changed.wait(_POLL_SECONDS)
                 for standing in self._standings.values():
                     if not standing.over:
@@ -134,6 +137,60 @@ class Supervisor:
             if monotonic() - self._drained < _SAID_SECONDS:
                 return {}
             return {id_: item.waits_for() for id_, item in self._standings.items() if not item.over}
+
+    def hurry(self) -> None:
+        """Let every receiver try again now, also one that was given up or whose delivery has stopped."""
+        with self._changed:
+            now = monotonic()
+            for item in self._standings.values():
+                if item.over and not item.paused and not self._status:
+                    item.begin_again()
+                    self._starts.append(Start(now, [item]))
+            self._starts = [start._replace(at=now) for start in self._starts]
+            for worker in self._workers:
+                worker.hurry()
+
+    @contextmanager
+    def paused(self, id_: str, patience: float) -> Iterator[None]:
+        """Close a receiver in order, and let no process open it until the end of the block; then it goes on.
+
+        Args:
+            id_: The receiver.
+            patience: Seconds to wait until it is closed.
+
+        Raises:
+            WorkspaceError: It is still in a call after that, or the run ends. It goes on as before.
+        """
+        item = self._standings[id_]
+        with self._changed:
+            if self._status or self._closing:
+                raise WorkspaceError(f"The run ends, and {id_} gets the rest now; try again when the run is over.")
+            item.paused = True
+            self._starts = [
+                start._replace(standings=[other for other in start.standings if other is not item])
+                for start in self._starts
+            ]
+            item.pausing = item.worker is not None and not item.over
+        try:
+            self._wait_for_pause(item, patience)
+            yield
+        finally:
+            with self._changed:
+                item.paused = False
+                if not item.pausing and item.abandoned is None:
+                    item.begin_again()
+                    self._starts.append(Start(monotonic(), [item]))
+
+    def _wait_for_pause(self, item: Standing, patience: float) -> None:
+        end = monotonic() + patience
+        with self._changed:
+            while item.pausing:
+                if monotonic() > end or self._closing:
+                    reason = item.reason() or "it was too slow"
+                    raise WorkspaceError(f"{item.id} could not be closed: {reason}; nothing was changed.")
+                if item.worker is not None:  # again and again: a process that starts does not hear it yet
+                    item.worker.pause(item.id)
+                self._changed.wait(_POLL_SECONDS)
 
     def close(self) -> None:
         """End every process; what is not delivered is kept."""
@@ -195,12 +252,17 @@ class Supervisor:
             for logged in heard:
                 if isinstance(logged, Logged):
                     extra = {"traceback": logged.traceback} if logged.traceback else None
-                    logging.getLogger(logged.name).log(logged.level, "%s", logged.text, extra=extra)
+                    text = f"{logged.text}; traceback: {self._run.folder / LOG_FILE}" if logged.kept else logged.text
+                    logging.getLogger(logged.name).log(logged.level, "%s", text, extra=extra)
 
     def _note(self, said: Said) -> None:
         standing = self._standings[said.id]
         standing.said = said
-        if said.over:
+        if said.over and standing.pausing:
+            standing.leave_process()
+            if not standing.paused:  # nobody waits for it any longer
+                self._starts.append(Start(monotonic(), [standing]))
+        elif said.over:
             standing.over, standing.trouble = True, ""
 
     def _bury(self, worker: Worker) -> None:
@@ -235,6 +297,8 @@ class Supervisor:
                 log.error("%s: given up: %s; its records are kept", item.id, item.evidence.given_up)
             if item.evidence.given_up or item.abandoned is not None:
                 item.over = True
+            elif item.paused:
+                continue  # it starts at the end of the pause
             elif item in alone:
                 self._starts.append(Start(at, [item]))
             else:
@@ -246,7 +310,7 @@ class Supervisor:
         now = monotonic()
         for start in [start for start in self._starts if start.at <= now]:
             self._starts.remove(start)
-            self._start([item for item in start.standings if not item.over])
+            self._start([item for item in start.standings if not item.over and not item.paused])
 
     def _start(self, standings: list[Standing]) -> None:
         """Start a process for these receivers, or use the one that has prepared them."""

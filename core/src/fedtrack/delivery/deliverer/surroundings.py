@@ -9,11 +9,13 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, strftime
 
 from fedtrack.delivery.calls import CallPage
+from fedtrack.redaction import redact
 
-#: The file with everything that receivers print, and with the stack of a process that died or gave no sign of life.
+#: The file with everything that receivers print, the tracebacks of their exceptions, and the stack of a process that
+#: died or gave no sign of life.
 LOG_FILE = "deliverer_log.txt"
 
 #: Seconds without a sign of life after which a deliverer counts as dead.
@@ -25,6 +27,7 @@ _OWN_DESCRIPTORS = 512
 _ARM_SECONDS = 1.0
 
 _output: int = 2
+_has_log = False
 
 
 def send_output_to_errors() -> None:
@@ -53,7 +56,7 @@ def ignore_signals() -> None:
 
 def write_to_log(folder: Path) -> None:
     """Let everything that is printed go into the log file in ``folder``."""
-    global _output
+    global _output, _has_log
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         opened = os.open(folder / LOG_FILE, flags, 0o600)
@@ -61,9 +64,20 @@ def write_to_log(folder: Path) -> None:
         return  # the disk is full: it goes where it went before
     for descriptor in (1, 2):
         os.dup2(opened, descriptor)
-    _output = _moved(opened)
+    _output, _has_log = _moved(opened), True
     os.close(opened)
     faulthandler.enable(_output)
+
+
+def log_traceback(message: str, traceback: str) -> bool:
+    """Write a traceback into the log file, and return whether it is there. What a receiver printed may be around it."""
+    if not _has_log:
+        return False
+    text = redact(f"{strftime('%Y-%m-%d %H:%M:%S')} {message}\n{traceback.rstrip()}\n")
+    try:
+        return os.write(_output, text.encode(errors="backslashreplace")) > 0
+    except OSError:  # the disk is full
+        return False
 
 
 class SignOfLife:

@@ -17,7 +17,9 @@ from fedtrack.delivery.deliverer.messages import (
     Abandon,
     Channel,
     Drain,
+    Hurry,
     Message,
+    Pause,
     Prepare,
     ReceiverSpec,
     RunFacts,
@@ -101,6 +103,14 @@ class Worker:
     def abandon(self, id_: str) -> None:
         """Let the process close a receiver after the call in flight."""
         self.channel.send(Abandon(id_))
+
+    def pause(self, id_: str) -> None:
+        """Let the process close a receiver in order."""
+        self.channel.send(Pause(id_))
+
+    def hurry(self) -> None:
+        """Let the process repeat now what has failed."""
+        self.channel.send(Hurry())
 
     def receive(self) -> list[Message]:
         """Return messages of the process.

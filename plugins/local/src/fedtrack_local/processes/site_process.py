@@ -31,10 +31,24 @@ def become_site(spec: SiteSpec, channel: int) -> NoReturn:
     def run() -> int:
         publish(spec)
         if spec.external:
-            return run_command(spec.name, [*spec.external, spec.script, *spec.args], Connection(channel))
+            return run_command(spec.name, command_line(spec), Connection(channel))
         return _run(spec, SiteChannel(spec, channel))
 
     lead_own_life(Path(spec.log), spec.environment, spec.custom, run)
+
+
+def command_line(spec: SiteSpec) -> list[str]:
+    """Return the command of a site with its script and arguments.
+
+    A command that ends with ``-m`` and the script's own module, such as ``python3 -m package.client``, has the script.
+    """
+    script = Path(spec.script)
+    if spec.external[-2:-1] == ["-m"]:
+        module = Path(spec.custom, *spec.external[-1].split("."))
+        own = module.with_suffix(".py") if module.name == script.stem else module / script.name
+        if script.stem in (module.name, "__main__") and own.is_file():
+            return [*spec.external, *spec.args]
+    return [*spec.external, spec.script, *spec.args]
 
 
 def lead_own_life(log: Path, environment: dict[str, str], folder: str, run: Callable[[], int]) -> NoReturn:
