@@ -326,8 +326,8 @@ MUTATIONS = (
     Mutation(
         "After damage the round is unknown",
         f"{CORE}/spool/reader.py",
-        "                        self._rounds.lose()\n",
-        "",
+        "                self._rounds.lose()\n                torn",
+        "                torn",
         (f"{TESTS}/spool/test_rounds.py",),
     ),
     Mutation(
@@ -410,8 +410,8 @@ MUTATIONS = (
     Mutation(
         "A blob is adopted before its record is stored",
         f"{CORE}/transport/spool_source.py",
-        "        self._adopt_blobs(run)\n",
-        "",
+        "        kept = self._with_blobs(self.site, stream.stream, run)\n",
+        "        kept = run\n",
         FORWARDER,
     ),
     Mutation(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack.files import scratch_folder, write_whole, written_beside
+from fedtrack.files import NotPlainError, open_plain, read_plain, scratch_folder, write_whole, written_beside
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def test_a_block_that_raises_leaves_what_was_there_and_nothing_else(tmp_path: Pa
 FILL = """
 import sys, time
 from pathlib import Path
-from fedtrack.files import scratch_folder
+from fedtrack.files import NotPlainError, open_plain, read_plain, scratch_folder
 with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "sub").mkdir()
     (folder / "sub" / "artifact").write_bytes(b"x" * 100_000)
@@ -109,3 +111,68 @@ def test_processes_that_begin_together_have_a_folder_each(tmp_path: Path) -> Non
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(400)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plain_file_is_opened_and_read_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"whole")
+    assert read_plain(tmp_path / "file", 3) == b"who"
+    with pytest.raises(FileNotFoundError):
+        open_plain(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("link", "is a link"),
+        ("dangling", "is a link"),
+        ("loop", "is a link"),
+        ("pipe", "is a pipe"),
+        ("socket", "is a socket"),
+        ("folder", "is a folder"),
+        ("device", "is a device"),
+    ],
+)
+def test_what_another_process_puts_in_the_place_of_a_file_is_neither_followed_nor_waited_for(
+    tmp_path: Path, kind: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    if kind == "link":
+        (tmp_path / "other").write_bytes(b"secret")
+        path.symlink_to("other")
+    elif kind == "dangling":
+        path.symlink_to("none")
+    elif kind == "loop":
+        path.symlink_to("file")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        monkeypatch.chdir(tmp_path)  # the name of a socket has at most 107 bytes
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("file")
+    else:
+        path = Path("/dev/null")
+    before = len(os.listdir("/dev/fd"))  # noqa: PTH208
+    with pytest.raises(NotPlainError, match=said):
+        open_plain(path)
+    assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
+
+
+def test_a_file_of_a_stranger_is_refused_and_one_of_the_folders_owner_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    assert read_plain(path, 1) == b"x"
+    real = Path.stat
+
+    def of_another(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        values = list(real(self, follow_symlinks=follow_symlinks))
+        values[4] += 2
+        return os.stat_result(values)
+
+    monkeypatch.setattr(Path, "stat", of_another)
+    with pytest.raises(NotPlainError, match="belongs to the user"):
+        open_plain(path)

@@ -37,8 +37,9 @@ THREATS = (
     Threat(
         "T2",
         "A site floods the server, or fills its disk or its memory.",
-        "Messages, keys and values have bounds. A site's spool is bounded.",
-        gaps=("There are no quotas per site.",),
+        "Messages, keys and values have bounds. A site has a quota of records and bytes a second, of streams, "
+        "unfinished files and listed losses, and a share of each pass; what is over it waits in its own bounded spool.",
+        gaps=("The number of different keys of a site has no limit.",),
     ),
     Threat(
         "T3",
@@ -60,14 +61,14 @@ THREATS = (
     Threat(
         "T6",
         "A model update executes code, or names more memory than there is.",
-        "Models are safetensors files with a bounded header, and their sizes are compared before anything is read.",
-        gaps=("A site can shorten a model while the server reads it.",),
+        "Models are safetensors files with a bounded header, and their sizes are compared before anything is read. "
+        "They cross as sealed or copied files, which their maker cannot change.",
     ),
     Threat(
         "T7",
         "A model update spoils the average.",
-        "Names, shapes and finite values are required.",
-        gaps=("Weights and norms have no limit.",),
+        "Names, shapes and finite values are required, and no implausible number of steps is believed. A job can cap "
+        "weights and norms, or average robustly.",
     ),
     Threat(
         "T8",

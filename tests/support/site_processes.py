@@ -73,6 +73,7 @@ def site_spec(folder: Path, script: str, **changes: Any) -> SiteSpec:
         "environment": {},
         "threads": 1,
         "config": {},
+        "memory": 2**20,
     }
     return SiteSpec(**settings | changes)
 

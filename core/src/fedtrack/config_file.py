@@ -41,6 +41,8 @@ class CollectTable(msgspec.Struct, forbid_unknown_fields=True):
     idle_minutes: float | None = None
     keep_days: float | None = None
     max_bytes: int | None = None
+    events_per_second: float | None = None
+    bytes_per_second: float | None = None
     receivers: list[ReceiverTable] | None = None
 
 

@@ -10,7 +10,9 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +21,44 @@ from fedtrack.errors import WorkspaceError
 
 class NoRoomError(WorkspaceError):
     """A file cannot be written now, because the disk or a quota is full."""
+
+
+class NotPlainError(OSError):
+    """A path of another process leads to something else than a file of that process, such as a pipe or a link."""
+
+
+def open_plain(path: Path) -> FileIO:
+    """Open a file that another process has written, for reading, without a buffer.
+
+    Whatever that process has put at ``path``: nothing is followed, waited for or read that is no file of its own.
+
+    Raises:
+        NotPlainError: It is a link, a pipe, a socket, a device, a folder, or a file of another user.
+        OSError: It cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP):
+            raise NotPlainError(error.errno, f"is {_kind_at(path)} and no file") from None
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotPlainError(errno.EINVAL, f"is {_kind(found.st_mode)} and no file")
+        if found.st_uid != os.geteuid() and found.st_uid != path.parent.stat().st_uid:
+            raise NotPlainError(errno.EPERM, f"belongs to the user {found.st_uid}")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return FileIO(descriptor)
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """Return the first ``most`` bytes of a file that another process has written; see ``open_plain``."""
+    with open_plain(path) as file:
+        return file.read(most) or b""
 
 
 def unwritable(what: str, error: Exception) -> WorkspaceError:
@@ -139,3 +179,15 @@ def _delete(folder: Path) -> None:
 
 def _private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
+
+
+def _kind_at(path: Path) -> str:
+    try:
+        return _kind(path.lstat().st_mode)
+    except OSError:
+        return "something else"
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
+    return kinds.get(stat.S_IFMT(mode), "a device")

@@ -15,6 +15,8 @@ from fedtrack.collector import app as module
 from fedtrack.collector.app import CollectorApp
 from fedtrack.collector.tokens import TOKENS_FILE, Tokens
 from fedtrack.transport.https import CONTENT_TYPE, SITE_HEADER
+from fedtrack.transport.quota import OVER_QUOTA
+from fedtrack.transport.wire import Ack, encode
 
 
 class Recorded:
@@ -165,3 +167,16 @@ def test_damaged_tokens_let_nobody_in(client: TestClient, tokens: Tokens, tmp_pa
     answer = client.post("/v1/runs/r/messages", content=b"x", headers=headers)
     assert answer.status_code == 503
     assert str(tmp_path) not in answer.text
+
+
+def test_a_site_over_its_quota_is_told_when_to_come_again(
+    client: TestClient, tokens: Tokens, runs: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = encode(Ack("busy", retry_after=2.4, reason=f"hospital-a sends too much; {OVER_QUOTA}"))
+    monkeypatch.setattr(runs, "handle", lambda run, site, data: busy)
+    answer = client.post("/v1/runs/study-7/messages", content=b"x", headers=bearer(tokens.add("hospital-a")))
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+    assert OVER_QUOTA in answer.text
+    for other in (Ack("busy", retry_after=1.0, reason="full"), Ack("stored", reason=OVER_QUOTA)):
+        monkeypatch.setattr(runs, "handle", lambda run, site, data, other=other: encode(other))
+        assert client.post("/v1/runs/study-7/messages", headers=bearer(tokens.add("b"))).status_code == 200

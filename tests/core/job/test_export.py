@@ -95,6 +95,8 @@ def test_every_argument_that_can_be_edited_is_there_also_where_it_is_the_default
                 "seed": 0,
                 "aggregator": "weighted",
                 "params": "all",
+                "max_weight": 0.0,
+                "max_norm": 0.0,
             },
         ),
         ("ValidationJsonGenerator", {"results_dir": "results", "json_file_name": "cross_val_results.json"}),

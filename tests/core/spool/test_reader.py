@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fedtrack.spool import frames, segments
+from fedtrack.spool import frames, reader, segments
 from fedtrack.spool.counter_page import page_path, read_extent
 from fedtrack.spool.frames import FrameRange
 from fedtrack.spool.reader import DamagedBytes, SpoolReader
@@ -265,3 +265,80 @@ def test_a_segment_that_was_begun_behind_the_listing_is_not_gone(tmp_path: Path)
     parts = list(reader.read(listed, ended=True, extent=extent))
     parts += reader.read(list_streams(tmp_path)[spool.stream], ended=True, extent=extent)
     assert [(type(part), part.last) for part in parts] == [(FrameRange, 1), (FrameRange, 2)]
+
+
+HOSTILE = "ab" * 16
+
+
+def plant(folder: Path, kind: str) -> Path:
+    """Put something that no spool writes in the place of a segment."""
+    path = folder / segments.segment_name(HOSTILE, 1)
+    whole = frames.header(bytes.fromhex(HOSTILE), 1, 0) + frames.frame(1, payload(1), frames.salt_of(HOSTILE))
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+        (path / "file").write_bytes(b"x")
+    elif kind == "dangling":
+        path.symlink_to("none")
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "link":
+        (folder / "of another").write_bytes(whole)
+        path.symlink_to("of another")
+    else:
+        path.write_bytes(whole)
+        os.truncate(path, 40 * 2**30)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "dangling", "device", "link", "sparse"])
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_is_no_segment_is_named_once_and_waited_for_by_nobody(
+    tmp_path: Path, kind: str, ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "MAX_SEGMENT", 8 * 2**20)
+    path = plant(tmp_path, kind)
+    follower = Follower(tmp_path, HOSTILE)
+    for _ in range(4):
+        follower.read(ended=ended)
+    said = [damage.reason for damage in follower.damage]
+    assert len(said) == len(set(said)) <= 4
+    assert len(follower.records) == (kind == "sparse")
+    assert ("42,949,672,960 bytes" if kind == "sparse" else f"{path.name} is a ") in said[-1]
+    found = list_streams(tmp_path)[HOSTILE]
+    if ended:
+        assert follower.reader.at_end(found)
+        (deleted,) = follower.reader.deletable(found, ended=True)
+        segments.remove(deleted, damaged=deleted in follower.reader.damaged)
+        assert list_streams(tmp_path) == {}
+
+
+def test_the_memory_of_a_search_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    path = plant(tmp_path, "sparse")
+    os.truncate(path, reader.MAX_SEGMENT)
+    sizes: list[int] = []
+    follower = Follower(tmp_path, HOSTILE)
+    scan = frames.scan
+
+    def noted(data: bytes, *args: Any, **options: Any) -> frames.Scan:
+        sizes.append(len(data))
+        return scan(data, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frames, "scan", noted)
+        for _ in range(20):
+            follower.read()
+    assert max(sizes) <= 8 * 2**20
+    assert sum(damage.size for damage in follower.damage) > reader.MAX_SEGMENT - 4 * 2**20
+
+
+def test_evidence_is_not_moved_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / segments.DAMAGED_FOLDER).symlink_to(tmp_path / "elsewhere")
+    path = plant(folder, "link")
+    segments.remove(path, damaged=True)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert not path.is_symlink()

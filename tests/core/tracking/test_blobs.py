@@ -120,19 +120,41 @@ def test_adopted_content_outlives_its_origin(store: BlobStore, tmp_path: Path) -
     assert store.read(ref) == b"travels"
 
 
-def test_content_is_copied_where_no_link_is_possible(
-    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_its_owner_changes_later_reaches_nobody(store: BlobStore, tmp_path: Path) -> None:
     origin = BlobStore(tmp_path / "origin")
     ref = origin.put(b"travels")
-
-    def other_disk(*_: object) -> None:
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", other_disk)
     store.adopt(ref, origin)
-    assert store.path(ref).stat().st_ino != origin.path(ref).stat().st_ino
-    assert store.read(ref) == b"travels"
+    origin.path(ref).write_bytes(b"POISON!")
+    assert store.path(ref).read_bytes() == b"travels"
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("kind", ["other", "longer", "shorter", "sparse", "none", "link", "pipe", "folder"])
+def test_content_that_is_not_that_of_its_digest_is_not_adopted(
+    store: BlobStore, tmp_path: Path, kind: str, held: bool
+) -> None:
+    origin, data = BlobStore(tmp_path / "origin"), b"shared text\n" * 5_000
+    ref = (store if held else BlobStore(tmp_path / "elsewhere")).put(data)
+    origin.folder.mkdir()
+    path = origin.folder / ref.sha256
+    if kind == "link":
+        (tmp_path / "of another").write_bytes(data)
+        path.symlink_to(tmp_path / "of another")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "sparse":
+        path.write_bytes(b"")
+        os.truncate(path, 2**40)
+    elif kind != "none":
+        path.write_bytes({"other": b"P" * len(data), "longer": data + b"x", "shorter": data[:-1]}[kind])
+    with pytest.raises(DamagedError):
+        store.adopt(ref, origin)
+    if held:
+        assert store.read(ref) == data
+    else:
+        assert not any(store.folder.iterdir()) if store.folder.exists() else True
 
 
 def test_missing_content_is_not_adopted(store: BlobStore, tmp_path: Path) -> None:

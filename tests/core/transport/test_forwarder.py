@@ -182,6 +182,34 @@ def test_a_blob_that_is_missing_or_no_blob_stops_nothing(
     assert not (tmp_path / "server-blobs").exists()
 
 
+@pytest.mark.parametrize("poisoned", [False, True])
+def test_what_only_another_site_has_sent_is_not_used_and_counted(
+    tmp_path: Path, site: Site, journal: Journal, poisoned: bool
+) -> None:
+    data = b"of site b" * 10_000
+    other = Site(tmp_path, journal, "b")
+    ref = other.spool.blobs.put(data)
+    other.spool.append(Artifact(1, "model.bin", ref))
+    forward(other.source)
+    if poisoned:
+        site.spool.blobs.folder.mkdir()
+        (site.spool.blobs.folder / ref.sha256).write_bytes(b"P" * len(data))
+    site.log(1)
+    site.spool.append(Artifact(1, "model.bin", ref))
+    site.log(2)
+    forward(site.source)
+    site.spool.append(Artifact(1, "again.bin", ref))
+    forward(site.source)
+    assert stored(journal) == [1.0, 2.0]
+    assert stored(journal, "b") == [Artifact(1, "model.bin", ref)]
+    assert [(gap.site, gap.kind, gap.count, gap.first) for gap in journal.gaps()] == [
+        ("a", "refused", 1, 2),
+        ("a", "refused", 1, 4),
+    ]
+    assert journal.high_water("a", site.spool.stream) == 4
+    assert BlobStore(tmp_path / "server-blobs").read(ref) == data
+
+
 @pytest.mark.parametrize("payload", [b"", b"\x93", b"\x93\x04", b"\x93\x1f\x01\x02", b"\x00\x04"])
 def test_a_payload_that_is_no_record_stops_nothing(site: Site, journal: Journal, payload: bytes) -> None:
     stream = "cd" * 16

@@ -80,6 +80,21 @@ def test_a_file_whose_last_piece_came_before_a_kill_is_taken_when_it_is_sent_aga
     assert blobs.read(ref) == data
 
 
+def test_no_answer_says_what_another_site_has_sent(line: Line) -> None:
+    data = b"abcdef"
+    known, unknown = hashlib.sha256(data).hexdigest(), hashlib.sha256(b"ghijkl").hexdigest()
+    assert line.call(FilePart(RUN, known, 6, 0, data)) == Ack("stored", 6)
+    assert line.call(FilePart(RUN, known, 6, 0, data)) == Ack("duplicate", 6)
+
+    def asked(message: FilePart) -> Ack:
+        return decode_ack.decode(line.intake.handle("site-9", msgspec.msgpack.encode(message)))
+
+    for probe in ((6, 0, b""), (6, 0, b"ab"), (6, 2, b"cd"), (6, 5, b"f")):
+        assert asked(FilePart(RUN, known, *probe)) == asked(FilePart(RUN, unknown, *probe))
+    assert asked(FilePart(RUN, known, 6, 4, b"XX")).verdict == "rejected"
+    assert line.intake._blobs.read(BlobRef(known, 6)) == data
+
+
 def test_sites_do_not_share_streams(line: Line, journal: Journal) -> None:
     line.call(batch(1, 5))
     line.site = "site-2"

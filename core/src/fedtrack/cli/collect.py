@@ -79,6 +79,12 @@ def start(
     max_bytes: Annotated[
         int | None, typer.Option(envvar=f"{_PREFIX}MAX_BYTES", help="Take nothing more when so many bytes are stored.")
     ] = None,
+    events_per_second: Annotated[
+        float | None, typer.Option(envvar=f"{_PREFIX}EVENTS_PER_SECOND", help="Records a site may send. [100000]")
+    ] = None,
+    bytes_per_second: Annotated[
+        float | None, typer.Option(envvar=f"{_PREFIX}BYTES_PER_SECOND", help="Bytes a site may send. [67108864]")
+    ] = None,
     config: Config = None,
 ) -> None:
     """Take metrics until Ctrl-C or SIGTERM; sites keep what they log while no collector runs."""
@@ -97,6 +103,8 @@ def start(
         "idle_minutes": idle_minutes,
         "keep_days": keep_days,
         "max_bytes": max_bytes,
+        "events_per_second": events_per_second,
+        "bytes_per_second": bytes_per_second,
     }
     _serve(_settings(options, table, receiver or [], args or []))
 

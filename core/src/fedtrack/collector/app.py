@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -21,6 +22,8 @@ from fedtrack.collector.tokens import Token, Tokens
 from fedtrack.connection.names import checked_run, checked_site
 from fedtrack.errors import ConfigError, FedtrackError
 from fedtrack.transport.https import CONTENT_TYPE, SITE_HEADER
+from fedtrack.transport.quota import OVER_QUOTA
+from fedtrack.transport.wire import decode_ack
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -124,6 +127,8 @@ class CollectorApp:
         async with self._bodies:
             data = await _body(request)
             answer = await to_thread.run_sync(self._intakes.handle, run, site, data, limiter=self._threads)
+        if OVER_QUOTA.encode() in answer and (ack := decode_ack.decode(answer)).verdict == "busy":
+            raise HTTPException(429, ack.reason, {"retry-after": str(ceil(ack.retry_after))})
         return Response(answer, media_type=CONTENT_TYPE, headers={SITE_HEADER: site})
 
     def _named(self, request: Request) -> tuple[str, str]:

@@ -25,7 +25,9 @@ from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import RunInfo
 from fedtrack.transport.guard import Guard
 from fedtrack.transport.intake import Intake
+from fedtrack.transport.quota import Quota
 from fedtrack.transport.spool_source import SpoolSource
+from fedtrack.view.options import ViewOptions
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class CollectedRun:
     Args:
         folder: The run's folder.
         receivers: Its receivers by id.
+        quota: What each site may send; None means the usual one.
 
     Attributes:
         folder: The run's folder.
@@ -49,7 +52,7 @@ class CollectedRun:
         FedtrackError: A receiver is not installed, or its arguments are not valid.
     """
 
-    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver]) -> None:
+    def __init__(self, folder: RunFolder, receivers: Mapping[str, NamedReceiver], quota: Quota | None = None) -> None:
         self.folder = folder
         self._begun = self.last = monotonic()
         ready = built(receivers, "receivers")
@@ -67,12 +70,12 @@ class CollectedRun:
             )
             keep_receivers(folder.server, receivers)
             self._live = LiveRun(folder.server)
-            self._host = ReceiverHost(run, ready)
+            self._host = ReceiverHost(run, ready, view=ViewOptions(by_step=True))
         except BaseException:
             self._workspace.close()
             raise
         self.journal = self._host.journal
-        self._intake = Intake(folder.name, self.journal, run.blobs)
+        self._intake = Intake(folder.name, self.journal, run.blobs, quota)
         self._sources: dict[str, SpoolSource] = {}
         self._forgotten = frozenset(self.journal.forgotten.all())
         self._host.start()
@@ -112,7 +115,9 @@ class CollectedRun:
         self._intake.close()
         for site in self._sources:
             self._host.forwarder.end(site)
-        reports = self._host.finish("completed" if status == "running" else status, _STALL_SECONDS)
+        reports = self._host.finish(
+            "completed" if status == "running" else status, _STALL_SECONDS, goes_on=status == "running"
+        )
         result = self._summary(status, reports)
         if status != "running":
             self._host.notify("fedtrack_job_ended", status=status)

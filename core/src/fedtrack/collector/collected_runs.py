@@ -19,6 +19,7 @@ from fedtrack.errors import FedtrackError, WorkspaceError
 from fedtrack.runs.kept_receivers import NamedReceiver
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.workspace import RUNS_FOLDER
+from fedtrack.transport.quota import Quota
 from fedtrack.transport.wire import Ack, decode_ack, encode
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class CollectedRuns:
         idle_seconds: After how long without a message a run ends.
         room: The disk space that the runs may take.
         keep_days: After how many days an ended run is removed if every receiver has everything; None means never.
+        quota: What each site may send; None means the usual one.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class CollectedRuns:
         idle_seconds: float,
         room: Room,
         keep_days: float | None = None,
+        quota: Quota | None = None,
     ) -> None:
         self._folder = folder
         self._receivers = receivers
         self._idle_seconds = idle_seconds
         self._room = room
         self._keep_days = keep_days
+        self._quota = quota
         self._runs: dict[str, Opening] = {}
         self._lock = threading.Lock()
         self._counted = Counted()
@@ -136,7 +140,7 @@ class CollectedRuns:
                 if sum(one.run is not None for one in list(self._runs.values())) >= MAX_OPEN:
                     raise WorkspaceError(f"{MAX_OPEN} runs are open already; end those that are over.")
                 folder = RunFolder(self._folder, name)
-                opening.run = CollectedRun(folder, self._receivers)
+                opening.run = CollectedRun(folder, self._receivers, self._quota)
                 log.info("%s: open", name)
             return opening.run
 

@@ -25,6 +25,7 @@ from fedtrack.collector.tokens import Tokens
 from fedtrack.errors import ConfigError, WorkspaceError
 from fedtrack.private_folder import private_folder
 from fedtrack.runs.kept_receivers import built
+from fedtrack.transport.quota import Quota
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class CollectorServer:
             idle_seconds=settings.idle_minutes * 60,
             room=room,
             keep_days=settings.keep_days,
+            quota=Quota(settings.events_per_second, settings.bytes_per_second),
         )
         app = CollectorApp(Tokens(folder), self.runs, settings.hosts, settings.trusted_proxy)
         self._socket = _bound(settings)

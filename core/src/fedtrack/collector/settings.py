@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from fedtrack.connection.file_system import kind_of
 from fedtrack.errors import ConfigError
 from fedtrack.runs.kept_receivers import NamedReceiver
+from fedtrack.transport.quota import Quota
 
 DEFAULT_PORT = 8443
 
@@ -34,6 +36,8 @@ class Settings:
         idle_minutes: After how many minutes without a message a run ends.
         keep_days: After how many days an ended and delivered run is removed; None means never.
         max_bytes: The most bytes of all files in the folder; None means as many as the disk has.
+        events_per_second: How many records a site may keep sending; what is over it waits in the site's spool.
+        bytes_per_second: How many bytes a site may keep sending.
     """
 
     folder: Path
@@ -48,6 +52,8 @@ class Settings:
     idle_minutes: float = 60.0
     keep_days: float | None = None
     max_bytes: int | None = None
+    events_per_second: float = Quota.events_per_second
+    bytes_per_second: float = Quota.bytes_per_second
 
     @property
     def hosts(self) -> frozenset[str] | None:
@@ -83,6 +89,12 @@ class Settings:
             raise ConfigError(f"--keep-days is {self.keep_days:g}; it must be 0 or more.")
         if self.max_bytes is not None and self.max_bytes < 1024 * 1024:
             raise ConfigError(f"--max-bytes is {self.max_bytes}; it must be at least 1048576.")
+        for option, rate in (
+            ("--events-per-second", self.events_per_second),
+            ("--bytes-per-second", self.bytes_per_second),
+        ):
+            if not 0 < rate < math.inf:
+                raise ConfigError(f"{option} is {rate:g}; it must be greater than 0.")
         kind = kind_of(self.folder)
         if kind in _NETWORK:
             raise ConfigError(

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from fedtrack.errors import ConfigError, PluginError
-from fedtrack.job.values import Count, Round, Text, Timeout, check_count, check_seconds, check_unique
+from fedtrack.job.values import Cap, Count, Round, Text, Timeout, check_cap, check_count, check_seconds, check_unique
 from fedtrack.plugins import registry
 from fedtrack.plugins.workflow import Workflow
 from fedtrack.tracking.normalise import shorten
@@ -42,6 +42,10 @@ class FedAvg(Workflow):
         params: The tensors that a site must send: ``all``, any of them (``partial``), or a list of names and patterns
             such as ``lora_*``. A site may leave out all others. A tensor is averaged over the sites that sent it, and
             keeps its global value if no site did.
+        max_weight: A site that claims more steps in a round counts as if it had claimed these; 0 means no cap. Without
+            one, a site is refused that claims more than 100,000 steps and 1,000 times the median of the others.
+        max_norm: The largest L2 norm of a site's update, the difference to the model that it was given. A longer
+            update is shortened to it, as in Sun et al. 2019 (arXiv:1911.07963); 0 means no cap.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset({"persistor_id"})
@@ -56,6 +60,8 @@ class FedAvg(Workflow):
     seed: int = 0
     aggregator: Text = WEIGHTED
     params: Literal["all", "partial"] | list[str] = "all"
+    max_weight: Cap = 0.0
+    max_norm: Cap = 0.0
 
     def __post_init__(self) -> None:
         check_count("FedAvg: num_clients", self.num_clients)
@@ -68,6 +74,8 @@ class FedAvg(Workflow):
         check_count("FedAvg: num_rounds", self.num_rounds)
         check_count("FedAvg: start_round", self.start_round, least=0)
         check_seconds("FedAvg: task_timeout", self.task_timeout, zero=True)
+        check_cap("FedAvg: max_weight", self.max_weight)
+        check_cap("FedAvg: max_norm", self.max_norm)
         self._check_params()
 
     def check(self, sites: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from fedtrack.job.keywords import checked_keywords
 from fedtrack.job.values import MAX_COUNT
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
 from fedtrack.tracking.receiver import Receiver
+from fedtrack.view.options import ViewMode
 
 #: The number of sites of a job that names none.
 DEFAULT_CLIENTS = 2
@@ -47,9 +48,12 @@ class FedAvgJob(BaseFedJob):
         fraction: The share of the sites that take part in each round, 0 < fraction <= 1; None means all.
         aggregator: Name of the aggregator, which makes the new model from the sites' results; see FedAvg.
         params: The tensors that a site must send: ``all``, ``partial``, or a list of names and patterns; see FedAvg.
+        max_weight: The most steps of a site that count in a round; 0 means no cap; see FedAvg.
+        max_norm: The largest L2 norm of a site's update; 0 means no cap; see FedAvg.
         idle_timeout: A site fails after this many seconds without an answer or a logged event.
         durability: What a returned log call survives; see FedJob.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
+        view: Whether the server's records show each metric over the sites; see FedJob.
         policy: What may leave the sites; see FedJob.
 
     Raises:
@@ -78,9 +82,12 @@ class FedAvgJob(BaseFedJob):
         fraction: float | None = None,
         aggregator: str = WEIGHTED,
         params: Literal["all", "partial"] | list[str] = "all",
+        max_weight: float = 0.0,
+        max_norm: float = 0.0,
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
+        view: bool | ViewMode = True,
         policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         super().__init__(
@@ -96,6 +103,7 @@ class FedAvgJob(BaseFedJob):
             idle_timeout=idle_timeout,
             durability=durability,
             spool_limit=spool_limit,
+            view=view,
             policy=policy,
         )
         if n_clients is not None and (
@@ -114,6 +122,8 @@ class FedAvgJob(BaseFedJob):
                 task_timeout=task_timeout,
                 aggregator=aggregator,
                 params=params,
+                max_weight=max_weight,
+                max_norm=max_norm,
             )
         )
 

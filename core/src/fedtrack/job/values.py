@@ -31,6 +31,8 @@ Round = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0})]
 Seconds = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0})]
 #: Seconds; 0 means that there is no limit.
 Timeout = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0})]
+#: A cap; 0 means that there is none.
+Cap = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0})]
 Text = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1})]
 
 #: The largest number of rounds, sites or processes: no job has as many, and loops over more would never end.
@@ -85,6 +87,16 @@ def check_seconds(where: str, value: float, *, zero: bool) -> None:
     if math.isfinite(value) and (value > 0 or (zero and value == 0)):
         return
     raise ConfigError(f"{where} is {value}; it must be {'0 or more' if zero else 'more than 0'} seconds.")
+
+
+def check_cap(where: str, value: float) -> None:
+    """Check a cap; 0 means that there is none.
+
+    Raises:
+        ConfigError: It is negative or not finite.
+    """
+    if not (math.isfinite(value) and value >= 0):
+        raise ConfigError(f"{where} is {value}; it must be a positive number, or 0 for no cap.")
 
 
 def check_unique(where: str, values: Sequence[str], what: str) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from fedtrack.files import NotPlainError, read_plain
 from fedtrack.tracking.counts import Counts
 
 SUFFIX = ".counts"
@@ -198,13 +199,9 @@ def read_sent(path: Path) -> int | None:
 def _read(path: Path) -> bytes | None:
     """Return the bytes of a page with a valid beginning."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        data = read_plain(path, PAGE_SIZE)
+    except (FileNotFoundError, NotPlainError):
         return None
-    try:
-        data = os.read(descriptor, PAGE_SIZE)
-    finally:
-        os.close(descriptor)
     if len(data) < _EXTENT_AT or data[: len(MAGIC)] != MAGIC:
         return None
     if crc32(data[: _HEAD.size]) != _CRC.unpack_from(data, _HEAD.size)[0]:

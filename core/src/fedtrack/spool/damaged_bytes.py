@@ -37,6 +37,17 @@ def damaged(path: Path, start: int, size: int, first: int, last: int | None, *, 
     return DamagedBytes(path, start, size, torn, reason, first, last)
 
 
+def no_file(path: Path, what: str, first: int, last: int | None) -> DamagedBytes:
+    """Return a segment that is no file of its process."""
+    return DamagedBytes(path, 0, 0, False, f"{path.name} {what}; {_lost(first, last)}", first, last)
+
+
+def too_long(path: Path, end: int, size: int, first: int, last: int | None) -> DamagedBytes:
+    """Return the ``size`` bytes behind the longest segment that is read."""
+    reason = f"{path.name} has {end + size:,} bytes, and the {size:,} behind offset {end} are not read"
+    return DamagedBytes(path, end, size, False, f"{reason}; {_lost(first, last)}", first, last)
+
+
 def emptied(path: Path, first: int, last: int | None) -> DamagedBytes:
     """Return a segment that has not even a header."""
     return DamagedBytes(path, 0, 0, False, f"{path.name} is empty; {_lost(first, last)}", first, last)

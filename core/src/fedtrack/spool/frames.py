@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -186,6 +186,18 @@ class FrameRange:
     def events(self) -> int:
         """The number of frames that are events: neither a gap nor a control record."""
         return self.count if self.plain else events_in(self.body, self.count)
+
+    def without(self, numbers: Container[int]) -> FrameRange | None:
+        """Return the range without the frames of these numbers; None if no frame is left."""
+        kept: list[int] = []
+        body, position = bytearray(), 0
+        for seq, payload in split(self.body):
+            end = position + FRAME_SIZE + len(payload)
+            if seq not in numbers:
+                kept.append(seq)
+                body += self.body[position:end]
+            position = end
+        return FrameRange(kept[0], kept[-1], len(kept), bytes(body), self.round) if kept else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from fedtrack.files import write_whole
+from fedtrack.files import read_plain, write_whole
 from fedtrack.spool.frames import VERSION
 
 IDENTITY_FILE = "spool.json"
+_MOST_BYTES = 64 * 1024
 
 
 class SpoolIdentity(msgspec.Struct, frozen=True):
@@ -38,6 +39,6 @@ def write_identity(folder: Path, identity: SpoolIdentity) -> None:
 def read_identity(folder: Path) -> SpoolIdentity | None:
     """Return the identity of a spool; None if its file is missing or cannot be read."""
     try:
-        return msgspec.json.decode((folder / IDENTITY_FILE).read_bytes(), type=SpoolIdentity)
+        return msgspec.json.decode(read_plain(folder / IDENTITY_FILE, _MOST_BYTES), type=SpoolIdentity)
     except (OSError, msgspec.MsgspecError):
         return None

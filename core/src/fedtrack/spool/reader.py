@@ -8,11 +8,17 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
+from fedtrack.files import NotPlainError, open_plain
 from fedtrack.spool import damaged_bytes, frames
 from fedtrack.spool.counter_page import Extent
 from fedtrack.spool.damaged_bytes import DamagedBytes
 from fedtrack.spool.rounds import Rounds, StreamRounds
 from fedtrack.spool.segments import Segment, is_open, link_of, segment_name
+
+#: The most bytes of a segment that are read. A spool writes at most 4 MiB, and so not one that is longer.
+MAX_SEGMENT = 64 * 1024 * 1024
+#: The longest frame: no more bytes can wait for their rest.
+_LONGEST = frames.FRAME_SIZE + frames.MAX_PAYLOAD
 
 
 class SpoolReader:
@@ -29,6 +35,7 @@ class SpoolReader:
         after_seq: The highest sequence number that is known.
         began_after: The highest one that was known at first.
         damaged: The segments with damage; they are evidence.
+        pass_bytes: See above; it may be changed between two calls.
     """
 
     def __init__(
@@ -44,7 +51,7 @@ class SpoolReader:
         self.damaged: set[Path] = set()
         self._salt = frames.salt_of(stream)
         self._read_bytes = max(read_bytes, frames.HEADER_SIZE)
-        self._pass_bytes = pass_bytes
+        self.pass_bytes = pass_bytes
         self._current: Path | None = None
         self._offset = 0
         self._inode = 0
@@ -53,6 +60,8 @@ class SpoolReader:
         self._known = 0
         self._finished: set[Path] = set()
         self._checked: set[Path] = set()
+        #: The segments that are not read, or not read further: no files of this process, or too long.
+        self._refused: set[Path] = set()
         self._rounds = StreamRounds() if rounds is None else rounds
 
     def read(
@@ -75,7 +84,7 @@ class SpoolReader:
         self, segments: list[Segment], *, ended: bool, extent: Extent | None
     ) -> Iterator[frames.FrameRange | DamagedBytes]:
         self._finished &= {segment.path for segment in segments}
-        budget = self._pass_bytes
+        budget = self.pass_bytes
         before: Segment | None = None
         for segment, following in zip_longest(segments, segments[1:]):
             previous, before = before, segment
@@ -150,19 +159,25 @@ class SpoolReader:
             elif size == self._offset:
                 return budget
         try:
-            file = path.open("rb", buffering=0)
+            file = open_plain(path)
         except FileNotFoundError:
             return budget  # delivered and deleted by the other reader of this spool
+        except NotPlainError as error:
+            self._refused.add(path)
+            yield damaged_bytes.no_file(path, str(error.strerror), self.after_seq + 1, most)
+            return budget
         with file:
-            self._inode = os.fstat(file.fileno()).st_ino
+            status = os.fstat(file.fileno())
+            self._inode = status.st_ino
             if self._offset == 0 and not self._skip_header(file, segment, final=final):
                 return budget
             resumed = self._offset
             wanted = self._read_bytes
             while budget > 0:
+                room = min(wanted, MAX_SEGMENT - self._offset)
                 file.seek(self._offset)
-                data = file.read(wanted)
-                at_end = len(data) < wanted
+                data = file.read(room)
+                at_end = len(data) < room
                 # Known frames are scanned too: there may be marks of a round among them.
                 found = frames.scan(data, self._salt, previous=self._previous, after_seq=0, final=final and at_end)
                 offset = self._offset
@@ -173,23 +188,41 @@ class SpoolReader:
                     if not self._skip_header(file, segment, final=final):
                         return budget
                     continue
-                last, self._offset, self._previous = self._previous, offset + found.consumed, found.last
-                for part, following in zip_longest(found.parts, found.parts[1:]):
-                    if isinstance(part, frames.FrameRange):
-                        last = part.last
-                        yield from self._new(part)
-                    else:
-                        self._rounds.lose()
-                        torn = not whole and part.end == len(data) and frames.is_cut_short(data[part.start :])
-                        before = following.first - 1 if isinstance(following, frames.FrameRange) else most
-                        size = part.end - part.start
-                        yield damaged_bytes.damaged(path, offset + part.start, size, last + 1, before, torn=torn)
+                yield from self._take(path, found, data, most, whole=whole)
                 if at_end:
                     return budget
-                budget -= found.consumed
+                if self._offset == offset and room < wanted:
+                    self._refused.add(path)
+                    size = status.st_size - offset
+                    yield damaged_bytes.too_long(path, offset, size, self._previous + 1, most)
+                    return budget
+                budget -= self._offset - offset
                 # A frame larger than what was read, or a long search: look at more of the file at once.
-                wanted = self._read_bytes if found.consumed else wanted * 2
+                wanted = self._read_bytes if self._offset > offset else wanted * 2
         return 0
+
+    def _take(
+        self, path: Path, found: frames.Scan, data: bytes, most: int | None, *, whole: bool
+    ) -> Iterator[frames.FrameRange | DamagedBytes]:
+        """Yield the new parts of the piece of a file that begins at the offset, and move the offset behind them."""
+        last, offset = self._previous, self._offset
+        self._offset, self._previous = offset + found.consumed, found.last
+        for part, following in zip_longest(found.parts, found.parts[1:]):
+            if isinstance(part, frames.FrameRange):
+                last = part.last
+                yield from self._new(part)
+            else:
+                self._rounds.lose()
+                torn = not whole and part.end == len(data) and frames.is_cut_short(data[part.start :])
+                before = following.first - 1 if isinstance(following, frames.FrameRange) else most
+                size = part.end - part.start
+                yield damaged_bytes.damaged(path, offset + part.start, size, last + 1, before, torn=torn)
+        # A frame that begins here would be complete by now: what a process writes ends with the longest frame.
+        surely = len(data) - found.consumed - _LONGEST
+        if surely > _LONGEST:
+            self._rounds.lose()
+            yield damaged_bytes.damaged(path, self._offset, surely, last + 1, most, torn=False)
+            self._offset += surely
 
     def _new(self, run: frames.FrameRange) -> Iterator[frames.FrameRange]:
         """Yield the unknown frames of ``run``, in ranges of one round."""
@@ -217,8 +250,10 @@ class SpoolReader:
 
         -1 if another file is in its place, and the offset if it is gone: its other reader may have deleted it.
         """
+        if path in self._refused:
+            return self._offset
         try:
-            found = os.stat(path)  # noqa: PTH116 - Path.stat costs twice as much
+            found = os.lstat(path)
         except FileNotFoundError:
             return self._offset
         return found.st_size if found.st_ino == self._inode else -1
@@ -252,7 +287,7 @@ class SpoolReader:
             yield damaged_bytes.gone(path, link.size, first, last)
             return
         try:
-            size = path.stat().st_size
+            size = path.lstat().st_size
         except FileNotFoundError:
             return  # just now, by the other reader of this spool
         if size < link.size and path not in self.damaged:

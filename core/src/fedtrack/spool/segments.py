@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic, time_ns
 from typing import NamedTuple
 
+from fedtrack.files import NotPlainError, open_plain
 from fedtrack.spool import frames
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -165,9 +166,16 @@ def remove(path: Path, *, damaged: bool) -> None:
         path.unlink(missing_ok=True)
         return
     folder = path.parent / DAMAGED_FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         path.rename(folder / path.name)
+    except FileNotFoundError:
+        pass
+    except OSError:  # the site has put something else there, and so has no use for the evidence
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _list_once(folder: Path) -> Files:
@@ -202,10 +210,11 @@ def link_of(path: Path) -> frames.Link | None:
 
 def _header_of(path: Path) -> frames.Header | None:
     try:
-        with path.open("rb") as file:
-            return frames.read_header(file.read(frames.MAX_HEADER_SIZE))
-    except FileNotFoundError:
+        file = open_plain(path)
+    except (FileNotFoundError, NotPlainError):
         return None
+    with file:
+        return frames.read_header(file.read(frames.MAX_HEADER_SIZE))
 
 
 def is_open(path: Path) -> bool:
@@ -214,15 +223,15 @@ def is_open(path: Path) -> bool:
     The process holds a lock on the file as long as it lives.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        file = open_plain(path)
+    except (FileNotFoundError, NotPlainError):
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False  # a file system without locks: only the engine knows whether the process has ended
     finally:
-        os.close(descriptor)
+        file.close()
     return False

@@ -7,13 +7,16 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from fedtrack.errors import DamagedError
-from fedtrack.files import sync, written_beside
+from fedtrack.files import NotPlainError, open_plain, sync, written_beside
 from fedtrack.tracking.records import BlobRef
 
 #: Values up to this many bytes stay inside the record.
 INLINE_LIMIT = 32 * 1024
+
+_PIECE = 1024 * 1024
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -79,6 +82,10 @@ class BlobStore:
             raise DamagedError(f"Blob {ref.sha256} has {found.st_size} bytes, expected {ref.size}.")
         return path
 
+    def holds(self, ref: BlobRef) -> bool:
+        """Return whether there is a file of this digest, whoever has sent it."""
+        return self._named(ref).exists() if _DIGEST.match(ref.sha256) else False
+
     def read(self, data: bytes | BlobRef) -> bytes:
         """Return the content of ``data``, which is in the record itself or in this store.
 
@@ -106,24 +113,30 @@ class BlobStore:
             raise DamagedError(f"Blob {text.sha256} is no UTF-8 text: {error}.") from None
 
     def adopt(self, ref: BlobRef, source: BlobStore) -> None:
-        """Take the content of ``ref`` from another store: by a hard link where possible, else by a copy.
+        """Copy the content of ``ref`` from the store of another process, which may change its files at any time.
 
-        When this returns, the content survives the loss of power, as the record that names it soon will.
+        The content is compared with its digest while it is copied, also if it is here already: who does not have it
+        must not use what another one has sent. When this returns, it survives the loss of power, as the record that
+        names it soon will.
 
         Raises:
-            DamagedError: The content is missing from ``source``.
+            DamagedError: The content is missing from ``source``, or does not match its digest.
             OSError: The disk is full or the folder cannot be written.
         """
         target = self._named(ref)
-        if not target.exists():
-            origin = source.path(ref)
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                os.link(origin, target)
-            except FileExistsError:
-                pass
-            except OSError:
-                self.put(source.read(ref))
+        try:
+            origin = open_plain(source.folder / ref.sha256)
+        except FileNotFoundError:
+            raise DamagedError(f"Blob {ref.sha256} is missing from {source.folder}.") from None
+        except NotPlainError as error:
+            raise DamagedError(f"Blob {ref.sha256} in {source.folder} {error.strerror}.") from None
+        with origin:
+            if target.exists():
+                _copy(origin, None, ref)
+            else:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with written_beside(target) as temporary, open(temporary, "xb", opener=_private) as file:
+                    _copy(origin, file, ref)
         self.secure(ref)
 
     def _named(self, ref: BlobRef) -> Path:
@@ -134,3 +147,18 @@ class BlobStore:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _copy(origin: BinaryIO, target: BinaryIO | None, ref: BlobRef) -> None:
+    """Copy the content of ``ref``; without a target it is only compared with its digest."""
+    size = os.fstat(origin.fileno()).st_size
+    if size != ref.size:
+        raise DamagedError(f"Blob {ref.sha256} has {size} bytes, expected {ref.size}.")
+    digest, left = hashlib.sha256(), ref.size
+    while left and (piece := origin.read(min(left, _PIECE))):
+        digest.update(piece)
+        left -= len(piece)
+        if target is not None:
+            target.write(piece)
+    if left or digest.hexdigest() != ref.sha256:
+        raise DamagedError(f"Blob {ref.sha256} has another content than its digest says.")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from fedtrack.files import open_plain
 from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image, Text, decode
@@ -57,7 +58,7 @@ class FileShipper:
 
     def _send_file(self, path: Path, ref: BlobRef) -> None:
         offset = 0
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             while offset < ref.size or ref.size == 0:
                 file.seek(offset)
                 ack = self._ask(FilePart(self._run_id, ref.sha256, ref.size, offset, file.read(self._piece_bytes())))

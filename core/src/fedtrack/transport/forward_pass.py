@@ -13,6 +13,8 @@ from fedtrack.transport.spool_source import SpoolSource, StreamPass
 
 #: Frames are stored when they have this many bytes, so the memory of a pass does not depend on the number of sites.
 GROUP_BYTES = 8 * 1024 * 1024
+#: The least share of a source in a pass.
+_LEAST_SHARE = 256 * 1024
 
 
 class ForwardPass:
@@ -32,21 +34,28 @@ class ForwardPass:
     def run(self, sources: Iterable[SpoolSource]) -> None:
         """Move the readable records into the journal, at most a few MiB of each stream."""
         try:
+            sources = list(sources)
+            # A share for each, so that one with much to read delays the others by its share and not by its backlog.
+            share = max(_LEAST_SHARE, GROUP_BYTES // max(1, len(sources)))
             for source in sources:
-                self._read(source)
+                self._read(source, share)
             self._store()
         except BaseException:
             for stream in self._open:
                 stream.source.forget(stream)
             raise
 
-    def _read(self, source: SpoolSource) -> None:
+    def _read(self, source: SpoolSource, share: int) -> None:
         try:
-            streams = source.begin()
+            streams = source.begin(share)
         except Exception as error:  # of any kind: the other sites' records must not wait for this one
             self.failures[source] = error
             return
         for stream in streams:
+            if not source.has_turn:
+                self.found = True  # the next pass begins with this stream
+                source.pass_over(stream)
+                continue
             self._open.append(stream)
             if self._attempt(stream, source.read):
                 self._bytes += stream.portion.size

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, get_args
 
 import msgspec
@@ -23,6 +25,7 @@ from fedtrack.journal.journal import GapKind, Goodbye, Journal
 from fedtrack.spool import frames
 from fedtrack.tracking.blobs import BlobStore
 from fedtrack.tracking.records import AnyRecord, BlobRef, decode
+from fedtrack.transport.quota import OVER_QUOTA, Quota, SiteQuota
 from fedtrack.transport.received_logs import ReceivedLogs
 from fedtrack.transport.wire import (
     MAX_BATCH,
@@ -44,7 +47,6 @@ log = logging.getLogger(__name__)
 
 _STREAM = re.compile(r"[0-9a-f]{32}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_MAX_STREAMS = 10_000
 _MAX_FILE = 4 * 1024**3
 #: The largest integer in SQLite.
 _MAX_NUMBER = 2**63 - 1
@@ -62,9 +64,20 @@ class Intake:
         run_id: The run; messages for another one are refused.
         journal: The journal for the events; an event is acknowledged only after the journal's commit.
         blobs: The store for large values.
+        quota: What each site may send; None means the usual one.
+        clock: Seconds since any moment; never runs back.
     """
 
-    def __init__(self, run_id: str, journal: Journal, blobs: BlobStore) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        journal: Journal,
+        blobs: BlobStore,
+        quota: Quota | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._quota, self._clock = quota or Quota(), clock
+        self._used: dict[str, SiteQuota] = {}
         self._run_id = run_id
         self._journal = journal
         self._blobs = blobs
@@ -74,15 +87,34 @@ class Intake:
         self._working = 0
         self._closed = False
         self._files: dict[str, threading.Lock] = {}
+        #: The digests of the files that each site has sent to this process.
+        self._sent: dict[str, set[str]] = {}
         self._forgotten = frozenset(journal.forgotten.all())  # only while nobody else has the journal open
         self._logs = ReceivedLogs(journal.path.parent / "release_logs")
 
     def handle(self, site: str, data: bytes) -> bytes:
         """Answer one message of ``site``, whose name the transport guarantees; never raises."""
-        if not self._slots.acquire(timeout=_SLOT_SECONDS):
-            return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason="too many messages at once"))
+        used = self._used.setdefault(site, SiteQuota(self._quota, self._clock))
+        if not used.begin():  # so that no site takes the slots of the others
+            return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason="too many messages of this site at once"))
         try:
-            return encode(self._answer(site, decode_from_site(data)))
+            if not self._slots.acquire(timeout=_SLOT_SECONDS):
+                return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason="too many messages at once"))
+            return self._handle(site, data, used)
+        finally:
+            used.end()
+
+    def refused(self) -> dict[str, int]:
+        """Return how many messages of each site were over its quota; sites without one are left out."""
+        return {site: used.refused for site, used in list(self._used.items()) if used.refused}
+
+    def _handle(self, site: str, data: bytes, used: SiteQuota) -> bytes:
+        try:
+            message = decode_from_site(data)
+            wait = used.take(message.count if isinstance(message, Frames) else 1, len(data))
+            if wait:
+                return self._too_much(site, wait, used)
+            return encode(self._answer(site, message))
         except UnknownMessageError as error:
             log.warning("%s: %s", site, error)
             return encode(Ack("unknown", reason=str(error), version=VERSION))
@@ -95,6 +127,15 @@ class Intake:
             return encode(Ack("busy", retry_after=_RETRY_SECONDS, reason=str(error)[:500]))
         finally:
             self._slots.release()
+
+    def _too_much(self, site: str, wait: float, used: SiteQuota) -> bytes:
+        reason = (
+            f"{site} sends more than {self._quota.events_per_second:,.0f} records or "
+            f"{self._quota.bytes_per_second:,.0f} bytes a second; {OVER_QUOTA}"
+        )
+        if used.refused == 1:
+            log.warning("%s", reason)
+        return encode(Ack("busy", retry_after=wait, reason=reason))
 
     def close(self) -> None:
         """Refuse all further messages and wait for those in work: the journal is about to be closed."""
@@ -152,8 +193,8 @@ class Intake:
             return Ack("duplicate", mark)
         if mark < message.after and not message.lost:
             return Ack("gap", mark, reason=f"the server has {mark}, not {message.after}")
-        if mark == 0 and len(self._journal.high_waters(site)) >= _MAX_STREAMS:
-            raise ValueError(f"more than {_MAX_STREAMS} streams")
+        if mark == 0 and len(self._journal.high_waters(site)) >= self._quota.streams:
+            raise ValueError(f"more than {self._quota.streams} streams")
         run = _checked(message)
         if message.lost > 0:
             reason = f"{message.lost} events that the server once had"
@@ -173,6 +214,14 @@ class Intake:
             kind = GapKind(damage.kind)
         except ValueError:  # of a newer version
             kind = GapKind.DAMAGED
+        if not self._used[site].may_lose():
+            self._journal.record_gap(
+                site,
+                "",
+                GapKind.DAMAGED,
+                f"it reported more than {self._quota.losses:,} losses; the others are not listed",
+            )
+            return Ack("stored")
         self._journal.record_gap(
             site,
             _stream(damage.stream),
@@ -189,10 +238,11 @@ class Intake:
         if not _DIGEST.match(message.sha256) or not 0 <= message.size <= _MAX_FILE or len(message.data) > MAX_BATCH:
             raise ValueError("no valid piece of a file")
         ref = BlobRef(message.sha256, message.size)
-        if (self._blobs.folder / ref.sha256).exists():
-            self._blobs.secure(ref)  # an earlier process may have been killed before it did
+        if ref.sha256 in self._sent.setdefault(site, set()):
             return Ack("duplicate", ref.size)
         part = self._part(site, ref)
+        if not part.exists() and self._unfinished(part) >= self._quota.unfinished_files:
+            raise ValueError(f"more than {self._quota.unfinished_files} files of which only a part has arrived")
         there = part.stat().st_size if part.exists() else 0
         if there < ref.size or not ref.size:
             if message.offset != there or there + len(message.data) > ref.size:
@@ -201,7 +251,7 @@ class Intake:
                 file.write(message.data)
             there += len(message.data)
         if there == ref.size:  # also if an earlier process was killed before it did this
-            self._adopt(part, ref)
+            self._adopt(site, part, ref)
         return Ack("stored", there)
 
     def _part(self, site: str, ref: BlobRef) -> Path:
@@ -210,19 +260,27 @@ class Intake:
         owner = hashlib.sha256(site.encode()).hexdigest()[:16]
         return self._blobs.folder / f".{owner}-{ref.sha256}.part"
 
-    def _adopt(self, part: Path, ref: BlobRef) -> None:
+    @staticmethod
+    def _unfinished(part: Path) -> int:
+        """Return how many partial files the site has."""
+        owner = part.name[: part.name.index("-") + 1]
+        return sum(name.startswith(owner) for name in os.listdir(part.parent))  # noqa: PTH208 - no Path for each
+
+    def _adopt(self, site: str, part: Path, ref: BlobRef) -> None:
         with part.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != ref.sha256:
             part.unlink()
             raise ValueError(f"the file {ref.sha256} arrived with another content")
+        # Replaced, too, if another site has sent it: whether it was here must not show.
         part.replace(self._blobs.folder / ref.sha256)
         self._blobs.secure(ref)
+        self._sent[site].add(ref.sha256)
 
     def _take_leave(self, site: str, bye: Bye) -> Ack:
         streams = {_stream(name) for name in (*bye.final, *bye.counts)}
-        if len(streams | self._journal.high_waters(site).keys()) > _MAX_STREAMS:
-            raise ValueError(f"more than {_MAX_STREAMS} streams")
+        if len(streams | self._journal.high_waters(site).keys()) > self._quota.streams:
+            raise ValueError(f"more than {self._quota.streams} streams")
         for number in (*bye.final.values(), bye.logged, bye.dropped, bye.withheld, bye.rejected):
             _number(number)
         for counts in bye.counts.values():

@@ -98,8 +98,9 @@ class SharedSource(SpoolSource):
                 guard = self._guards(site) if self._guards is not None else None
                 if guard is not None:
                     unwrapped = guard.let_out(stream.stream, unwrapped)
-                self._adopt_blobs(unwrapped)
-                stream.portion.batches.append((site, stream.stream, unwrapped))
+                kept = self._with_blobs(site, stream.stream, unwrapped)
+                if kept is not None:
+                    stream.portion.batches.append((site, stream.stream, kept))
 
     def _split(self, stream: str, run: frames.FrameRange) -> Iterator[tuple[int, str, memoryview]]:
         for seq, payload in frames.split(run.body):

@@ -6,6 +6,7 @@ The site's name is that of the folder's owner in the server's list, never a name
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,12 @@ from fedtrack.tracking.records import KINDS_WITH_BLOBS, Artifact, BlobRef, Image
 from fedtrack.transport.guard import Guard
 
 log = logging.getLogger(__name__)
+
+#: The most streams of a site that are read in turn, and the most of its losses that are listed one by one.
+MAX_STREAMS, MAX_LOSSES = 10_000, 1_000
+#: The most bytes of a stream in a pass, and what looking at a stream counts as.
+_STREAM_BYTES, _VISIT = 8 * 1024 * 1024, 1024
+_NO_SHARE = 2**62
 
 _MAY_HOLD_BLOB = frames.kinds_pattern(KINDS_WITH_BLOBS)
 
@@ -119,11 +126,32 @@ class SpoolSource:
         self._listed = 0
         self._readers: dict[str, SpoolReader] = {}
         self._counts: dict[str, Counts | None] = {}
+        self._held: set[str] = set()
+        self._pass_bytes = _STREAM_BYTES
+        self._turn = _NO_SHARE
+        self._next = ""
+        self._crowded = False
+        self._losses = 0
         self._ended: set[str] = set()
         self._looked = False
 
-    def begin(self) -> list[StreamPass]:
-        """Return the streams in the folder, for one pass over them."""
+    @property
+    def has_turn(self) -> bool:
+        """Whether more may be read in this pass."""
+        return self._turn > 0
+
+    def pass_over(self, stream: StreamPass) -> None:
+        """Leave a stream to the next pass, which begins with the first that was left."""
+        self._next = self._next or stream.stream
+        self._listed = 0  # and read its counts then
+
+    def begin(self, share: int | None = None) -> list[StreamPass]:
+        """Return the streams in the folder, for one pass over them.
+
+        Args:
+            share: How many bytes the pass may read; None means that only each stream has a limit.
+        """
+        self._turn = _NO_SHARE if share is None else share
         if self.guard is not None:
             self.guard.log.sign_if_due()
         # Read before the listing: a process that ends after this line may have written until it ended.
@@ -134,10 +162,19 @@ class SpoolSource:
             segments = {stream: [] for stream in self.journal.unfinished(self.site)} | segments
         # Nothing shows a change of a page without opening it, so an idle poll, which opens no file, ignores it.
         counted, self._listed = self._listing.times != self._listed, self._listing.times
+        first, self._next = self._next, ""
+        ordered = sorted(segments.items(), key=lambda item: (item[0] < first, item[0]))
+        if len(ordered) > MAX_STREAMS:
+            self._refuse_streams(len(ordered))
         return [
             StreamPass(self, stream, found, ended, counted and (stream in pages or stream not in self._counts))
-            for stream, found in sorted(segments.items())
+            for stream, found in ordered[:MAX_STREAMS]
         ]
+
+    def _refuse_streams(self, count: int) -> None:
+        if not self._crowded:
+            self._crowded = True
+            log.error("%s: it has %d streams, and %d are read at a time", self.site, count, MAX_STREAMS)
 
     def read(self, stream: StreamPass) -> None:
         """Read the new records into the stream's portion, which is stored next."""
@@ -149,8 +186,11 @@ class SpoolSource:
         reader = self._reader(stream.stream, stream.segments[0])
         ending = stream.ended and stream.stream not in self._ended
         extent = read_extent(page_path(self.folder, stream.stream)) if ending else None
+        reader.pass_bytes = min(self._pass_bytes, max(1, self._turn))
+        self._turn -= _VISIT
         for part in reader.read(stream.segments, ended=stream.ended, extent=extent):
             stream.found = True
+            self._turn -= part.size if isinstance(part, DamagedBytes) else len(part.body)
             if isinstance(part, DamagedBytes):
                 # Before the next records are stored: after that a restart would not look here again.
                 self._report(stream.stream, part)
@@ -238,8 +278,11 @@ class SpoolSource:
             run = self.guard.let_out(stream.stream, run)
             if self.guard.refused(stream.stream) != refused:
                 self._read_counts(stream)
-        self._adopt_blobs(run)
-        stream.portion.batches.append((self.site, stream.stream, run))
+        kept = self._with_blobs(self.site, stream.stream, run)
+        if kept is not None:
+            stream.portion.batches.append((self.site, stream.stream, kept))
+        if kept is not run:
+            stream.portion.marks.append((self.site, stream.stream, run.last))
 
     def _rounds(self, stream: str) -> Rounds:
         """Return an object that finds the rounds of a stream from its beginning."""
@@ -263,32 +306,47 @@ class SpoolSource:
         name = self.folder / segment_name(stream, mark + 1)
         self._report(stream, damaged_bytes.beginning_gone(name, mark + 1, oldest.first_seq - 1))
 
-    def _adopt_blobs(self, run: frames.FrameRange) -> None:
+    def _with_blobs(self, site: str, stream: str, run: frames.FrameRange) -> frames.FrameRange | None:
+        """Adopt the blobs of a run, and return it without the records that use a blob which only another site has.
+
+        Those are a counted loss of their site: what another site has sent must neither be used nor be asked about.
+        """
         if run.plain or not _MAY_HOLD_BLOB.search(run.body):
-            return
-        source = BlobStore(self.folder / "blobs")
-        for _, payload in frames.split(run.body):
-            if len(payload) < 2 or payload[1] not in KINDS_WITH_BLOBS:
-                continue
-            try:
-                record = decode(payload)
-            except msgspec.DecodeError:
-                continue  # each delivery counts it
-            if isinstance(record, Text):
-                data: object = record.text
-            elif isinstance(record, Image | Artifact):
-                data = record.data
-            else:
-                continue
-            if isinstance(data, BlobRef):
-                try:
-                    self._blobs.adopt(data, source)
-                except DamagedError as error:
-                    log.error("%s: %s", self.site, error)
+            return run
+        bad = {seq: reason for seq, ref in _references(run) if (reason := self._refusal(ref))}
+        if not bad:
+            return run
+        for seq, reason in bad.items():
+            log.error("%s: record %d is refused: %s", site, seq, reason)
+            self.journal.record_gap(
+                site, stream, GapKind.REFUSED, f"record {seq} is refused: {reason}", count=1, first=seq, last=seq
+            )
+        return run.without(bad)
+
+    def _refusal(self, ref: BlobRef) -> str:
+        """Adopt a blob; return why its record must not be stored, or ""."""
+        if ref.sha256 in self._held:
+            return ""
+        try:
+            self._blobs.adopt(ref, BlobStore(self.folder / "blobs"))
+        except DamagedError as error:
+            if self._blobs.holds(ref):
+                return str(error)
+            log.error("%s: %s", self.site, error)  # each delivery says that it is missing
+        else:
+            self._held.add(ref.sha256)
+        return ""
 
     def _report(self, stream: str, damage: DamagedBytes) -> None:
         if damage.torn:
             log.info("%s: the last write of a killed process is incomplete: %d bytes", self.site, damage.size)
+            return
+        self._losses += 1
+        if self._losses > MAX_LOSSES:
+            if self._losses == MAX_LOSSES + 1:
+                log.error("%s: it has had %d losses; further ones are not listed", self.site, MAX_LOSSES)
+            what = f"it has had more than {MAX_LOSSES:,} losses; the others are not listed"
+            self.journal.record_gap(self.site, "", GapKind.DAMAGED, what)
             return
         log.error("%s: %s", self.site, damage.reason)
         kind = GapKind.MISSING if damage.gone else GapKind.DAMAGED
@@ -304,3 +362,21 @@ class SpoolSource:
             last=damage.last,
             size=damage.size,
         )
+
+
+def _references(run: frames.FrameRange) -> Iterator[tuple[int, BlobRef]]:
+    """Yield the blobs that the records of a run use, with the records' numbers."""
+    for seq, payload in frames.split(run.body):
+        if len(payload) < 2 or payload[1] not in KINDS_WITH_BLOBS:
+            continue
+        try:
+            record = decode(payload)
+        except msgspec.DecodeError:
+            continue  # each delivery counts it
+        data: object = None
+        if isinstance(record, Text):
+            data = record.text
+        elif isinstance(record, Image | Artifact):
+            data = record.data
+        if isinstance(data, BlobRef):
+            yield seq, data

@@ -15,7 +15,7 @@ from fedtrack_local.engine import LocalEngine
 if TYPE_CHECKING:
     from fedtrack import Workflow
     from fedtrack_local.averaging.aggregator import WeightedAggregator, check_fits, weight_of, weighted_metrics
-    from fedtrack_local.averaging.aggregators import Aggregator, Weighted
+    from fedtrack_local.averaging.aggregators import Aggregator
     from fedtrack_local.averaging.partial_average import PartialAverage
     from fedtrack_local.averaging.round_average import RoundAverage
     from fedtrack_local.models.initial_model import write_model
@@ -116,8 +116,8 @@ def fedtrack_workflows() -> list[type[Workflow]]:
 
 
 @hookimpl
-def fedtrack_aggregators() -> list[Weighted]:
-    """Provide the weighted mean."""
-    from fedtrack_local.averaging.aggregators import Weighted
+def fedtrack_aggregators() -> list[object]:
+    """Provide the weighted mean, the coordinate-wise median and the trimmed mean."""
+    from fedtrack_local.averaging.aggregators import CoordinateMedian, TrimmedMean, Weighted
 
-    return [Weighted()]
+    return [Weighted(), CoordinateMedian(), TrimmedMean()]

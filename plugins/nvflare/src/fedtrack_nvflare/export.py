@@ -125,6 +125,13 @@ def job_problems(job: LoadedJob) -> list[str]:
         for flow in flows
         if isinstance(flow, FedAvg) and flow.aggregator != WEIGHTED
     ]
+    found += [
+        f"Its FedAvg has {name}={getattr(flow, name)}; on FLARE there is no such cap, leave it out."
+        for flow in flows
+        if isinstance(flow, FedAvg)
+        for name in ("max_weight", "max_norm")
+        if getattr(flow, name)
+    ]
     if job.client_app is not None:
         found.append(
             "It runs a ClientApp's functions (ClientAppRunner); on FLARE every site runs a script: place "

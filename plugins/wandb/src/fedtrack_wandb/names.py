@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import Path
 from urllib.parse import unquote
 
 #: The key of the script's step in a row, which is the x-axis of every key that was logged with a step.
@@ -47,6 +48,21 @@ def encode_setting(key: str) -> str:
 def encode_path(path: str) -> str:
     """Return ``path`` as a relative path that stays inside of its folder."""
     return "/".join(_SPECIAL_SEGMENTS.get(segment, encode(segment)) for segment in path.split("/"))
+
+
+def free_path(folder: Path, path: str) -> Path:
+    """Return where an encoded path is stored below ``folder``.
+
+    A script may log ``notes`` as a file and ``notes/a.txt`` beside it, which no file system holds together. The later
+    one of the two gets ``%2F`` behind the part that is taken; no encoded name ends with that.
+    """
+    *folders, name = path.split("/")
+    for part in folders:
+        folder = folder / part
+        if folder.exists() and not folder.is_dir():
+            folder = folder.with_name(part + _percent("/"))
+    found = folder / name
+    return folder / (name + _percent("/")) if found.is_dir() else found
 
 
 def decode(key: str) -> str:

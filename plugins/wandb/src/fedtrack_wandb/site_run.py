@@ -31,7 +31,7 @@ TAIL_LIMIT = 20_000
 ARTIFACTS = "artifacts"
 
 #: Errors of the file system that the name causes, so that another attempt would not help.
-_BAD_NAME = (errno.ENAMETOOLONG, errno.EINVAL, None)
+_BAD_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, None)
 
 
 class Refused(Exception):  # noqa: N818 - names W&B's answer
@@ -233,7 +233,7 @@ class SiteRun:
     def _save(self, record: Artifact) -> None:
         with self._classified():
             files = Path(self._run.dir)
-            target = files / ARTIFACTS / names.encode_path(record.path)
+            target = names.free_path(files / ARTIFACTS, names.encode_path(record.path))
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(self._blobs.read(record.data))
             self._upload(target, files)

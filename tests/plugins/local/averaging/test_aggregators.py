@@ -83,7 +83,7 @@ def test_one_that_cannot_merge_is_refused_where_sites_share_processes(project: P
 
 def test_an_unknown_one_is_an_error_before_anything_is_started(project: Path) -> None:
     folder = make_job("medain").export_job(project / "jobs")
-    with pytest.raises(ConfigError, match="No aggregator is called 'medain'; installed: mean, median, weighted"):
+    with pytest.raises(ConfigError, match=r"No aggregator is called 'medain'; installed: .*mean, median"):
         load_job(folder)
 
 
@@ -96,7 +96,7 @@ def test_the_name_is_an_argument_of_the_exported_job(project: Path) -> None:
 
 def test_the_weighted_mean_is_one_among_the_others() -> None:
     listed = registry().aggregators
-    assert listed.keys() == {"mean", "median", "weighted"}
+    assert listed.keys() == {"coordinate_median", "mean", "median", "trimmed_mean", "weighted"}
     made = make_aggregator("weighted", {"w": np.zeros(1)})
     assert type(made) is WeightedAggregator
     assert type(listed["weighted"]({"w": np.zeros(1)})) is WeightedAggregator

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fedtrack.client.fl_model import FLModel, ParamsType
 from fedtrack.errors import JobError
 from fedtrack_local.averaging.aggregator import WeightedAggregator
+from fedtrack_local.averaging.result_limits import ResultLimits
 from fedtrack_local.averaging.round_average import RoundAverage
 from fedtrack_local.workflows.workflow import Answer, GroupAnswer
 from support.memory_server import MemoryServer
@@ -146,3 +147,47 @@ def test_plugins_are_not_handed_the_parameters(server: MemoryServer) -> None:
     close(server, [answer("site-1")], ["site-1"])
     ((_, arguments),) = server.notified
     assert (arguments["model"].params, arguments["model"].metrics) == (None, {"loss": 1.0})
+
+
+def test_a_site_that_claims_all_steps_of_the_world_does_not_own_the_model(server: MemoryServer) -> None:
+    claim = {"NUM_STEPS_CURRENT_ROUND": 2**53}
+    for place in ("site-1", "site-3", "site-5"):
+        server.rejected.clear()
+        answers = [
+            answer(site, FLModel(params=params(site), metrics={}, meta=claim)) if site == place else answer(site)
+            for site in SITES
+        ]
+        found, _, used = close(server, answers)
+        assert used == tuple(site for site in SITES if site != place)
+        assert "claims 9,007,199,254,740,992 steps" in server.rejected[place]
+        expected = close(server, [item for item in answers if item.site != place], [s for s in SITES if s != place])
+        assert found["w"].tobytes() == expected[0]["w"].tobytes()
+
+
+def test_a_large_claim_that_fits_the_others_is_averaged_in_the_order_of_the_sites(server: MemoryServer) -> None:
+    large = {site: {"NUM_STEPS_CURRENT_ROUND": 200_000 + int(site[-1])} for site in SITES}
+    answers = [answer(site, FLModel(params=params(site), metrics={}, meta=large[site])) for site in SITES]
+    one, other = close(server, answers), close(server, answers[::-1])
+    assert one[0]["w"].tobytes() == other[0]["w"].tobytes()
+    assert one[2] == other[2] == tuple(SITES)
+    assert not server.rejected
+
+
+def test_of_a_group_with_a_false_claim_nothing_is_averaged(server: MemoryServer) -> None:
+    first, second = group(SITES[:3]), group(SITES[3:])
+    first.models["site-2"].meta["NUM_STEPS_CURRENT_ROUND"] = 2**53
+    found, _, used = close(server, [first, second])
+    assert (used, list(server.rejected)) == (tuple(SITES[3:]), ["site-2"])
+    np.testing.assert_array_equal(found["w"], close(server, [second], SITES[3:])[0]["w"])
+
+
+def test_a_jobs_caps_count(server: MemoryServer) -> None:
+    meta = [{"NUM_STEPS_CURRENT_ROUND": steps} for steps in (2**53, 1)]
+    ones = np.ones(8, np.float32)
+    average = RoundAverage(server, REFERENCE, SITES[:2], limits=ResultLimits(max_weight=1.0, max_norm=1.0))
+    average.add(answer("site-1", FLModel(params={"w": ones * 1e6}, meta=meta[0])))
+    average.add(answer("site-2", FLModel(params={"w": ones * 0}, meta=meta[1])))
+    found, _, used = average.close()
+    assert used == ("site-1", "site-2")
+    assert float(np.linalg.norm(found["w"])) == pytest.approx(0.5)
+    assert average.total_weight == 2.0

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fedtrack.errors import WorkspaceError
-from fedtrack_local.models.model_link import hand_over, link_or_copy
+from fedtrack_local.models.model_link import copy_for, hand_over
 from fedtrack_local.models.params import load_params, save_params
 
 Params = dict[str, Any]
@@ -106,15 +106,17 @@ def test_a_model_whose_file_is_gone_is_written(source: Path, tmp_path: Path) -> 
     assert_same(tmp_path / "task", params)
 
 
-def test_a_link_shares_the_file(source: Path, tmp_path: Path) -> None:
+def test_a_copy_is_a_file_of_its_own(source: Path, tmp_path: Path) -> None:
+    before = source.read_bytes()
     (tmp_path / "task").write_bytes(b"of the round before")
-    link_or_copy(source, tmp_path / "task")
-    assert (tmp_path / "task").samefile(source)
+    copy_for(source, tmp_path / "task")
+    (tmp_path / "task").write_bytes(b"changed by its owner")
+    assert source.read_bytes() == before
     assert names(tmp_path) == ["model", "task"]
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP])
-@pytest.mark.parametrize("place", [link_or_copy, lambda source, target: hand_over(load_params(source), target)])
+@pytest.mark.parametrize("place", [copy_for, lambda source, target: hand_over(load_params(source), target)])
 def test_where_there_are_no_hard_links_models_are_copied(
     source: Path,
     tmp_path: Path,
@@ -135,7 +137,7 @@ def test_where_there_are_no_hard_links_models_are_copied(
 
 
 def test_a_model_crosses_to_another_file_system(source: Path, other_file_system: Path) -> None:
-    link_or_copy(source, other_file_system / "task")
+    copy_for(source, other_file_system / "task")
     assert_same(other_file_system / "task", load_params(source))
     hand_over(load_params(source), other_file_system / "task-2")
     assert_same(other_file_system / "task-2", load_params(source))
@@ -143,5 +145,5 @@ def test_a_model_crosses_to_another_file_system(source: Path, other_file_system:
 
 def test_what_can_neither_be_linked_nor_copied_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"Cannot write the model .*task"):
-        link_or_copy(tmp_path / "missing", tmp_path / "task")
+        copy_for(tmp_path / "missing", tmp_path / "task")
     assert names(tmp_path) == []

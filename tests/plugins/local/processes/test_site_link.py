@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 
 from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 from fedtrack_local.processes.messages import EndRun, SendResult, SendTask, SiteLeft, decode_to_site
+from fedtrack_local.processes.parcels import ParcelConnection
 from fedtrack_local.processes.site_link import SiteLink
 
 
@@ -19,7 +18,7 @@ class Process:
     """A process of the site: its end of a connection."""
 
     def __init__(self, link: SiteLink | None = None) -> None:
-        self.server, self.own = Pipe()
+        self.server, self.own = ParcelConnection.pair()
         self.link = link
         if link is not None:
             link.add(self.server)
@@ -191,5 +190,5 @@ def test_a_worker_has_its_tasks_from_the_beginning(processes: list[Process]) -> 
     link = SiteLink("@worker-1", worker.server, direct=True)
     link.send(EndRun())
     assert worker.hears() == [EndRun()]
-    connections: list[Connection] = list(link)
+    connections: list[ParcelConnection] = list(link)
     assert connections == [worker.server]

@@ -91,9 +91,9 @@ def test_answers_carry_the_model_and_no_file_is_left(make: Make) -> None:
         assert all(answer.model.params["w"].tolist() == [1, 1, 1] for answer in answers.values() if answer.model.params)
         assert all(answer.size > 12 for answer in answers.values())
         assert bench.exchange.waiting == set()
+        assert list(bench.workspace.exchange.rglob("*.safetensors")) == []
         # A rank above 0 may still ask for the last task, and only for that.
-        left = [path.relative_to(bench.workspace.exchange) for path in bench.workspace.exchange.rglob("*.safetensors")]
-        assert sorted(map(str, left)) == [f"{site}/task-{current_round + 1}.safetensors" for site in "ab"]
+        assert list(bench.exchange._models._files) == [current_round + 1]
 
 
 def test_who_has_left_has_said_how_much_it_logged(make: Make) -> None:
@@ -173,10 +173,10 @@ def test_an_optional_task_that_is_answered_too_late_is_nobodys_answer(
 
 
 def test_a_result_that_cannot_be_read_is_that_sites_failure(make: Make) -> None:
-    broken = "__import__('fedtrack_local.scripts.site_backend', fromlist=['x']).save_params = "
-    bench = make(f"first and exec(\"{broken}lambda params, path: path.write_bytes(b'no model')\")")
+    module = "__import__('fedtrack_local.scripts.site_backend', fromlist=['x'])"
+    bench = make(f"first and exec(\"{module}.hand = lambda params, spare, memory: os.open('client.py', os.O_RDONLY)\")")
     assert list(bench.ask()) == ["b"]
-    assert "is no usable model file" in error_of(bench)
+    assert "has a header of" in error_of(bench)
 
 
 def test_a_job_ends_when_too_few_are_left(make: Make) -> None:
@@ -212,3 +212,51 @@ def test_a_site_that_was_killed_says_nothing(make: Make) -> None:
     bench.exchange.dismiss()
     assert bench.exchange.goodbye("a").stored == 1
     assert bench.exchange.goodbye("b") == Goodbye()
+
+
+HOSTILE = """
+    from fedtrack.client import backend
+    from fedtrack_local.processes.messages import SendResult, encode
+    own = backend.current()
+    channel, task = own._channel, own._task
+    def say(file=None, task_id=task.task_id):
+        channel.send_bytes(encode(SendResult(task_id, True, "FULL", {}, {})), file)
+    if first:
+        ACT
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        ("say()", "did not come with the message"),
+        ("os.mkfifo('p'); say(os.open('p', os.O_RDWR))", "no plain file"),
+        ("say(os.open('/dev/zero', os.O_RDONLY))", "no plain file"),
+        ("say(os.memfd_create('x'))", "neither sealed nor on the disk"),
+    ],
+    ids=["no file", "pipe", "device", "unsealed"],
+)
+def test_a_site_that_hands_over_no_model_is_refused_by_name_and_alone(make: Make, act: str, said: str) -> None:
+    bench = make(HOSTILE.strip("\n").strip().replace("ACT", act))
+    assert list(bench.ask()) == ["b"]
+    assert said in error_of(bench)
+
+
+def test_no_site_can_change_the_model_of_another_or_of_the_server(make: Make) -> None:
+    do = """
+    from fedtrack.client import backend
+    file = backend.current()._file
+    for change in (lambda: os.pwrite(file, b"x" * 400, 0), lambda: os.ftruncate(file, 8),
+                   lambda: os.pwrite(os.open(f"/proc/self/fd/{file}", os.O_RDWR), b"x", 0)):
+        try:
+            change()
+        except OSError:
+            pass
+        else:
+            sys.exit("the file of all sites could be changed")
+    """
+    answers = make(do.strip()).ask()
+    assert {site: answer.model.params["w"].tolist() for site, answer in answers.items() if answer.model.params} == {
+        site: [1, 1, 1] for site in "ab"
+    }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ from msgspec.structs import replace
 from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError, ModelError
 from fedtrack.tracking.writer import Writer, bind
-from fedtrack_local.models.params import load_params, save_params
+from fedtrack_local.models.handed_model import take
+from fedtrack_local.models.params import save_params
 from fedtrack_local.processes.joining import Join, Joined
 from fedtrack_local.processes.messages import (
     EndRun,
@@ -28,7 +27,8 @@ from fedtrack_local.processes.messages import (
     decode_from_site,
     encode,
 )
-from fedtrack_local.scripts.site_backend import RESULT_FILE, SiteBackend, plain_metrics
+from fedtrack_local.processes.parcels import ParcelConnection
+from fedtrack_local.scripts.site_backend import SiteBackend, plain_metrics
 from fedtrack_local.scripts.site_channel import SiteChannel
 from support.site_processes import site_spec
 
@@ -36,8 +36,9 @@ from support.site_processes import site_spec
 class Server:
     """The other end of the channel."""
 
-    def __init__(self, channel: Connection, exchange: Path) -> None:
+    def __init__(self, channel: ParcelConnection, exchange: Path) -> None:
         self.channel, self.exchange = channel, exchange
+        self.model: dict[str, Any] | None = None
         channel.send_bytes(encode(Joined()))  # the answer to Join, before it is asked for
 
     def ask(self, task_id: int = 1, name: str = "train", *, params: bool = False, optional: bool = False) -> None:
@@ -49,9 +50,13 @@ class Server:
         self.channel.send_bytes(encode(EndRun()))
 
     def heard(self) -> Any:
-        """Return the next message after Join; None if there is none."""
+        """Return the next message after Join, and keep its model; None if there is none."""
         while self.channel.poll(0):
-            message = decode_from_site.decode(self.channel.recv_bytes())
+            parcel = self.channel.take(2**20)
+            assert parcel is not None
+            message = decode_from_site.decode(parcel.data)
+            self.model = None if parcel.file is None else take(parcel.file, self.exchange, 2**20)[0]
+            parcel.drop()
             if not isinstance(message, Join):
                 return replace(message, seconds=None, stream="", last=0) if isinstance(message, SendResult) else message
         return None
@@ -59,7 +64,7 @@ class Server:
 
 @pytest.fixture
 def ends(tmp_path: Path) -> Iterator[tuple[SiteBackend, Server]]:
-    ours, theirs = Pipe()
+    ours, theirs = ParcelConnection.pair()
     spec = site_spec(tmp_path, "", config={"site_name": "x"})
     backend = SiteBackend(spec, SiteChannel(spec, os.dup(theirs.fileno())))
     theirs.close()
@@ -92,7 +97,8 @@ def test_a_task_is_the_same_until_it_is_answered(backend: SiteBackend, server: S
         assert model.params["w"].tolist() == [0.0, 1.0, 2.0]
     backend.send(FLModel(params={"w": np.ones(3)}, metrics={"a": np.float32(0.5)}, meta={"n": 3}))
     assert server.heard() == SendResult(1, True, "FULL", {"a": 0.5}, {"n": 3})
-    assert load_params(server.exchange / RESULT_FILE)["w"].tolist() == [1.0, 1.0, 1.0]
+    assert server.model is not None
+    assert server.model["w"].tolist() == [1.0, 1.0, 1.0]
     assert backend.task_name == ""
     second = backend.receive()
     assert second is not None

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from fedtrack.tracking.writer import Writer, bind
 from fedtrack.transport.shared_source import SharedSource
 from fedtrack_local.processes.joining import Joined
 from fedtrack_local.processes.messages import RunSites, SendTask, SiteSpec, WorkerSpec, encode
+from fedtrack_local.processes.parcels import ParcelConnection
 from fedtrack_local.scripts.site_backend import SiteBackend
 from fedtrack_local.scripts.site_channel import SiteChannel
 from fedtrack_local.workers.worker import Worker
@@ -55,7 +55,7 @@ def test_a_script_logs_in_the_round_of_the_model_that_it_received(tmp_path: Path
         threads=1,
         config={},
     )
-    ours, theirs = Pipe()
+    ours, theirs = ParcelConnection.pair()
     channel = SiteChannel(spec, os.dup(theirs.fileno()))
     ours.send_bytes(encode(Joined()))
     backend = SiteBackend(spec, channel)
@@ -67,6 +67,8 @@ def test_a_script_logs_in_the_round_of_the_model_that_it_received(tmp_path: Path
         for _ in range(2):
             writer.record_metric("loss", float(number), 0)
         backend.send(FLModel())
+    for end in (ours, theirs, channel):
+        end.close()
     ((stream, segments),) = list_streams(tmp_path / "spool").items()
     found: list[tuple[Round, float]] = []
     for part in SpoolReader(stream).read(segments, ended=False):

@@ -96,6 +96,34 @@ class Weighted:
         return WeightedAggregator(reference)
 
 
+class CoordinateMedian:
+    """What is registered for ``CoordinateMedianAggregator``; see ``Weighted``."""
+
+    name: ClassVar[str] = "coordinate_median"
+    summary: ClassVar[str] = "Median of the results, value by value (Yin et al. 2018); ignores weights"
+    can_merge: ClassVar[bool] = False
+
+    def __call__(self, reference: Mapping[str, Array]) -> Aggregator:
+        """Return a CoordinateMedianAggregator of ``reference``."""
+        from fedtrack_local.averaging.robust_aggregators import CoordinateMedianAggregator
+
+        return CoordinateMedianAggregator(reference)
+
+
+class TrimmedMean:
+    """What is registered for ``TrimmedMeanAggregator``; see ``Weighted``."""
+
+    name: ClassVar[str] = "trimmed_mean"
+    summary: ClassVar[str] = "Mean without the outer 20 %, value by value (Yin et al. 2018); ignores weights"
+    can_merge: ClassVar[bool] = False
+
+    def __call__(self, reference: Mapping[str, Array]) -> Aggregator:
+        """Return a TrimmedMeanAggregator of ``reference``."""
+        from fedtrack_local.averaging.robust_aggregators import TrimmedMeanAggregator
+
+        return TrimmedMeanAggregator(reference)
+
+
 def make_aggregator(name: str, reference: Mapping[str, Any], needed: Sequence[str] = ("*",)) -> Aggregator:
     """Return a new aggregator for a round that ``reference`` enters.
 

@@ -10,6 +10,7 @@ import msgspec
 
 from fedtrack.errors import ModelError
 from fedtrack_local.models.arrays import Array
+from fedtrack_local.models.handed_model import seal
 from fedtrack_local.models.params import load_metadata, load_params, save_params
 from fedtrack_local.room import when_there_is_room
 
@@ -36,10 +37,18 @@ class PartialAverage:
         Raises:
             WorkspaceError: The file cannot be written.
         """
+        arrays, metadata = self._content()
+        when_there_is_room(lambda: save_params(arrays, path, metadata))
+
+    def seal(self, memory: int) -> int | None:
+        """Return the descriptor of a file in memory; see ``handed_model.seal``."""
+        arrays, metadata = self._content()
+        return seal(arrays, memory, metadata)
+
+    def _content(self) -> tuple[dict[str, Array], dict[str, str]]:
         arrays = {f"{index}/{name}": item for name, state in self.tensors.items() for index, item in enumerate(state)}
         weights = msgspec.json.encode({name: weight.hex() for name, weight in self.weights.items()}).decode()
-        metadata = {_WEIGHT: self.weight.hex(), _WEIGHTS: weights}
-        when_there_is_room(lambda: save_params(arrays, path, metadata))
+        return arrays, {_WEIGHT: self.weight.hex(), _WEIGHTS: weights}
 
     @staticmethod
     def load(path: Path) -> PartialAverage:
@@ -48,13 +57,26 @@ class PartialAverage:
         Raises:
             ModelError: The file is not a partial average.
         """
+        return PartialAverage.of(load_params(path), load_metadata(path), str(path))
+
+    @staticmethod
+    def of(arrays: Mapping[str, Array], metadata: Mapping[str, str], name: str) -> PartialAverage:
+        """Return the content of a file that ``save`` or ``seal`` has written.
+
+        Args:
+            arrays: Its tensors, in the order of saving.
+            metadata: The texts of its header.
+            name: The file, for error messages.
+
+        Raises:
+            ModelError: It is not a partial average.
+        """
         tensors: dict[str, list[Array]] = {}
-        for key, array in load_params(path).items():
+        for key, array in arrays.items():
             tensors.setdefault(key.partition("/")[2], []).append(array)  # in the order of saving: 0 before 1
         try:
-            metadata = load_metadata(path)
             weights = msgspec.json.decode(metadata.get(_WEIGHTS, "{}"), type=dict[str, str])
             found = {name: float.fromhex(text) for name, text in weights.items()}
             return PartialAverage(float.fromhex(metadata[_WEIGHT]), tensors, found)
         except (KeyError, ValueError, msgspec.MsgspecError):
-            raise ModelError(f"{path} is no partial average: it does not say its weight.") from None
+            raise ModelError(f"{name} is no partial average: it does not say its weight.") from None

@@ -39,6 +39,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "C64": np.dtype(np.complex64),
 }
 
+#: The codes by their dtypes.
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+
 #: The same dtypes by their names, which torch uses too.
 DTYPES_BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
 _DTYPES = frozenset(DTYPES.values())

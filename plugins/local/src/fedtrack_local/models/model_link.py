@@ -40,21 +40,15 @@ def _link(mapped: ModelMap, target: Path) -> bool:
     return True
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make ``target`` a hard link to ``source``; an existing file is replaced in one step.
-
-    Readers of both names share the same memory. The file is copied if a hard link is not possible: the file system has
-    none, the target is on another one, or the file has too many links.
+def copy_for(source: Path, target: Path) -> None:
+    """Make ``target`` a copy of ``source`` (0600), which its owner may change. An existing file is replaced.
 
     Raises:
-        WorkspaceError: The file can be neither linked nor copied.
+        WorkspaceError: The file cannot be copied.
     """
     try:
         with written_beside(target) as new:
-            try:
-                os.link(source, new)
-            except OSError:
-                shutil.copyfile(source, new)
-                new.chmod(0o600)
+            shutil.copyfile(source, new)
+            new.chmod(0o600)
     except OSError as error:
         raise unwritable(f"the model {target}", error) from None

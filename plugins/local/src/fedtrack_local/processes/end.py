@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 from fedtrack.failure import shortened
+from fedtrack.files import open_plain
 
 _FIRST_LINES = ("Traceback (most recent call last):", "  + Exception Group Traceback (most recent call last):")
 _LINKS = (
@@ -38,9 +40,9 @@ def last_words(log: Path, status: int = 0) -> str:
             it is returned with the exceptions that led to it. Otherwise the last 30 lines are returned.
     """
     try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _MOST_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
+        with open_plain(log) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_BYTES))
+            lines = file.read(_MOST_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return ""
     first = _last_traceback(lines) if status > 0 else None

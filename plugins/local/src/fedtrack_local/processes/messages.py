@@ -12,7 +12,7 @@ from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, T
 
 
 class SendTask(msgspec.Struct, tag="task", forbid_unknown_fields=True):
-    """Server to site: do this task. Its model, if any, is in the site's exchange folder."""
+    """Server to site: do this task. Its model, if any, comes with the message, or is in the site's exchange folder."""
 
     task_id: int
     name: str
@@ -34,7 +34,7 @@ class EndRun(msgspec.Struct, tag="end", forbid_unknown_fields=True):
 
 
 class SendResult(msgspec.Struct, tag="result", forbid_unknown_fields=True):
-    """Site to server: the answer to a task. Its parameters are in the site's exchange folder.
+    """Site to server: the answer to a task. The file of its parameters comes with the message.
 
     ``seconds`` is the time that the script has had the task; ``last`` is the number of the last record before the
     answer in the stream of the process.
@@ -63,8 +63,8 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         task_id: The task.
         group: Number of the group within the task.
         name: The task's name.
-        model: File of the global model, or "".
-        partial: File to write the average of the sites' results to.
+        model: Name of the global model, or ""; it comes with the message, or is the file of this name.
+        partial: File to write the average of the sites' results to, if it is too large for the memory.
         sites: Name of each site and its position among the job's sites.
         current_round: Counted from 0 over the job; None outside rounds.
         total_rounds: The number of rounds of the job at the end of the workflow.
@@ -72,6 +72,8 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
         aggregator: Name of the aggregator of a train task's results.
         start_round: The workflow's first round.
         needed: Names or patterns of the tensors that a result must have.
+        max_weight: The most steps that count; 0 stands for no cap.
+        max_norm: The largest L2 norm of an update; 0 stands for no cap.
     """
 
     task_id: int
@@ -86,6 +88,8 @@ class RunSites(msgspec.Struct, tag="sites", forbid_unknown_fields=True):
     aggregator: str = "weighted"
     start_round: int = 0
     needed: tuple[str, ...] = ("*",)
+    max_weight: float = 0.0
+    max_norm: float = 0.0
 
 
 class SiteResult(msgspec.Struct, forbid_unknown_fields=True):
@@ -105,7 +109,7 @@ class SitesDone(msgspec.Struct, tag="done", forbid_unknown_fields=True):
         task_id: The task.
         group: The group.
         results: One for each site, in their order.
-        averaged: Whether the file with the average was written.
+        averaged: Whether there is an average; it comes with the message, or is in the file.
         logged: For each site, how many log calls in this task returned and found room.
         stream: The worker's stream.
         last: The number of the last record in it.
@@ -164,7 +168,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         args: Its arguments.
         custom: The script's folder, which is also the working folder of the process.
         spool: The folder of the site's spool.
-        exchange: The folder of the models that the server and the site send each other.
+        exchange: The folder of models that are too large for the memory.
         log: The file for the site's output.
         framework: ``pytorch`` or ``numpy``.
         external: The command of an external process, or empty for a fork.
@@ -175,6 +179,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
         address: The path of the server's socket, for processes that the script or its command starts.
         secret: What such a process shows to the server.
+        memory: The most bytes of a result that waits in memory.
         terms: What its records are released under; None releases all.
     """
 
@@ -195,6 +200,7 @@ class SiteSpec(msgspec.Struct, forbid_unknown_fields=True):
     spool_limit: int = DEFAULT_LIMIT_BYTES
     address: str = ""
     secret: str = ""
+    memory: int = 0
     terms: Terms | None = None
 
 
@@ -218,6 +224,7 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
         total_sites: The number of sites of the job.
         durability: See ``fedtrack.spool.spool``.
         spool_limit: Bytes; see ``fedtrack.spool.spool``.
+        memory: The most bytes of an average that waits in memory.
         terms: What the records of its sites are released under.
     """
 
@@ -237,6 +244,7 @@ class WorkerSpec(msgspec.Struct, forbid_unknown_fields=True):
     total_sites: int
     durability: Durability
     spool_limit: int
+    memory: int = 0
     terms: RunTerms = RunTerms()
 
 

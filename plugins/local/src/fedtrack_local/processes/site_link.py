@@ -6,13 +6,13 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from time import monotonic
 
 import msgspec
 
 from fedtrack_local.processes.joining import CommandEnded, Join, Joined, Next, Taken
 from fedtrack_local.processes.messages import EndRun, FromSite, SendResult, SendTask, SkipTask, encode
+from fedtrack_local.processes.parcels import ParcelConnection
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +32,24 @@ class SiteLink:
         direct: Whether that process has the tasks from the beginning, without ``Join``.
     """
 
-    def __init__(self, site: str, first: Connection, *, direct: bool) -> None:
+    def __init__(self, site: str, first: ParcelConnection, *, direct: bool) -> None:
         self.command_ended = False
         self.had_leader = direct
         self.site = site
         self._first = first
         self._connections = [first]
-        self._leader: Connection | None = first if direct else None
+        self._leader: ParcelConnection | None = first if direct else None
         self._leader_pid = 0
         self._alone_since = monotonic()
         self._open: SendTask | None = None
         self._kept: list[SendTask] = []
+        self._files: dict[int, int] = {}
         self._world = 1
         self._ended = False
         #: By connection of a higher rank, the number of its last task, and whether it waits for another one.
-        self._followers: dict[Connection, tuple[int, bool]] = {}
+        self._followers: dict[ParcelConnection, tuple[int, bool]] = {}
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[ParcelConnection]:
         return iter(list(self._connections))
 
     @property
@@ -66,11 +67,11 @@ class SiteLink:
         """How long no process has been connected that has the tasks."""
         return 0.0 if self._leader is not None else monotonic() - self._alone_since
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: ParcelConnection) -> None:
         """Add the connection of another process."""
         self._connections.append(connection)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: ParcelConnection) -> None:
         """Close a connection."""
         self._connections.remove(connection)
         self._followers.pop(connection, None)
@@ -78,23 +79,31 @@ class SiteLink:
             self._leader, self._alone_since = None, monotonic()
         connection.close()
 
-    def send(self, message: msgspec.Struct) -> None:
-        """Send a message to the leader, also to the one that comes next; the other ranks get it when they ask."""
+    def send(self, message: msgspec.Struct, file: int | None = None) -> None:
+        """Send a message to the leader, also to the one that comes next; the other ranks get it when they ask.
+
+        Args:
+            message: The message.
+            file: The descriptor of its file, which must stay open as long as ``needs`` says so.
+        """
         if isinstance(message, SendTask):
+            if file is not None:
+                self._files[message.task_id] = file
             self._open = message
             self._kept = [*self._kept, message][-_MOST_KEPT:] if self._has_others() else [message]
             self._forget_passed()
+            self._files = {number: file for number, file in self._files.items() if self.needs(number)}
         elif isinstance(message, EndRun):
             self._ended = True
         if self._leader is not None:
-            _post(self._leader, message)
+            _post(self._leader, message, file)
         self._serve_all()
 
     def needs(self, task_id: int) -> bool:
         """Return whether a process may still ask for the model of a task."""
         return any(task.task_id == task_id for task in self._kept)
 
-    def take(self, connection: Connection, message: FromSite) -> FromSite | None:
+    def take(self, connection: ParcelConnection, message: FromSite) -> FromSite | None:
         """Handle what concerns the connections only, and return every other message."""
         if isinstance(message, Join):
             self._join(connection, message)
@@ -112,7 +121,7 @@ class SiteLink:
             return message
         return None
 
-    def _join(self, connection: Connection, message: Join) -> None:
+    def _join(self, connection: ParcelConnection, message: Join) -> None:
         self._world = max(self._world, message.world)
         if message.rank > 0:
             self._followers[connection] = (-1, False)
@@ -128,7 +137,7 @@ class SiteLink:
         if self._ended:
             _post(connection, EndRun())
         elif self._open is not None:
-            _post(connection, self._open)
+            self._post_task(connection, self._open)
         self._serve_all()
 
     def _has_others(self) -> bool:
@@ -145,7 +154,7 @@ class SiteLink:
         for connection in list(self._followers):
             self._serve(connection)
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: ParcelConnection) -> None:
         """Give a higher rank its next task, if it waits for one and there is one."""
         after, waits = self._followers[connection]
         # Without a leader the tasks may be those of one that died; the next one will get the last of them again.
@@ -155,16 +164,24 @@ class SiteLink:
         if task is None and not self._ended:
             return
         self._followers[connection] = (after, False)
-        _post(connection, task or EndRun())
+        if task is None:
+            _post(connection, EndRun())
+        else:
+            self._post_task(connection, task)
+
+    def _post_task(self, connection: ParcelConnection, task: SendTask) -> None:
+        _post(connection, task, self._files.get(task.task_id))
 
 
-def _post(connection: Connection | None, message: msgspec.Struct) -> None:
+def _post(connection: ParcelConnection | None, message: msgspec.Struct, file: int | None = None) -> None:
     if connection is not None:
-        with contextlib.suppress(OSError):  # it has ended, which the next read reports
-            connection.send_bytes(encode(message))
+        try:
+            connection.send_bytes(encode(message), file)
+        except OSError:  # it has ended, or does not read what it has asked for: the next read reports its end
+            connection.hang_up()
 
 
-def _has_ended(connection: Connection | None) -> bool:
+def _has_ended(connection: ParcelConnection | None) -> bool:
     """Return whether the process of a connection has closed it, which may not have been read yet."""
     if connection is None:
         return True

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import signal
 import socket
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from fedtrack_local.processes.messages import (
     decode_from_site,
     encode,
 )
+from fedtrack_local.processes.parcels import Parcel, ParcelConnection
 from fedtrack_local.processes.site_link import SiteLink
 
 _MODEL_BUILDER = "initial model {}"
@@ -56,10 +56,17 @@ class FromPool:
     Attributes:
         site: The site's name.
         message: The message that it sent, or ``Exited``.
+        file: The descriptor of the file that came with it; who takes the message closes it.
     """
 
     site: str
     message: FromSite | Exited
+    file: int | None = None
+
+    def drop(self) -> None:
+        """Close the file."""
+        if self.file is not None:
+            os.close(self.file)
 
 
 class SitePool:
@@ -126,6 +133,7 @@ class SitePool:
         built = False
         while not built:
             for event in self.wait(None):
+                event.drop()
                 if event.site != builder:
                     continue
                 if isinstance(event.message, Built):
@@ -138,14 +146,24 @@ class SitePool:
                     raise ConfigError(f"The initial model {recipe} cannot be built:\n{output}")
         log.unlink(missing_ok=True)
 
-    def send(self, site: str, message: ToSite | ToWorker) -> None:
-        """Send a message to a site; if the site has ended, ``wait`` reports it."""
+    def send(self, site: str, message: ToSite | ToWorker, file: int | None = None) -> None:
+        """Send a message to a site; if the site has ended, ``wait`` reports it.
+
+        Args:
+            site: The site.
+            message: The message.
+            file: The descriptor of its file, which stays open as long as ``needs`` says so.
+        """
         if site in self._links:
-            self._links[site].send(message)
+            self._links[site].send(message, file)
 
     def needs(self, site: str, task_id: int) -> bool:
         """Return whether a process of the site may still ask for the model of a task."""
         return site in self._links and self._links[site].needs(task_id)
+
+    def needs_any(self, task_id: int) -> bool:
+        """Return whether a process of any site may still ask for the model of a task."""
+        return any(link.needs(task_id) for link in self._links.values())
 
     def seconds_alone(self, site: str) -> float:
         """Return how long a site has had no process that takes tasks, since the last one ended; 0.0 if none has."""
@@ -165,8 +183,9 @@ class SitePool:
                 events += self._from_fork_server()
             elif key.data is self._listener:
                 newcomers.append(key)
-            elif isinstance(key.fileobj, Connection) and not key.fileobj.closed:
+            elif isinstance(key.fileobj, ParcelConnection) and not key.fileobj.closed:
                 events += self._from_site(key.data, key.fileobj)
+        self._end_stalled()
         for key in newcomers:  # last, so that the end of a process is read before another one takes its place
             self._welcome(key)
         return events
@@ -229,17 +248,29 @@ class SitePool:
         self._alive.discard(exited.name)
         return FromPool(exited.name, exited)
 
-    def _from_site(self, link: SiteLink, connection: Connection) -> list[FromPool]:
+    def _from_site(self, link: SiteLink, connection: ParcelConnection) -> list[FromPool]:
         site = link.site
+        parcel: Parcel | None = None
         try:
-            message = link.take(connection, decode_from_site.decode(connection.recv_bytes(MAX_MESSAGE)))
+            # Never waits: a site that stops in the middle of a message must not stop the others.
+            parcel = connection.take(MAX_MESSAGE, wait=False)
+            if parcel is None:
+                return []
+            message = link.take(connection, decode_from_site.decode(parcel.data))
             if link.command_ended and link.had_leader and not link.has_leader:
                 self._end_command(site)
-            return [] if message is None else [FromPool(site, message)]
+            if message is not None:
+                event = FromPool(site, message, parcel.file)
+                parcel = None
+                return [event]
+            return []
         except EOFError:
             pass  # the fork server reports when and how the process ended
         except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
             self.kill(site)  # after an invalid message nothing on the channel can be trusted
+        finally:
+            if parcel is not None:
+                parcel.drop()
         had_leader = link.has_leader
         self._let_go_of(link, connection)
         if had_leader and not link.has_leader:
@@ -249,11 +280,19 @@ class SitePool:
                 self._end_command(site)
         return []
 
+    def _end_stalled(self) -> None:
+        """End the sites that have stopped in the middle of a message."""
+        for link in list(self._links.values()):
+            for connection in link:
+                if connection.is_stalled(_MESSAGE_SECONDS):
+                    self.kill(link.site)
+                    self._let_go_of(link, connection)
+
     def _end_command(self, site: str) -> None:
         """End what a command has left running: the training in it is over."""
         self.kill(site, signal.SIGTERM)
 
-    def _let_go_of(self, link: SiteLink, connection: Connection) -> None:
+    def _let_go_of(self, link: SiteLink, connection: ParcelConnection) -> None:
         self._selector.unregister(connection)
         link.remove(connection)
 
@@ -268,7 +307,7 @@ class SitePool:
         if site not in self._links:
             peer.close()  # the site is over
             return
-        connection = self._connection(peer)
+        connection = ParcelConnection(peer)
         self._links[site].add(connection)
         self._selector.register(connection, selectors.EVENT_READ, self._links[site])
 
@@ -293,15 +332,10 @@ class SitePool:
         except JobError:
             ours.close()
             raise
-        connection = self._connection(ours)
+        connection = ParcelConnection(ours)
         self._links[name] = SiteLink(name, connection, direct=not isinstance(order, Spawn))
         self._alive.add(name)
         self._selector.register(connection, selectors.EVENT_READ, self._links[name])
-
-    def _connection(self, peer: socket.socket) -> Connection:
-        # A site that stops in the middle of a message must not stop the others.
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _MESSAGE_SECONDS, 0))
-        return Connection(peer.detach())
 
     def _order(self, message: ToForkServer, *descriptors: int) -> None:
         """Send an order to the fork server.

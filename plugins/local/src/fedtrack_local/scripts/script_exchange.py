@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
 from time import monotonic, time, time_ns
 
 from fedtrack.client import FLModel, ParamsType
 from fedtrack.errors import ModelError, SiteError
 from fedtrack.runs import Goodbye, Workspace
-from fedtrack_local.models.model_link import hand_over, link_or_copy
-from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.end import ended, last_words
 from fedtrack_local.processes.messages import EndRun, Exited, SendResult, SendTask, SiteFailed, SiteLeft, SkipTask
-from fedtrack_local.processes.sites import SitePool
-from fedtrack_local.room import when_there_is_room
+from fedtrack_local.processes.sites import FromPool, SitePool
 from fedtrack_local.roster import Roster
-from fedtrack_local.scripts.site_backend import RESULT_FILE
+from fedtrack_local.scripts.task_models import TaskModels
 from fedtrack_local.workflows.workflow import Answer, Task
 
 log = logging.getLogger(__name__)
@@ -58,7 +54,7 @@ class ScriptExchange:
         self._on_exit = on_exit
         self._left: dict[str, SiteLeft] = {}
         self._raised: dict[str, SiteFailed] = {}
-        self._models: dict[str, dict[int, Path]] = {}
+        self._models = TaskModels(workspace, pool, len(roster.names))
         self._exited: dict[str, int] = {}
         self._asked_ns: dict[str, int] = {}
         self._task_id = 0
@@ -83,8 +79,8 @@ class ScriptExchange:
         while waiting:
             for event in self._pool.wait(_POLL_SECONDS):
                 if isinstance(event.message, SendResult) and event.message.task_id == self._task_id:
-                    answer = self._answer(event.site, task, event.message)
-                    if answer is not None and event.site in waiting:
+                    answer = self._answer(event, task, event.message) if event.site in waiting else None
+                    if answer is not None:
                         waiting.discard(event.site)
                         yield answer
                 elif isinstance(event.message, SkipTask) and event.message.task_id == self._task_id:
@@ -92,6 +88,7 @@ class ScriptExchange:
                     waiting.discard(event.site)
                 else:
                     self._take(event.site, event.message, task)
+                event.drop()
             late = {site: limit for site in sorted(waiting) if (limit := self._exceeded_limit(site, task, started))}
             for site, limit in late.items():
                 self._give_up(site, task, limit)
@@ -105,6 +102,8 @@ class ScriptExchange:
         while any(self._pool.is_alive(site) for site in self._roster.names) and monotonic() < deadline:
             for event in self._pool.wait(_POLL_SECONDS):
                 self._note(event.site, event.message)
+                event.drop()
+        self._models.close()
         for site in self._roster.alive():
             if self._pool.is_alive(site):
                 log.warning("%s: its script is still running %.0f s after the last task", site, _LEAVE_SECONDS)
@@ -114,47 +113,22 @@ class ScriptExchange:
                 log.warning("%s: its script %s after its last task; its output is in %s", site, how, where)
 
     def _publish(self, task: Task, sites: list[str]) -> None:
-        source = None
-        if task.params is not None:
-            source = self._workspace.exchange / f"task-{self._task_id}.safetensors"
-            params = task.params
-            when_there_is_room(lambda: hand_over(params, source))
-        for site in sites:
-            message = SendTask(
-                task_id=self._task_id,
-                name=task.name,
-                has_params=source is not None,
-                start_round=task.start_round,
-                current_round=task.current_round,
-                total_rounds=task.total_rounds,
-                meta=task.meta,
-                optional=task.optional,
-            )
-            if source is not None:
-                path = self._workspace.exchange / site / message.file
-                when_there_is_room(partial(link_or_copy, source, path))
-                self._models.setdefault(site, {})[self._task_id] = path
-            self._asked_ns[site] = time_ns()
-            self._pool.send(site, message)
-            self._delete_models(site)
-        if source is not None:
-            source.unlink()
+        message = SendTask(
+            task_id=self._task_id,
+            name=task.name,
+            has_params=task.params is not None,
+            start_round=task.start_round,
+            current_round=task.current_round,
+            total_rounds=task.total_rounds,
+            meta=task.meta,
+            optional=task.optional,
+        )
+        self._models.publish(task.params, message, sites, lambda site: self._asked_ns.update({site: time_ns()}))
 
-    def _delete_models(self, site: str) -> None:
-        """Delete the models of tasks that no process of the site may still ask for."""
-        models = self._models.get(site, {})
-        for task_id in [number for number in models if not self._pool.needs(site, number)]:
-            models.pop(task_id).unlink(missing_ok=True)
-
-    def _answer(self, site: str, task: Task, message: SendResult) -> Answer | None:
-        answered_ns = time_ns()
+    def _answer(self, event: FromPool, task: Task, message: SendResult) -> Answer | None:
+        site, answered_ns = event.site, time_ns()
         try:
-            params, size = None, 0
-            if message.has_params:
-                path = self._workspace.exchange / site / RESULT_FILE
-                params, size = load_params(path), path.stat().st_size
-                # Deleted while it is mapped: a file that keeps its name would be written to the disk.
-                path.unlink()
+            params, size = self._models.take(site, event.file) if message.has_params else (None, 0)
             model = FLModel(
                 params_type=ParamsType(message.params_type) if message.params_type else None,
                 params=params,
@@ -222,7 +196,10 @@ class ScriptExchange:
     def _idle_seconds(self, site: str) -> float:
         """Return how many seconds ago the site's spool last changed, whether or not its events go to the server."""
         spool = self._workspace.site(site) / "spool"
-        times = [path.stat().st_mtime for path in spool.glob("*.spool")]
+        times = []
+        for path in spool.glob("*.spool"):
+            with contextlib.suppress(OSError):  # delivered and deleted meanwhile
+                times.append(path.lstat().st_mtime)
         return time() - max(times, default=0.0)
 
 

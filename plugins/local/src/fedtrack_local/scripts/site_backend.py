@@ -16,7 +16,8 @@ from fedtrack.client import FLModel
 from fedtrack.errors import ConfigError
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import bind
-from fedtrack_local.models.params import load_params, save_params
+from fedtrack_local.models.handed_model import hand, path_of
+from fedtrack_local.models.params import load_params
 from fedtrack_local.processes.failure_report import hushed
 from fedtrack_local.processes.joining import Next
 from fedtrack_local.processes.messages import (
@@ -33,11 +34,11 @@ from fedtrack_local.processes.messages import (
 )
 from fedtrack_local.room import when_there_is_room
 from fedtrack_local.scripts.ranks import default_rank
-from fedtrack_local.scripts.site_channel import SiteChannel
+from fedtrack_local.scripts.site_channel import SiteChannel, identity_of
 
 log = logging.getLogger(__name__)
 
-#: Name of the file with a result in a site's exchange folder.
+#: Name of the file in a site's exchange folder for a result that is too large for the memory.
 RESULT_FILE = "result.safetensors"
 
 
@@ -59,10 +60,13 @@ class SiteBackend:
         self.config = spec.config
         self._framework = spec.framework
         self._exchange = Path(spec.exchange)
+        self._memory = spec.memory
         self._channel = channel
         self._rank = default_rank()
         self._owner = os.getpid()
         self._task: SendTask | None = None
+        self._file: int | None = None  # of the task's model, if it came with the task
+        self._file_identity: tuple[int, int] | None = None
         self._last_id = -1  # of the last task that is done
         self._shown = False  # whether is_running has returned True for the current task
         self._since = monotonic()  # when receive returned the model
@@ -114,6 +118,9 @@ class SiteBackend:
         if self._rank > 0 and self._given and not self._loops:
             self._finish()
         task = self._next_task(timeout)
+        if task is not None and self._has_lost_file() and not self._channel.is_joined:
+            self._task = None  # the script has closed all descriptors: with a new connection the task comes again
+            task = self._next_task(timeout)
         if task is None:
             return None
         if not self._given:
@@ -123,7 +130,8 @@ class SiteBackend:
         # As in FLARE, a train task without a model has an empty one: the site begins with its own.
         params: dict[str, Any] | None = {} if task.name == "train" else None
         if task.has_params:
-            params = load_params(self._exchange / task.file, self._framework)
+            path = self._exchange / task.file if self._file is None else path_of(self._file)
+            params = load_params(path, self._framework, name=f"the model of the task {task.name!r}")
         return FLModel(
             params=params,
             start_round=task.start_round,
@@ -142,9 +150,6 @@ class SiteBackend:
             raise ConfigError("send() was called without a task; call receive() first, and send() once per task.")
         seconds = monotonic() - self._since if self._given else None
         stream, last = self.spool.position
-        if model.params is not None:
-            params = model.params
-            when_there_is_room(lambda: save_params(params, self._exchange / RESULT_FILE))
         params_type = model.params_type.value if model.params_type else None
         metrics, meta = plain_metrics(model.metrics), plain_meta(model.meta)
         if self.spool.gate is not None:
@@ -152,7 +157,15 @@ class SiteBackend:
         message = SendResult(
             self._task.task_id, model.params is not None, params_type, metrics, meta, seconds, stream, last
         )
-        self._post(message)
+        file = None
+        if model.params is not None:
+            params = model.params
+            file = when_there_is_room(lambda: hand(params, self._exchange / RESULT_FILE, self._memory))
+        try:
+            self._post(message, file)
+        finally:
+            if file is not None:
+                os.close(file)
         self._finish()
 
     def shutdown(self) -> None:
@@ -187,11 +200,14 @@ class SiteBackend:
                 self._ask()
                 if deadline is not None and not self._channel.poll(max(0.0, deadline - monotonic())):
                     return None
-                message = decode_to_site.decode(self._channel.recv_bytes())
+                parcel = self._channel.receive()
+                message = decode_to_site.decode(parcel.data)
             except ConnectionError as error:
                 log.warning("the server is gone (%s); leaving", error)
                 self._ended = True
                 return None
+            if not isinstance(message, SendTask) or message.task_id <= self._last_id:
+                parcel.drop()
             if isinstance(message, EndRun):
                 self._ended = True
                 return None
@@ -199,6 +215,7 @@ class SiteBackend:
             # A task that was answered is sent again if the connection was made again meanwhile.
             if isinstance(message, SendTask) and message.task_id > self._last_id:
                 self._task = message
+                self._keep_file(parcel.file)
                 if self._rank > 0:
                     self.spool.mark_round(message.current_round)  # it may get the model from rank 0
         return self._task
@@ -215,6 +232,17 @@ class SiteBackend:
         if self._task is not None:
             self._last_id = self._task.task_id
         self._task = None
+        self._keep_file(None)
+
+    def _keep_file(self, file: int | None) -> None:
+        """Keep the file of a task, and close the one before."""
+        if self._file is not None and not self._has_lost_file():
+            os.close(self._file)
+        self._file, self._file_identity = file, None if file is None else identity_of(file)
+
+    def _has_lost_file(self) -> bool:
+        """Return whether the script has closed the descriptor of the task's model."""
+        return self._file is not None and identity_of(self._file) != self._file_identity
 
     def _is_given_up(self, task: SendTask) -> bool:
         """Return whether the server no longer waits for this optional task, because it has sent a newer message."""
@@ -226,7 +254,7 @@ class SiteBackend:
         with contextlib.suppress(OSError):  # the server has ended, which the next read reports
             self._post(SkipTask(task.task_id))
 
-    def _post(self, message: msgspec.Struct) -> None:
+    def _post(self, message: msgspec.Struct, file: int | None = None) -> None:
         self._channel.join(self._rank)  # again, if the script has closed the connection
         try:
             data = encode(message)
@@ -238,7 +266,7 @@ class SiteBackend:
                 f"FLModel.meta and metrics take {len(data):,} bytes, and a site can send {MAX_MESSAGE:,} with a model; "
                 "send arrays as params, and log values with a writer."
             )
-        self._channel.send_bytes(data)
+        self._channel.send_bytes(data, file)
 
 
 def plain_metrics(metrics: dict[str, Any] | None) -> dict[str, float] | None:

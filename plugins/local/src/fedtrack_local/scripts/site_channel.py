@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import struct
 
 import msgspec
 
@@ -13,10 +12,11 @@ from fedtrack.errors import ConfigError
 from fedtrack_local.processes.handshake import dial
 from fedtrack_local.processes.joining import Join, Joined, Taken
 from fedtrack_local.processes.messages import SiteSpec, decode_to_site, encode
+from fedtrack_local.processes.parcels import Incoming, Parcel, send
 from fedtrack_local.scripts.ranks import world_size
 
-#: The length of the message that follows, as ``multiprocessing.connection`` writes it.
-_LENGTH = struct.Struct("!i")
+#: The server is trusted with the length of its messages.
+_MOST_BYTES = 2**31 - 1
 
 
 class SiteChannel:
@@ -36,6 +36,7 @@ class SiteChannel:
         self._identity: tuple[int, int] | None = None
         self._owner = os.getpid()
         self._joined = False
+        self._incoming = Incoming()
         if inherited is not None:
             self._adopt(socket.socket(fileno=inherited))
 
@@ -83,22 +84,32 @@ class SiteChannel:
         """
         self.send_bytes(encode(message))
 
-    def send_bytes(self, data: bytes) -> None:
-        """Send an encoded message.
+    def send_bytes(self, data: bytes, file: int | None = None) -> None:
+        """Send an encoded message, and the file of a descriptor with it.
 
         Raises:
             ConnectionError: There is no connection.
         """
-        self._usable().sendall(_LENGTH.pack(len(data)) + data)
+        send(self._usable(), data, file)
 
     def recv_bytes(self) -> bytes:
+        """Return the next message without its file; see ``receive``."""
+        parcel = self.receive()
+        parcel.drop()
+        return parcel.data
+
+    def receive(self) -> Parcel:
         """Return the next message.
 
         Raises:
             ConnectionError: There is no connection, or it ends.
         """
-        (length,) = _LENGTH.unpack(self._receive(_LENGTH.size))
-        return self._receive(length)
+        try:
+            parcel = self._incoming.take(self._usable(), _MOST_BYTES)
+        except EOFError:
+            raise ConnectionError("the server has closed the connection") from None
+        assert parcel is not None  # noqa: S101 - narrows the type; it has waited
+        return parcel
 
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Return whether there is a message, or the connection has ended, after waiting for ``timeout`` seconds."""
@@ -110,18 +121,9 @@ class SiteChannel:
         """Return the number of the descriptor."""
         return self._usable().fileno()
 
-    def _receive(self, size: int) -> bytes:
-        received = bytearray()
-        while len(received) < size:
-            part = self._usable().recv(size - len(received))
-            if not part:
-                raise ConnectionError("the server has closed the connection")
-            received += part
-        return bytes(received)
-
     def _adopt(self, connection: socket.socket) -> None:
-        self._socket, self._identity, self._owner = connection, _identity(connection.fileno()), os.getpid()
-        self._joined = False
+        self._socket, self._identity, self._owner = connection, identity_of(connection.fileno()), os.getpid()
+        self._incoming, self._joined = Incoming(), False
 
     def _usable(self) -> socket.socket:
         found = self._mine()
@@ -133,7 +135,7 @@ class SiteChannel:
         """Return the socket; None if it does not belong to this process, or is no longer open."""
         if self._socket is None:
             return None
-        if _identity(self._socket.fileno()) != self._identity:
+        if identity_of(self._socket.fileno()) != self._identity:
             self._socket.detach()  # not closed: its number belongs to somebody else by now
             self._socket, self._joined = None, False
         elif self._owner != os.getpid():
@@ -147,7 +149,8 @@ class SiteChannel:
         self._socket, self._joined = None, False
 
 
-def _identity(descriptor: int) -> tuple[int, int] | None:
+def identity_of(descriptor: int) -> tuple[int, int] | None:
+    """Return device and inode of an open file; None if the descriptor is closed."""
     try:
         status = os.fstat(descriptor)
     except OSError:

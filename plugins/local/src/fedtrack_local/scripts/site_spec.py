@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedtrack.job import LoadedSite
+from fedtrack_local.models.model_memory import share_of
 from fedtrack_local.processes.gpus import gpu_environment
 from fedtrack_local.processes.messages import SiteSpec
 
@@ -42,6 +43,7 @@ def site_spec(site: LoadedSite, run: ActiveRun) -> SiteSpec:
         threads=threads,
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
+        memory=share_of(len(job.sites)),
         config=job.script_config(site, site.name),
         terms=run.terms.of(site.name),
     )

@@ -13,11 +13,14 @@ import msgspec
 from fedtrack.client import ClientApp, FLModel, ParamsType, SiteContext
 from fedtrack.errors import ConfigError, ModelError
 from fedtrack.failure import shortened
+from fedtrack.files import read_plain
 from fedtrack.policy import Gate
 from fedtrack.spool import SharedSpool
 from fedtrack_local.averaging.aggregator import weight_of
 from fedtrack_local.averaging.aggregators import Aggregator, make_aggregator
+from fedtrack_local.averaging.result_limits import ResultLimits
 from fedtrack_local.models.arrays import as_arrays
+from fedtrack_local.models.handed_model import path_of
 from fedtrack_local.models.mapped_model import MappedModel
 from fedtrack_local.processes.failure_report import hushed, in_script
 from fedtrack_local.processes.messages import MAX_MESSAGE, RunSites, SiteFailed, SiteResult, SitesDone, WorkerSpec
@@ -53,8 +56,8 @@ class Position:
 def read_position(path: Path) -> int:
     """Return the number that a worker has stored last; 0 if there is none."""
     try:
-        return int.from_bytes(path.read_bytes(), sys.byteorder)
-    except FileNotFoundError:
+        return int.from_bytes(read_plain(path, 8), sys.byteorder)
+    except OSError:
         return 0
 
 
@@ -65,6 +68,9 @@ class Worker:
         spec: The worker's start parameters.
         app: The functions.
         spool: The spool for the records of all sites.
+
+    Attributes:
+        average: The descriptor of the last task's average, for who sends it; None if it is in the task's file.
     """
 
     def __init__(self, spec: WorkerSpec, app: ClientApp, spool: SharedSpool) -> None:
@@ -79,6 +85,7 @@ class Worker:
         self._model: MappedModel | None = None
         self._model_path = ""
         self._accepted = 0
+        self.average: int | None = None
         self._gates: dict[str, Gate | None] = {}
 
     def _gate(self, site: str) -> Gate | None:
@@ -119,9 +126,14 @@ class Worker:
         """Refuse: the functions of a ClientApp end when they return."""
         raise _not_here("shutdown")
 
-    def work(self, message: RunSites) -> SitesDone:
-        """Do a task for a group of sites. A site whose function raises has failed; the others go on."""
-        model = self._mapped(message.model) if message.model else None
+    def work(self, message: RunSites, file: int | None = None) -> SitesDone:
+        """Do a task for a group of sites. A site whose function raises has failed; the others go on.
+
+        Args:
+            message: The task.
+            file: The descriptor of the model's file, if it came with the message; it stays open.
+        """
+        model = self._mapped(message.model, file) if message.model else None
         aggregator = None
         if model is not None and message.name == TRAIN:
             aggregator = make_aggregator(message.aggregator, model.arrays, message.needed)
@@ -137,7 +149,10 @@ class Worker:
         logged = dict.fromkeys((site for site, _ in message.sites), 0) | self._spool.take_counts()
         averaged = self._accepted > 0
         if aggregator is not None and averaged:
-            aggregator.partial().save(Path(message.partial))
+            average = aggregator.partial()
+            self.average = average.seal(self._spec.memory)
+            if self.average is None:
+                average.save(Path(message.partial))
         return SitesDone(message.task_id, message.group, results, averaged, logged, *self._spool.position, seconds)
 
     def close(self) -> None:
@@ -146,10 +161,11 @@ class Worker:
             self._model.close()
             self._model = None
 
-    def _mapped(self, path: str) -> MappedModel:
+    def _mapped(self, path: str, file: int | None) -> MappedModel:
         if self._model is None or self._model_path != path:
             self.close()
-            self._model, self._model_path = MappedModel(Path(path), self._spec.framework), path
+            source = Path(path) if file is None else path_of(file)
+            self._model, self._model_path = MappedModel(source, self._spec.framework), path
         return self._model
 
     def _answer(
@@ -185,7 +201,10 @@ class Worker:
             if answer.params is None:
                 raise ModelError("the result of a train task has no params; return FLModel(params=...)")
             kind = answer.params_type or ParamsType.FULL
-            aggregator.accept(site, as_arrays(answer.params), kind, weight_of(answer.meta))
+            limits = ResultLimits(message.max_weight, message.max_norm)
+            reference = model.arrays if model is not None else {}
+            params, kind = limits.apply(site, as_arrays(answer.params), kind, reference)
+            aggregator.accept(site, params, kind, limits.weight(weight_of(answer.meta)))
             self._accepted += 1
         self._states.save(site, task, context.state)
         return result

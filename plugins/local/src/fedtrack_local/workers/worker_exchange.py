@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections import Counter, deque
@@ -12,9 +13,12 @@ from time import monotonic, time_ns
 
 from fedtrack.client import FLModel
 from fedtrack.errors import JobError, ModelError, SiteError
+from fedtrack.files import open_plain
 from fedtrack.runs import Goodbye, Workspace
 from fedtrack_local.averaging.partial_average import PartialAverage
+from fedtrack_local.models.handed_model import seal, take
 from fedtrack_local.models.model_link import hand_over
+from fedtrack_local.models.model_memory import memory_limit
 from fedtrack_local.processes.end import ended, last_words
 from fedtrack_local.processes.messages import EndRun, Exited, RunSites, SiteFailed, SiteLeft, SitesDone, WorkerSpec
 from fedtrack_local.processes.sites import FromPool, SitePool
@@ -53,6 +57,26 @@ class _Worker:
     position: int = 0
     since: float = 0.0
     asked_ns: int = 0
+
+
+@dataclass
+class _Model:
+    """The model of a task.
+
+    Attributes:
+        path: Its name, and its file if it is too large for the memory.
+        file: The descriptor of the sealed file in memory that holds it, or None.
+    """
+
+    path: Path
+    file: int | None
+
+    def close(self) -> None:
+        """Delete it."""
+        if self.file is None:
+            self.path.unlink(missing_ok=True)
+        else:
+            os.close(self.file)
 
 
 class WorkerExchange:
@@ -119,6 +143,7 @@ class WorkerExchange:
                         self._give(worker, todo.popleft(), task, model)
                 for event in self._pool.wait(_POLL_SECONDS):
                     answer = self._take(event, task, todo)
+                    event.drop()
                     if answer is not None:
                         open_groups -= 1
                         self.waiting.difference_update(answer.sites)
@@ -126,7 +151,7 @@ class WorkerExchange:
                 self._end_late(task)
         finally:
             if model is not None:
-                model.unlink(missing_ok=True)
+                model.close()
 
     def reject(self, site: str, error: Exception) -> None:
         """Treat a site's answer as a failure of that site."""
@@ -144,6 +169,7 @@ class WorkerExchange:
                     self._logged.setdefault(event.site, Counter()).update(event.message.late)
                 elif isinstance(event.message, Exited):
                     self._on_exit(event.site)
+                event.drop()
 
     def goodbye(self, site: str) -> Goodbye | None:
         """Return what the workers counted for a site; None if one of them dropped calls, and knows not whose."""
@@ -159,22 +185,24 @@ class WorkerExchange:
         self._pool.start(spec)
         self._workers[spec.name] = _Worker(spec)
 
-    def _publish(self, task: Task) -> Path | None:
+    def _publish(self, task: Task) -> _Model | None:
         if task.params is None:
             return None
         path = self._workspace.exchange / f"task-{self._task_id}.safetensors"
         params = task.params
-        when_there_is_room(lambda: hand_over(params, path))
-        return path
+        file = seal(params, memory_limit())
+        if file is None:
+            when_there_is_room(lambda: hand_over(params, path))
+        return _Model(path, file)
 
-    def _give(self, worker: _Worker, group: Group, task: Task, model: Path | None) -> None:
+    def _give(self, worker: _Worker, group: Group, task: Task, model: _Model | None) -> None:
         worker.group, worker.position, worker.since = group, 0, monotonic()
         worker.asked_ns = time_ns()
         message = RunSites(
             self._task_id,
             group.number,
             task.name,
-            str(model) if model is not None else "",
+            str(model.path) if model is not None else "",
             str(self._partial(group)),
             [(site, self._indices[site]) for site in group.left],
             task.current_round,
@@ -183,8 +211,10 @@ class WorkerExchange:
             task.aggregator,
             task.start_round,
             task.needed,
+            task.max_weight,
+            task.max_norm,
         )
-        self._pool.send(worker.spec.name, message)
+        self._pool.send(worker.spec.name, message, None if model is None else model.file)
 
     def _take(self, event: FromPool, task: Task, todo: deque[Group]) -> GroupAnswer | None:
         worker = self._workers.get(event.site)
@@ -194,28 +224,30 @@ class WorkerExchange:
             self._raised[event.site] = event.message
         elif isinstance(event.message, Exited):
             return self._bury(worker, event.message, task, todo)
-        elif isinstance(event.message, SitesDone) and worker.group is not None:
+        elif isinstance(event.message, SitesDone) and worker.group is not None and self._is_due(event.message, worker):
             group, worker.group = worker.group, None
             self._idle_deaths = 0
             self._logged.setdefault(event.site, Counter()).update(event.message.logged)
-            return self._answer(group, event.message, task, worker)
+            return self._answer(group, event.message, event.file, task, worker)
         return None
 
-    def _answer(self, group: Group, message: SitesDone, task: Task, worker: _Worker) -> GroupAnswer:
-        answered_ns, log_file = time_ns(), worker.spec.log
+    def _answer(self, group: Group, message: SitesDone, file: int | None, task: Task, worker: _Worker) -> GroupAnswer:
+        answered_ns, spec = time_ns(), worker.spec
         partial, size = None, 0
         if message.averaged:
-            path = self._partial(group)
             try:
-                size = path.stat().st_size
-                partial = PartialAverage.load(path)
-                path.unlink()  # it stays mapped after it is deleted
+                partial, size = self._average(group, file, spec.memory)
             except (ModelError, OSError) as error:
-                raise JobError(f"The average of {len(group.left)} sites cannot be read: {error}") from None
+                for site in group.left:
+                    text = f"the average of its group of {len(group.left)} sites cannot be used: {error}"
+                    self._roster.fail(site, SiteError(site, f"{text}; its output is in {spec.log}"))
+                return GroupAnswer(group.sites, {}, None, 0)
         models: dict[str, FLModel] = {}
         for result in message.results:
+            if result.site not in group.left:
+                continue
             if result.error:
-                text = f"the ClientApp raised {result.error} in task {task.name!r}; its output is in {log_file}"
+                text = f"the ClientApp raised {result.error} in task {task.name!r}; its output is in {spec.log}"
                 self._roster.fail(result.site, SiteError(result.site, text, result.traceback))
             else:
                 models[result.site] = FLModel(
@@ -234,6 +266,19 @@ class WorkerExchange:
             message.seconds,
             {message.stream: message.last} if message.stream else {},
         )
+
+    def _is_due(self, message: SitesDone, worker: _Worker) -> bool:
+        """Return whether the answer is that to the worker's task."""
+        return (message.task_id, message.group) == (self._task_id, worker.group.number if worker.group else -1)
+
+    def _average(self, group: Group, file: int | None, memory: int) -> tuple[PartialAverage, int]:
+        path = self._partial(group)
+        with contextlib.ExitStack() as stack:
+            if file is None:
+                file = stack.enter_context(open_plain(path)).fileno()
+                stack.callback(path.unlink)
+            arrays, metadata, size = take(file, self._workspace.exchange, memory, name=path.name)
+            return PartialAverage.of(arrays, metadata, path.name), size
 
     def _bury(self, worker: _Worker, exited: Exited, task: Task, todo: deque[Group]) -> GroupAnswer | None:
         """Replace a worker that died, and decide what happens to the group that it was working for."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from contextlib import closing
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,17 +15,25 @@ from fedtrack.spool import SharedSpool, SpoolIdentity
 from fedtrack.tracking import bind
 from fedtrack_local.processes.failure_report import report_failure
 from fedtrack_local.processes.messages import EndRun, SiteLeft, WorkerSpec, decode_to_worker, encode
+from fedtrack_local.processes.parcels import Parcel, ParcelConnection
 from fedtrack_local.processes.site_process import lead_own_life, prepare, run_exit_handlers
 from fedtrack_local.source_file import forget_main, import_file, search_first
 from fedtrack_local.workers.worker import Worker
 
+#: The server is trusted with the length of its messages.
+_MOST_BYTES = 2**31 - 1
+
 
 def become_worker(spec: WorkerSpec, channel: int) -> NoReturn:
     """Turn this process into the worker; never returns."""
-    lead_own_life(Path(spec.log), spec.environment, spec.custom, lambda: _run(spec, Connection(channel)))
+    lead_own_life(Path(spec.log), spec.environment, spec.custom, lambda: _run(spec, _connection(channel)))
 
 
-def _run(spec: WorkerSpec, channel: Connection) -> int:
+def _connection(channel: int) -> ParcelConnection:
+    return ParcelConnection(socket.socket(fileno=channel))
+
+
+def _run(spec: WorkerSpec, channel: ParcelConnection) -> int:
     prepare(spec.threads)
     forget_main()
     spool = SharedSpool(
@@ -61,9 +69,16 @@ def _load(spec: WorkerSpec) -> ClientApp:
     return app
 
 
-def _serve(worker: Worker, channel: Connection) -> None:
+def _serve(worker: Worker, channel: ParcelConnection) -> None:
     while True:
-        message = decode_to_worker.decode(channel.recv_bytes())
+        parcel = channel.take(_MOST_BYTES)
+        assert parcel is not None  # noqa: S101 - narrows the type; it has waited
+        message = decode_to_worker.decode(parcel.data)
         if isinstance(message, EndRun):
             return
-        channel.send_bytes(encode(worker.work(message)))
+        done = worker.work(message, parcel.file)
+        parcel.drop()
+        answer = Parcel(encode(done), worker.average)
+        worker.average = None
+        channel.send_bytes(*answer)
+        answer.drop()

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from fedtrack import ClientAppRunner
 from fedtrack.runs.worker_folders import next_worker_folder, spool_of, worker_name
+from fedtrack_local.models.model_memory import share_of
 from fedtrack_local.processes.gpus import gpu_environment
 from fedtrack_local.processes.messages import WorkerSpec
 
 if TYPE_CHECKING:
     from fedtrack_local.active_run import ActiveRun
+from fedtrack_local.workers.groups import groups_of
 
 
 def worker_spec(workers: int, runner: ClientAppRunner, run: ActiveRun) -> WorkerSpec:
@@ -42,5 +44,6 @@ def worker_spec(workers: int, runner: ClientAppRunner, run: ActiveRun) -> Worker
         total_sites=len(job.sites),
         durability=job.meta.durability,
         spool_limit=job.meta.spool_limit,
+        memory=share_of(sum(1 for _ in groups_of([site.name for site in job.sites]))),
         terms=run.terms,
     )

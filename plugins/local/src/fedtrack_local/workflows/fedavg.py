@@ -67,5 +67,7 @@ class FedAvg(described.FedAvg):
             aggregator=self.aggregator,
             start_round=rounds.start,
             needed=self.needed_params(),
+            max_weight=self.max_weight,
+            max_norm=self.max_norm,
             step=step,
         )

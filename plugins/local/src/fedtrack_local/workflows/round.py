@@ -32,14 +32,16 @@ def play_round(server: Server, task: Task, sites: Sequence[str]) -> tuple[Mappin
         JobError: No site sent a usable result, or too few sites are left.
     """
     # They need numpy, or a journal, which neither a site nor the description of a job does.
+    from fedtrack_local.averaging.result_limits import ResultLimits
     from fedtrack_local.averaging.round_average import RoundAverage
 
     if task.current_round is None:
         raise ConfigError(f"The task {task.name!r} has no current_round; a round is numbered, counted from 0.")
     started = perf_counter()
     params, current_round = task.params, task.current_round
+    limits = ResultLimits(task.max_weight, task.max_norm)
     server.notify("fedtrack_round_started", current_round=current_round)
-    average = RoundAverage(server, params, sites, task.aggregator, task.needed)
+    average = RoundAverage(server, params, sites, task.aggregator, task.needed, limits)
     for answer in server.ask(task, sites):
         average.add(answer)
     new_params, metrics, used = average.close()

@@ -43,6 +43,8 @@ class Task:
         start_round: The workflow's first round.
         needed: Names or patterns of the tensors that an answer must have; a site may leave out all others.
         step: The step under which the server logs the task's metrics; None means ``current_round``.
+        max_weight: A site that claims more steps counts as if it had claimed these; 0 stands for no cap.
+        max_norm: The largest L2 norm of an update, to which a longer one is shortened; 0 stands for no cap.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Task:
     start_round: int = 0
     needed: tuple[str, ...] = ("*",)
     step: int | None = None
+    max_weight: float = 0.0
+    max_norm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
