@@ -24,7 +24,7 @@ MakeJob = Callable[..., FedAvgJob]
 def specs(job: LoadedJob, folder: Path, gpus: str | None = None) -> list[SiteSpec]:
     with closing(Workspace(folder)) as workspace:
         info = SimpleNamespace(run_id="run-7")
-        run: Any = SimpleNamespace(job=job, info=info, workspace=workspace, gpus=gpus)
+        run: Any = SimpleNamespace(job=job, info=info, workspace=workspace, gpus=gpus, terms=RunTerms())
         return [site_spec(site, run) for site in job.sites]
 
 
