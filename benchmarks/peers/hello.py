@@ -91,7 +91,12 @@ def run_arm(name: str, peer: str, script: str, *arguments: str, virtual: bool) -
         notes, output = folder / "notes", folder / "output"
         command = [python, str(HERE / script), temporary, *arguments]
         try:
-            usage = measured(command, variables() | {"HELLO_NOTES": str(notes)}, output, TIMEOUT_SECONDS)
+            usage = measured(
+                command,
+                variables() | {"HELLO_NOTES": str(notes), "FEDTRACK_SITE_VARIABLES": "HELLO_NOTES"},
+                output,
+                TIMEOUT_SECONDS,
+            )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise RuntimeError(f"{name}: {error}\n{output.read_text()[-3000:]}") from None
         found = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fedtrack.journal.journal import Journal
 from fedtrack.runs.result import RunResult
+from fedtrack.tracking.records import AnyRecord, Control, Metric, decode
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_wandb import WandBReceiver
 
@@ -85,7 +87,7 @@ class Stage:
 
     def play(self, writer: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Played:
         if writer not in self._played:
-            job = make_job(f"log_{writer}.py")  # the TensorBoard receiver comes with it
+            job = make_job(f"log_{writer}.py", view=True)  # the TensorBoard receiver comes with it
             job.to_server(MLflowReceiver(), id="mlflow")
             job.to_server(WandBReceiver(), id="wandb")
             result = job.simulator_run(self._folder(writer))
@@ -108,11 +110,21 @@ def test_pair(
     played, logged = stage.play(writer, caplog, capfd), LOGGED[writer]
     stored = READERS[receiver](played.result.folder)
     assert set(stored) == {*SITES, "server"}
-    assert stored["server"].points == played.result.sites["server"].journaled > 0
+    own = events_of(played.result.folder, "server")
+    assert len(own) == played.result.sites["server"].journaled
+    assert stored["server"].points == sum(isinstance(record, Metric) for record in own) > 0
     for site in SITES:
         assert played.result.sites[site].journaled == sum(logged.kinds.values())
         check(stored[site], logged, receiver)
     check_summary(played, logged, receiver)
+
+
+def events_of(folder: Path, site: str) -> list[AnyRecord | Control]:
+    """Return the events of a site in the journal of a run."""
+    journal = Journal(folder / "journal.db", read_only=True)
+    bodies = [batch for batch in journal.read(0, 2**40) if batch.site == site]
+    journal.close()
+    return [decode(payload) for batch in bodies for _, payload in batch.events()]
 
 
 def check(found: Stored, logged: Logged, receiver: str) -> None:

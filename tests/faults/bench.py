@@ -216,6 +216,7 @@ class Bench:
     def _execute(self, arguments: list[str], *, closed_stdout: bool = False, stop_after: float | None = None) -> int:
         environment = os.environ | {
             "FAULTS_HOME": str(self.home),
+            "FEDTRACK_SITE_VARIABLES": "FAULTS_HOME",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(self.site), os.environ.get("PYTHONPATH", "")])),
         }
         process = subprocess.Popen(

@@ -55,8 +55,8 @@ THREATS = (
     Threat(
         "T5",
         "Text of a site changes a terminal, a page or a dashboard.",
-        "Text is printed through one function, and pages escape it.",
-        gaps=("Text reaches the terminal unchanged.",),
+        "Text is printed through one function, which shows control characters and markup as they are. Pages escape it.",
+        gaps=("Text reaches backends as it was logged.",),
     ),
     Threat(
         "T6",

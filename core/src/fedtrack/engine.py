@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import msgspec
 
 from fedtrack.errors import ConfigError
+from fedtrack.json_text import decode_json
 
 if TYPE_CHECKING:
     from fedtrack.job.fed_job import FedJob
@@ -119,7 +120,7 @@ class RunHandle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ConfigError: The text is not a handle.
         """
         try:
-            return msgspec.json.decode(text, type=RunHandle)
+            return decode_json(text, RunHandle)
         except msgspec.MsgspecError as error:
             raise ConfigError(f"This is no run handle: {error}; give what 'fedtrack submit' printed.") from None
 

@@ -33,6 +33,7 @@ from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 from fedtrack.redaction import redact
+from fedtrack.visible import visible
 
 
 class FedtrackError(Exception):
@@ -234,4 +235,4 @@ def system_errors() -> Iterator[None]:
 
 def _show(text: str) -> None:
     with suppress(OSError, ValueError):  # standard error may be closed; the exit code says it, too
-        print(redact(text), file=sys.stderr, flush=True)
+        print(visible(redact(text)), file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fedtrack.errors import FedtrackError
 from fedtrack.redaction import redact
+from fedtrack.visible import visible
 
 if TYPE_CHECKING:
     from traceback import TracebackException
@@ -26,8 +27,13 @@ MOST_SENTENCE, MOST_TEXT = 300, 20_000
 
 _TRACEBACK = "Traceback (most recent call last):"
 
-#: Characters by which a message could change what the terminal shows.
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+class VisibleFormatter(logging.Formatter):
+    """Shows messages so that nothing in them controls the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message."""
+        return visible(super().format(record))
 
 
 class TracebackFormatter(logging.Formatter):
@@ -39,7 +45,7 @@ class TracebackFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the message, and below it the traceback."""
         message, text = super().format(record), getattr(record, "traceback", "")
-        return f"{message}\n{text.rstrip()}" if text else message
+        return visible(f"{message}\n{text.rstrip()}" if text else message)
 
 
 class Failure(NamedTuple):
@@ -118,7 +124,7 @@ def _code_of(module: str) -> tuple[Path, ...]:
 
 def _printable(text: str) -> str:
     """Return the text without what cannot be sent, or could change what the terminal shows."""
-    return redact(text).encode(errors="backslashreplace").decode().translate(_CONTROL)  # no lone surrogates
+    return visible(redact(text))
 
 
 def shortened(text: str, most: int = MOST_TEXT) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 from fedtrack.redaction import redact
+from fedtrack.visible import visible
 
 #: The exit status of a listing whose reader has left: that of a program that SIGPIPE ends, as ``git log | head``.
 READER_LEFT = 141
@@ -87,7 +88,18 @@ def tolerant(stream: TextIO | None) -> TextIO:
 
 def say(text: str) -> None:
     """Print a line to standard error, if there is one."""
-    print(text, file=tolerant(sys.stderr), flush=True)
+    print(visible(text), file=tolerant(sys.stderr), flush=True)
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print what a command says, so that nothing in it controls the terminal.
+
+    Args:
+        text: The text; parts of it may come from sites, jobs and backends.
+        err: Whether it goes to standard error.
+        nl: Whether a line ends with it.
+    """
+    print(visible(str(text)), end="\n" if nl else "", file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def keep_output() -> None:

@@ -105,3 +105,9 @@ def test_unknown_run(site: Site, ended: Ended) -> None:
     unknown = RunHandle(ended.handle.engine, ended.handle.target, "nobody", "00000000-0000-0000-0000-000000000000")
     with pytest.raises(RunNotFound):
         site.engine.status(unknown)
+
+
+def test_each_round_is_shown_over_the_sites(ended: Ended) -> None:
+    shown = [record for _, _, record in ended.events["server"] if isinstance(record, Metric)]
+    means = [(record.step, record.n) for record in shown if record.key == "across_sites/loss/mean"]
+    assert means == [(0, 2), (1, 2)]

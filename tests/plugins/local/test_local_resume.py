@@ -14,6 +14,7 @@ import pytest
 
 from fedtrack.engine import RunState
 from fedtrack.errors import WorkspaceError
+from fedtrack.journal.journal import Journal
 from fedtrack.plugins import registry
 from fedtrack.runs.replay import replay
 from fedtrack.runs.result import RunResult
@@ -21,12 +22,22 @@ from fedtrack.runs.run_state import view
 from fedtrack.runs.stored_run import find_run
 from fedtrack.runs.stored_tally import tally_of
 from fedtrack.runs.verify import verify
+from fedtrack.tracking.records import Metric, decode
 from fedtrack_local.models.params import load_params
 from fedtrack_tensorboard import TBAnalyticsReceiver
 
 from .conftest import MakeJob
 
 pytestmark = pytest.mark.slow
+
+
+def points_of(result: RunResult, site: str) -> list[tuple[str, int | None]]:
+    """Return key and step of every metric of a site in the journal."""
+    journal = Journal(result.folder / "journal.db", read_only=True)
+    batches = [batch for batch in journal.read(0, 2**40) if batch.site == site]
+    journal.close()
+    records = [decode(payload) for batch in batches for _, payload in batch.events()]
+    return [(record.key, record.step) for record in records if isinstance(record, Metric)]
 
 
 def test_killed_server_is_resumed_after_its_last_finished_round(make_job: MakeJob, tmp_path: Path) -> None:
@@ -54,6 +65,9 @@ def test_killed_server_is_resumed_after_its_last_finished_round(make_job: MakeJo
     assert [r.current_round for r in result.rounds] == [0, 1, 2, 3]
     model = load_params(result.folder / "app_server" / "FL_global_model.safetensors")
     np.testing.assert_array_equal(model["w"], np.full((2, 3), 4.0, np.float32))
+    shown = [point for point in points_of(result, "server") if point[0].startswith("across_sites/")]
+    assert len(shown) == len(set(shown))  # no round of the view is repeated, and none is missing
+    assert {step for key, step in shown if key.endswith("/mean")} == {0, 1, 2, 3}
     # Three rounds before the kill (the last one unfinished), two after it: what was logged is there, all of it.
     assert result.sites["site-1"].journaled == 5 * 50
     assert {name: site.logged for name, site in result.sites.items()} == {

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fedtrack.output import echo
+
 
 def agent(
     folder: Annotated[
@@ -21,7 +23,7 @@ def agent(
     outbox = Outbox(folder)
     runs = outbox.runs()
     if not runs:
-        typer.echo(f"{outbox.root} holds no run.")
+        echo(f"{outbox.root} holds no run.")
         return
     left_anywhere = False
     for run in runs:
@@ -29,15 +31,13 @@ def agent(
         if not any(waiting.values()):
             continue
         target = run.target
-        typer.echo(
-            f"{target.run}: sending {sum(waiting.values()):,} events of {', '.join(waiting)} to {target.address}"
-        )
+        echo(f"{target.run}: sending {sum(waiting.values()):,} events of {', '.join(waiting)} to {target.address}")
         if not agents.run(run, once=True):
-            typer.echo(f"{target.run}: another agent is sending them already.")
+            echo(f"{target.run}: another agent is sending them already.")
             continue
         left = sum(events_left(box.spool) for box in run.sites())
         left_anywhere |= left > 0
         reasons = {box.shipped().waiting or "it has no token" for box in run.sites() if events_left(box.spool)}
-        typer.echo(f"{target.run}: " + (f"{left:,} events are left: {'; '.join(sorted(reasons))}" if left else "sent"))
+        echo(f"{target.run}: " + (f"{left:,} events are left: {'; '.join(sorted(reasons))}" if left else "sent"))
     if left_anywhere:
         raise typer.Exit(1)

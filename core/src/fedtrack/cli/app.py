@@ -25,6 +25,7 @@ from fedtrack.cli import (
     workflows,
     writers,
 )
+from fedtrack.output import echo
 
 _FORMAT = "%(levelname)s %(name)s: %(message)s"
 
@@ -56,8 +57,8 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"fedtrack {version('fedtrack')}")
-        typer.echo(f"log calls: {_log_calls()}")
+        echo(f"fedtrack {version('fedtrack')}")
+        echo(f"log calls: {_log_calls()}")
         raise typer.Exit
 
 
@@ -80,9 +81,8 @@ def _options(
     ] = False,
 ) -> None:
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format=_FORMAT)
-    if verbose:
-        from fedtrack.failure import TracebackFormatter
+    from fedtrack.failure import TracebackFormatter, VisibleFormatter
 
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(TracebackFormatter(_FORMAT))
+    logging.basicConfig(level=level, format=_FORMAT)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter((TracebackFormatter if verbose else VisibleFormatter)(_FORMAT))

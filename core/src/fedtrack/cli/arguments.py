@@ -9,6 +9,7 @@ import msgspec
 
 from fedtrack.errors import ConfigError
 from fedtrack.job.references import refuse_secrets, resolve_here
+from fedtrack.json_text import decode_json
 
 _WHERE = "--args"
 
@@ -20,7 +21,7 @@ def written_arguments(text: str) -> dict[str, Any]:
         ConfigError: The text is not a JSON object, or contains a secret itself.
     """
     try:
-        args = msgspec.json.decode(text, type=dict[str, Any])
+        args = decode_json(text, dict[str, Any])
     except msgspec.DecodeError as error:
         # Without the text, because it may contain a secret.
         raise ConfigError(f"{_WHERE} is no JSON object: {error}; write it as '{{\"name\": value}}'.") from None

@@ -11,6 +11,7 @@ import typer
 
 from fedtrack.cli.stored_runs import Run
 from fedtrack.cli.table import AsJson
+from fedtrack.output import echo
 
 if TYPE_CHECKING:
     from fedtrack.runs.audit import Audit
@@ -31,11 +32,9 @@ def bundle(
     stored = find_run(run)
     target = Path(f"{stored.record.run_id if stored.record else 'run'}.fedtrack.zip") if output is None else output
     found = write(stored, target)
-    typer.echo(f"{len(found.files):,} files in {target.absolute()}")
+    echo(f"{len(found.files):,} files in {target.absolute()}")
     if found.pruned:
-        typer.echo(
-            f"{found.pruned:,} events are missing: `fedtrack runs prune` deleted them from the journal.", err=True
-        )
+        echo(f"{found.pruned:,} events are missing: `fedtrack runs prune` deleted them from the journal.", err=True)
 
 
 @app.command()
@@ -58,7 +57,7 @@ def audit(
         keys[site] = value
     found = check(file, keys)
     if as_json:
-        typer.echo(json.dumps(asdict(found) | {"passed": found.passed}))
+        echo(json.dumps(asdict(found) | {"passed": found.passed}))
     else:
         _print(found)
     if not found.passed:
@@ -66,17 +65,15 @@ def audit(
 
 
 def _print(found: Audit) -> None:
-    typer.echo(f"run {found.run_id}")
-    typer.echo(f"server: {'signed by ed25519:' + found.server_key if found.server_key else 'not signed'}")
+    echo(f"run {found.run_id}")
+    echo(f"server: {'signed by ed25519:' + found.server_key if found.server_key else 'not signed'}")
     for fault in found.faults:
-        typer.echo(f"  FAULT: {fault}")
+        echo(f"  FAULT: {fault}")
     for site in found.sites:
         terms = "; ".join(dict.fromkeys(policy or "no policy" for policy in site.policies)) or "no release log"
         keys = ", ".join(f"ed25519:{key}" for key in site.keys) or "not signed"
-        typer.echo(
-            f"{site.site}: {site.records:,} records, {site.sealed:,} of them as the site has let them out; {terms}"
-        )
-        typer.echo(f"  {keys}" + (f"; {site.refused:,} records were refused by its agent" if site.refused else ""))
+        echo(f"{site.site}: {site.records:,} records, {site.sealed:,} of them as the site has let them out; {terms}")
+        echo(f"  {keys}" + (f"; {site.refused:,} records were refused by its agent" if site.refused else ""))
         for fault in site.faults:
-            typer.echo(f"  FAULT: {fault}")
-    typer.echo("passed" if found.passed else "failed")
+            echo(f"  FAULT: {fault}")
+    echo("passed" if found.passed else "failed")

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedtrack.cli.table import AsJson, show
+from fedtrack.output import echo
 
 if TYPE_CHECKING:
     from fedtrack.collector.settings import Settings
@@ -161,9 +162,9 @@ def _serve(settings: Settings) -> None:
 
     def ready() -> None:
         names = ", ".join(settings.receivers) or "no receiver: journals only"
-        typer.echo(f"Collecting at {server.url} into {settings.folder} ({names}). Ctrl-C ends it in order.")
+        echo(f"Collecting at {server.url} into {settings.folder} ({names}). Ctrl-C ends it in order.")
         if not (settings.folder / "tokens.json").exists():
-            typer.echo(f"No site has a token yet: fedtrack collect tokens add SITE --folder {settings.folder}")
+            echo(f"No site has a token yet: fedtrack collect tokens add SITE --folder {settings.folder}")
 
     server.run(ready)
 
@@ -195,11 +196,11 @@ def end(
         raise ConfigError(f"{str(place)!r} has no run {run!r}; `fedtrack runs list {place}` shows all.")
     ending = read_ending(found)
     if ending.ended is not None:
-        typer.echo(f"{run} has ended before; nothing is changed.")
+        echo(f"{run} has ended before; nothing is changed.")
         return
     ending.asked = True
     write_ending(found, ending)
-    typer.echo(f"{run} ends as soon as its sites are quiet for 2 s; `fedtrack runs show {found.base}` shows it.")
+    echo(f"{run} ends as soon as its sites are quiet for 2 s; `fedtrack runs show {found.base}` shows it.")
 
 
 @tokens_app.command("add")
@@ -216,8 +217,8 @@ def add_token(
 
     place = _tokens_folder(folder, config)
     token = Tokens(place).add(site, runs=runs, days=days, reads=metrics)
-    typer.echo(token)
-    typer.echo(f"It is not shown again. Give it to {site} as FEDTRACK_TOKEN.", err=True)
+    echo(token)
+    echo(f"It is not shown again. Give it to {site} as FEDTRACK_TOKEN.", err=True)
 
 
 @tokens_app.command("list")
@@ -252,7 +253,7 @@ def revoke_token(
     from fedtrack.collector.tokens import Tokens
 
     for one in Tokens(_tokens_folder(folder, config)).revoke(site):
-        typer.echo(f"revoked {one.id} of {one.site}")
+        echo(f"revoked {one.id} of {one.site}")
 
 
 def _tokens_folder(folder: Path | None, config: Path | None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-import typer
+from fedtrack.output import echo
 
 #: Seconds until the first line about a receiver, and between two of them.
 _EVERY = 5.0
@@ -38,7 +38,7 @@ class CountingLine:
             return
         self._shown = now
         left = (now - self._begun) / done * (total - done)
-        typer.echo(f"{label}: {done:,} of {total:,} names counted, about {_duration(left)} left", err=True)
+        echo(f"{label}: {done:,} of {total:,} names counted, about {_duration(left)} left", err=True)
 
 
 def _duration(seconds: float) -> str:

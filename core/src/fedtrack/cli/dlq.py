@@ -9,7 +9,7 @@ import typer
 from fedtrack.cli.stored_runs import Patience, Run
 from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
-from fedtrack.output import keep_output
+from fedtrack.output import echo, keep_output
 
 app = typer.Typer(name="dlq", help="Events that a receiver refused for good.", no_args_is_help=True)
 
@@ -36,9 +36,9 @@ def retry(run: Run, receiver: Receiver, patience: Patience = 30.0) -> None:
     from fedtrack.runs.stored_run import find_run
 
     done = dead_letters.retry(find_run(run), receiver, patience)
-    typer.echo(f"{receiver}: {done.delivered:,} delivered, {done.refused:,} refused again")
+    echo(f"{receiver}: {done.delivered:,} delivered, {done.refused:,} refused again")
     if done.refused:
-        typer.echo(f"  {done.error}")
+        echo(f"  {done.error}")
         raise typer.Exit(1)
 
 
@@ -49,4 +49,4 @@ def drop(run: Run, receiver: Receiver) -> None:
     from fedtrack.runs import dead_letters
     from fedtrack.runs.stored_run import find_run
 
-    typer.echo(f"{receiver}: {dead_letters.drop(find_run(run), receiver):,} events dropped")
+    echo(f"{receiver}: {dead_letters.drop(find_run(run), receiver):,} events dropped")

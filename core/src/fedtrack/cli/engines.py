@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli.table import AsJson, plugin_row, show
+from fedtrack.output import echo
 
 app = typer.Typer(name="engines", help="Where jobs can run.", no_args_is_help=True)
 
@@ -40,10 +41,10 @@ def info(name: Engine, as_json: AsJson = False) -> None:
     with closing(open_engine(name)) as engine:
         caps = msgspec.to_builtins(engine.caps())
     if as_json:
-        typer.echo(json.dumps(caps, indent=2))
+        echo(json.dumps(caps, indent=2))
         return
     for key, value in caps.items():
-        typer.echo(f"{key + ':':<16} {value}")
+        echo(f"{key + ':':<16} {value}")
 
 
 @app.command()
@@ -58,7 +59,7 @@ def check(
     with closing(open_engine(name)) as engine:
         problems = engine.check(job, target)
     for problem in problems:
-        typer.echo(f"{'error' if problem.fatal else 'note'}: {problem.message}")
+        echo(f"{'error' if problem.fatal else 'note'}: {problem.message}")
     if any(problem.fatal for problem in problems):
         raise typer.Exit(2)
-    typer.echo(f"{job} can run on {target}.")
+    echo(f"{job} can run on {target}.")

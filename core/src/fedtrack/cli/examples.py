@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli.table import AsJson, show
-from fedtrack.output import keep_output
+from fedtrack.output import echo, keep_output
 
 app = typer.Typer(name="examples", help="Runnable examples.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def list_examples(as_json: AsJson = False) -> None:
     if not rows and not as_json:
         from fedtrack.plugins import remedy
 
-        typer.echo(f"No example is installed; try: {remedy.install('fedtrack-examples')}")
+        echo(f"No example is installed; try: {remedy.install('fedtrack-examples')}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -71,7 +71,7 @@ def copy(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not an empty folder; choose another one.")
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    typer.echo(f"Copied to {folder}; run it with: python {folder / 'job.py'}")
+    echo(f"Copied to {folder}; run it with: python {folder / 'job.py'}")
 
 
 @app.command("prepare-data")

@@ -9,6 +9,7 @@ import typer
 
 from fedtrack.cli.stored_runs import Run
 from fedtrack.cli.table import AsJson, show
+from fedtrack.output import echo
 
 #: Without a name: its commands are those of ``fedtrack runs``.
 app = typer.Typer()
@@ -28,9 +29,9 @@ def export(
     stored = find_run(run)
     target = Path(f"events.{format}") if output is None else output
     count = write(stored, target, format)
-    typer.echo(f"{count:,} events in {target.absolute()}")
+    echo(f"{count:,} events in {target.absolute()}")
     if gone := pruned(stored):
-        typer.echo(f"{gone:,} more were deleted from the journal by `fedtrack runs prune`.", err=True)
+        echo(f"{gone:,} more were deleted from the journal by `fedtrack runs prune`.", err=True)
 
 
 @app.command()
@@ -58,4 +59,4 @@ def backup(run: Run, target: Annotated[Path, typer.Argument(help="A new folder."
     from fedtrack.runs.stored_run import find_run
 
     size = back_up(find_run(run), target)
-    typer.echo(f"{size:,} bytes in {target.absolute()}; `fedtrack runs show {target.absolute()}` shows it.")
+    echo(f"{size:,} bytes in {target.absolute()}; `fedtrack runs show {target.absolute()}` shows it.")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli.stored_runs import Run
+from fedtrack.output import echo
 
 #: Without a name: its command is one of ``fedtrack runs``.
 app = typer.Typer()
@@ -31,6 +32,6 @@ def forget(
         typer.confirm(f"Remove every record of {site!r} from {stored.base}? They cannot be brought back.", abort=True)
     found = remove(stored, site)
     files = found.files + (Outbox().forget(stored.base.name, site) if stored.is_collected else 0)
-    typer.echo(f"{site}: {found.events:,} events removed from the journal, and {files:,} files")
+    echo(f"{site}: {found.events:,} events removed from the journal, and {files:,} files")
     for place in found.left:
-        typer.echo(f"not removed: {place}")
+        echo(f"not removed: {place}")

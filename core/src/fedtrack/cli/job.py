@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedtrack.output import echo
+
 if TYPE_CHECKING:
     from fedtrack.job.meta import Meta
 
@@ -28,28 +30,28 @@ def show(folder: Annotated[Path, typer.Argument(help="An exported job.")]) -> No
     with with_sites(folder, _example_sites(meta) if meta is not None and for_all else None) as named:
         job = load_job(named)
     if for_all:
-        typer.echo("For all sites; they are named when the job is run. As an example:")
-    typer.echo(f"{job.meta.name}: {len(job.sites)} sites, min_clients {job.meta.min_clients or len(job.sites)}")
-    typer.echo("server")
+        echo("For all sites; they are named when the job is run. As an example:")
+    echo(f"{job.meta.name}: {len(job.sites)} sites, min_clients {job.meta.min_clients or len(job.sites)}")
+    echo("server")
     for id_, workflow in job.workflows.items():
-        typer.echo(f"  workflow  {id_}: {_show(workflow)}")
+        echo(f"  workflow  {id_}: {_show(workflow)}")
     for part in (job.selector, job.results_json):
         if part is not None:
-            typer.echo(f"  component {_show(part)}")
+            echo(f"  component {_show(part)}")
     for id_, receiver in job.receivers.items():
-        typer.echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
+        echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
     if job.client_app is not None:
         first = job.sites[0]
-        typer.echo(f"{len(job.sites)} sites, in processes that they share: {first.name} to {job.sites[-1].name}")
-        typer.echo(f"  functions {_show(job.client_app)}")
-        typer.echo(f"  events    {'cross to the server' if first.streams_to_server else 'stay in the spools'}")
+        echo(f"{len(job.sites)} sites, in processes that they share: {first.name} to {job.sites[-1].name}")
+        echo(f"  functions {_show(job.client_app)}")
+        echo(f"  events    {'cross to the server' if first.streams_to_server else 'stay in the spools'}")
         return
     for site in job.sites:
-        typer.echo(site.name)
-        typer.echo(f"  script    {site.script.name} {' '.join(site.script_args)}".rstrip())
-        typer.echo(f"  events    {'cross to the server' if site.streams_to_server else 'stay at the site'}")
+        echo(site.name)
+        echo(f"  script    {site.script.name} {' '.join(site.script_args)}".rstrip())
+        echo(f"  events    {'cross to the server' if site.streams_to_server else 'stay at the site'}")
         for id_, receiver in site.receivers.items():
-            typer.echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
+            echo(f"  receiver  {id_}: {receiver.name} {_options(receiver.options)}")
 
 
 def _example_sites(meta: Meta) -> list[str]:
@@ -76,7 +78,7 @@ def schema(
     if file is not None and file not in schemas:
         raise ConfigError(f"{file!r} is no file of a job; valid are {', '.join(schemas)}.")
     found = schemas if file is None else schemas[file]
-    typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
 
 
 def _show(struct: Any) -> str:

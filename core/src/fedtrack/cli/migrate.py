@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from fedtrack.output import echo
+
+#: The most characters of a script.
+_LARGEST = 10_000_000
 
 
 def migrate(
@@ -21,14 +27,23 @@ def migrate(
     for script in scripts:
         try:
             with script.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
-                source = file.read()
+                source = file.read(_LARGEST + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{script} cannot be read: {error}; give Python files.") from None
+        if len(source) > _LARGEST:
+            raise ConfigError(
+                f"{script} has more than {_LARGEST:,} characters, and so is no script; give Python files."
+            )
         migrated = rewrite(source, str(script))
-        before, after = source.splitlines(keepends=True), migrated.text.splitlines(keepends=True)
-        typer.echo("".join(unified_diff(before, after, str(script), f"{script} (fedtrack)")), nl=False)
+        before, after = _lines(source), _lines(migrated.text)
+        echo("".join(unified_diff(before, after, str(script), f"{script} (fedtrack)")), nl=False)
         for line, name in migrated.left:
-            typer.echo(f"{script}:{line}: fedtrack has no {name}; this import is left as it is.", err=True)
+            echo(f"{script}:{line}: fedtrack has no {name}; this import is left as it is.", err=True)
         if write and migrated.text != source:
             with script.open("w", encoding="utf-8", newline="") as file:
                 file.write(migrated.text)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines as Python counts them: a form feed ends none."""
+    return list(StringIO(text, newline=""))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fedtrack.cli.table import COLUMNS, AsJson, plugin_row, show
-from fedtrack.output import keep_output
+from fedtrack.output import echo, keep_output
 
 app = typer.Typer(name="plugins", help="The installed plugins.", no_args_is_help=True)
 
@@ -50,8 +50,8 @@ def new(
     from fedtrack.scaffold import write_project
 
     folder = write_project(name, kind.value, directory)
-    typer.echo(f"Wrote {folder}. Next:")
-    typer.echo(f"  cd {folder}")
-    typer.echo(f"  {remedy.install_here('-e', '.[dev]')}")
-    typer.echo("  pytest && mypy && ruff check")
-    typer.echo("  fedtrack plugins list")
+    echo(f"Wrote {folder}. Next:")
+    echo(f"  cd {folder}")
+    echo(f"  {remedy.install_here('-e', '.[dev]')}")
+    echo("  pytest && mypy && ruff check")
+    echo("  fedtrack plugins list")

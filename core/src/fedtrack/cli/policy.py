@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedtrack.cli.table import AsJson, show
+from fedtrack.output import echo
 
 if TYPE_CHECKING:
     from fedtrack.policy.policy import Policy
@@ -25,18 +26,18 @@ def check(file: File) -> None:
     from fedtrack.policy.policy import KINDS, read
 
     policy, sha256 = read(file)
-    typer.echo(f"{file} is valid.\nsha256:{sha256}")
+    echo(f"{file} is valid.\nsha256:{sha256}")
     for rule in policy.allow:
-        typer.echo(f"metrics {rule.key}: {_rule(rule)}")
+        echo(f"metrics {rule.key}: {_rule(rule)}")
     if policy.default == "allow":
-        typer.echo("every other metric: released as it is, because the default is allow")
+        echo("every other metric: released as it is, because the default is allow")
     elif not policy.allow:
-        typer.echo("metrics: none")
+        echo("metrics: none")
     for kind in KINDS:
         said = getattr(policy, kind) or policy.default
         shown = {"allow": "all", "deny": "none"}[said] if isinstance(said, str) else ", ".join(said) or "none"
-        typer.echo(f"{kind}: {shown}")
-    typer.echo("Not covered: the parameters of a model and their weight.")
+        echo(f"{kind}: {shown}")
+    echo("Not covered: the parameters of a model and their weight.")
 
 
 @app.command()
@@ -52,12 +53,12 @@ def explain(
     policies: dict[str, Policy] = {str(path): read(path)[0] for path in (file, job) if path is not None}
     for name, policy in policies.items():
         rule = policy.rule(key)
-        typer.echo(f"{name}: {'no rule allows this metric' if rule is None else f'rule {rule.key}: {_rule(rule)}'}")
+        echo(f"{name}: {'no rule allows this metric' if rule is None else f'rule {rule.key}: {_rule(rule)}'}")
     plan = Plan.of(policies.values(), key)
-    typer.echo(f"metric {key}: {'withheld' if plan.denied else 'released under the strictest of these rules'}")
+    echo(f"metric {key}: {'withheld' if plan.denied else 'released under the strictest of these rules'}")
     for kind in KINDS:
         allowed = all(policy.allows(kind, key) for policy in policies.values())
-        typer.echo(f"{kind} {key}: {'released' if allowed else 'withheld'}")
+        echo(f"{kind} {key}: {'released' if allowed else 'withheld'}")
 
 
 @app.command()
@@ -65,7 +66,7 @@ def schema() -> None:
     """Print the JSON schema of a policy."""
     from fedtrack.policy.policy import schema as found
 
-    typer.echo(json.dumps(found(), indent=2))
+    echo(json.dumps(found(), indent=2))
 
 
 @app.command()
@@ -88,7 +89,7 @@ def log(
     for name, path in found.items():
         lines, said = checked(path)
         rows += _rows(name, lines)
-        typer.echo(f"{name}: {said}", err=as_json)
+        echo(f"{name}: {said}", err=as_json)
     show(rows, ("site", "round", "kind", "key", "released", "refused"), as_json=as_json)
 
 

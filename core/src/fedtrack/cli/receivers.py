@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fedtrack.cli.table import COLUMNS, AsJson, kinds, plugin_row, show
+from fedtrack.output import echo
 
 app = typer.Typer(name="receivers", help="The installed receivers.", no_args_is_help=True)
 
@@ -26,7 +27,7 @@ def list_receivers(as_json: AsJson = False) -> None:
     if not rows and not as_json:
         from fedtrack.plugins import remedy
 
-        typer.echo(f"No receiver is installed; try: {remedy.install('fedtrack[tensorboard]')}")
+        echo(f"No receiver is installed; try: {remedy.install('fedtrack[tensorboard]')}")
 
 
 @app.command()
@@ -38,14 +39,14 @@ def info(name: Name, as_json: AsJson = False) -> None:
     cls = found.find_receiver(name)
     row = _row(found, cls) | {"aliases": list(cls.aliases), "arguments": _arguments(cls)}
     if as_json:
-        typer.echo(json.dumps(row, indent=2))
+        echo(json.dumps(row, indent=2))
         return
     for key in (*COLUMNS, "reason", "remedy", "aliases"):
         if value := row[key]:
-            typer.echo(f"{key + ':':<10} {', '.join(value) if isinstance(value, list) else value}")
-    typer.echo("arguments:")
+            echo(f"{key + ':':<10} {', '.join(value) if isinstance(value, list) else value}")
+    echo("arguments:")
     for argument in row["arguments"]:
-        typer.echo(f"  {argument['name']}: {argument['type']} = {argument['default']}")
+        echo(f"  {argument['name']}: {argument['type']} = {argument['default']}")
 
 
 @app.command()

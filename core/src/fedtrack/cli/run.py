@@ -14,7 +14,7 @@ from fedtrack.cli.resume import resume as resume_run
 from fedtrack.cli.submit import EngineName, RunId, keep_handle, make_folder
 from fedtrack.cli.submit import submit as submit_job
 from fedtrack.engine import LOCAL_ENGINE
-from fedtrack.output import keep_output
+from fedtrack.output import echo, keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
@@ -98,7 +98,7 @@ def _sites(n_clients: int | None, clients: str | None) -> list[str] | None:
 
 
 def _deprecated(old: str, new: str) -> None:
-    typer.echo(f"'fedtrack {old}' is deprecated and will be removed; use: fedtrack {new}", err=True)
+    echo(f"'fedtrack {old}' is deprecated and will be removed; use: fedtrack {new}", err=True)
 
 
 def _run_there(engine: Engine, job: Path, target: str, run_id: str | None, workspace: Path) -> None:
@@ -108,16 +108,16 @@ def _run_there(engine: Engine, job: Path, target: str, run_id: str | None, works
     make_folder(workspace)
     run = engine.submit(job, target, run_id)
     keep_handle(run, workspace)
-    typer.echo(f"Submitted; Ctrl-C ends the waiting, not the run. Its handle: {run.to_json()}", err=True)
+    echo(f"Submitted; Ctrl-C ends the waiting, not the run. Its handle: {run.to_json()}", err=True)
     status = engine.wait(run)
     code = int(status.state != "completed" or status.events_complete is False)
-    typer.echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail}")
+    echo(f"{status.state.value}{': ' if status.detail else ''}{status.detail}")
     _make_room(workspace, run)
     # A run that was rejected, or lost its server, may have no results; its state is printed already.
     with suppress(*(() if status.state == "completed" else (RunNotFound,))):
         result = engine.fetch(run, workspace)
         code = code or result.exit_code
-        typer.echo(f"Results: {result.folder} ({arrival(result)})")
+        echo(f"Results: {result.folder} ({arrival(result)})")
     if code:
         raise typer.Exit(code)
 
@@ -142,7 +142,7 @@ def _make_room(workspace: Path, run: RunHandle) -> None:
         earlier = place.move_earlier_run()
         if earlier is not None:
             command = f"fedtrack runs show {shlex.quote(str(earlier))}"
-            typer.echo(f"The earlier run in this workspace is kept in {earlier}, see: {command}", err=True)
+            echo(f"The earlier run in this workspace is kept in {earlier}, see: {command}", err=True)
     finally:
         place.close()
 

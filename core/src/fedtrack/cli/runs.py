@@ -12,7 +12,7 @@ import typer
 
 from fedtrack.cli import audit, dlq, export, forget, stored_runs
 from fedtrack.cli.table import AsJson
-from fedtrack.output import keep_output
+from fedtrack.output import echo, keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle, RunStatus
@@ -63,10 +63,10 @@ def abort(
     with _attached(handle) as (run, engine):
         before = engine.status(run)
         if before.state.is_final:
-            typer.echo("The run is over already; nothing was done.", err=True)
+            echo("The run is over already; nothing was done.", err=True)
             _print(before, as_json=False)
             return
-        typer.echo(f"Ending the run {run.run_id}; its events until now are delivered.", err=True)
+        echo(f"Ending the run {run.run_id}; its events until now are delivered.", err=True)
         engine.abort(run)
         _print(engine.wait(run, timeout), as_json=False)
 
@@ -82,7 +82,7 @@ def fetch(
 
     with _attached(handle) as (run, engine):
         result = engine.fetch(run, workspace)
-    typer.echo(f"{result.job_name}: {result.status} ({arrival(result)}); results: {result.folder}")
+    echo(f"{result.job_name}: {result.status} ({arrival(result)}); results: {result.folder}")
 
 
 @app.command()
@@ -95,7 +95,7 @@ def drain(
     """
     keep_output()
     with _attached(handle) as (run, engine):
-        typer.echo(engine.drain(run, timeout).to_json())
+        echo(engine.drain(run, timeout).to_json())
 
 
 def read_handle(text: str) -> RunHandle:
@@ -151,10 +151,10 @@ def _print(status: RunStatus, as_json: bool) -> None:
     import msgspec
 
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(status)))
+        echo(json.dumps(msgspec.to_builtins(status)))
         return
     events = {True: "; all events arrived", False: "; events are missing", None: ""}[status.events_complete]
     if status.unserved:
         events = f"{events if status.events_complete is False else ''}; {', '.join(status.unserved)} got nothing"
     detail = status.detail.removesuffix(".")  # more follows
-    typer.echo(f"{status.state.value}{': ' if detail else ''}{detail}{events}")
+    echo(f"{status.state.value}{': ' if detail else ''}{detail}{events}")

@@ -11,7 +11,7 @@ import typer
 
 from fedtrack.cli.table import AsJson
 from fedtrack.cli.table import show as show_rows
-from fedtrack.output import keep_output
+from fedtrack.output import echo, keep_output
 
 if TYPE_CHECKING:
     from fedtrack.runs.run_state import RunView
@@ -69,23 +69,23 @@ def show(run: Run, as_json: AsJson = False) -> None:
     found = view(stored)
     tally = tally_of(stored)
     if as_json:
-        typer.echo(json.dumps(_as_json(found, tally), indent=2))
+        echo(json.dumps(_as_json(found, tally), indent=2))
         return
     detail = "; ".join(part for part in (found.detail, found.remedy) if part)
-    typer.echo(f"{found.job_name or 'run'}: {found.state}{': ' if detail else ''}{detail}")
+    echo(f"{found.job_name or 'run'}: {found.state}{': ' if detail else ''}{detail}")
     if found.progress and found.goes_on:
         for reason in found.progress.failed.values():
-            typer.echo(f"failed: {reason}")
+            echo(f"failed: {reason}")
     _show_tally(tally, live=found.goes_on)
     for log in traceback_logs(stored.kept, tally.receivers.values()):
-        typer.echo(f"tracebacks: {log}")
+        echo(f"tracebacks: {log}")
     for name, site in tally.sites.items():
         if site.in_spool and not found.goes_on and logs_still(stored, name):
-            typer.echo(f"still logs: {name}: a process of the site is alive and has outlived the run")
+            echo(f"still logs: {name}: a process of the site is alive and has outlived the run")
     if found.goes_on:
-        typer.echo("events: the run goes on; these are its counts at this moment")
+        echo("events: the run goes on; these are its counts at this moment")
     else:
-        typer.echo("events: complete" if tally.complete else "events: incomplete")
+        echo("events: complete" if tally.complete else "events: incomplete")
 
 
 def _as_json(found: RunView, tally: Tally) -> dict[str, Any]:
@@ -119,13 +119,13 @@ def replay(
     done = deliver(find_run(run), other, again=again, patience=patience)
     for name, summary in done.receivers.items():
         place = f"; {summary.location}" if summary.location else ""
-        typer.echo(f"{name}: {done.new[name]:,} events delivered now, {summary.delivered:,} in all{place}")
+        echo(f"{name}: {done.new[name]:,} events delivered now, {summary.delivered:,} in all{place}")
         if summary.pending:
-            typer.echo(f"  {summary.pending:,} still wait in the journal: {summary.error or 'it was too slow'}")
+            echo(f"  {summary.pending:,} still wait in the journal: {summary.error or 'it was too slow'}")
         if summary.dead:
-            typer.echo(f"  {summary.dead:,} were refused; see: fedtrack runs dlq list {run}")
+            echo(f"  {summary.dead:,} were refused; see: fedtrack runs dlq list {run}")
     for site, reason in done.waiting.items():
-        typer.echo(f"{site}: its records wait in the spool: {reason}")
+        echo(f"{site}: its records wait in the spool: {reason}")
     if not done.complete:
         raise typer.Exit(1)
 
@@ -147,7 +147,7 @@ def verify(run: Run, as_json: AsJson = False) -> None:
     rows = [check._asdict() for check in checks]
     if not as_json and len(rows) > _MOST_ROWS:
         shown = [row for row in rows if row["problem"]]
-        typer.echo(f"{len(rows) - len(shown):,} counts agree; all of them are in the output of --json.")
+        echo(f"{len(rows) - len(shown):,} counts agree; all of them are in the output of --json.")
         rows = shown
     for row in rows:
         row["found"] = "not countable" if row["found"] is None and not as_json else row["found"]
@@ -156,9 +156,9 @@ def verify(run: Run, as_json: AsJson = False) -> None:
         show_rows(rows, ("what", "expected", "found", "result"), as_json=as_json)
     problems = sum(bool(check.problem) for check in checks)
     ending = "No count differs." if live else "Everything is there."
-    typer.echo(f"{problems} of {len(checks)} counts differ." if problems else ending, err=as_json)
+    echo(f"{problems} of {len(checks)} counts differ." if problems else ending, err=as_json)
     if live:
-        typer.echo("The run goes on: these are its counts at this moment. Backends are counted at its end.", err=True)
+        echo("The run goes on: these are its counts at this moment. Backends are counted at its end.", err=True)
     if problems:
         raise typer.Exit(1)
 
@@ -174,11 +174,11 @@ def salvage(run: Run) -> None:
     done = rescue(stored)
     for one in done:
         for line in describe(one):
-            typer.echo(line)
+            echo(line)
     if not done:
-        typer.echo("No file of this run is damaged; nothing was changed.")
+        echo("No file of this run is damaged; nothing was changed.")
         return
-    typer.echo(f"Deliver what was rescued: fedtrack runs replay {quote(str(stored.base))}")
+    echo(f"Deliver what was rescued: fedtrack runs replay {quote(str(stored.base))}")
 
 
 @app.command()
@@ -194,9 +194,9 @@ def prune(
 
     deleted = delete(find_run(run), older_than)
     for node, count in deleted.items():
-        typer.echo(f"{node}: {count:,} events deleted from the journal")
+        echo(f"{node}: {count:,} events deleted from the journal")
     if not deleted:
-        typer.echo("The run has no journal; nothing was deleted.")
+        echo("The run has no journal; nothing was deleted.")
 
 
 def _show_tally(tally: Tally, *, live: bool) -> None:
@@ -210,22 +210,22 @@ def _show_tally(tally: Tally, *, live: bool) -> None:
         show_rows(sites, tuple(sites[0]), as_json=False)
     receivers = receiver_rows(tally.receivers)
     if receivers:
-        typer.echo()
+        echo()
         show_rows(receivers, tuple(receivers[0]), as_json=False)
-    typer.echo()
+    echo()
     for name, receiver in tally.receivers.items():
         if receiver.error:
-            typer.echo(f"{name}: {receiver.error}")
+            echo(f"{name}: {receiver.error}")
     for site_name, site in tally.sites.items():
         if site.unreadable:
-            typer.echo(f"waits in its spool: {site_name}: {site.unreadable}")
+            echo(f"waits in its spool: {site_name}: {site.unreadable}")
         if site.dropped:
-            typer.echo(f"dropped: {site_name}: {site.dropped:,} log calls found no room in its spool")
+            echo(f"dropped: {site_name}: {site.dropped:,} log calls found no room in its spool")
         if site.lost:
-            typer.echo(f"lost: {site_name}: {site.lost:,} events were logged, and are in no spool and no journal")
+            echo(f"lost: {site_name}: {site.lost:,} events were logged, and are in no spool and no journal")
     for site_name, count in tally.forgotten.items():
-        typer.echo(f"forgotten: {site_name}: {count:,} events were removed")
+        echo(f"forgotten: {site_name}: {count:,} events were removed")
     for site_name, reason in tally.gaps:
-        typer.echo(f"lost: {site_name}: {reason}")
+        echo(f"lost: {site_name}: {reason}")
     for (name, reason), count in kinds_refused(tally.refused).items():
-        typer.echo(f"refused: {name}: {count:,} events: {reason}")
+        echo(f"refused: {name}: {count:,} events: {reason}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from fedtrack.engine import LOCAL_ENGINE
-from fedtrack.output import keep_output
+from fedtrack.output import echo, keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
@@ -48,10 +48,10 @@ def submit(
         run = opened.submit(job, target or _here(opened, engine, workspace), run_id)
         if workspace is not None:
             keep_handle(run, workspace)
-    typer.echo(run.to_json())
+    echo(run.to_json())
     named = shlex.quote(run.to_json() if workspace is None else str(workspace))
     for purpose, command in (("Watch it", "status"), ("Wait for it", "wait"), ("End it", "abort")):
-        typer.echo(f"{purpose + ':':<12} fedtrack runs {command} {named}", err=True)
+        echo(f"{purpose + ':':<12} fedtrack runs {command} {named}", err=True)
 
 
 def _here(engine: Engine, name: str, workspace: Path | None) -> str:

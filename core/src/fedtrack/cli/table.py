@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedtrack.output import echo
+
 if TYPE_CHECKING:
     from fedtrack.plugins.plugin_registry import Plugin
 
@@ -26,7 +28,7 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: 
     On a terminal that is too narrow for the table, each row is a block of lines.
     """
     if as_json:
-        typer.echo(json.dumps(list(rows), indent=2, default=str))
+        echo(json.dumps(list(rows), indent=2, default=str))
         return
     cells = [[_cell(row.get(column, "")) for column in columns] for row in rows]
     widths = [max([len(column), *(len(line[i]) for line in cells)]) for i, column in enumerate(columns)]
@@ -34,7 +36,7 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: 
     if sys.stdout.isatty() and max(map(len, lines)) > get_terminal_size().columns:
         lines = _blocks(columns, cells)
     for text in lines:
-        typer.echo(text)
+        echo(text)
 
 
 def plugin_row(plugin: Plugin) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from fedtrack.cli.table import AsJson, plugin_row, show
+from fedtrack.output import echo
 
 app = typer.Typer(name="workflows", help="The installed workflows.", no_args_is_help=True)
 
@@ -32,4 +33,4 @@ def list_workflows(as_json: AsJson = False) -> None:
     rows += [plugin_row(plugin) | {"arguments": []} for plugin in found.plugins if plugin.state is not State.LOADED]
     show(rows, _COLUMNS, as_json=as_json)
     if not rows and not as_json:
-        typer.echo("No workflow is installed; try: pip install 'fedtrack[local]'")
+        echo("No workflow is installed; try: pip install 'fedtrack[local]'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from fedtrack.cli.table import COLUMNS, AsJson, kinds, plugin_row, show
+from fedtrack.output import echo
 
 app = typer.Typer(name="writers", help="The installed writers.", no_args_is_help=True)
 
@@ -30,4 +31,4 @@ def list_writers(as_json: AsJson = False) -> None:
     if not rows and not as_json:
         from fedtrack.plugins import remedy
 
-        typer.echo(f"No writer is installed; try: {remedy.install('fedtrack-mlflow')}")
+        echo(f"No writer is installed; try: {remedy.install('fedtrack-mlflow')}")

@@ -27,6 +27,7 @@ from fedtrack.transport.guard import Guard
 from fedtrack.transport.intake import Intake
 from fedtrack.transport.quota import Quota
 from fedtrack.transport.spool_source import SpoolSource
+from fedtrack.view.options import ViewOptions
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class CollectedRun:
             )
             keep_receivers(folder.server, receivers)
             self._live = LiveRun(folder.server)
-            self._host = ReceiverHost(run, ready)
+            self._host = ReceiverHost(run, ready, view=ViewOptions(by_step=True))
         except BaseException:
             self._workspace.close()
             raise
@@ -114,7 +115,9 @@ class CollectedRun:
         self._intake.close()
         for site in self._sources:
             self._host.forwarder.end(site)
-        reports = self._host.finish("completed" if status == "running" else status, _STALL_SECONDS)
+        reports = self._host.finish(
+            "completed" if status == "running" else status, _STALL_SECONDS, goes_on=status == "running"
+        )
         result = self._summary(status, reports)
         if status != "running":
             self._host.notify("fedtrack_job_ended", status=status)

@@ -6,6 +6,7 @@ import msgspec
 
 from fedtrack.connection.run_folder import RunFolder
 from fedtrack.files import write_whole
+from fedtrack.json_text import read_json_file
 
 _FILE = "ending.json"
 
@@ -27,7 +28,7 @@ class Ending(msgspec.Struct):
 def read_ending(folder: RunFolder) -> Ending:
     """Return the end of a run."""
     try:
-        return msgspec.json.decode((folder.server / _FILE).read_bytes(), type=Ending)
+        return read_json_file(folder.server / _FILE, Ending)
     except (OSError, msgspec.MsgspecError):
         return Ending()
 

@@ -23,6 +23,7 @@ import msgspec
 from fedtrack.connection.names import checked_site
 from fedtrack.errors import ConfigError, DamagedError, WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.json_text import read_json_file
 from fedtrack.transport.https import PATTERN_PREFIX, TOKEN_PREFIX
 
 TOKENS_FILE = "tokens.json"
@@ -165,7 +166,7 @@ class Tokens:
 
     def _stored(self) -> list[Token]:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[Token])
+            return read_json_file(self._path, list[Token])
         except FileNotFoundError:
             return []
         except msgspec.MsgspecError as error:

@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import logging
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from fedtrack.connection.agent_lock import is_running, start
 from fedtrack.connection.left import events_left
 from fedtrack.connection.outbox import RunBox, SiteBox
 from fedtrack.errors import FedtrackError
+from fedtrack.output import say
 from fedtrack.spool.segments import list_streams
 from fedtrack.spool.spool import Spool
 from fedtrack.tracking.writer import Writer, bound_here
@@ -245,7 +245,7 @@ def _watch(run: ConnectedRun, over: threading.Event) -> None:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        print(f"fedtrack: {text}", file=sys.stderr, flush=True)
+        say(f"fedtrack: {text}")
 
 
 @atexit.register

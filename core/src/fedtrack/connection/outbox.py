@@ -25,6 +25,7 @@ import msgspec
 
 from fedtrack.errors import DamagedError, WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.json_text import read_json_file
 from fedtrack.private_folder import private_folder, state_folder
 
 #: The environment variable that moves the outbox.
@@ -103,7 +104,7 @@ class SiteBox:
     def shipped(self) -> Shipped:
         """Return what the agent last said."""
         try:
-            return msgspec.json.decode((self.folder / _STATUS_FILE).read_bytes(), type=Shipped)
+            return read_json_file(self.folder / _STATUS_FILE, Shipped)
         except (OSError, msgspec.MsgspecError):
             return Shipped()
 
@@ -128,7 +129,7 @@ class RunBox:
         """
         path = self.folder / _TARGET_FILE
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Target)
+            return read_json_file(path, Target)
         except (OSError, msgspec.MsgspecError) as error:
             raise DamagedError(
                 f"{path} cannot be read, so the destination of what lies there is not known: {error}; "

@@ -19,6 +19,8 @@ from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver, RunInfo
 from fedtrack.transport.forwarder import Forwarder
 from fedtrack.transport.spool_source import SpoolSource
+from fedtrack.view.follower import ViewFollower
+from fedtrack.view.options import ViewOptions
 
 #: Seconds without progress after the last round until a receiver is left behind. The journal keeps its records, and a
 #: replay delivers them.
@@ -36,6 +38,7 @@ class ReceiverHost:
         run: The run, for the receivers.
         receivers: The receivers by component id, which are never opened in this process.
         feeder: Feeds the receivers; a supervisor that has prepared them, for example.
+        view: How the sites are compared; None compares nothing.
 
     Raises:
         WorkspaceError: Another process delivers from the journal, or one of the files cannot be used.
@@ -43,7 +46,11 @@ class ReceiverHost:
     """
 
     def __init__(
-        self, run: RunInfo, receivers: Mapping[str, Receiver], feeder: Supervisor | InProcess | None = None
+        self,
+        run: RunInfo,
+        receivers: Mapping[str, Receiver],
+        feeder: Supervisor | InProcess | None = None,
+        view: ViewOptions | None = None,
     ) -> None:
         self.run = run
         self.feeder = Supervisor() if feeder is None else feeder
@@ -56,6 +63,9 @@ class ReceiverHost:
         self.journal.set_meta("run_id", run.run_id)
         self.journal.set_meta("job_name", run.job_name)
         self.forwarder = Forwarder()
+        self._view = None
+        if view is not None and view.mode != "off":
+            self._view = ViewFollower(self.journal, view, run.sites)
         self._own_only = {
             id_ for id_, item in receivers.items() if run.node == SERVER and not hears_sites(SERVER, item)
         }
@@ -69,6 +79,8 @@ class ReceiverHost:
         """Begin to forward, to deliver, and to do what other processes ask; see ``errands``."""
         self._started = True
         self.forwarder.start()
+        if self._view is not None:
+            self._view.start()
         self.feeder.serve(self.run, self._receivers, self.journal, self.ledger)
         if self._errands is not None:
             self._errands.start()
@@ -77,11 +89,22 @@ class ReceiverHost:
         """Forward the events of one more spool into the journal."""
         self.forwarder.add(source)
 
-    def finish(self, status: str, stall_seconds: float = STALL_SECONDS, limit: float = math.inf) -> list[ReceiverTally]:
-        """Forward the rest of the spools, deliver it, close the receivers and report; see ``Supervisor.finish``."""
+    def finish(
+        self, status: str, stall_seconds: float = STALL_SECONDS, limit: float = math.inf, *, goes_on: bool = False
+    ) -> list[ReceiverTally]:
+        """Forward the rest of the spools, complete the view, deliver, close the receivers and report.
+
+        Args:
+            status: How the run has ended.
+            stall_seconds: See ``Supervisor.finish``.
+            limit: See ``Supervisor.finish``.
+            goes_on: Whether another process continues the run, so that open rounds of the view stay open.
+        """
         if self._errands is not None:
             self._errands.stop()
         self.forwarder.stop()
+        if self._view is not None:
+            self._view.finish("running" if goes_on else status, limit)
         if self._started:
             self.feeder.drain(status)
             reports = self.feeder.finish(stall_seconds, limit)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 from fedtrack.errors import ConfigError
 
@@ -53,8 +54,10 @@ def migrate(source: str, filename: str) -> Migrated:
         tree = ast.parse(source, filename)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"{filename} is not valid Python: {error}.") from None
+    except (RecursionError, MemoryError):
+        raise ConfigError(f"{filename} has expressions in each other, too deep to be read; give other files.") from None
     lines = source.encode().splitlines(keepends=True)
-    starts = [sum(map(len, lines[:index])) for index in range(len(lines))]
+    starts = list(accumulate(map(len, lines), initial=0))
     data, left = source.encode(), []
     for node in sorted(_imports(tree), key=lambda node: (node.lineno, node.col_offset), reverse=True):
         start = starts[node.lineno - 1] + node.col_offset

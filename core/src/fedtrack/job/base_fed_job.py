@@ -13,6 +13,7 @@ from fedtrack.job.fed_job import FedJob
 from fedtrack.job.keywords import checked_keywords
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
 from fedtrack.tracking.receiver import Receiver
+from fedtrack.view.options import ViewMode
 
 
 class BaseFedJob(FedJob):
@@ -32,6 +33,7 @@ class BaseFedJob(FedJob):
         idle_timeout: A site fails after this many seconds without an answer or a logged event.
         durability: What a returned log call survives; see FedJob.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
+        view: Whether the server's records show each metric over the sites; see FedJob.
         policy: What may leave the sites; see FedJob.
     """
 
@@ -51,6 +53,7 @@ class BaseFedJob(FedJob):
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
+        view: bool | ViewMode = True,
         policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         super().__init__(
@@ -60,6 +63,7 @@ class BaseFedJob(FedJob):
             idle_timeout=idle_timeout,
             durability=durability,
             spool_limit=spool_limit,
+            view=view,
             policy=policy,
         )
         if key_metric_mode not in ("max", "min"):

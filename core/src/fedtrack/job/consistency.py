@@ -17,7 +17,9 @@ from fedtrack.tracking.normalise import shorten
 from fedtrack.tracking.receiver import Receiver
 
 #: Names of metrics of which less is better.
-_LOSS = re.compile(r"(?:^|[^a-z])(?:\w*loss|err(?:or)?|r?mse|mae|mape|nll|perplexity|ppl|wer|cer)(?:$|[^a-z])", re.I)
+_LOSS = re.compile(
+    r"(?:loss|(?:^|[^a-z])(?:err(?:or)?|r?mse|mae|mape|nll|perplexity|ppl|wer|cer))(?:$|[^a-z])", re.IGNORECASE
+)
 
 
 def check_workflows(path: Path, workflows: Mapping[str, Workflow], sites: Sequence[str]) -> None:

@@ -99,6 +99,7 @@ def _write(job: FedJob, sites: list[str], folder: Path, write_model: ModelWriter
         job.idle_timeout,
         job.durability,
         job.spool_limit,
+        view=job.view,
         policy=job.policy,
     )
     write_json(folder / META_FILE, meta)

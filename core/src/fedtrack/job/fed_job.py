@@ -21,6 +21,7 @@ from fedtrack.plugins.workflow import Workflow
 from fedtrack.policy.policy import of_job
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability, check_options
 from fedtrack.tracking.events import SERVER
+from fedtrack.view.options import ViewMode, view_mode
 
 if TYPE_CHECKING:
     from fedtrack.runs.result import RunResult
@@ -38,6 +39,8 @@ class FedJob:
             power, except for the last 0.5 s) or ``disk`` (a loss of power; each call waits for the disk).
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet. Further metrics
             are dropped and counted.
+        view: Whether the server's records show each metric over the sites: mean, quantiles, the worst site, and where
+            their time went. True and ``last`` use a site's last value of a round, ``mean`` the mean of its values.
         policy: What may leave the sites, as a dict or a file; the policy of a site's owner is never loosened by it.
     """
 
@@ -51,6 +54,7 @@ class FedJob:
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
+        view: bool | ViewMode = True,
         policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         check_name("The job's name", name)
@@ -60,6 +64,7 @@ class FedJob:
         self.name = name
         self.durability = durability
         self.spool_limit = spool_limit
+        self.view = view_mode(view)
         self.policy = of_job(policy)
         self.min_clients = min_clients
         self.mandatory_clients = mandatory_clients or []

@@ -19,6 +19,7 @@ from fedtrack.job.keywords import checked_keywords
 from fedtrack.job.values import MAX_COUNT
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, Durability
 from fedtrack.tracking.receiver import Receiver
+from fedtrack.view.options import ViewMode
 
 #: The number of sites of a job that names none.
 DEFAULT_CLIENTS = 2
@@ -52,6 +53,7 @@ class FedAvgJob(BaseFedJob):
         idle_timeout: A site fails after this many seconds without an answer or a logged event.
         durability: What a returned log call survives; see FedJob.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet; see FedJob.
+        view: Whether the server's records show each metric over the sites; see FedJob.
         policy: What may leave the sites; see FedJob.
 
     Raises:
@@ -85,6 +87,7 @@ class FedAvgJob(BaseFedJob):
         idle_timeout: float = 3600.0,
         durability: Durability = "process",
         spool_limit: int = DEFAULT_LIMIT_BYTES,
+        view: bool | ViewMode = True,
         policy: Mapping[str, Any] | str | Path | None = None,
     ) -> None:
         super().__init__(
@@ -100,6 +103,7 @@ class FedAvgJob(BaseFedJob):
             idle_timeout=idle_timeout,
             durability=durability,
             spool_limit=spool_limit,
+            view=view,
             policy=policy,
         )
         if n_clients is not None and (

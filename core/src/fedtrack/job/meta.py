@@ -21,6 +21,7 @@ from fedtrack.policy.policy import Policy
 from fedtrack.spool.spool import DEFAULT_LIMIT_BYTES, MIN_LIMIT_BYTES, Durability
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.normalise import shorten
+from fedtrack.view.options import ViewMode
 
 
 class Meta(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,6 +36,8 @@ class Meta(msgspec.Struct, forbid_unknown_fields=True):
         idle_timeout: A site fails after this many seconds without an answer or a logged event.
         durability: What a returned log call survives: ``process``, ``host`` or ``disk``.
         spool_limit: The most bytes of a process's records on its disk that are not in a journal yet.
+        view: What is computed over the sites: from the ``last`` value of each in a round, from their ``mean``, or
+            nothing (``off``).
         format_version: The format of this file and of the job's other files.
         policy: What may leave the sites, beside the policy of each site's owner; the strictest wins.
     """
@@ -46,6 +49,7 @@ class Meta(msgspec.Struct, forbid_unknown_fields=True):
     idle_timeout: Seconds = 3600.0
     durability: Durability = "process"
     spool_limit: Annotated[int, msgspec.Meta(ge=MIN_LIMIT_BYTES)] = DEFAULT_LIMIT_BYTES
+    view: ViewMode = "last"
     format_version: int = 2
     policy: Policy | None = None
 

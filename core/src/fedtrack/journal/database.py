@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from fedtrack.errors import DamagedError, FedtrackError, WorkspaceError
 from fedtrack.spool.segments import sync_folder
+from fedtrack.tracking.normalise import shorten
 
 
 class DamagedDatabaseError(WorkspaceError):
@@ -170,8 +171,17 @@ class Database:
         """Return the file's format.
 
         Raises:
-            DamagedError: The format is too new for this version.
+            DamagedError: The format is too new for this version, or the file has more than tables.
         """
+        # A view of a stranger can compute for ever, and a trigger or a virtual table can write.
+        foreign = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL %' LIMIT 1"
+        ).fetchone()
+        if foreign:
+            raise DamagedError(
+                f"{self.path} has {shorten(foreign[0])}, which is no table; fedtrack has not written the file and does "
+                "not read it."
+            )
         row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         found = int(row[0]) if row else 0
         if found > self._schema.format:

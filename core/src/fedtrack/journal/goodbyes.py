@@ -7,6 +7,7 @@ from time import time_ns
 from typing import Any, NamedTuple, TypeAlias
 
 from fedtrack.journal.database import Database
+from fedtrack.tracking.events import SERVER
 
 #: Returns the rows of a query with these values.
 Query: TypeAlias = Callable[..., list[tuple[Any, ...]]]
@@ -75,9 +76,14 @@ class Goodbyes:
         return {row[0]: Goodbye(final.get(row[0], {}), *row[1:]) for row in rows}
 
     def has_everything_of(self, site: str) -> bool:
-        """Return whether a site has said goodbye and the journal has all records up to its final numbers."""
+        """Return whether a site has said goodbye and the journal has all records up to its final numbers.
+
+        What a collector computes about its sites is of the server, which says no goodbye: all its streams have ended.
+        """
         query = (
             "SELECT 1 FROM goodbye WHERE site = ?1 "
             "AND NOT EXISTS (SELECT 1 FROM stream WHERE site = ?1 AND final > last)"
         )
+        if site == SERVER:
+            query += " UNION SELECT 1 FROM stream WHERE site = ?1 GROUP BY site HAVING min(final IS last)"
         return bool(self._rows(query, (site,)))

@@ -26,7 +26,7 @@ CORE = "fedtrack"
 _ALONE = re.compile(r"fedtrack-(tensorboard|mlflow|wandb|local)", re.IGNORECASE)
 #: The distributions that core's extra of that name installs, with their further requirements.
 _BY_EXTRA = re.compile(r"fedtrack-(tensorboard|mlflow|wandb|nvflare|examples)(\[receiver\])?", re.IGNORECASE)
-_WITH_EXTRAS = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[^]]*\])?\s*")
+_WITH_EXTRAS = re.compile(r"\A\s*([A-Za-z0-9][\w.-]*)\s*(?:(\[[^]]*\])\s*)?")
 
 
 class Origin(NamedTuple):

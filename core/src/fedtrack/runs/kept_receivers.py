@@ -11,6 +11,7 @@ import msgspec
 from fedtrack.errors import DamagedError
 from fedtrack.files import write_whole
 from fedtrack.job.resolved_receiver import built_receiver
+from fedtrack.json_text import read_json_file
 from fedtrack.tracking.receiver import Receiver
 
 RECEIVERS_FILE = "receivers.json"
@@ -49,7 +50,7 @@ def read_receivers(folder: Path) -> dict[str, NamedReceiver]:
     """
     path = folder / RECEIVERS_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, NamedReceiver])
+        return read_json_file(path, dict[str, NamedReceiver])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:

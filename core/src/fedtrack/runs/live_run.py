@@ -16,6 +16,7 @@ import msgspec
 
 from fedtrack.errors import WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.json_text import read_json_file
 from fedtrack.redaction import redact
 from fedtrack.runs.child_run import holder
 
@@ -111,6 +112,6 @@ def server_of(folder: Path) -> int | None:
 def read_progress(folder: Path) -> Progress | None:
     """Return the last progress of the run with its results in ``folder``; None if its server wrote none."""
     try:
-        return msgspec.json.decode((folder / PROGRESS_FILE).read_bytes(), type=Progress)
+        return read_json_file(folder / PROGRESS_FILE, Progress)
     except (OSError, msgspec.MsgspecError):
         return None

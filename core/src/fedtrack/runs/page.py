@@ -10,17 +10,16 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from fedtrack.delivery.report import ReceiverTally
-from fedtrack.output import tolerant
 from fedtrack.runs.cross_site_table import cross_site_table
 from fedtrack.runs.result import SUMMARY_FILE, RunResult
 from fedtrack.runs.tally_rows import Row, grouped_sites, receiver_rows, site_rows
 from fedtrack.runs.traceback_logs import traceback_logs
+from fedtrack.terminal import Terminal
 
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*=\S+ ")
+_VARIABLE = re.compile(r"\A[A-Z_][A-Z0-9_]*=\S+ ")
 
 #: The most sites, and the most remarks, that are listed one by one.
 _MOST_SITES = 20
@@ -28,9 +27,9 @@ _MOST_SITES = 20
 
 def print_summary(result: RunResult) -> None:
     """Print the page."""
-    console = Console(file=tolerant(sys.stdout), highlight=False, soft_wrap=True)
+    console = Terminal(sys.stdout, soft_wrap=True)
     console.print()
-    console.print(f"{result.job_name}: {result.status} in {result.seconds:.1f} s", markup=False, style="bold")
+    console.print(f"{result.job_name}: {result.status} in {result.seconds:.1f} s", style="bold")
     if result.rounds:
         console.print(_rounds_table(result))
     tables = result.cross_site_tables if len(result.cross_site_tables) > 1 else {"": result.cross_site}
@@ -41,22 +40,22 @@ def print_summary(result: RunResult) -> None:
     if result.receivers:
         console.print(_counts_table("Receivers", _receiver_rows(result), left=2))
     for line in _remarks(result):
-        console.print(line, markup=False)
+        console.print(line)
     for line in _policies(result.policies):
-        console.print(line, markup=False)
-    console.print(f"Results:     {result.folder}", markup=False)
+        console.print(line)
+    console.print(f"Results:     {result.folder}")
     for receiver in result.receivers.values():
         shown = [receiver.location] if "://" in receiver.location else []  # of a file, the command is enough
         shown += [_runnable(receiver.command)] if receiver.command else []
         for number, line in enumerate(shown or [receiver.location] if receiver.location else []):
             label = "" if number else f"{receiver.receiver}:"
-            console.print(f"{label:<12} {line}", markup=False)
+            console.print(f"{label:<12} {line}")
     if find_spec("fedtrack_ui") is not None:
         command = _runnable(f"fedtrack report {shlex.quote(str(result.run))} -o run.html")
-        console.print(f"Report:      {command}", markup=False)
+        console.print(f"Report:      {command}")
     if result.unserved:
         names, workspace = ", ".join(result.unserved), shlex.quote(str(result.workspace))
-        console.print(f"Got nothing: {names}; the events are kept. See: fedtrack runs show {workspace}", markup=False)
+        console.print(f"Got nothing: {names}; the events are kept. See: fedtrack runs show {workspace}")
 
 
 def _policies(policies: Mapping[str, str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import msgspec
 from fedtrack.delivery.label import split_label
 from fedtrack.delivery.report import ReceiverTally
 from fedtrack.files import write_whole
+from fedtrack.json_text import read_json_file
 from fedtrack.redaction import redact
 from fedtrack.runs.tally import SiteTally, events_complete
 
@@ -138,7 +139,7 @@ class RunResult(msgspec.Struct):
     @staticmethod
     def load(path: Path) -> RunResult:
         """Read a ``run_summary.json``, also of an earlier version."""
-        result = msgspec.json.decode(path.read_bytes(), type=RunResult, dec_hook=lambda type_, value: type_(value))
+        result = read_json_file(path, RunResult, dec_hook=lambda type_, value: type_(value))
         for label, receiver in result.receivers.items():
             receiver.id = receiver.id or split_label(label)[1]
         return result

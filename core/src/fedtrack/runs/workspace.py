@@ -26,6 +26,7 @@ import msgspec
 from fedtrack.engine import HANDLE_FILE, LOCAL_ENGINE, RunHandle
 from fedtrack.errors import ConfigError, WorkspaceError
 from fedtrack.files import write_whole
+from fedtrack.json_text import read_json_file
 from fedtrack.private_folder import close_to_others, private_folder
 from fedtrack.runs.live_run import LiveRun
 
@@ -221,6 +222,6 @@ def _locked(descriptor: int) -> bool:
 def read_record(folder: Path) -> RunRecord | None:
     """Return the identity of the run with its results in ``folder``; None if there is none, or it never began."""
     try:
-        return msgspec.json.decode((folder / _RUN_FILE).read_bytes(), type=RunRecord)
+        return read_json_file(folder / _RUN_FILE, RunRecord)
     except (OSError, msgspec.MsgspecError):
         return None

@@ -6,6 +6,7 @@ Every project has the files of ``templates/common`` and those of ``templates/<ki
 
 from __future__ import annotations
 
+import keyword
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,8 @@ def write_project(name: str, kind: str = "receiver", folder: Path | None = None)
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} cannot name a plugin; use lower-case letters, digits and single '-', such as csv.")
     words = _words(name, kind)
+    if keyword.iskeyword(words["class_name"]):
+        raise ConfigError(f"{name!r} would name a class {words['class_name']}, a word of Python; choose another name.")
     taken = words["class_name"] if kind == "workflow" else name  # a workflow is known by its class
     if (owner := registry().owners.get((kind, taken))) is not None:
         raise ConfigError(
@@ -48,9 +51,12 @@ def write_project(name: str, kind: str = "receiver", folder: Path | None = None)
     folder = folder or Path(f"fedtrack-{name}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not an empty folder; choose another one with --dir.")
-    for source in (TEMPLATES / "common", TEMPLATES / kind):
-        for template in sorted(source.rglob(f"*{_SUFFIX}")):
-            _write(template, source, folder, words)
+    try:
+        for source in (TEMPLATES / "common", TEMPLATES / kind):
+            for template in sorted(source.rglob(f"*{_SUFFIX}")):
+                _write(template, source, folder, words)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}; choose another folder with --dir.") from None
     return folder
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.files import read_plain, write_whole
+from fedtrack.json_text import decode_json
 from fedtrack.spool.frames import VERSION
 
 IDENTITY_FILE = "spool.json"
@@ -39,6 +40,6 @@ def write_identity(folder: Path, identity: SpoolIdentity) -> None:
 def read_identity(folder: Path) -> SpoolIdentity | None:
     """Return the identity of a spool; None if its file is missing or cannot be read."""
     try:
-        return msgspec.json.decode(read_plain(folder / IDENTITY_FILE, _MOST_BYTES), type=SpoolIdentity)
+        return decode_json(read_plain(folder / IDENTITY_FILE, _MOST_BYTES), SpoolIdentity)
     except (OSError, msgspec.MsgspecError):
         return None

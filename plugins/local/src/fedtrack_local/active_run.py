@@ -14,6 +14,7 @@ from fedtrack.runs import RunRecord, Workspace
 from fedtrack.spool import Spool, SpoolIdentity
 from fedtrack.tracking import SERVER, BlobStore
 from fedtrack.transport import Guard, SpoolSource
+from fedtrack.view import ViewOptions
 from fedtrack_local.processes.sites import SitePool
 from fedtrack_local.roster import Roster
 from fedtrack_local.scripts.site_agent import SiteAgent
@@ -116,7 +117,7 @@ def begin_run(
         limit_bytes=job.meta.spool_limit,
         identity=SpoolIdentity(record.run_id, SERVER),
     )
-    host = ReceiverHost(info, job.receivers, supervisor)
+    host = ReceiverHost(info, job.receivers, supervisor, ViewOptions(job.meta.view))
     host.add_source(SpoolSource(SERVER, spool.folder, host.journal, blobs))
     roster = Roster(
         names,

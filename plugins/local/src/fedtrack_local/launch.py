@@ -160,10 +160,10 @@ def _completed(run: StoredRun) -> RunResult | None:
     result = None if view(run).goes_on else run.result
     if result is None or result.status != "completed":
         return None
-    print(f"The run in {run.base} is completed; there is nothing to resume, and nothing was changed.", file=sys.stderr)
+    say(f"The run in {run.base} is completed; there is nothing to resume, and nothing was changed.")
     if not tally_of(run, result).complete:
         command = f"fedtrack runs replay {shlex.quote(str(run.kept))}"
-        print(f"Some of its events have not been delivered yet; to deliver them: {command}", file=sys.stderr)
+        say(f"Some of its events have not been delivered yet; to deliver them: {command}")
     return result
 
 
@@ -192,7 +192,7 @@ def _move_earlier_run(workspace: Workspace) -> None:
     earlier = workspace.move_earlier_run()
     if earlier is not None:
         command = f"fedtrack runs show {shlex.quote(str(earlier))}"
-        print(f"The earlier run in this workspace is kept in {earlier}, see: {command}", file=sys.stderr)
+        say(f"The earlier run in this workspace is kept in {earlier}, see: {command}")
 
 
 def _new_record(job: LoadedJob, workspace: Workspace, run_id: str) -> RunRecord:

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from time import monotonic
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from fedtrack import Workflow
-from fedtrack.output import tolerant
+from fedtrack.terminal import Terminal
+from fedtrack.visible import visible
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.server import LocalServer
 from fedtrack_local.workflows.workflow import RoundResult
@@ -41,13 +41,13 @@ class Progress:
         self._said = -math.inf
         self._sites = [site.name for site in job.sites]
         self._total = total_rounds(job.workflows.values())
-        self._console = Console(file=tolerant(sys.stderr), highlight=False)
+        self._console = Terminal(sys.stderr)
         self._job_name = job.meta.name
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
 
     def __enter__(self) -> Progress:
-        self._console.print(f"Running {self._job_name} with {_list(self._sites)}", markup=False)
+        self._console.print(f"Running {self._job_name} with {_list(self._sites)}")
         self._thread.start()
         return self
 
@@ -68,7 +68,7 @@ class Progress:
         while True:
             ended = self._stop.wait(_POLL_SECONDS)
             for result in self._server.rounds[shown:]:
-                self._console.print(_line(result, self._total), markup=False)
+                self._console.print(_line(result, self._total))
                 shown += 1
             self._say_waiting()
             if ended:
@@ -78,7 +78,7 @@ class Progress:
         """Say for which receivers the end of the run waits, but not all the time."""
         if monotonic() - self._said >= _SAY_SECONDS and (waiting := self._waiting()):
             self._said = monotonic()
-            self._console.print(f"waiting for {_list(waiting)}", markup=False)
+            self._console.print(f"waiting for {_list(waiting)}")
 
     def _watch_live(self) -> None:
         columns = (
@@ -95,9 +95,9 @@ class Progress:
             while True:
                 ended = self._stop.wait(_POLL_SECONDS)
                 for result in self._server.rounds[shown:]:
-                    bar.console.print(_line(result, self._total), markup=False)
+                    bar.console.print(_line(result, self._total))
                     shown += 1
-                bar.update(rounds, completed=shown, note=self._note())
+                bar.update(rounds, completed=shown, note=visible(self._note()))
                 if ended:
                     return
 

@@ -12,9 +12,9 @@ from fedtrack.errors import ConfigError
 from fedtrack_mlflow import commands
 
 #: Parameters of a database's URI that must never be printed.
-_SECRET = re.compile(r"(?:^|&)[^=&]*(?:pass|secret|token|key)[^=&]*=[^&]*", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_SCHEME = re.compile(r"\A([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SQLITE = re.compile(r"(?P<head>sqlite(?:\+\w+)?:///)(?P<path>[^?]+)(?P<query>\?.*)?\Z")
 
 
@@ -52,7 +52,7 @@ class Address:
         name, colon, _ = user.partition(":")
         if at:
             parts = parts._replace(netloc=f"{name}@{host}" if colon or not self.is_server else host)
-        query = _SECRET.sub("", parts.query).strip("&")
+        query = "&".join(part for part in parts.query.split("&") if not _SECRET.search(part.partition("=")[0]))
         shown = parts._replace(query=query)
         return self.uri if not at and query == parts.query else urlunsplit(shown)
 

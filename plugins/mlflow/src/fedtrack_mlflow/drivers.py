@@ -29,7 +29,7 @@ def check(uri: str) -> None:
     Raises:
         ConfigError: It is not.
     """
-    scheme = re.match(r"[a-z0-9+]+(?=://)", uri)
+    scheme = re.match(r"\A[a-z0-9+]+(?=://)", uri)
     module, package = _MODULES.get(scheme[0] if scheme else "", ("", ""))
     if module and find_spec(module) is None:
         raise ConfigError(

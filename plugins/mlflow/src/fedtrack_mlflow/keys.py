@@ -41,7 +41,7 @@ def readable(key: str) -> str:
     Two keys may have the same readable name.
     """
     words = re.sub(r"[^\w\-. :/]", lambda match: _WORDS.get(match[0], "_"), key)
-    name = re.sub(r" *_+ *", "_", words).strip("_ ")
+    name = re.sub(r"(?:(?<! ) +)?_+ *", "_", words).strip("_ ")
     legal = name and len(name.encode()) <= MAX_BYTES and not _UNSAFE.search(name) and not _CUT.search(name)
     return name if legal and not name.startswith(RESERVED_PREFIXES) and re.search(r"\w", name) else ""
 

@@ -26,6 +26,7 @@ from fedtrack.delivery import STALL_SECONDS, ReceiverHost
 from fedtrack.job import LoadedJob, load_job
 from fedtrack.tracking import SERVER, BlobStore
 from fedtrack.transport import Intake, SpoolSource
+from fedtrack.view import ViewOptions
 from fedtrack_nvflare.ending import keep, read_state, record, remembered_sites, run_end, summarize
 from fedtrack_nvflare.identity import listen
 from fedtrack_nvflare.node import JOB, RESULTS, app_job_folder, run_folder, server_folder
@@ -120,7 +121,7 @@ class Collector(ModelPersistor):  # type: ignore[misc]  # FLARE ships no types
             blobs=BlobStore(self._folder / "blobs"),
         )
         self._rounds = Rounds(run, job.selector, job.meta)
-        self._host = ReceiverHost(run, job.receivers)
+        self._host = ReceiverHost(run, job.receivers, view=None if self.drain else ViewOptions(job.meta.view))
         self._sites = remembered_sites(self._host.journal, self._sites)
         self._host.add_source(SpoolSource(SERVER, self._rounds.spool.folder, self._host.journal, run.blobs))
         self._intake = Intake(self.run_id, self._host.journal, run.blobs)

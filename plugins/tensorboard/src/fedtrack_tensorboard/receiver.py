@@ -96,14 +96,16 @@ class TBAnalyticsReceiver(Receiver):
             raise Permanent(reasons[0] + more, refused)
 
     def flush(self) -> None:
-        """Bring the HPARAMS tab up to date; everything else is durable already.
+        """Bring the HPARAMS and CUSTOM SCALARS tabs up to date; everything else is durable already.
 
         Raises:
             Transient: The file cannot be written now.
         """
         try:
-            for site in self._sites.values():
+            for name, site in self._sites.items():
                 site.show_params()
+                if name == SERVER:
+                    site.show_layout()
         except OSError as error:
             raise Transient(f"Parameters in {self._folder} cannot be written: {error}") from error
 

@@ -11,7 +11,7 @@ from fedtrack import Batch
 from fedtrack.errors import DamagedError
 from fedtrack.tracking import BlobStore
 from fedtrack.tracking.records import Artifact, Record
-from fedtrack_tensorboard import hparams
+from fedtrack_tensorboard import hparams, layout
 from fedtrack_tensorboard.artifact_files import write_artifact
 from fedtrack_tensorboard.passes import Kind, Passes, Place
 from fedtrack_tensorboard.run_folder import RunFolder
@@ -27,6 +27,9 @@ from fedtrack_tensorboard.summaries import (
 )
 
 log = logging.getLogger(__name__)
+
+#: What only the server logs: it has the same meaning on every engine, and no site logs under such a name.
+_OF_THE_SERVER = ("round/", "across_sites/", "sites/")
 
 #: A large batch, such as one of many images, is written in pieces of about this many bytes.
 _PIECE = 8 * 1024 * 1024
@@ -53,6 +56,8 @@ class SiteLog:
         self._params: dict[str, hparams.Value] = {}
         self._shown: dict[str, hparams.Value] = {}
         self._started = 0.0
+        self._bands: dict[str, float] = {}
+        self._laid_out = 0
         for index in range(_count_passes(folder)):
             self._recover(index)
 
@@ -93,11 +98,21 @@ class SiteLog:
             hparams.write(self._folder, self._params, self._started)
             self._shown = dict(self._params)
 
+    def show_layout(self) -> None:
+        """Lay out the charts of metrics that have a band over the sites, if there are new ones.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        if len(self._bands) != self._laid_out:
+            layout.write(self._folder, self._bands, min(self._bands.values()))
+            self._laid_out = len(self._bands)
+
     def _add(self, stream: str, seq: int, record: Record) -> int:
         if isinstance(record, Artifact):
             return write_artifact(self._folder, record.path, self._blobs.read(record.data))
         tag, kind = series_of(record)
-        if kind == "scalar" and not tag.startswith("round/"):  # those are the server's own, and have no other meaning
+        if kind == "scalar" and not tag.startswith(_OF_THE_SERVER):
             tag = self._scalar_prefix + tag
         step: int | None = getattr(record, "step", 0)  # parameters and tags are no series
         if step is None:
@@ -153,6 +168,8 @@ class SiteLog:
 
     def _note(self, event: Event, tag: str, kind: Kind, index: int) -> None:
         self._passes.add(tag, kind, event.step, index, given_step_of(event))
+        if kind == "scalar" and (metric := layout.metric_of(tag)):
+            self._bands.setdefault(metric, event.wall_time)
         if kind == "param":
             self._started = self._started or event.wall_time
             self._params[tag.removeprefix(PARAM_PREFIX)] = value_of_param(event)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from fedtrack.errors import ModelError
+from fedtrack.json_text import decode_json
 from fedtrack_local.models.arrays import Array
 from fedtrack_local.models.handed_model import seal
 from fedtrack_local.models.params import load_metadata, load_params, save_params
@@ -75,7 +76,7 @@ class PartialAverage:
         for key, array in arrays.items():
             tensors.setdefault(key.partition("/")[2], []).append(array)  # in the order of saving: 0 before 1
         try:
-            weights = msgspec.json.decode(metadata.get(_WEIGHTS, "{}"), type=dict[str, str])
+            weights = decode_json(metadata.get(_WEIGHTS, "{}"), dict[str, str])
             found = {name: float.fromhex(text) for name, text in weights.items()}
             return PartialAverage(float.fromhex(metadata[_WEIGHT]), tensors, found)
         except (KeyError, ValueError, msgspec.MsgspecError):

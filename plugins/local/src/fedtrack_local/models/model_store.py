@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from fedtrack.errors import ModelError, WorkspaceError
+from fedtrack.json_text import decode_json
 from fedtrack_local.models.arrays import Array
 from fedtrack_local.models.params import load_metadata, load_params, save_params
 from fedtrack_local.room import when_there_is_room
@@ -130,7 +131,7 @@ class ModelStore:
             return None
         text = load_metadata(path).get("fedtrack.origin", "{}")
         try:
-            origin = msgspec.json.decode(text, type=_Origin)
+            origin = decode_json(text, _Origin)
             metrics = {key: float(value) for key, value in origin.metrics.items()}
         except (msgspec.MsgspecError, ValueError):
             raise ModelError(f"{path} says {text[:80]!r} about its round and metrics; move the file away.") from None

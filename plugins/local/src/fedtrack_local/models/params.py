@@ -20,6 +20,7 @@ from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
 from fedtrack.errors import ModelError
 from fedtrack.files import sync, unwritable, written_beside
+from fedtrack.json_text import decode_json
 from fedtrack.tracking import shorten
 from fedtrack_local.models.arrays import CODES, DTYPES, Array, as_arrays
 from fedtrack_local.models.model_map import ModelMap
@@ -188,9 +189,9 @@ def layout_of(path: Path, limits: Limits | None = None) -> dict[str, TensorLayou
     order, _ = _validate(path, limits)
     with _refusals(limits.name), path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        fields = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
+        fields = decode_json(file.read(length), dict[str, msgspec.Raw])
         fields.pop("__metadata__", None)
-        header = {name: msgspec.json.decode(raw, type=_Entry) for name, raw in fields.items()}
+        header = {name: decode_json(raw, _Entry) for name, raw in fields.items()}
         return {name: _layout(header[name], 8 + length) for name in order}
 
 
@@ -259,7 +260,7 @@ def _check_header(path: Path, limits: Limits) -> None:
 def _saved_order(names: list[str], metadata: Mapping[str, str]) -> list[str]:
     """Return ``names`` in the order of saving, or in the file's order if another program wrote it."""
     try:
-        order = msgspec.json.decode(metadata.get(_ORDER, "[]"), type=list[str])
+        order = decode_json(metadata.get(_ORDER, "[]"), list[str])
     except msgspec.MsgspecError:
         return names
     return order if sorted(order) == sorted(names) else names
