@@ -14,6 +14,7 @@ import pytest
 
 from fedtrack.job import FedAvgJob
 from fedtrack.job.load import LoadedJob, load_job
+from fedtrack.policy import RunTerms
 from fedtrack.runs.workspace import Workspace
 from fedtrack_local.processes.messages import SiteSpec
 from fedtrack_local.scripts.site_spec import site_spec
