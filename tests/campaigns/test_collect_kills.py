@@ -20,7 +20,8 @@ pytest.importorskip("uvicorn")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if SOAK else 300)
+@pytest.mark.skipif(not SOAK, reason="where a kill lands depends on the machine's load; `make soak` plays it")
+@pytest.mark.timeout(0)
 def test_what_was_logged_survives_a_kill_inside_any_step(tmp_path: Path, scoreboard: list[Row]) -> None:
     # A process of its own: it forks, and nothing else may run in it.
     folder, row = Path(__file__).parent, tmp_path / "row"

@@ -39,10 +39,26 @@ def test_what_is_there_is_closed_to_others_and_links_are_not_followed(tmp_path: 
     (root / "link").symlink_to(outside)
     (root / "nothing").symlink_to(tmp_path / "nothing")
     root.chmod(0o755)
-    private_folder(root, "workspace")
+    private_folder(root, "workspace", ["server", "job"])
     found = [mode(root / name) for name in ("", "job", "job/run.sh", "job/model")]
     assert found == [0o700, 0o700, 0o700, 0o600]
     assert mode(outside) == 0o644
+
+
+def test_a_folder_with_other_things_in_it_stays_as_it_is(tmp_path: Path) -> None:
+    """It may be the user's home, or /proc where the user is root."""
+    root = tmp_path / "home"
+    (root / "public").mkdir(parents=True, mode=0o755)
+    (root / "public" / "page.html").touch(0o644)
+    root.chmod(0o755)
+    before = [mode(path) for path in (root, *sorted(root.rglob("*")))]
+    private_folder(root, "workspace", ["server/simulate_job"])
+    assert [mode(path) for path in (root, *sorted(root.rglob("*")))] == before
+
+
+def test_an_empty_folder_is_closed_itself(tmp_path: Path) -> None:
+    (tmp_path / "ws").mkdir(mode=0o755)
+    assert mode(private_folder(tmp_path / "ws", "workspace")) == 0o700
 
 
 @pytest.mark.parametrize("bits", [0o777, 0o1777, 0o702])

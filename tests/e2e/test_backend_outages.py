@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -23,6 +24,7 @@ from fedtrack.job import FedAvgJob, ScriptRunner
 from fedtrack.runs.replay import replay
 from fedtrack.runs.result import RunResult
 from fedtrack.runs.stored_run import find_run
+from fedtrack_local.processes.descendants import descendants
 from fedtrack_mlflow import MLflowReceiver
 from fedtrack_tensorboard import TBAnalyticsReceiver
 from fedtrack_wandb import WandBReceiver
@@ -246,22 +248,19 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def core_pids() -> list[int]:
-    return [process.pid for process in _core_processes()]
+    """Return W&B's own processes, which the deliverers of this process have started."""
+    found = []
+    for pid in descendants(os.getpid()):
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().startswith("wandb-core"):
+                found.append(pid)
+    return found
 
 
 def kill_wandb_core() -> None:
-    # wandb never waits for a wandb-core that died, and Python warns of children that nobody waited for.
-    for process in _core_processes():
-        process.kill()
-        process.wait()
-
-
-def _core_processes() -> list[subprocess.Popen[bytes]]:
-    return [
-        item
-        for item in gc.get_objects()
-        if type(item) is subprocess.Popen and item.returncode is None and "wandb-core" in str(item.args)
-    ]
+    for pid in core_pids():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -38,6 +38,7 @@ def losses(collector: CollectorProcess, run: str) -> dict[str, list[int]]:
     return {
         site: [event[7] for event in events if event[3] == 1 and event[5] == "loss"]
         for site, events in collector.events(run).items()
+        if site != "server"  # what it makes of theirs
     }
 
 

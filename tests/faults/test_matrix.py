@@ -52,7 +52,7 @@ def test_what_is_said_of_a_run_is_true(row: Row, tmp_path: Path, install: Instal
     bench.mood(row.mood)
     code = bench.run(row.fault, closed_stdout=row.closed_stdout)
     assert not row.codes or code in row.codes, bench.output
-    assert "Traceback" not in bench.output, bench.output
+    assert "Traceback (most recent call last)" not in bench.output, bench.output
     if row.harm is not None:
         row.harm(bench.workspace)
     _agree(bench, row, code)
@@ -77,7 +77,7 @@ def _cure(bench: Bench, command: tuple[str, ...]) -> None:
     if "RUN" not in command:
         words.append(str(bench.workspace))
     bench.command(*words)
-    assert "Traceback" not in bench.output, bench.output
+    assert "Traceback (most recent call last)" not in bench.output, bench.output
 
 
 def _agree(bench: Bench, row: Row, code: int | None = None) -> None:

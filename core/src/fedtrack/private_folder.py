@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedtrack.errors import WorkspaceError
@@ -34,14 +34,16 @@ def private_files() -> Iterator[None]:
         os.umask(before)
 
 
-def private_folder(path: Path, what: str) -> Path:
+def private_folder(path: Path, what: str, marks: Sequence[str] = ()) -> Path:
     """Create a folder (0700), or take the one that is there, and return its absolute path.
 
-    What is already in it is closed to others (0700, 0600), if others could read it until now.
+    A folder that fedtrack has filled before is closed to others with everything in it (0700, 0600), if they could read
+    it until now. An empty one is closed itself. One with other content stays as it is: it may be the user's home.
 
     Args:
         path: The folder.
         what: Its name in messages, such as ``workspace``.
+        marks: Paths in it, of which one is there if fedtrack has filled it.
 
     Raises:
         WorkspaceError: It cannot be created, belongs to somebody else, or others can write into it or replace it.
@@ -54,7 +56,10 @@ def private_folder(path: Path, what: str) -> Path:
         found = path.stat()
         _check(path, found, what)
         if found.st_mode & _OTHERS:
-            close_to_others(path)
+            if any((path / mark).exists() for mark in marks):
+                close_to_others(path)
+            elif not any(path.iterdir()):
+                path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
     except OSError as error:
         raise WorkspaceError(
             f"The {what} {str(path)!r} cannot be used: {error.strerror}; choose a folder that you can write."

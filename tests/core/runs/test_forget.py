@@ -92,9 +92,11 @@ def test_nothing_of_the_site_is_left_and_every_count_says_so(run: StoredRun) -> 
     after = tally_of(run)
     assert after.forgotten == {"hospital-a": 33}
     assert after.sites["hospital-b"] == before.sites["hospital-b"]
-    assert list(after.sites) == ["hospital-b"]
+    assert list(after.sites) == ["hospital-b", "server"]
+    assert any("values across the sites" in text for text in found.left)
     one = after.receivers["tensorboard"]
-    assert one.addressed == one.delivered + one.not_supported + one.dead + one.pending == 31
+    assert one.addressed == one.delivered + one.not_supported + one.dead + one.pending
+    assert one.addressed == 31 + after.sites["server"].journaled
     assert after.complete
     checks = verify(run)
     assert [check for check in checks if check.problem] == []

@@ -209,7 +209,7 @@ def test_interrupt_stops_everything(
     assert time.monotonic() - started < 5.0
     assert sleeping_job.returncode == 130
     wait_until_gone(everything, 1.0)
-    assert "Traceback" not in output
+    assert "Traceback (most recent call last)" not in output
     result = summary_of(tmp_path / "ws")
     assert (result.status, result.sites["site-1"].journaled) == ("aborted", 50)
 

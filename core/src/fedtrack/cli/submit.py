@@ -79,8 +79,9 @@ def make_folder(workspace: Path) -> None:
         WorkspaceError: The folder cannot be created.
     """
     from fedtrack.private_folder import private_folder
+    from fedtrack.runs.workspace import WORKSPACE_MARKS
 
-    private_folder(workspace, "workspace")
+    private_folder(workspace, "workspace", WORKSPACE_MARKS)
 
 
 def keep_handle(run: RunHandle, workspace: Path) -> None:

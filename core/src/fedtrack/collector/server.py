@@ -213,7 +213,7 @@ def log_to(folder: Path) -> None:
 
 
 def _create(folder: Path) -> None:
-    private_folder(folder, "collector's folder")
+    private_folder(folder, "collector's folder", ["collector.log"])
 
 
 def _locked(folder: Path) -> int:

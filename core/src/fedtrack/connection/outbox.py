@@ -213,6 +213,6 @@ def default_folder() -> Path:
 
 def _create(folder: Path) -> None:
     try:
-        private_folder(folder, "outbox")
+        private_folder(folder, "outbox", [_TARGET_FILE, "sites", "spool.json"])
     except WorkspaceError as error:
         raise WorkspaceError(f"{str(error).removesuffix('.')} ({OUTBOX_VARIABLE} names it).") from None

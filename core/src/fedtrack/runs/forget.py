@@ -31,6 +31,7 @@ from fedtrack.spool.frames import split
 from fedtrack.tracking.events import SERVER
 from fedtrack.tracking.receiver import Receiver
 from fedtrack.tracking.records import BlobRef, TaskRecord, decode
+from fedtrack.view.points import PREFIX as ACROSS_SITES
 
 _STORES = ("journal.db", "delivery.db")
 
@@ -182,15 +183,19 @@ def _held(run: StoredRun, node: str, stone: Tombstone) -> list[str]:
 
 def _named_by_server(run: StoredRun, site: str) -> list[str]:
     """Say what the server has logged itself about the site: it is part of the server's stream, and stays."""
+    tasks = views = 0
     with run.journal() as journal:
-        tasks = sum(
-            isinstance(record, TaskRecord) and site in record.sites
-            for batch in _batches(journal, SERVER)
-            for record in _decoded(batch)
-        )
-    if not tasks:
-        return []
-    return [f"the server's own records of {tasks:,} task{'s' * (tasks != 1)}, with the metrics that the site returned"]
+        for batch in _batches(journal, SERVER):
+            for record in _decoded(batch):
+                tasks += isinstance(record, TaskRecord) and site in record.sites
+                key = getattr(record, "key", "")
+                views += key.startswith((f"{ACROSS_SITES}/", f"sites/{site}/"))
+    left = []
+    if tasks:
+        left.append(f"the server's own records of {tasks:,} task{'s' * (tasks != 1)}, with what it returned")
+    if views:
+        left.append(f"the server's {views:,} values across the sites, of which its values are a part")
+    return left
 
 
 def _copies(run: StoredRun, node: str) -> list[str]:

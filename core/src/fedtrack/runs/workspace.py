@@ -40,6 +40,8 @@ EARLIER_FOLDER = "earlier"
 JOB_FOLDER = "job"
 _SERVER = "server"
 _RUN_FILE = "run.json"
+#: Paths of which a workspace that was used before has one, with a run of its own or with the handle of one elsewhere.
+WORKSPACE_MARKS = (f"{_SERVER}/{RUN_FOLDER}", f"{RUNS_FOLDER}/1/{_SERVER}", HANDLE_FILE)
 
 #: Seconds for which a lock is waited for: whoever only asks for its holder has it for an instant.
 _LOCK_PATIENCE = 0.3
@@ -82,7 +84,7 @@ class Workspace:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = self.base = private_folder(root, "workspace")
+        self.root = self.base = private_folder(root, "workspace", WORKSPACE_MARKS)
         self.live: LiveRun | None = None
         try:
             self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
