@@ -25,7 +25,7 @@ _CLASSIFIER = "Programming Language :: Python :: 3."
 def software() -> Iterator[Finding]:
     """Yield what was found of the software in this environment."""
     yield _python(_tested_pythons(Distribution.from_name(remedy.CORE)))
-    installed = {canonicalize_name(package.name): package for package in _installed()}
+    installed = {str(canonicalize_name(package.name)): package for package in _installed()}
     yield from packages(installed)
     yield from _plugins()
     found = log_calls()
