@@ -32,7 +32,8 @@ def sight(sites: int = 2, *, pid: int | None = 7) -> Sight:
     view = RunView(RunState.RUNNING if pid else RunState.FAILED, "round 2 (of 8)", "j", progress, 64, pid)
     tallies = {name: SiteTally(None, 1234) for name in [*names, HOSTILE]}
     receivers = {"board": ReceiverTally("tensorboard", "server", 60, pending=4, addressed=64, id="board")}
-    return Sight(view, Tally(tallies, receivers, []), {"site-1": {"a": 1.0, "b": 0.25, "c": 3.0, "loss": 0.123456}})
+    values = {"site-1": {"a": 1.0, "b": 0.25, "c": 3.0, "loss": 0.123456}}
+    return Sight(view, Tally(tallies, receivers, []), values | {"server": {"acc": 0.5, "sites/site-1/bytes": 9.0}})
 
 
 def printed(found: Sight) -> str:
@@ -46,6 +47,7 @@ def test_the_table_shows_sites_values_and_deliveries_and_controls_nothing() -> N
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
     assert [r"[red]site \x1b[2J \u202e", "failed", "", "1,234"] in rows
     assert ["site-1", "up", "loss 0.1235, c 3, b 0.25", "1,234"] in rows
+    assert ["server", "", "acc 0.5", "?"] in rows
     assert ["site-2", "waited for", "", "1,234"] in rows
     assert ["board", "60", "0", "0", "4", "64"] in rows
     assert text.splitlines()[0].startswith("running: round 2 (of 8)")
@@ -56,7 +58,7 @@ def test_of_many_sites_those_with_trouble_are_shown() -> None:
     text = printed(sight(1_000))
     assert "failed" in text
     assert "waited for" in text
-    assert "and 981 more" in text
+    assert "and 982 more" in text
     assert len(text.splitlines()) < 40
 
 

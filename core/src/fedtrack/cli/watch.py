@@ -11,6 +11,7 @@ import typer
 
 from fedtrack.cli.stored_runs import Run
 from fedtrack.output import echo
+from fedtrack.tracking.events import SERVER
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -135,13 +136,16 @@ def _state(sight: Sight, name: str) -> str:
     progress = sight.view.progress
     if progress is not None and name in progress.failed:
         return "failed"
-    if progress is None or not sight.view.goes_on or name == "server":
+    if progress is None or not sight.view.goes_on or name == SERVER:
         return ""
     return "waited for" if name in progress.waiting else "up"
 
 
 def _metrics(sight: Sight, name: str) -> str:
-    last = list(sight.metrics.get(name, {}).items())[-_MOST_METRICS:]
+    found = sight.metrics.get(name, {})
+    # What the server notes of each site is no metric of the model.
+    last = [(key, value) for key, value in found.items() if name != SERVER or not key.startswith("sites/")]
+    last = last[-_MOST_METRICS:]
     return ", ".join(f"{key} {value:.4g}" for key, value in reversed(last))
 
 
