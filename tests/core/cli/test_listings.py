@@ -99,6 +99,8 @@ def test_plugins_are_listed_with_what_they_provide_and_which_hooks_they_implemen
     install("fedtrack-csv", WRITER)
     assert rows("plugins")["csv"]["supports"] == ["writer csv", "hook fedtrack_job_ended"]
     assert rows("plugins")["local"]["supports"] == [
+        "aggregator coordinate_median",
+        "aggregator trimmed_mean",
         "aggregator weighted",
         "engine local",
         "workflow CrossSiteEval",

@@ -14,6 +14,7 @@ import pytest
 
 from fedtrack.job import FedAvgJob
 from fedtrack.job.load import LoadedJob, load_job
+from fedtrack.policy import RunTerms
 from fedtrack.runs.workspace import Workspace
 from fedtrack_local.processes.messages import SiteSpec
 from fedtrack_local.scripts.site_spec import site_spec
@@ -24,7 +25,7 @@ MakeJob = Callable[..., FedAvgJob]
 def specs(job: LoadedJob, folder: Path, gpus: str | None = None) -> list[SiteSpec]:
     with closing(Workspace(folder)) as workspace:
         info = SimpleNamespace(run_id="run-7")
-        run: Any = SimpleNamespace(job=job, info=info, workspace=workspace, gpus=gpus)
+        run: Any = SimpleNamespace(job=job, info=info, workspace=workspace, gpus=gpus, terms=RunTerms())
         return [site_spec(site, run) for site in job.sites]
 
 
