@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fedtrack.job.components import IntimeModelSelector
+from fedtrack.job.fedavg import FedAvg
 from fedtrack.runs.workspace import RunRecord, Workspace
 from fedtrack.spool.spool import Spool
 from fedtrack_local.models.params import save_params
@@ -33,7 +34,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start(selector: IntimeModelSelector | None = None, initial: bool = True) -> LocalServer:
         spools.append(Spool(tmp_path / "spool"))
         job = SimpleNamespace(
-            selector=selector, results_json=None, initial_model=tmp_path / "initial" if initial else None
+            selector=selector,
+            results_json=None,
+            initial_model=tmp_path / "initial" if initial else None,
+            workflows={"first": FedAvg(1), "second": FedAvg(1)},
         )
         run: Any = SimpleNamespace(job=job, info=None, workspace=workspace, spool=spools[-1])
         nobody: Any = None
