@@ -74,6 +74,8 @@ EXCEPTIONS = {
     # The two ends of a bundle, and of a release log that is sent.
     "fedtrack/cli/audit.py": "tests/core/runs/test_audit.py",
     "fedtrack/runs/bundle.py": "tests/core/runs/test_audit.py",
+    # What backends are asked with.
+    "fedtrack/cli/diagnosis/question.py": "tests/core/cli/diagnosis/test_backends.py",
     # Commands about whole runs, which need one.
     "fedtrack/cli/export.py": "tests/core/runs/test_export.py",
     "fedtrack/cli/runs.py": "tests/e2e/test_stored_runs.py",

@@ -11,6 +11,8 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
+from enum import StrEnum
 from typing import Any, TextIO, cast
 
 from fedtrack.redaction import redact
@@ -18,6 +20,21 @@ from fedtrack.visible import visible
 
 #: The exit status of a listing whose reader has left: that of a program that SIGPIPE ends, as ``git log | head``.
 READER_LEFT = 141
+
+
+class ProgressStyle(StrEnum):
+    """How a command shows the progress and the end of a run."""
+
+    #: To people: live on a terminal, lines otherwise, and a page at the end.
+    AUTO = "auto"
+    #: To programs: a line of JSON on standard output for each thing that happens.
+    JSON_LINES = "json-lines"
+    #: Not at all; warnings and errors are shown.
+    QUIET = "quiet"
+
+
+#: The style that the command has chosen; an engine that shows progress asks for it in the thread that runs the job.
+PROGRESS_STYLE: ContextVar[ProgressStyle] = ContextVar("progress_style", default=ProgressStyle.AUTO)
 
 
 class _Nowhere(io.TextIOBase):

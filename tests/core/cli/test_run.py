@@ -239,3 +239,15 @@ def test_a_drain_goes_through_the_protocol(cloud: Path) -> None:
     handle = fedtrack("submit", "job", "--engine", "cloud", "--target", "completed").stdout
     refused = fedtrack("runs", "drain", handle).exception
     assert str(refused).startswith("The engine 'cloud' leaves nothing at its sites that could be drained")
+
+
+@pytest.mark.parametrize("option", ["--json-lines", "-q"])
+@pytest.mark.parametrize("place", [("--engine", "cloud"), ("--target", "completed")])
+def test_another_engine_or_a_target_shows_its_runs_itself(cloud: Path, option: str, place: tuple[str, str]) -> None:
+    done = fedtrack("run", "job", option, *place)
+    assert "on this machine" in str(done.exception)
+    assert not (cloud / "calls").exists()
+
+
+def test_a_run_is_not_shown_in_two_styles(cloud: Path) -> None:
+    assert "give one of the two" in str(fedtrack("run", "job", "--json-lines", "--quiet").exception)

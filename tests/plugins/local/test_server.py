@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fedtrack.job.components import IntimeModelSelector
+from fedtrack.job.fedavg import FedAvg
 from fedtrack.runs.workspace import RunRecord, Workspace
 from fedtrack.spool.spool import Spool
 from fedtrack_local.models.params import save_params
@@ -33,7 +34,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start(selector: IntimeModelSelector | None = None, initial: bool = True) -> LocalServer:
         spools.append(Spool(tmp_path / "spool"))
         job = SimpleNamespace(
-            selector=selector, results_json=None, initial_model=tmp_path / "initial" if initial else None
+            selector=selector,
+            results_json=None,
+            initial_model=tmp_path / "initial" if initial else None,
+            workflows={"first": FedAvg(1), "second": FedAvg(1)},
         )
         run: Any = SimpleNamespace(job=job, info=None, workspace=workspace, spool=spools[-1])
         nobody: Any = None
@@ -102,3 +106,19 @@ def test_its_own_log_calls_are_counted_also_those_before_a_resume(start: Start) 
     said = server.goodbye("server")
     assert said is not None
     assert (said.stored, said.dropped, len(said.streams or ())) == (2, 0, 1)  # of those before, their streams say it
+
+
+def test_the_scores_of_an_earlier_workflow_are_not_those_of_a_later_one_that_is_resumed(start: Start) -> None:
+    server = start()
+    for number, id_ in enumerate(("first", "second")):
+        assert server.enter(id_)
+        server.models.save({"w": np.ones(2)}, number)
+        server.finish_round(RoundResult(number, {}, ("a",), 1.0, 10))
+        if id_ == "first":
+            server.final_metrics = {"auc": 0.5}
+            server.leave()
+    resumed = start()
+    assert not resumed.enter("first")
+    assert resumed.final_metrics == {"auc": 0.5}
+    assert resumed.enter("second")
+    assert (resumed.next_round, resumed.final_metrics) == (2, server.final_metrics) == (2, {})

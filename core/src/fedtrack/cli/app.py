@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from fedtrack.cli import (
     agent,
     collect,
+    doctor,
     engines,
     examples,
     job,
@@ -45,6 +45,7 @@ def build_app() -> typer.Typer:
     app.command("submit")(submit.submit)
     app.command("migrate")(migrate.migrate)
     app.command("agent")(agent.agent)
+    app.command("doctor")(doctor.doctor)
     for group in (receivers, writers, workflows, engines, plugins, examples, job, runs, collect, policy):
         app.add_typer(group.app)
     from fedtrack.plugins import registry
@@ -58,20 +59,10 @@ def _show_version(wanted: bool) -> None:
         from importlib.metadata import version
 
         echo(f"fedtrack {version('fedtrack')}")
-        echo(f"log calls: {_log_calls()}")
+        from fedtrack.cli.log_calls import log_calls
+
+        echo(f"log calls: {': '.join(filter(None, log_calls()))}")
         raise typer.Exit
-
-
-def _log_calls() -> str:
-    from fedtrack.plugins import remedy
-    from fedtrack.spool.base import VARIABLE, PythonSpoolBase, SpoolBase
-
-    if SpoolBase is not PythonSpoolBase:
-        return "compiled"
-    if os.environ.get(VARIABLE) == "0":
-        return f"in Python, because {VARIABLE} is 0"
-    # There was neither a compiler nor a compiled wheel.
-    return f"in Python; compiled, each takes half the time or less: install a C compiler, then {remedy.rebuild()}"
 
 
 def _options(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from fedtrack.cli.resume import resume as resume_run
 from fedtrack.cli.submit import EngineName, RunId, keep_handle, make_folder
 from fedtrack.cli.submit import submit as submit_job
 from fedtrack.engine import LOCAL_ENGINE
-from fedtrack.output import echo, keep_output
+from fedtrack.output import PROGRESS_STYLE, ProgressStyle, echo, keep_output
 
 if TYPE_CHECKING:
     from fedtrack.engine import Engine, RunHandle
@@ -52,6 +53,12 @@ def run(
         str | None,
         typer.Option("--clients", "-c", help="Names of the sites of a job that is for all sites, comma-separated."),
     ] = None,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print a line of JSON for each thing that happens, and nothing else.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show neither progress nor summary; the exit code says the end.")
+    ] = False,
     resume: Annotated[Path | None, typer.Option(hidden=True)] = None,
     detach: Annotated[bool, typer.Option("--detach", hidden=True)] = False,
 ) -> None:
@@ -61,6 +68,7 @@ def run(
     from fedtrack.job.named_sites import with_sites
     from fedtrack.partial_engine import open_engine
 
+    style = _style(engine, target, json_lines=json_lines, quiet=quiet)
     if resume is not None:
         if job is not None or workspace is not None or target is not None or run_id is not None or detach:
             raise ConfigError(
@@ -78,11 +86,38 @@ def run(
         _deprecated("run --detach", "submit JOB --engine ENGINE --target TARGET")
         submit_job(job, target, engine, run_id, workspace)
     else:
-        with with_sites(job, _sites(n_clients, clients)) as job, closing(open_engine(engine)) as opened:
+        sites = _sites(n_clients, clients)
+        with _shown(style), with_sites(job, sites) as job, closing(open_engine(engine)) as opened:
             if target is None:
                 exit_with(opened.run(job, workspace or _default_workspace(), gpus=gpus, run_id=run_id))
             else:
                 _run_there(opened, job, target, run_id, workspace or _default_workspace())
+
+
+def _style(engine: str, target: str | None, *, json_lines: bool, quiet: bool) -> ProgressStyle:
+    """Return the style that the options choose."""
+    from fedtrack.errors import ConfigError
+
+    if not json_lines and not quiet:
+        return ProgressStyle.AUTO
+    option = "--json-lines" if json_lines else "--quiet"
+    if json_lines and quiet:
+        raise ConfigError("--quiet shows nothing, so that there are no lines of JSON; give one of the two options.")
+    if target is not None or engine != LOCAL_ENGINE:
+        raise ConfigError(
+            f"{option} is for runs of the engine {LOCAL_ENGINE!r} on this machine; other engines show runs themselves."
+        )
+    return ProgressStyle.JSON_LINES if json_lines else ProgressStyle.QUIET
+
+
+@contextmanager
+def _shown(style: ProgressStyle) -> Iterator[None]:
+    """Let the engine show a run in a style."""
+    token = PROGRESS_STYLE.set(style)
+    try:
+        yield
+    finally:
+        PROGRESS_STYLE.reset(token)
 
 
 def _sites(n_clients: int | None, clients: str | None) -> list[str] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedtrack.cli import audit, dlq, export, forget, stored_runs
+from fedtrack.cli import audit, dlq, export, forget, logs, stored_runs, watch
 from fedtrack.cli.table import AsJson
 from fedtrack.output import echo, keep_output
 
@@ -22,6 +22,8 @@ app.add_typer(stored_runs.app)
 app.add_typer(dlq.app)
 app.add_typer(export.app)
 app.add_typer(forget.app)
+app.add_typer(logs.app)
+app.add_typer(watch.app)
 app.add_typer(audit.app)
 
 Handle = Annotated[

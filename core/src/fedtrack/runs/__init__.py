@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from fedtrack.runs.child_run import ChildRun, holder
     from fedtrack.runs.kept_receivers import NamedReceiver, keep_receivers
     from fedtrack.runs.live_run import LiveRun, Progress
+    from fedtrack.runs.metric_table import MetricRow, MetricTable
+    from fedtrack.runs.opened_run import OpenedRun, open
     from fedtrack.runs.page import print_summary
     from fedtrack.runs.result import SUMMARY_FILE, RoundSummary, RunResult
     from fedtrack.runs.run_state import RunView, view
@@ -25,7 +27,10 @@ _HOMES = {
     "Goodbye": "fedtrack.runs.tally",
     "RUN_FOLDER": "fedtrack.runs.workspace",
     "LiveRun": "fedtrack.runs.live_run",
+    "MetricRow": "fedtrack.runs.metric_table",
+    "MetricTable": "fedtrack.runs.metric_table",
     "NamedReceiver": "fedtrack.runs.kept_receivers",
+    "OpenedRun": "fedtrack.runs.opened_run",
     "Progress": "fedtrack.runs.live_run",
     "RoundSummary": "fedtrack.runs.result",
     "RunRecord": "fedtrack.runs.workspace",
@@ -40,6 +45,7 @@ _HOMES = {
     "find_runs": "fedtrack.runs.stored_run",
     "holder": "fedtrack.runs.child_run",
     "keep_receivers": "fedtrack.runs.kept_receivers",
+    "open": "fedtrack.runs.opened_run",
     "print_summary": "fedtrack.runs.page",
     "read_record": "fedtrack.runs.workspace",
     "spool_home": "fedtrack.runs.bare_run",
@@ -55,7 +61,10 @@ __all__ = [
     "CountedSite",
     "Goodbye",
     "LiveRun",
+    "MetricRow",
+    "MetricTable",
     "NamedReceiver",
+    "OpenedRun",
     "Progress",
     "RoundSummary",
     "RunRecord",
@@ -69,6 +78,7 @@ __all__ = [
     "find_runs",
     "holder",
     "keep_receivers",
+    "open",
     "print_summary",
     "read_record",
     "spool_home",

@@ -44,7 +44,7 @@ COLUMNS = {
 }
 
 
-def rows(run: StoredRun) -> Iterator[dict[str, Any]]:
+def rows(run: StoredRun, kinds: tuple[type[Record], ...] = ()) -> Iterator[dict[str, Any]]:
     """Yield the events in a run's journals in the order of arrival, one row each, with the columns of ``COLUMNS``.
 
     ``value`` is a metric's, or that of a param that is a number. ``text`` is a param's, a tag's or a text's content, a
@@ -53,6 +53,7 @@ def rows(run: StoredRun) -> Iterator[dict[str, Any]]:
 
     Args:
         run: The run; nothing of it is changed.
+        kinds: The classes of the records that are wanted; () for all.
 
     Raises:
         FedtrackError: The run or a journal cannot be read.
@@ -60,7 +61,7 @@ def rows(run: StoredRun) -> Iterator[dict[str, Any]]:
     for node in run.journaling_nodes():
         store = BlobStore(run.node(node) / "blobs")
         with run.journal(node) as journal:
-            yield from _rows_of(node, journal, store)
+            yield from _rows_of(node, journal, store, kinds)
 
 
 def pruned(run: StoredRun) -> int:
@@ -72,7 +73,9 @@ def pruned(run: StoredRun) -> int:
     return found
 
 
-def _rows_of(node: str, journal: Journal, store: BlobStore) -> Iterator[dict[str, Any]]:
+def _rows_of(
+    node: str, journal: Journal, store: BlobStore, kinds: tuple[type[Record], ...]
+) -> Iterator[dict[str, Any]]:
     after = 0
     while batches := journal.read(after):
         after = batches[-1].id
@@ -83,6 +86,8 @@ def _rows_of(node: str, journal: Journal, store: BlobStore) -> Iterator[dict[str
                     record = decode(payload)
                 except msgspec.DecodeError:
                     continue  # of a kind that only a newer version knows
+                if kinds and not isinstance(record, kinds):
+                    continue
                 yield dict.fromkeys(COLUMNS) | place | {"seq": seq} | _columns(record, store)
 
 

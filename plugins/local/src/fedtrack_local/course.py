@@ -9,7 +9,6 @@ from fedtrack import RunResult
 from fedtrack.delivery import STALL_SECONDS
 from fedtrack.errors import FedtrackError, JobError, WorkspaceError
 from fedtrack.job import executable
-from fedtrack.runs import print_summary
 from fedtrack_local.active_run import ActiveRun
 from fedtrack_local.exchange import Exchange, FailedExchange
 from fedtrack_local.scripts.script_exchange import ScriptExchange
@@ -31,11 +30,11 @@ def play(run: ActiveRun) -> RunResult:
     """
     # Imported here: it takes 50 ms, during which the fork server is starting already.
     from fedtrack_local.live_state import LiveState
-    from fedtrack_local.progress import Progress
+    from fedtrack_local.presentation import show_end, shown_progress
 
     server = LocalServer(run, _exchange(run))
     outcome = Outcome()
-    with Progress(run, server), LiveState(run, server):
+    with shown_progress(run, server), LiveState(run, server):
         _execute(run, server, outcome)
         server.is_over = True
         run.pool.end_sites()
@@ -49,7 +48,7 @@ def play(run: ActiveRun) -> RunResult:
         outcome.error = outcome.error or error
     run.host.close()
     run.host.notify("fedtrack_job_ended", status=outcome.status)
-    print_summary(result)
+    show_end(result)
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.error is not None:

@@ -109,6 +109,8 @@ class LocalServer:
         self.cross_site = self.cross_site_tables[workflow] = passage.cross_site
         if passage.ended:
             self.final_metrics = passage.final_metrics
+        elif self.next_round > passage.first_round:
+            self.final_metrics = {}  # a round was played before the resume: they are those of an earlier workflow
         return not passage.ended
 
     def leave(self) -> None:
