@@ -59,7 +59,7 @@ def mount() -> Iterator[Mount]:
 
     def work(place: Path) -> Path:
         place.mkdir(parents=True)
-        command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)]
+        command = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=700", "tmpfs", str(place)]
         if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
             pytest.skip("only root may mount a file system")
         places.append(place)
