@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+#: One worker, since one run of pytest serves all of them.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("contracts")]
 
 HERE = Path(__file__).parent
 
