@@ -64,6 +64,11 @@ def test_no_command_that_is_given_nonsense_succeeds_or_raises(
                 assert code != 0, path
 
 
+@pytest.mark.parametrize("words", [("list",), ("revoke", "site-1")], ids=" ".join)
+def test_tokens_of_a_folder_that_is_not_there(app: typer.Typer, words: tuple[str, ...], tmp_path: Path) -> None:
+    assert ended(app, "collect", "tokens", *words, "--folder", str(tmp_path / "colector")) != 0
+
+
 @pytest.mark.parametrize("words", WRITES, ids=" ".join)
 @pytest.mark.parametrize("place", ["/proc/nope", "{file}/inside"])
 def test_a_target_that_cannot_be_written(app: typer.Typer, words: tuple[str, ...], place: str, tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def list_tokens(folder: Folder = None, as_json: AsJson = False, config: Config =
             "created": _day(one.created),
             "expires": "never" if one.expires is None else _day(one.expires),
         }
-        for one in Tokens(_tokens_folder(folder, config)).all()
+        for one in Tokens(_existing(_tokens_folder(folder, config))).all()
     ]
     show(rows, ("id", "site", "runs", "state", "created", "expires"), as_json=as_json)
 
@@ -252,7 +252,7 @@ def revoke_token(
     """Revoke the tokens of a site, or one token by its id. A collector that runs refuses them from then on."""
     from fedtrack.collector.tokens import Tokens
 
-    for one in Tokens(_tokens_folder(folder, config)).revoke(site):
+    for one in Tokens(_existing(_tokens_folder(folder, config))).revoke(site):
         echo(f"revoked {one.id} of {one.site}")
 
 
@@ -260,6 +260,17 @@ def _tokens_folder(folder: Path | None, config: Path | None) -> Path:
     from fedtrack.config_file import read_config
 
     return _folder_of(folder or read_config(config).collect.folder)
+
+
+def _existing(folder: Path) -> Path:
+    """Return a folder that is there: with a name that is misspelt no token would be listed, and none revoked."""
+    from fedtrack.errors import ConfigError
+
+    if not folder.is_dir():
+        raise ConfigError(
+            f"There is no collector's folder {str(folder)!r}; name the FOLDER of `fedtrack collect FOLDER`."
+        )
+    return folder
 
 
 def _day(seconds: float) -> str:
