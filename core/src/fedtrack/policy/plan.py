@@ -25,9 +25,22 @@ class Plan:
         high: The largest value.
         sig: How many significant digits are kept; None keeps all.
         min_n: For how many samples a value must stand; 0 means that nobody asks.
+        is_stateless: Whether what is released depends on the value alone, which needs no lock.
     """
 
-    __slots__ = ("_calls", "_format", "_rounds", "denied", "every", "high", "low", "min_n", "once_a_round", "sig")
+    __slots__ = (
+        "_calls",
+        "_format",
+        "_rounds",
+        "denied",
+        "every",
+        "high",
+        "is_stateless",
+        "low",
+        "min_n",
+        "once_a_round",
+        "sig",
+    )
 
     def __init__(self, rules: Iterable[Rule | None]) -> None:
         found = list(rules)
@@ -41,6 +54,7 @@ class Plan:
         self._format = None if self.sig is None else f"%.{self.sig - 1}e"
         # Of two ranges that do not meet, no value is in both.
         self.denied = len(known) < len(found) or self.low > self.high
+        self.is_stateless = not (self.denied or self.min_n or self.every > 1 or self.once_a_round)
         self._calls = 0
         self._rounds: set[int | None] = set()
 

@@ -57,11 +57,14 @@ class GatedCalls:
             if not _is_plain(key, step):
                 return False
             plan = self._gate.plan(key)
-        spool = self._spool
-        with spool._lock:
-            released = plan.release(value, None, spool._round)
+        if plan.is_stateless:
+            released = plan.shape(value)
+        else:
+            spool = self._spool
+            with spool._lock:
+                released = plan.release(value, None, spool._round)
         if released is None:
-            spool.count_withheld(1)
+            self._spool.count_withheld(1)
         elif not self._append_metric(key, released, step):
             # Decided once: the gate counts, and would take a second look for a second call.
             self._append_released([Metric(time_ns(), key, released, step)])
