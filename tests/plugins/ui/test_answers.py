@@ -56,10 +56,10 @@ def stands_out(grid: Grid, when: Timeline = EVEN, failed: dict[str, str] | None 
     ("server", "final", "short", "detail"),
     [
         ([0.1, 0.5, 0.9], None, "accuracy 0.9000", "The best so far."),
-        ([0.1, 0.9, 0.8], None, "accuracy 0.8000", "Best 0.9000 in round 2."),
-        ([0.1, 0.9, 0.3], None, "accuracy 0.3000", "Best 0.9000 in round 2; fell by 0.6000 in round 3."),
+        ([0.1, 0.9, 0.8], None, "accuracy 0.8000", "Best 0.9000 in round 1."),
+        ([0.1, 0.9, 0.3], None, "accuracy 0.3000", "Best 0.9000 in round 1; fell by 0.6000 in round 2."),
         ([0.1, 0.9], 0.95, "accuracy 0.9500", "The best so far."),
-        ([0.1, *[0.9] * 7], None, "accuracy 0.9000", "Best 0.9000 in round 2; flat for 5 rounds."),
+        ([0.1, *[0.9] * 7], None, "accuracy 0.9000", "Best 0.9000 in round 1; flat for 5 rounds."),
         ([0.1 * i for i in range(7)], None, "accuracy 0.6000", "The best so far; +0.5000 in 5 rounds."),
         ([0.1, float("nan"), 0.5], None, "accuracy 0.5000", "The best so far."),
     ],
@@ -71,7 +71,7 @@ def test_is_it_learning(server: list[float | None], final: float | None, short: 
 
 def test_a_loss_that_rises_is_said_as_such() -> None:
     found = answers.learning("loss", over({"site-1": [3.0, 1.0, 2.5]})._replace(low=True))
-    assert found.detail == "Best 1.000 in round 2; rose by 1.500 in round 3."
+    assert found.detail == "Best 1.000 in round 1; rose by 1.500 in round 2."
 
 
 def test_a_healthy_run_names_nobody() -> None:
@@ -101,7 +101,7 @@ def test_one_odd_round_is_said_with_site_and_round_and_without_a_cause() -> None
     grid["site-5"] = list(grid["site-5"])
     grid["site-5"][3] = 0.01
     found = stands_out(grid)
-    assert found.detail.startswith("site-5 left the others in round 4: accuracy 0.0100, median 0.65")
+    assert found.detail.startswith("site-5 left the others in round 3: accuracy 0.0100, median 0.65")
     assert (found.panel, found.metric, found.site) == ("matrix", "accuracy", "site-5")
     assert "because" not in found.detail
 

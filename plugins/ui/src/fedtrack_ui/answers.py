@@ -81,7 +81,7 @@ def _course(found: Across) -> list[tuple[int, float]]:
 def _named(at: int, found: Across) -> str:
     if at >= len(found.x):
         return "the final model"
-    return f"round {at + 1}" if found.axis == "round" else f"{found.axis} {found.x[at]:,}"
+    return f"round {at}" if found.axis == "round" else f"{found.axis} {found.x[at]:,}"
 
 
 def _worst_step(values: Sequence[tuple[int, float]], *, low: bool) -> tuple[int, float] | None:
@@ -118,7 +118,7 @@ def standing_out(found: Standings | None, departed: Departure | None, *, low: bo
 
 def _departed(found: Departure) -> str:
     return (
-        f"{clipped(found.site)} left the others in round {found.at + 1}: {found.metric} {number(found.value)}, "
+        f"{clipped(found.site)} left the others in round {found.at}: {found.metric} {number(found.value)}, "
         f"median {number(found.median)}"
     )
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedtrack.errors import PluginError
 from fedtrack.runs import StoredRun
@@ -74,7 +74,7 @@ def _curves(run: StoredRun) -> tuple[str, dict[str, Across]]:
 
 
 def _draw(axes: Axes, found: Across, title: str, at: int) -> None:
-    x: list[Any] = [place + 1 for place in found.x] if found.axis == "round" else list(found.x)
+    x = list(found.x)
     colour = _COLOURS[at]
     if len(found.sites) > 1:
         for low, high, strength, what in (("min", "max", 0.10, "all sites"), ("p10", "p90", 0.20, "80 % of the sites")):

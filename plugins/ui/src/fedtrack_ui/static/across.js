@@ -1,7 +1,7 @@
 "use strict";
 // One metric over all sites: the band, the mean, the laggard and the picked sites.
 
-const places = data => data.x.map((x, at) => (data.axis === "time" ? x / 1000 : data.axis === "round" ? x + 1 : x));
+const places = data => data.x.map((x, at) => (data.axis === "time" ? x / 1000 : x));
 const finite = values => values.map(value => (isNumber(value) ? value : null));
 
 /** The thick line: the server's own values, else the mean over the sites. */
@@ -71,7 +71,7 @@ function oddNote(data) {
 }
 
 const placeName = (data, at) =>
-  at >= data.x.length ? "the final model" : data.axis === "round" ? `round ${at + 1}` : data.axis === "step" ? `step ${int(data.x[at])}` : day(data.x[at]);
+  at >= data.x.length ? "the final model" : data.axis === "round" ? `round ${at}` : data.axis === "step" ? `step ${int(data.x[at])}` : day(data.x[at]);
 
 function linesOf(data) {
   const named = picked().filter(site => data.sites.includes(site));
@@ -91,7 +91,7 @@ function columnsOf(data) {
   const valuesOf = site => finite(spread(data.values[data.sites.indexOf(site)]));
   const columns = [...["max", "min", "p90", "p10"].map(name => finite(data.places[name])), ...faint.map(valuesOf), ...lines.map(line => valuesOf(line.site)), mean.values];
   const ended = columns.map((values, at) => (end ? [...values, at === columns.length - 1 ? data.final : null] : values));
-  return { x: end ? [...x, x.length + 1] : x, columns: state.log ? logged(ended) : ended, faint, lines, mean };
+  return { x: end ? [...x, x.length] : x, columns: state.log ? logged(ended) : ended, faint, lines, mean };
 }
 
 /** A grid that the server has merged has one value for several places. */

@@ -202,7 +202,7 @@ class Matrix {
     const every = Math.ceil(34 / this.cell);
     for (let column = 0; column < this.columns; column += every) {
       const at = this.place(this.range(column)[0]);
-      const text = this.data.axis === "round" ? String(at + 1) : this.data.axis === "step" ? int(this.data.x[at]) : "";
+      const text = this.data.axis === "round" ? String(at) : this.data.axis === "step" ? int(this.data.x[at]) : "";
       this.pen.fillText(text, this.gutter + column * this.cell + Math.min(this.cell, 16) / 2, this.height - 9);
     }
   }

@@ -18,7 +18,7 @@ function mediaPanel(page) {
 }
 
 const itemAddress = (page, item) => address(page.name, `/items/${item.id}`);
-const itemPlace = item => [item.site, item.round != null && `round ${item.round + 1}`, item.step != null && `step ${int(item.step)}`].filter(Boolean).join(" · ");
+const itemPlace = item => [item.site, item.round != null && `round ${item.round}`, item.step != null && `step ${int(item.step)}`].filter(Boolean).join(" · ");
 
 function itemLink(page, item) {
   const data = KEPT?.[itemAddress(page, item)];

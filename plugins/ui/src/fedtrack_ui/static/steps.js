@@ -49,7 +49,7 @@ function roundPlace(series, at) {
   while (start > 0 && series.round[start - 1] === series.round[at]) start--;
   while (end < series.n.length - 1 && series.round[end + 1] === series.round[at]) end++;
   const size = end - start + 1;
-  const round = (series.round[at] ?? -1) + 1;
+  const round = series.round[at] ?? -1;
   return [round + (at - start) / size, round + (at - start + 1) / size];
 }
 

@@ -25,7 +25,7 @@ function gantt(page, width) {
   time.rounds.forEach((round, at) => {
     root.append(svg("line", { x1: x(round.end), x2: x(round.end), y1: top - 4, y2: height - 20, class: "rule" }));
     const wide = x(round.end) - x(round.start) > 15;
-    if (wide || at % Math.ceil(time.rounds.length / (width / 28)) === 0) root.append(svg("text", { x: (x(round.start) + x(round.end)) / 2, y: 10, "text-anchor": "middle" }, String(at + 1)));
+    if (wide || at % Math.ceil(time.rounds.length / (width / 28)) === 0) root.append(svg("text", { x: (x(round.start) + x(round.end)) / 2, y: 10, "text-anchor": "middle" }, String(at)));
   });
   const standing = new Map(sites.map(site => [site.site, site]));
   order.forEach((site, at) => ganttRow(root, page, standing.get(site), { site, y: top + at * row, row, x, width, right, narrow }));
@@ -52,7 +52,7 @@ function ganttRow(root, page, standing, { site, y, row, x, width, right, narrow 
     if (round.ended) [waited, whole] = [waited + Math.max(0, round.end - until), whole + round.end - round.start];
     root.append(svg("line", { x1: x(until), x2: Math.max(x(until), x(round.end) - 1), y1: y + 8, y2: y + 8, class: "waiting" }),
       svg("rect", { x: x(from) + 0.5, y: y + 2, width: Math.max(1.5, x(until) - x(from) - 0.5), height: row - 5, rx: 1.5, class: slow ? "busy slow" : "busy" },
-        svg("title", {}, `${site}, round ${at + 1}: busy ${sec(until - from)}, then waited ${sec(round.end - until)}`)));
+        svg("title", {}, `${site}, round ${at}: busy ${sec(until - from)}, then waited ${sec(round.end - until)}`)));
   });
   if (standing.error) {
     const last = time.took[site].at(-1) ?? 0;
@@ -77,10 +77,10 @@ function roundBars(time, width) {
     root.append(svg("rect", { x, y: y(bar.seconds), width: wide, height: Math.max(0.5, y(0) - y(bar.seconds)), class: "whole" }));
     if (bar.spread) {
       const [low, high, slowest, site] = bar.spread;
-      root.append(svg("rect", { x, y: y(high), width: wide, height: Math.max(1.5, y(low) - y(high)), class: "busy" }, svg("title", {}, `round ${bar.round + 1}: ${sec(bar.seconds)}; 80 % of the sites ${sec(low)} to ${sec(high)}; slowest ${site} ${sec(slowest)}`)),
+      root.append(svg("rect", { x, y: y(high), width: wide, height: Math.max(1.5, y(low) - y(high)), class: "busy" }, svg("title", {}, `round ${bar.round}: ${sec(bar.seconds)}; 80 % of the sites ${sec(low)} to ${sec(high)}; slowest ${site} ${sec(slowest)}`)),
         svg("rect", { x, y: y(slowest) - 1, width: wide, height: 2, class: "slowest" }));
     }
-    if (at % Math.ceil(34 / step) === 0) root.append(svg("text", { x: x + wide / 2, y: height - 6, "text-anchor": "middle" }, String(bar.round + 1)));
+    if (at % Math.ceil(34 / step) === 0) root.append(svg("text", { x: x + wide / 2, y: height - 6, "text-anchor": "middle" }, String(bar.round)));
   });
   return root;
 }
