@@ -137,12 +137,12 @@ function drawAcross(page, box, read) {
 
 /** Whole rounds on the axis, and the final model after them. */
 function roundAxis(data, width, narrow) {
-  const last = data.x.length + 1;
+  const last = data.x.length;
   const room = Math.max(3, (width - (narrow ? 150 : 210)) / 30);
   const splits = (_, at, low, high) => {
     const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].find(one => (high - low) / one < room) || 10000;
     const found = [];
-    for (let round = Math.max(1, Math.ceil(low)); round <= Math.min(high, last - 1); round++) if (round === 1 || round % step === 0) found.push(round);
+    for (let round = Math.max(0, Math.ceil(low)); round <= Math.min(high, last - 1); round++) if (round % step === 0) found.push(round);
     if (hasFinal(data) && high >= last) return [...found.filter(round => last - round >= step * 0.9), last];
     return found;
   };

@@ -22,10 +22,13 @@ function gantt(page, width) {
   const order = [...sites].map(site => site.site).sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
   const height = top + order.length * row + 22;
   const root = svg("svg", { width, height, role: "img", "aria-label": `Training and waiting of ${plural(order.length, "site")} in ${plural(time.rounds.length, "round")}` });
+  let labelled = -Infinity;
   time.rounds.forEach((round, at) => {
     root.append(svg("line", { x1: x(round.end), x2: x(round.end), y1: top - 4, y2: height - 20, class: "rule" }));
-    const wide = x(round.end) - x(round.start) > 15;
-    if (wide || at % Math.ceil(time.rounds.length / (width / 28)) === 0) root.append(svg("text", { x: (x(round.start) + x(round.end)) / 2, y: 10, "text-anchor": "middle" }, String(at)));
+    const middle = (x(round.start) + x(round.end)) / 2;
+    if (middle - labelled < 20) return;
+    labelled = middle;
+    root.append(svg("text", { x: middle, y: 10, "text-anchor": "middle" }, String(at)));
   });
   const standing = new Map(sites.map(site => [site.site, site]));
   order.forEach((site, at) => ganttRow(root, page, standing.get(site), { site, y: top + at * row, row, x, width, right, narrow }));
