@@ -59,19 +59,19 @@ class LocalGrid(Grid):
         pytest.fail("a strategy calls this now")
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        answers: list[Message] = []
+        answers: dict[int, Message] = {}
 
         def work(message: Message) -> None:
             node = message.metadata.dst_node_id
             context = Context(7, node, NODES[node], RecordDict(), self._config)
-            answers.append(self._app(message, context))
+            answers[node] = self._app(message, context)
 
         threads = [threading.Thread(target=work, args=(message,)) for message in messages]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return answers
+        return [answers[node] for node in sorted(answers)]  # a sum of floats depends on its order
 
 
 def new_app(mods: list[Any]) -> ClientApp:
