@@ -115,4 +115,6 @@ def tell(event: str, **facts: Any) -> None:
         event: What happened.
         facts: The rest of the line.
     """
-    print(json.dumps({"event": event} | facts), file=tolerant(sys.stdout), flush=True)
+    stream = tolerant(sys.stdout)
+    stream.write(json.dumps({"event": event} | facts) + "\n")
+    stream.flush()

@@ -47,13 +47,13 @@ def last_words(log: Path, status: int = 0) -> str:
         return ""
     first = _last_traceback(lines) if status > 0 else None
     if first is None:
-        return shortened("\n".join(lines[-_LAST_LINES:]))
+        return shortened("\n".join(lines[-_LAST_LINES:]).rstrip())
     while any(line.strip(" |") in _LINKS for line in lines[max(0, first - 3) : first]):
         earlier = _last_traceback(lines[:first])
         if earlier is None:
             break
         first = earlier
-    return shortened("\n".join(lines[first:]))
+    return shortened("\n".join(lines[first:]).rstrip())
 
 
 def _last_traceback(lines: list[str]) -> int | None:
