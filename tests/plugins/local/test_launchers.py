@@ -245,7 +245,9 @@ def test_a_script_that_closes_all_descriptors_spoils_no_file_and_goes_on(folder:
 
 
 def test_the_run_leaves_no_socket(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = Path(os.environ.get("TMPDIR", "/tmp")) / f"fedtrack-test-{os.getpid()}"
+    runtime = (
+        Path(os.environ.get("TMPDIR", "/tmp")) / f"runtime-{os.getpid()}"
+    )  # no name that another run, which removes what killed runs left, could take for its own
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     try:
